@@ -1,0 +1,76 @@
+"""The exceptions that volseg raises on purpose.
+
+::
+
+    VolsegError              something volseg refuses; one clear line for the user
+    |-- InputError           a file or folder that cannot be read as what it should be
+    |   `-- AmbiguousError   several volumes where one was asked for; lists them
+    |-- GeometryError        a grid, spacing or orientation that cannot be used, or two that differ
+    |-- DatasetError         a training set with orphans, mismatches or unknown labels
+    |-- ModelError           a model file that is damaged, foreign or does not fit the input
+    |-- OutputError          a result that could not be written
+    |-- RenderError          no way to draw pictures on this machine
+    |-- MissingPackageError  an optional package that this step needs
+    |-- UsageError           a wrong flag or argument
+    |   `-- ConfigError      a configuration with unknown keys or impossible values
+    `-- PartialError         some of several inputs failed; the others are done
+
+Every message says what value was met, what was expected and what to do. The command line prints the message
+alone and ends with the exit code of the class.
+"""
+
+from __future__ import annotations
+
+
+class VolsegError(Exception):
+    """Base of all errors that volseg raises on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class InputError(VolsegError):
+    """A file or folder cannot be read as what it should be."""
+
+
+class AmbiguousError(InputError):
+    """Several volumes are there and one was asked for."""
+
+
+class GeometryError(VolsegError):
+    """A grid, spacing or orientation cannot be used, or two of them differ."""
+
+
+class DatasetError(VolsegError):
+    """A training set has orphans, mismatches or unknown labels."""
+
+
+class ModelError(VolsegError):
+    """A model file is damaged, foreign, or does not fit the input."""
+
+
+class OutputError(VolsegError):
+    """A result could not be written."""
+
+
+class RenderError(VolsegError):
+    """Nothing on this machine can draw pictures."""
+
+
+class MissingPackageError(VolsegError):
+    """An optional package that this step needs is not installed."""
+
+
+class UsageError(VolsegError):
+    """A wrong flag or argument."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration has unknown keys or impossible values."""
+
+
+class PartialError(VolsegError):
+    """Some of several inputs failed; the others are done."""
+
+    exit_code = 3

@@ -1,0 +1,73 @@
+"""The one safe way to write a file: all of it appears, or none of it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from volseg.errors import OutputError
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to; on success it takes the place of `path`.
+
+    The temporary file is in the same folder and keeps all suffixes, since writers choose the format by them. It is
+    flushed to disk before it is renamed. On any failure it is removed and what was at `path` before is untouched.
+    Missing parent folders are made.
+
+    Parameters
+    ----------
+    path : path
+        Where the finished file shall be.
+
+    Yields
+    ------
+    Path
+        An existing empty file to write to.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written, the disk is full, or the writer failed with an operating-system error.
+    """
+    target = Path(path)
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        suffix = "".join(target.suffixes[-2:])
+        handle, name = tempfile.mkstemp(prefix=".volseg-", suffix=f".part{suffix}", dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        _flush(temporary)
+        _apply_umask(temporary)
+        temporary.replace(target)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{target}: cannot be written ({reason}); check the folder and the disk") from error
+    finally:
+        if temporary is not None:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file atomically, with Unix line ends on every system."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _apply_umask(path: Path) -> None:
+    # mkstemp makes files that only their owner can read; give the mode that open() would have given.
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)

@@ -1,0 +1,116 @@
+"""`LabelMap`: named integers on a grid. Not a Volume, so that nothing interpolates it by accident."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.errors import InputError
+from volseg.geometry import Grid
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Label:
+    """One structure in a label map.
+
+    Parameters
+    ----------
+    value : int
+        The integer in the array; never 0, which is background.
+    name : str
+        What it is.
+    colour : (red, green, blue), 0 to 255
+        How to draw it.
+    code : str, optional
+        A terminology code such as ``SCT:10200004``, kept as found.
+    """
+
+    value: int
+    name: str
+    colour: Colour
+    code: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.value == 0:
+            raise InputError(f"label {self.name!r} has value 0, which is background; expected another integer")
+        if not self.name.strip():
+            raise InputError(f"label {self.value} has an empty name; give it one")
+        if len(self.colour) != 3 or not all(0 <= c <= 255 for c in self.colour):
+            raise InputError(f"colour of label {self.name!r} is {self.colour}; expected three numbers 0 to 255")
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """Integers on a grid, with a `Label` for every value that occurs.
+
+    Parameters
+    ----------
+    array : (I, J, K) integers
+        0 is background. Values are kept as they are, never renumbered.
+    grid : Grid
+        Same shape as the array.
+    labels : tuple of Label
+        Sorted by value; a label may be absent from the array, an array value may not be absent from the labels
+        (`LabelMap.from_array` names unnamed values).
+
+    Raises
+    ------
+    InputError
+        Not integers, wrong shape, a value or name given twice, or a value in the array that has no label.
+    """
+
+    array: NDArray[Any]
+    grid: Grid
+    labels: tuple[Label, ...]
+
+    def __post_init__(self) -> None:
+        array = np.asarray(self.array)
+        if array.dtype.kind == "b":
+            array = array.astype(np.uint8)
+        if array.dtype.kind not in "iu":
+            raise InputError(f"label map has voxel type {array.dtype}; expected integers")
+        if array.shape != self.grid.shape:
+            raise InputError(f"label map shape {array.shape} does not fit the grid's {self.grid.shape}")
+        for field in ("value", "name"):
+            entries = [getattr(label, field) for label in self.labels]
+            if twice := {e for e in entries if entries.count(e) > 1}:
+                raise InputError(f"label {field}s given twice: {sorted(twice)}; each must be unique")
+        if unknown := present_values(array) - {label.value for label in self.labels}:
+            raise InputError(f"label values {sorted(unknown)} have no name; name them or use LabelMap.from_array")
+        object.__setattr__(self, "array", array)
+        object.__setattr__(self, "labels", tuple(sorted(self.labels, key=lambda label: label.value)))
+
+    @classmethod
+    def from_array(cls, array: NDArray[Any], grid: Grid, *, labels: Iterable[Label] = ()) -> LabelMap:
+        """Make a label map, naming values without a label ``label_<value>``."""
+        known = tuple(labels)
+        missing = present_values(array) - {label.value for label in known}
+        extra = (Label(v, f"label_{v}", default_colour(v)) for v in sorted(missing))
+        return cls(array, grid, (*known, *extra))
+
+    def mask(self, label: Label) -> NDArray[np.bool_]:
+        """(I, J, K) bool: where the label is."""
+        return np.asarray(self.array == label.value)
+
+
+def present_values(array: NDArray[Any]) -> set[int]:
+    """Values other than 0 that occur in an integer array; slab by slab, so that memory stays small."""
+    values: set[int] = set()
+    for slab in np.asarray(array):
+        values.update(np.unique(slab).tolist())
+    return values - {0}
+
+
+def default_colour(value: int) -> Colour:
+    """Return a colour for a label value; neighbouring values differ clearly (golden-angle hues)."""
+    hue = (0.02 + 0.618034 * (value - 1)) % 1.0
+    saturation = (0.70, 0.50, 0.85)[value % 3]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, 0.92)
+    return round(255 * red), round(255 * green), round(255 * blue)

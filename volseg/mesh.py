@@ -1,0 +1,86 @@
+"""`Mesh`: a triangle surface in world millimetres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.errors import InputError
+from volseg.labelmap import Colour
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A triangle surface.
+
+    Parameters
+    ----------
+    vertices : (V, 3) float
+        World mm, RAS+.
+    faces : (F, 3) int
+        Vertex indices, counter-clockwise seen from outside.
+    name : str
+        What it is the surface of.
+    colour : (red, green, blue), 0 to 255
+    point_data : dict of str to (V, ...) arrays
+        Values per vertex.
+
+    Raises
+    ------
+    InputError
+        Wrong shapes, non-finite vertices, or faces that name vertices which are not there.
+    """
+
+    vertices: NDArray[np.float64]
+    faces: NDArray[np.int64]
+    name: str = "surface"
+    colour: Colour = (220, 200, 170)
+    point_data: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        vertices = np.asarray(self.vertices, dtype=np.float64)
+        faces = np.asarray(self.faces, dtype=np.int64)
+        if vertices.ndim != 2 or vertices.shape[1] != 3 or not np.isfinite(vertices).all():
+            raise InputError(f"mesh {self.name!r}: vertices have shape {vertices.shape}; expected finite (V, 3)")
+        if faces.ndim != 2 or faces.shape[1] != 3:
+            raise InputError(f"mesh {self.name!r}: faces have shape {faces.shape}; expected (F, 3)")
+        if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
+            raise InputError(f"mesh {self.name!r}: faces name vertices outside 0..{len(vertices) - 1}")
+        if wrong := [key for key, values in self.point_data.items() if len(values) != len(vertices)]:
+            raise InputError(f"mesh {self.name!r}: point data {wrong} has not one value for each vertex")
+        object.__setattr__(self, "vertices", vertices)
+        object.__setattr__(self, "faces", faces)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether every edge is used as often in one direction as in the other, so that the mesh bounds a solid."""
+        edges = self.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+        forward = edges[:, 0] * len(self.vertices) + edges[:, 1]
+        backward = edges[:, 1] * len(self.vertices) + edges[:, 0]
+        return bool(len(edges)) and bool(np.array_equal(np.sort(forward), np.sort(backward)))
+
+    @property
+    def volume_mm3(self) -> float:
+        """Signed enclosed volume, mm3 (divergence theorem): positive where faces look outwards."""
+        # About a vertex of the mesh, not the scanner's origin, which may be far away and would cost digits.
+        centred = self.vertices - (self.vertices[0] if len(self.vertices) else 0)
+        a, b, c = (centred[self.faces[:, n]] for n in range(3))
+        return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
+
+    @property
+    def area_mm2(self) -> float:
+        """Surface area, mm2."""
+        a, b, c = (self.vertices[self.faces[:, n]] for n in range(3))
+        return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
+
+    @property
+    def bounds(self) -> NDArray[np.float64]:
+        """(2, 3) lowest and highest world coordinates, mm RAS+."""
+        return np.stack([self.vertices.min(axis=0), self.vertices.max(axis=0)])
+
+    def with_vertices(self, vertices: NDArray[np.float64]) -> Mesh:
+        """Return the same surface with its vertices moved."""
+        return replace(self, vertices=vertices)
