@@ -1,0 +1,35 @@
+"""Shared fixtures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from volseg.geometry import Grid
+
+# No test needs a screen; VTK picks its window class from this before it is imported.
+os.environ.pop("DISPLAY", None)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real scans that may lie beside the checkout."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real scans (shared/data beside the checkout) are not here")
+    return folder
+
+
+@pytest.fixture
+def oblique_grid() -> Grid:
+    """A left-handed, oblique, anisotropic grid: the least forgiving legal one."""
+    angle = 0.3
+    rotation = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
+    tilt = np.array([[1, 0, 0], [0, np.cos(0.2), -np.sin(0.2)], [0, np.sin(0.2), np.cos(0.2)]])
+    affine = np.eye(4)
+    affine[:3, :3] = rotation @ tilt @ np.diag([-0.8, 0.9, 3.0])
+    affine[:3, 3] = [12.0, -30.0, 55.0]
+    return Grid((20, 24, 10), affine)
