@@ -1,1 +1,1 @@
-"""."""
+"""The pix2pix network for segmentation: generator, discriminator, losses and the model file."""

@@ -1,0 +1,169 @@
+"""The model file: one safetensors with the networks' weights and everything needed to use them. Never pickle.
+
+Tensors are named ``net.<plane>.<fold>.<parameter>``; several networks are averaged. The metadata key ``volseg`` holds
+JSON: ``format``, the resolved config, labels, channel names, volseg's version, a fingerprint of the training data and
+the SHA-256 of the tensors' bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from volseg import __version__
+from volseg.config import Config, parse_config
+from volseg.errors import ConfigError, InputError, ModelError
+from volseg.io.atomic import atomic_path
+from volseg.labelmap import Label
+from volseg.model.generator import Generator
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Trained networks and what they need.
+
+    Parameters
+    ----------
+    config : Config
+        Resolved: every planned value is set.
+    labels : tuple of Label
+        Class n of the networks is ``labels[n - 1]``; class 0 is background.
+    channel_names : tuple of str
+        What each input channel is, in order.
+    networks : dict of str to Generator
+        By ``<plane>.<fold>``.
+    fingerprint : str
+        Of the training data.
+    version : str
+        volseg's, when the model was trained.
+    path : Path, optional
+        Where it was loaded from.
+    """
+
+    config: Config
+    labels: tuple[Label, ...]
+    channel_names: tuple[str, ...]
+    networks: Mapping[str, Generator]
+    fingerprint: str = ""
+    version: str = __version__
+    path: Path | None = field(default=None, compare=False)
+
+
+def make_generator(config: Config, *, channels: int, labels: int) -> Generator:
+    """Make the generator of a resolved config for a number of input channels and of labels without background."""
+    slices = 2 * config.preparation.neighbours + 1
+    return Generator(channels * slices, labels + 1, config.network)
+
+
+def save_model(model: Model, path: str | Path) -> Path:
+    """Write a model file atomically and return its path."""
+    tensors = {
+        f"net.{name}.{key}": value.detach().cpu().contiguous()
+        for name, network in model.networks.items()
+        for key, value in network.state_dict().items()
+    }
+    content = {
+        "format": FORMAT,
+        "version": model.version,
+        "config": model.config.model_dump(mode="json"),
+        "labels": [asdict(label) for label in model.labels],
+        "channel_names": list(model.channel_names),
+        "fingerprint": model.fingerprint,
+        "sha256": _digest(save(tensors)),
+    }
+    blob = save(tensors, metadata={"volseg": json.dumps(content)})
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(blob)
+    return Path(path)
+
+
+def load_model(path: str | Path) -> Model:
+    """Read a model file and check it.
+
+    Parameters
+    ----------
+    path : path
+        A ``.safetensors`` file, or the folder of a training run, in which ``model.safetensors`` is taken.
+
+    Raises
+    ------
+    InputError
+        No such file.
+    ModelError
+        Not a volseg model, damaged (checksum), of a newer format, or with weights that do not fit its config.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "model.safetensors"
+    if not file.is_file():
+        raise InputError(f"{file}: no such model file; give a model.safetensors or the folder of a training run")
+    content, tensors = _read(file)
+    try:
+        config = parse_config(content["config"])
+        labels = tuple(Label(**{**entry, "colour": tuple(entry["colour"])}) for entry in content["labels"])
+        channel_names = tuple(str(name) for name in content["channel_names"])
+        networks = _build_networks(tensors, config, len(channel_names), len(labels))
+    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, InputError) as error:
+        raise ModelError(f"{file}: the model's description is damaged ({_first_line(error)})") from error
+    return Model(
+        config, labels, channel_names, networks, str(content.get("fingerprint", "")), str(content.get("version")), file
+    )
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(file, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+        content = json.loads(metadata.get("volseg", "null"))
+    except (SafetensorError, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{file}: is not a readable safetensors file ({_first_line(error)})") from error
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise ModelError(f"{file}: is a safetensors file but not a volseg model; train one with `volseg train`")
+    if content["format"] > FORMAT:
+        raise ModelError(
+            f"{file}: has model format {content['format']}, this volseg reads up to {FORMAT}; update volseg"
+        )
+    if content.get("sha256") != _digest(file.read_bytes()):
+        raise ModelError(f"{file}: the weights do not match their checksum; the file is damaged, fetch it again")
+    return content, tensors
+
+
+def _digest(blob: bytes) -> str:
+    """SHA-256 of the tensor bytes of a safetensors file: everything behind its JSON header."""
+    (header,) = struct.unpack_from("<Q", blob)
+    return hashlib.sha256(memoryview(blob)[8 + header :]).hexdigest()
+
+
+def _build_networks(tensors: dict[str, Tensor], config: Config, channels: int, labels: int) -> dict[str, Generator]:
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        kind, plane, fold, parameter = key.split(".", 3)
+        if kind == "net":
+            groups.setdefault(f"{plane}.{fold}", {})[parameter] = value
+    if not groups:
+        raise ValueError("it holds no network")
+    networks = {}
+    for name, weights in groups.items():
+        if not all(torch.isfinite(value).all() for value in weights.values()):
+            raise ValueError(f"network {name} has weights that are not finite")
+        networks[name] = make_generator(config, channels=channels, labels=labels)
+        networks[name].load_state_dict(weights)
+        networks[name].eval()
+    return networks
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

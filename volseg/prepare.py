@@ -1,0 +1,146 @@
+"""The one preparation of a scan for the network, forward and inverse. Training and inference share it.
+
+A scan becomes a stack of slices: axes in RAS order, cut along a plane, intensities normalised, in-plane spacing made
+the model's. Across slices nothing is resampled: a 2D network sees slices as they were scanned. All of it happens batch
+by batch, so that memory stays near the scan itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.config import Normalisation, PreparationConfig
+from volseg.errors import GeometryError, ModelError
+from volseg.geometry import Grid
+from volseg.intensity import Rescaling, zscore
+from volseg.resample import Reorientation, resample_plane
+from volseg.slices import in_plane, neighbour_indices, stack_slices
+from volseg.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class SliceStack:
+    """A scan as the network sees it; slices are made when asked for.
+
+    Parameters
+    ----------
+    channels : tuple of (S, H, W) arrays
+        Views of the scan's voxels, untouched.
+    rescalings : tuple of Rescaling
+        One for each channel.
+    size : (h, w)
+        Slice size at the model's in-plane spacing.
+    neighbours : int
+        Slices on either side that go in as further channels.
+    reorientation : Reorientation
+        From the scan's axes to RAS order.
+    """
+
+    channels: tuple[NDArray[Any], ...]
+    rescalings: tuple[Rescaling, ...]
+    size: tuple[int, int]
+    neighbours: int
+    reorientation: Reorientation
+
+    def __len__(self) -> int:
+        return int(self.channels[0].shape[0])
+
+    @property
+    def native_size(self) -> tuple[int, int]:
+        """(H, W) of a slice as scanned."""
+        _, height, width = self.channels[0].shape
+        return int(height), int(width)
+
+    def plain(self, start: int, stop: int) -> NDArray[np.float32]:
+        """(C, B, h, w): slices start..stop, normalised and resampled, without neighbours."""
+        return np.stack(
+            [
+                resample_plane(rescaling.apply(channel[start:stop]), self.size)
+                for channel, rescaling in zip(self.channels, self.rescalings, strict=True)
+            ]
+        )
+
+    def batch(self, start: int, stop: int) -> NDArray[np.float32]:
+        """(B, C * (2 * neighbours + 1), h, w): what the network gets for slices start..stop."""
+        first, last = max(0, start - self.neighbours), min(len(self), stop + self.neighbours)
+        wanted = neighbour_indices(np.arange(start, stop), len(self), self.neighbours) - first
+        return gather_neighbours(self.plain(first, last), wanted)
+
+    def to_native(self, slices: NDArray[Any]) -> NDArray[np.float32]:
+        """(..., h, w) at the model's spacing -> (..., H, W) as scanned."""
+        return resample_plane(slices, self.native_size)
+
+
+def gather_neighbours(plain: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(C, S, h, w) slices and (B, n) slice numbers -> (B, C * n, h, w), the neighbours of a channel together."""
+    picked = plain[:, wanted]  # (C, B, n, h, w)
+    count, batch, n, height, width = picked.shape
+    return np.asarray(picked.swapaxes(0, 1).reshape(batch, count * n, height, width), dtype=np.float32)
+
+
+def prepare(volumes: Sequence[Volume], config: PreparationConfig) -> SliceStack:
+    """Make the slice stack of one scan.
+
+    Parameters
+    ----------
+    volumes : sequence of Volume
+        The channels, all on one grid.
+    config : PreparationConfig
+        Planned: plane, spacing and normalisation are set.
+
+    Raises
+    ------
+    GeometryError
+        The channels lie on different grids.
+    ModelError
+        The number of channels is not the model's.
+    """
+    plane, spacing, normalisation = config.plane, config.spacing_mm, config.normalisation
+    if plane is None or spacing is None or normalisation is None:
+        raise ModelError("the preparation is not planned: plane, spacing_mm and normalisation must be set")
+    if len(volumes) != len(normalisation):
+        raise ModelError(f"{len(volumes)} channels were given; the model was trained with {len(normalisation)}")
+    grid = common_grid(volumes)
+    reorientation = Reorientation.between(grid, "RAS")
+    turned = reorientation.grid(grid)
+    height, width = (
+        max(1, round(turned.shape[axis] * turned.spacing[axis] / mm))
+        for axis, mm in zip(in_plane(plane), spacing, strict=True)
+    )
+    return SliceStack(
+        channels=tuple(stack_slices(reorientation.array(v.array), plane) for v in volumes),
+        rescalings=tuple(_rescaling(v.array, n) for v, n in zip(volumes, normalisation, strict=True)),
+        size=(height, width),
+        neighbours=config.neighbours,
+        reorientation=reorientation,
+    )
+
+
+def common_grid(volumes: Sequence[Volume]) -> Grid:
+    """Return the grid of the channels of one case, which must be the same for all.
+
+    Raises
+    ------
+    GeometryError
+        Two channels lie on different grids.
+    """
+    grid = volumes[0].grid
+    for other in volumes[1:]:
+        if not grid.is_close(other.grid, tolerance_mm=0.01):
+            raise GeometryError(
+                f"channels {volumes[0].name!r} ({grid.describe()}) and {other.name!r} ({other.grid.describe()}) lie on "
+                "different grids; resample one onto the other first"
+            )
+    return grid
+
+
+def _rescaling(array: NDArray[Any], normalisation: Normalisation) -> Rescaling:
+    if normalisation.kind == "zscore":
+        return zscore(array)
+    low, high, mean, std = (getattr(normalisation, key) for key in ("low", "high", "mean", "std"))
+    return Rescaling(low, high, mean, std)

@@ -1,0 +1,1 @@
+"""The settings that volseg comes with, one YAML file each."""

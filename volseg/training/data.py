@@ -1,0 +1,133 @@
+"""Training slices: prepared once, kept in files that the system maps into memory, sampled at random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.config import Config
+from volseg.io.cache import load_array, save_array
+from volseg.io.datasets import Case
+from volseg.labelmap import Label, LabelMap
+from volseg.prepare import SliceStack, gather_neighbours, prepare
+from volseg.resample import resample_plane
+from volseg.slices import neighbour_indices, stack_slices
+from volseg.training.plan import read_case
+
+_SLAB = 32  # slices prepared at a time
+
+
+@dataclass(frozen=True, eq=False)
+class CachedCase:
+    """One case, prepared: image (C, S, h, w) float16 and class numbers (S, h, w) uint8, both mapped from files."""
+
+    image: NDArray[np.float16]
+    classes: NDArray[np.uint8]
+    foreground: NDArray[np.int64]  # slices that hold any label
+
+
+def cache_case(case: Case, folder: Path, *, config: Config, labels: Sequence[Label]) -> CachedCase:
+    """Prepare one case into `folder`, or take what is there."""
+    image_file, classes_file = folder / f"{case.name}.image.npy", folder / f"{case.name}.classes.npy"
+    if not (image_file.is_file() and classes_file.is_file()):
+        volumes, label_map = read_case(case)
+        if label_map is None:  # collect_facts() has refused such a case by name
+            raise ValueError(case.name)
+        stack = prepare(volumes, config.preparation)
+        save_array(_slabs(stack, lambda a, b: stack.plain(a, b).astype(np.float16), axis=1), image_file)
+        save_array(_prepare_classes(stack, label_map, config, labels), classes_file)
+    classes = load_array(classes_file)
+    present = np.flatnonzero(classes.reshape(len(classes), -1).any(axis=1))
+    return CachedCase(load_array(image_file), classes, present)
+
+
+def _slabs(stack: SliceStack, make: Callable[[int, int], NDArray[Any]], *, axis: int) -> NDArray[Any]:
+    starts = range(0, len(stack), _SLAB)
+    return np.concatenate([make(start, min(start + _SLAB, len(stack))) for start in starts], axis=axis)
+
+
+def _prepare_classes(
+    stack: SliceStack, label_map: LabelMap, config: Config, labels: Sequence[Label]
+) -> NDArray[np.uint8]:
+    plane = config.preparation.plane
+    if plane is None:  # prepare() has checked it
+        raise ValueError("plane")
+    native = stack_slices(stack.reorientation.array(label_map.array), plane)
+    values = [0, *(label.value for label in labels)]
+    if stack.size == stack.native_size:
+        classes = np.zeros(native.shape, dtype=np.uint8)
+        for number, value in enumerate(values[1:], 1):
+            classes[native == value] = number
+        return classes
+    # Interpolating each label and taking the largest keeps outlines smooth where nearest-neighbour would fray them.
+
+    def slab(start: int, stop: int) -> NDArray[np.uint8]:
+        shares = [resample_plane(native[start:stop] == value, stack.size) for value in values]
+        return np.asarray(np.argmax(shares, axis=0), dtype=np.uint8)
+
+    return np.asarray(_slabs(stack, slab, axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class SliceSampler:
+    """Draws batches of slices; `foreground_fraction` of them hold a label, the others are any."""
+
+    cases: Sequence[CachedCase]
+    config: Config
+
+    @property
+    def slices_per_epoch(self) -> int:
+        """Number of labelled slices of all cases: what one epoch is counted by."""
+        return max(1, sum(len(case.foreground) for case in self.cases))
+
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return slices (B, C, H, W) and class numbers (B, H, W)."""
+        count = self.config.training.batch_size or 1
+        images, classes = zip(*(self._draw_one(rng) for _ in range(count)), strict=True)
+        return np.stack(images), np.stack(classes)
+
+    def _draw_one(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        case = self.cases[int(rng.integers(len(self.cases)))]
+        wants_label = rng.random() < self.config.training.foreground_fraction and len(case.foreground) > 0
+        index = rng.choice(case.foreground) if wants_label else rng.integers(len(case.classes))
+        around = neighbour_indices(np.array([index]), len(case.classes), self.config.preparation.neighbours)
+        image = gather_neighbours(case.image, around)[0]
+        classes = case.classes[index]
+        size = self.config.training.slice_size
+        if size is None:
+            raise ValueError("slice_size is not planned")
+        window = _window(classes, size, rng, on_label=wants_label)
+        # Outside the slice both repeat their edge, as the network's own padding does at test time.
+        return _cut(image, window), _cut(classes, window).astype(np.int64)
+
+
+def _window(
+    classes: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator, *, on_label: bool
+) -> list[NDArray[np.int64]]:
+    """Return row and column numbers of a window of `size`: centred where the slice is smaller, else at random."""
+    centre = None
+    if on_label and any(have > want for have, want in zip(classes.shape, size, strict=True)):
+        inside = np.argwhere(classes)
+        centre = inside[rng.integers(len(inside))]
+    window = []
+    for axis, (have, want) in enumerate(zip(classes.shape, size, strict=True)):
+        slack = have - want
+        if slack <= 0:
+            start = slack // 2
+        elif centre is None:
+            start = int(rng.integers(slack + 1))
+        else:
+            # The labelled pixel lies anywhere in the middle half of the window.
+            start = int(np.clip(centre[axis] - want // 4 - rng.integers(want // 2 + 1), 0, slack))
+        window.append(np.clip(np.arange(start, start + want), 0, have - 1))
+    return window
+
+
+def _cut(array: NDArray[Any], window: list[NDArray[np.int64]]) -> NDArray[Any]:
+    rows, columns = window
+    return array[..., rows[:, None], columns]

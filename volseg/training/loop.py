@@ -1,0 +1,324 @@
+"""The training run, from a dataset to a model file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from volseg.config import Config, load_config
+from volseg.errors import DatasetError, InputError, OutputError, UsageError
+from volseg.io.atomic import atomic_path, write_text
+from volseg.io.datasets import Case, Dataset, check_dataset, read_dataset, split
+from volseg.model.devices import choose_device
+from volseg.model.file import Model, load_model, save_model
+from volseg.training.augment import augment
+from volseg.training.data import SliceSampler, cache_case
+from volseg.training.journal import Event, append_event, draw_curve, read_events
+from volseg.training.plan import collect_facts, fingerprint, make_plan
+from volseg.training.schedule import Budget
+from volseg.training.step import Learner
+from volseg.training.validation import Validation, validate
+
+logger = logging.getLogger(__name__)
+
+Fold = int | Literal["all"]
+
+_REPORTS = 200  # lines of losses in the log of a whole training
+_VALIDATION_SHARE = 0.15  # of a wall-clock budget, for all validations but the last
+_LAST_VALIDATION_SHARE = 0.1
+
+
+def train(
+    dataset: Dataset | Path | str,
+    output: Path | str,
+    *,
+    config: Config | None = None,
+    fold: Fold = 0,
+    device: str = "auto",
+    resume: bool = False,
+) -> Path:
+    """Train a model from a dataset and return the path of the model file.
+
+    Parameters
+    ----------
+    dataset : Dataset or path
+        A Medical Segmentation Decathlon or nnU-Net folder, or a CSV of pairs; see `volseg.io.datasets.read_dataset`.
+    output : path
+        Folder for ``model.safetensors``, ``plan.yaml`` (every setting, as planned), ``log.jsonl``, ``curve.png``,
+        ``validation.json`` and ``checkpoint.pt``.
+    config : Config, optional
+        Settings; what is None in them is planned from the dataset. Default: the ``default`` preset.
+    fold : int or "all"
+        Which fold is kept for validation; ``all`` trains on every case, validates on none and keeps the last weights.
+    device : str
+        ``auto`` or any torch device.
+    resume : bool
+        Go on from ``checkpoint.pt`` in `output`, with the settings of its ``plan.yaml``.
+
+    Raises
+    ------
+    DatasetError
+        Orphans, mismatched grids or unknown labels: all of them, before anything is trained.
+    UsageError, ConfigError, InputError, OutputError
+        As their names say.
+    """
+    for _ in iterate_training(dataset, output, config=config, fold=fold, device=device, resume=resume):
+        pass
+    return Path(output) / "model.safetensors"
+
+
+def iterate_training(
+    dataset: Dataset | Path | str,
+    output: Path | str,
+    *,
+    config: Config | None = None,
+    fold: Fold = 0,
+    device: str = "auto",
+    resume: bool = False,
+) -> Iterator[Event]:
+    """Do what `train` does and yield an event for each thing that happens, for progress bars.
+
+    Events are dictionaries with a key ``event``: ``reading`` (done, total), ``plan`` (config), ``steps`` (step,
+    progress, losses), ``validation`` (mean, per_label), ``end`` (files). All but ``reading`` are also in
+    ``log.jsonl``.
+    """
+    started = time.monotonic()
+    folder = Path(output)
+    found = dataset if isinstance(dataset, Dataset) else read_dataset(Path(dataset))
+    target = choose_device(device)
+    _check_folder(folder, resume=resume)
+    check_dataset(found)
+    training, held_out = (found.cases, ()) if fold == "all" else split(found, fold)
+    if resume:
+        planned, digest = load_config(folder / "plan.yaml"), ""
+    else:
+        facts = []
+        yield {"event": "reading", "done": 0, "total": len(training)}
+        facts = collect_facts(training)
+        planned, digest = make_plan(config or load_config(), found, facts), fingerprint(found, facts)
+        write_text(folder / "plan.yaml", _plan_text(planned, found))
+    run = _Run(folder, found, planned, device=target, fold=fold, held_out=tuple(held_out), fingerprint=digest)
+    yield from run.prepare(training)
+    run.start(resume=resume, started=started)
+    yield from run.optimise()
+    yield from run.finish()
+
+
+def _check_folder(folder: Path, *, resume: bool) -> None:
+    checkpoint = folder / "checkpoint.pt"
+    if resume and not checkpoint.is_file():
+        raise InputError(f"{checkpoint}: no such checkpoint to resume from; leave out --resume to start anew")
+    if not resume and checkpoint.exists():
+        raise UsageError(f"{folder}: holds a training run already; add --resume to go on or choose another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
+
+
+def _plan_text(config: Config, dataset: Dataset) -> str:
+    return (
+        f"# What volseg planned for {dataset.name or 'this dataset'}: {len(dataset.cases)} cases, labels "
+        f"{', '.join(label.name for label in dataset.labels)}.\n"
+        "# Edit it and train again with --config plan.yaml; sizes are (height, width) in pixels, spacing in mm.\n"
+        + config.to_yaml()
+    )
+
+
+@dataclass
+class _Run:
+    """The state of one training run; `train` is the way in."""
+
+    folder: Path
+    dataset: Dataset
+    config: Config
+    device: torch.device
+    fold: Fold
+    held_out: tuple[Case, ...]
+    fingerprint: str
+    step: int = 0
+    best: float = -1.0
+    validated: int = 0
+    validation_cases: int = 0
+    elapsed_before: float = 0.0
+    case_seconds: float = 0.0
+    rng: np.random.Generator = field(init=False)
+    noise: torch.Generator = field(init=False)
+    learner: Learner = field(init=False)
+    sampler: SliceSampler = field(init=False)
+    started: float = field(init=False)
+
+    def prepare(self, cases: Sequence[Case]) -> Iterator[Event]:
+        """Cache the training slices."""
+        prepared = []
+        for number, case in enumerate(cases, 1):
+            cached = cache_case(case, self.folder / "cache", config=self.config, labels=self.dataset.labels)
+            prepared.append(cached)
+            yield {"event": "reading", "done": number, "total": len(cases)}
+        if not any(len(case.foreground) for case in prepared):
+            raise DatasetError(f"{self.dataset.name}: no training case has a single labelled voxel")
+        self.sampler = SliceSampler(prepared, self.config)
+
+    def start(self, *, resume: bool, started: float) -> None:
+        """Seed or restore everything random and everything learnt."""
+        torch.manual_seed(self.config.training.seed)
+        self.started = started
+        self.rng = np.random.default_rng(self.config.training.seed)
+        self.noise = torch.Generator().manual_seed(self.config.training.seed)
+        self.learner = Learner(
+            self.config,
+            channels=len(self.dataset.channel_names),
+            labels=len(self.dataset.labels),
+            device=self.device,
+        )
+        if resume:
+            self._restore()
+        else:
+            with suppress(FileNotFoundError):
+                (self.folder / "log.jsonl").unlink()
+            self._note({"event": "plan", "config": self.config.model_dump(mode="json"), "fold": self.fold})
+
+    @property
+    def elapsed(self) -> float:
+        return self.elapsed_before + time.monotonic() - self.started
+
+    def _budget(self) -> Budget:
+        settings = self.config.training
+        batches = -(-self.sampler.slices_per_epoch // (settings.batch_size or 1))
+        seconds = None
+        if settings.minutes is not None:
+            whole = settings.minutes * 60
+            last = min(self.case_seconds * len(self.held_out), _LAST_VALIDATION_SHARE * whole)
+            seconds = whole - last
+        return Budget(settings.epochs * batches, seconds)
+
+    def optimise(self) -> Iterator[Event]:
+        """Learn until the budget is used, validating now and then."""
+        settings = self.config.training
+        losses: list[dict[str, float]] = []
+        reported = 0.0
+        while True:
+            progress = self._budget().progress(step=self.step, elapsed=self.elapsed)
+            if losses and (progress - reported >= 1 / _REPORTS or progress >= 1):
+                reported = progress
+                yield self._report(progress, losses)
+                losses = []
+            if self.held_out and progress < 1 and progress >= (self.validated + 1) / settings.validations:
+                yield self._validate(progress)
+            if progress >= 1:
+                return
+            losses.append(self._learn(progress))
+
+    def _learn(self, progress: float) -> dict[str, float]:
+        images, classes = (torch.from_numpy(a).to(self.device) for a in self.sampler.draw(self.rng))
+        images, classes = augment(images, classes, self.config.augmentation, self.noise)
+        self.step += 1
+        return self.learner.step(images, classes, progress)
+
+    def _report(self, progress: float, losses: list[dict[str, float]]) -> Event:
+        means = {name: float(np.mean([entry[name] for entry in losses])) for name in losses[0]}
+        event = {"event": "steps", "step": self.step, "progress": progress, "losses": means, "seconds": self.elapsed}
+        return self._note(event)
+
+    def _validate(self, progress: float) -> Event:
+        settings = self.config.training
+        allowance = None
+        # The first validation finds how many cases fit into the time; then they stay the same, to be comparable.
+        if settings.minutes is not None and not self.validation_cases:
+            allowance = settings.minutes * 60 * _VALIDATION_SHARE / settings.validations
+        cases = self.held_out[: self.validation_cases or settings.validation_cases]
+        result = validate(self._model(), cases, device=str(self.device), allowance_seconds=allowance)
+        self.validation_cases = result.cases
+        self.case_seconds = result.seconds / max(1, result.cases)
+        self.validated = int(progress * settings.validations)
+        if result.mean >= self.best:
+            self.best = result.mean
+            save_model(self._model(), self.folder / "model.safetensors")
+        self._save_checkpoint()
+        return self._note_validation("validation", result)
+
+    def _model(self) -> Model:
+        name = f"{self.config.preparation.plane}.{self.fold}"
+        return Model(
+            self.config,
+            self.dataset.labels,
+            self.dataset.channel_names,
+            {name: self.learner.generator},
+            self.fingerprint,
+        )
+
+    def finish(self) -> Iterator[Event]:
+        """Keep the best weights, validate them on the held-out cases, draw the curve, remove the cache."""
+        model_file = self.folder / "model.safetensors"
+        files = [model_file, self.folder / "plan.yaml", self.folder / "log.jsonl", self.folder / "curve.png"]
+        if self.held_out:
+            settings = self.config.training
+            # The last weights compete on the same cases as those before them.
+            yield self._validate(1.0)
+            allowance = None if settings.minutes is None else settings.minutes * 60 * _LAST_VALIDATION_SHARE
+            result = validate(
+                load_model(model_file), self.held_out, device=str(self.device), allowance_seconds=allowance
+            )
+            write_text(self.folder / "validation.json", json.dumps(asdict(result), indent=2) + "\n")
+            files.append(self.folder / "validation.json")
+            yield self._note_validation("final", result)
+        else:
+            save_model(self._model(), model_file)
+            self._save_checkpoint()
+        draw_curve(read_events(self.folder / "log.jsonl"), self.folder / "curve.png")
+        shutil.rmtree(self.folder / "cache", ignore_errors=True)
+        yield self._note({"event": "end", "files": [str(file) for file in files], "seconds": self.elapsed})
+
+    def _note_validation(self, kind: str, result: Validation) -> Event:
+        return self._note({"event": kind, "step": self.step, **asdict(result)})
+
+    def _note(self, event: Event) -> Event:
+        append_event(self.folder / "log.jsonl", event)
+        return event
+
+    def _save_checkpoint(self) -> None:
+        state: dict[str, Any] = {
+            "step": self.step,
+            "best": self.best,
+            "validated": self.validated,
+            "validation_cases": self.validation_cases,
+            "elapsed": self.elapsed,
+            "case_seconds": self.case_seconds,
+            "fold": self.fold,
+            "fingerprint": self.fingerprint,
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "noise": self.noise.get_state(),
+            "torch": torch.get_rng_state(),
+            "learner": self.learner.state(),
+        }
+        with atomic_path(self.folder / "checkpoint.pt") as temporary:
+            torch.save(state, temporary)
+
+    def _restore(self) -> None:
+        file = self.folder / "checkpoint.pt"
+        try:
+            state = torch.load(file, map_location=self.device, weights_only=True)
+            if state["fold"] != self.fold:
+                raise UsageError(f"{file}: was trained on fold {state['fold']}; resume it with --fold {state['fold']}")
+            self.step, self.best, self.validated = state["step"], state["best"], state["validated"]
+            self.validation_cases = state["validation_cases"]
+            self.elapsed_before, self.case_seconds = state["elapsed"], state["case_seconds"]
+            self.fingerprint = state["fingerprint"]
+            self.rng.bit_generator.state = json.loads(state["rng"])
+            self.noise.set_state(state["noise"].cpu())
+            torch.set_rng_state(state["torch"].cpu())
+            self.learner.restore(state["learner"])
+        except (RuntimeError, KeyError, ValueError, EOFError, OSError, UnpicklingError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise InputError(f"{file}: is not a usable checkpoint ({reason}); start anew in another folder") from error

@@ -1,0 +1,160 @@
+"""From what a dataset looks like to the settings that suit it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.config import Config, Normalisation
+from volseg.errors import DatasetError
+from volseg.intensity import sample
+from volseg.io import read, read_labels
+from volseg.io.datasets import Case, Dataset
+from volseg.labelmap import LabelMap
+from volseg.model.generator import levels_for
+from volseg.resample import Reorientation
+from volseg.slices import NORMAL_AXIS, Plane, in_plane
+from volseg.volume import Volume
+
+_ANISOTROPIC = 1.5  # ratio of spacings from which on slices are cut across the coarse axis
+_LARGEST_SLICE = 256  # pixels; larger slices are trained on crops of this size
+_PIXELS_PER_BATCH = 4 * 256 * 256
+_FOREGROUND_SAMPLES = 10_000  # voxels a case
+
+
+@dataclass(frozen=True, eq=False)
+class CaseFacts:
+    """What planning needs to know of one case; axes in RAS order.
+
+    Parameters
+    ----------
+    shape : (3,) int
+    spacing : (3,) float, mm
+    extent_mm : (3,) float
+        Of the box around all labels; zeros where there is none.
+    foreground : tuple of (N,) arrays
+        Some values of each channel on the labels.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    extent_mm: tuple[float, float, float]
+    foreground: tuple[NDArray[np.float64], ...]
+
+
+def read_case(case: Case, *, with_labels: bool = True) -> tuple[list[Volume], LabelMap | None]:
+    """Read the channels of a case and its label map."""
+    volumes = [read(path) for path in case.images]
+    labels = read_labels(case.label) if with_labels and case.label else None
+    return volumes, labels
+
+
+def collect_facts(cases: Sequence[Case], *, progress: Callable[[int, int], None] | None = None) -> list[CaseFacts]:
+    """Read every case once and note what planning needs."""
+    facts = []
+    for number, case in enumerate(cases, 1):
+        volumes, labels = read_case(case)
+        if labels is None:
+            raise DatasetError(f"case {case.name} has no label map; training needs one for every case")
+        facts.append(_facts(volumes, labels))
+        if progress:
+            progress(number, len(cases))
+    return facts
+
+
+def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:
+    reorientation = Reorientation.between(labels.grid, "RAS")
+    grid = reorientation.grid(labels.grid)
+    foreground = labels.array != 0
+    turned = reorientation.array(foreground)
+    extent = [0.0, 0.0, 0.0]
+    for axis in range(3):
+        where = np.flatnonzero(turned.any(axis=tuple(a for a in range(3) if a != axis)))
+        if where.size:
+            extent[axis] = float(where[-1] - where[0] + 1) * grid.spacing[axis]
+    values = tuple(sample(v.array[foreground], count=_FOREGROUND_SAMPLES) for v in volumes)
+    return CaseFacts(grid.shape, grid.spacing, (extent[0], extent[1], extent[2]), values)
+
+
+def fingerprint(dataset: Dataset, facts: Sequence[CaseFacts]) -> str:
+    """Return 16 hex digits that change with the cases, their grids and their labels."""
+    text = repr([(dataset.name, dataset.labels), [(f.shape, f.spacing, f.extent_mm) for f in facts]])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Config:
+    """Fill every setting that is still None.
+
+    Plane: across the coarse axis where the median spacing is anisotropic by more than 1.5, else across the axis along
+    which the labels are longest, which gives the most labelled slices and the most compact sections. In-plane
+    spacing: the median. Normalisation: CT by the labels' intensities over all cases, others each scan by itself.
+    Slice size: the largest slice, at most 256 pixels. Depth and batch: from the slice size.
+    """
+    preparation = config.preparation
+    plane: Plane = preparation.plane or _plane(facts)
+    height_axis, width_axis = in_plane(plane)
+    spacing = preparation.spacing_mm or (_median_spacing(facts, height_axis), _median_spacing(facts, width_axis))
+    normalisation = preparation.normalisation or _normalisation(dataset, facts)
+    if len(normalisation) != len(dataset.channel_names):
+        raise DatasetError(
+            f"preparation.normalisation has {len(normalisation)} entries, the dataset {len(dataset.channel_names)} "
+            "channels; give one for each channel"
+        )
+    size = config.training.slice_size or _slice_size(facts, (height_axis, width_axis), spacing)
+    levels = config.network.levels or levels_for(size, config.network.block)
+    multiple = 2**levels
+    height, width = (max(2, -(-n // multiple)) * multiple for n in size)
+    batch_size = config.training.batch_size or max(4, min(16, _PIXELS_PER_BATCH // (height * width)))
+    return _replace(
+        config,
+        preparation={"plane": plane, "spacing_mm": spacing, "normalisation": normalisation},
+        network={"levels": levels},
+        training={"slice_size": (height, width), "batch_size": batch_size},
+    )
+
+
+def _replace(config: Config, **sections: dict[str, Any]) -> Config:
+    """Return the config with some keys of some sections changed."""
+    changed = {name: getattr(config, name).model_copy(update=values) for name, values in sections.items()}
+    return config.model_copy(update=changed)
+
+
+def _plane(facts: Sequence[CaseFacts]) -> Plane:
+    spacing = [_median_spacing(facts, axis) for axis in range(3)]
+    # On near-isotropic scans the labels decide; axial wins ties because it is first.
+    score = spacing
+    if max(spacing) / min(spacing) <= _ANISOTROPIC:
+        score = [float(np.median([f.extent_mm[axis] for f in facts])) for axis in range(3)]
+    planes: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
+    return max(planes, key=lambda plane: score[NORMAL_AXIS[plane]])
+
+
+def _median_spacing(facts: Sequence[CaseFacts], axis: int) -> float:
+    return round(float(np.median([f.spacing[axis] for f in facts])), 4)
+
+
+def _slice_size(facts: Sequence[CaseFacts], axes: tuple[int, int], spacing: tuple[float, float]) -> tuple[int, int]:
+    height, width = (
+        min(_LARGEST_SLICE, max(round(f.shape[axis] * f.spacing[axis] / mm) for f in facts))
+        for axis, mm in zip(axes, spacing, strict=True)
+    )
+    return max(8, height), max(8, width)
+
+
+def _normalisation(dataset: Dataset, facts: Sequence[CaseFacts]) -> tuple[Normalisation, ...]:
+    entries = []
+    for channel, modality in enumerate(dataset.modalities):
+        values = np.concatenate([f.foreground[channel] for f in facts])
+        if modality == "CT" and values.size:
+            low, high = np.percentile(values, [0.5, 99.5])
+            clipped = np.clip(values, low, high)
+            numbers = {"low": low, "high": high, "mean": clipped.mean(), "std": clipped.std() or 1.0}
+            entries.append(Normalisation(kind="window", **{k: round(float(v), 4) for k, v in numbers.items()}))
+        else:
+            entries.append(Normalisation(kind="zscore"))
+    return tuple(entries)
