@@ -1,3 +1,101 @@
-"""volseg: stacks of CT and MR slices to segmentations and 3D surfaces."""
+"""volseg: stacks of CT and MR slices to segmentations and 3D surfaces.
+
+Everything here is loaded when it is first used, so that ``import volseg`` is quick::
+
+    import volseg
+
+    scan = volseg.read("scan.nii.gz")                     # or a folder of DICOM slices
+    model = volseg.load_model("runs/hippocampus")
+    labels = volseg.predict(model, scan).labels           # on the scan's own grid
+    volseg.write(labels, "labels.nii.gz")
+    surfaces = volseg.extract_surfaces(labels)            # world mm
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from volseg.config import Config, load_config
+    from volseg.errors import VolsegError
+    from volseg.evaluation import Evaluation, evaluate
+    from volseg.geometry import Grid
+    from volseg.inference import Prediction, predict
+    from volseg.inspection import inspect
+    from volseg.io import read, read_all, read_labels, write
+    from volseg.io.meshes import write_mesh
+    from volseg.labelmap import Label, LabelMap
+    from volseg.mesh import Mesh
+    from volseg.model.file import Model, load_model, save_model
+    from volseg.surface import extract_isosurface, extract_surfaces, measure
+    from volseg.training.loop import train
+    from volseg.volume import Volume
+
+_HOMES = {
+    "Config": "config",
+    "Evaluation": "evaluation",
+    "Grid": "geometry",
+    "Label": "labelmap",
+    "LabelMap": "labelmap",
+    "Mesh": "mesh",
+    "Model": "model.file",
+    "Prediction": "inference",
+    "Volume": "volume",
+    "VolsegError": "errors",
+    "evaluate": "evaluation",
+    "extract_isosurface": "surface",
+    "extract_surfaces": "surface",
+    "inspect": "inspection",
+    "load_config": "config",
+    "load_model": "model.file",
+    "measure": "surface",
+    "predict": "inference",
+    "read": "io",
+    "read_all": "io",
+    "read_labels": "io",
+    "save_model": "model.file",
+    "train": "training.loop",
+    "write": "io",
+    "write_mesh": "io.meshes",
+}
+
+__all__ = [
+    "Config",
+    "Evaluation",
+    "Grid",
+    "Label",
+    "LabelMap",
+    "Mesh",
+    "Model",
+    "Prediction",
+    "VolsegError",
+    "Volume",
+    "evaluate",
+    "extract_isosurface",
+    "extract_surfaces",
+    "inspect",
+    "load_config",
+    "load_model",
+    "measure",
+    "predict",
+    "read",
+    "read_all",
+    "read_labels",
+    "save_model",
+    "train",
+    "write",
+    "write_mesh",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'volseg' has no attribute {name!r}")
+    return getattr(import_module(f"volseg.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,7 +19,7 @@ PRESETS = ("default", "pix2pix")
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Normalisation(_Section):
@@ -37,8 +37,11 @@ class Normalisation(_Section):
 
     @model_validator(mode="after")
     def _window_is_complete(self) -> Normalisation:
-        if self.kind == "window" and None in (self.low, self.high, self.mean, self.std):
-            raise ValueError("kind 'window' needs low, high, mean and std")
+        if self.kind == "window":
+            if self.low is None or self.high is None or self.mean is None or self.std is None:
+                raise ValueError("kind 'window' needs low, high, mean and std")
+            if self.low >= self.high:
+                raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
         return self
 
 
@@ -116,7 +119,7 @@ class TrainingConfig(_Section):
     slice_size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] | None = None
     foreground_fraction: Fraction = 0.67
     validations: Annotated[int, Field(ge=1)] = 10
-    validation_cases: Annotated[int, Field(ge=1)] = 20
+    validation_cases: Annotated[int, Field(ge=1)] = 50
     seed: int = 0
 
 
@@ -161,22 +164,22 @@ def load_config(path: Path | None = None, *, overrides: tuple[str, ...] = (), pr
     Raises
     ------
     ConfigError
-        Unknown keys (with the nearest known one) and impossible values, all at once, with file and line.
+        The file is not YAML, or has unknown keys (named with the nearest known one) or impossible values: all at once,
+        with file and line.
     InputError
-        The file is missing or is not YAML.
+        The file cannot be read.
     """
     given, lines = _read_yaml(path) if path else ({}, {})
-    chosen = preset or given.get("preset", "default")
-    if chosen not in PRESETS:
-        raise ConfigError(f"preset is {chosen!r}; expected one of {', '.join(PRESETS)}")
-    merged = _merge(_read_preset(chosen), {**given, "preset": chosen})
     for override in overrides:
         key, found, value = override.partition("=")
         if not found:
             raise ConfigError(f"--set {override}: expected key=value, such as network.decoder=upsample")
-        merged = _merge(merged, _nested(key.strip(), _parse_value(override, value)))
+        given = _merge(given, _nested(key.strip(), _parse_value(override, value)))
         lines[tuple(key.strip().split("."))] = f"--set {override}"
-    return parse_config(merged, places=lines)
+    chosen = preset or given.get("preset", "default")
+    if chosen not in PRESETS:
+        raise ConfigError(f"preset is {chosen!r}; expected one of {', '.join(PRESETS)}")
+    return parse_config(_merge(_read_preset(chosen), {**given, "preset": chosen}), places=lines)
 
 
 def parse_config(settings: dict[str, Any], *, places: dict[tuple[str, ...], str] | None = None) -> Config:
@@ -202,13 +205,16 @@ def _explain(problem: Any, places: dict[tuple[str, ...], str]) -> str:
 def _known_keys(path: tuple[str, ...]) -> list[str]:
     section: type[BaseModel] = Config
     for key in path:
+        # A number in a list or a label's name is no field: it stays in the section of the list's or table's items.
         field = section.model_fields.get(key)
-        inner = field.annotation if field else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            section = inner
-        elif path[0] == "cleanup":
-            section = CleanupConfig
+        section = (field and _section_in(field.annotation)) or section
     return list(section.model_fields)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_section_in, get_args(annotation))), None)
 
 
 def _read_preset(name: str) -> dict[str, Any]:

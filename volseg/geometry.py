@@ -96,7 +96,8 @@ class Grid:
     def world_axes(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """For each array axis the nearest world axis (0 x, 1 y, 2 z), and the sign along it."""
         direction = self.direction
-        axes = max(permutations(range(3)), key=lambda p: sum(abs(direction[p[a], a]) for a in range(3)))
+        # Rounded, so that at a tie (45 degrees) the same choice is made whatever the last digit.
+        axes = max(permutations(range(3)), key=lambda p: round(sum(abs(direction[p[a], a]) for a in range(3)), 6))
         i, j, k = (1 if direction[axes[a], a] >= 0 else -1 for a in range(3))
         return (axes[0], axes[1], axes[2]), (i, j, k)
 

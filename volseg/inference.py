@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from volseg.errors import UsageError
 from volseg.geometry import Grid
 from volseg.labelmap import LabelMap
 from volseg.model.devices import autocast, choose_device
@@ -77,12 +78,14 @@ def predict(
     GeometryError
         The channels lie on different grids.
     UsageError
-        The device cannot be used.
+        The device cannot be used, or `batch_size` is below 1.
     """
     channels = [volumes] if isinstance(volumes, Volume) else list(volumes)
     stack = prepare(channels, model.config.preparation)
     target = choose_device(device)
     outputs = _Outputs(model, stack, common_grid(channels), probabilities)
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}; expected at least 1")
     size = batch_size or max(1, min(64, _PIXELS_PER_BATCH // (stack.size[0] * stack.size[1])))
     networks = [
         network.to(target, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

@@ -10,17 +10,11 @@ from typing import Any
 
 from volseg.errors import InputError, VolsegError
 from volseg.io import read_all
+from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, has_suffix
 from volseg.volume import Volume
 
-_KINDS = {
-    ".nii": "NIfTI",
-    ".nii.gz": "NIfTI",
-    ".hdr": "NIfTI",
-    ".nrrd": "NRRD",
-    ".nhdr": "NRRD",
-    ".mha": "MetaImage",
-    ".mhd": "MetaImage",
-}
+# The voxel files of header pairs, which are read through their headers.
+_VOXEL_FILES = (".img", ".img.gz")
 
 
 @dataclass(frozen=True)
@@ -111,17 +105,22 @@ def inspect(path: str | Path) -> Inspection:
 
 
 def _entries(path: Path) -> Iterator[Entry]:
-    if not (path.is_file() and _kind(path)):
+    from volseg.io.dicom import is_dicom
+
+    if is_dicom(path):
         yield from _dicom_entries(path)
+        if path.is_file():
+            return
     for file in _image_files(path):
+        kind = str(_kind(file))
         name = str(file.relative_to(path)) if path.is_dir() else file.name
         try:
             volumes = read_all(file)
         except VolsegError as error:
-            yield Entry(str(_kind(file)), name, problem=str(error))
+            yield Entry(kind, name, problem=str(error))
             continue
         for key, volume in volumes.items():
-            yield _entry(volume, kind=str(_kind(file)), name=name if len(volumes) == 1 else f"{name} {key}")
+            yield _entry(volume, kind=kind, name=name if len(volumes) == 1 else f"{name} {key}")
 
 
 def _dicom_entries(path: Path) -> Iterator[Entry]:
@@ -134,20 +133,19 @@ def _dicom_entries(path: Path) -> Iterator[Entry]:
         try:
             volume = read_stack(series, path)
         except VolsegError as error:
-            modality = series.modality or None
-            yield Entry("DICOM series", name, series.id, modality, series.size, files=files, problem=str(error))
+            size, modality = series.size, series.modality or None
+            yield Entry("DICOM series", name, series.id, modality, size, files=files, problem=str(error))
         else:
             yield _entry(volume, kind="DICOM series", name=name, series=series.id, files=files)
     for kind in sorted({other.kind for other in scan.others}):
         alike = [other for other in scan.others if other.kind == kind]
-        problem = "not an image; not read here"
-        yield Entry(
-            f"DICOM {kind}", alike[0].path.name, modality=alike[0].modality or None, files=len(alike), problem=problem
-        )
+        problem = f"{alike[0].path}: {kind} is not an image; not read here"
+        modality = alike[0].modality or None
+        yield Entry(f"DICOM {kind}", alike[0].path.name, modality=modality, files=len(alike), problem=problem)
     for reason in sorted({reason for _, reason in scan.damaged}):
-        files_alike = [file for file, why in scan.damaged if why == reason]
-        problem = f"damaged: {reason}; until it is moved away, no series of this folder is read"
-        yield Entry("DICOM file", files_alike[0].name, files=len(files_alike), problem=problem)
+        damaged = [file for file, why in scan.damaged if why == reason]
+        problem = f"{damaged[0]}: damaged DICOM file: {reason}; no series beside it is read until it is moved away"
+        yield Entry("DICOM file", damaged[0].name, files=len(damaged), problem=problem)
 
 
 def _entry(volume: Volume, *, kind: str, name: str, series: str | None = None, files: int = 1) -> Entry:
@@ -166,15 +164,17 @@ def _entry(volume: Volume, *, kind: str, name: str, series: str | None = None, f
 
 
 def _image_files(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        if _kind(path):
-            yield path
-        return
+    if path.is_file() and _kind(path):
+        yield path
     for root, folders, files in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(root, name) for name in sorted(files) if not name.startswith(".") and _kind(Path(name)))
+        names = (name for name in sorted(files) if not name.startswith(".") and not has_suffix(name, _VOXEL_FILES))
+        yield from (Path(root, name) for name in names if _kind(Path(name)))
 
 
 def _kind(file: Path) -> str | None:
-    name = file.name.lower()
-    return next((kind for suffix, kind in _KINDS.items() if name.endswith(suffix)), None)
+    if has_suffix(file, NIFTI_SUFFIXES):
+        return "NIfTI"
+    if has_suffix(file, ITK_SUFFIXES):
+        return "NRRD" if has_suffix(file, (".nrrd", ".nhdr")) else "MetaImage"
+    return None

@@ -22,7 +22,6 @@ class Rescaling:
 
     def apply(self, array: NDArray[Any]) -> NDArray[np.float32]:
         """Normalise an array of any shape to float32."""
-        # Shift in float64 only where float32 could not hold the numbers apart.
         values = np.clip(array.astype(np.float32), self.low, self.high)
         return np.asarray((values - np.float32(self.mean)) / np.float32(self.std), dtype=np.float32)
 

@@ -71,11 +71,7 @@ class LabelMap:
     labels: tuple[Label, ...]
 
     def __post_init__(self) -> None:
-        array = np.asarray(self.array)
-        if array.dtype.kind == "b":
-            array = array.astype(np.uint8)
-        if array.dtype.kind not in "iu":
-            raise InputError(f"label map has voxel type {array.dtype}; expected integers")
+        array = _as_integers(self.array)
         if array.shape != self.grid.shape:
             raise InputError(f"label map shape {array.shape} does not fit the grid's {self.grid.shape}")
         for field in ("value", "name"):
@@ -90,6 +86,7 @@ class LabelMap:
     @classmethod
     def from_array(cls, array: NDArray[Any], grid: Grid, *, labels: Iterable[Label] = ()) -> LabelMap:
         """Make a label map, naming values without a label ``label_<value>``."""
+        array = _as_integers(array)
         known = tuple(labels)
         missing = present_values(array) - {label.value for label in known}
         extra = (Label(v, f"label_{v}", default_colour(v)) for v in sorted(missing))
@@ -98,6 +95,15 @@ class LabelMap:
     def mask(self, label: Label) -> NDArray[np.bool_]:
         """(I, J, K) bool: where the label is."""
         return np.asarray(self.array == label.value)
+
+
+def _as_integers(array: NDArray[Any]) -> NDArray[Any]:
+    array = np.asarray(array)
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype.kind not in "iu":
+        raise InputError(f"label map has voxel type {array.dtype}; expected integers")
+    return array
 
 
 def present_values(array: NDArray[Any]) -> set[int]:

@@ -109,7 +109,7 @@ def interpolation_matrix(size_in: int, size_out: int) -> Float:
 def resample_plane(slices: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
     """Resample (..., H, W) slices to (..., h, w) over the same extent; float32.
 
-    Raises nothing for equal sizes: the slices are then returned as float32 without a copy where possible.
+    Along an axis of the wanted size nothing is computed.
     """
     result = np.asarray(slices, dtype=np.float32)
     for axis, wanted in ((-2, size[0]), (-1, size[1])):

@@ -1,1 +1,91 @@
-"""."""
+"""The command line: one command a file, thin. Heavy libraries load inside the commands, not here."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Annotated, Any
+
+import typer
+
+from volseg import __version__
+from volseg.cli.demo_command import demo
+from volseg.cli.evaluate_command import evaluate
+from volseg.cli.inspect_command import inspect
+from volseg.cli.mesh_command import mesh
+from volseg.cli.predict_command import predict
+from volseg.cli.train_command import train
+from volseg.cli.view_command import view
+from volseg.errors import VolsegError
+
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="volseg",
+    help="Stacks of CT and MR slices to segmentations and 3D surfaces. Research use, not a medical device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"volseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    sys.excepthook = sys.__excepthook__ if debug else _one_line
+
+
+def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Report what nothing else caught; such an error is a mistake in volseg, or a machine out of memory."""
+    reason = " ".join(str(error).split())
+    typer.echo(f"error: unexpected {kind.__name__}: {reason}\nrun `volseg --debug ...` to see where", err=True)
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn volseg's errors into one line and the exit code of their class, the same for every command."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except VolsegError as error:
+            if sys.excepthook is sys.__excepthook__:
+                raise
+            for line in str(error).splitlines():
+                typer.echo(f"error: {line}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as interrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(_INTERRUPTED) from interrupt
+
+    return guarded
+
+
+for _command in (train, predict, evaluate, mesh, view, inspect, demo):
+    app.command()(_guarded(_command))
+
+
+def main() -> None:
+    """Run the command line."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_warnings_to_stderr()])
+    app()
+
+
+def _warnings_to_stderr() -> logging.Handler:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(lambda record: record.name.partition(".")[0] == "volseg")
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    return handler

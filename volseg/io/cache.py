@@ -27,7 +27,7 @@ def load_array(path: Path) -> NDArray[Any]:
         The file is missing or damaged.
     """
     try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        return np.asarray(np.lib.format.open_memmap(path, mode="r"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: is not a readable array ({error}); delete the folder's cache and start again"

@@ -11,7 +11,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Model:
         volseg's, when the model was trained.
     path : Path, optional
         Where it was loaded from.
+    sha256 : str
+        Of the weights' bytes, where it was loaded from a file.
     """
 
     config: Config
@@ -58,7 +60,8 @@ class Model:
     networks: Mapping[str, Generator]
     fingerprint: str = ""
     version: str = __version__
-    path: Path | None = field(default=None, compare=False)
+    path: Path | None = None
+    sha256: str = ""
 
 
 def make_generator(config: Config, *, channels: int, labels: int) -> Generator:
@@ -115,10 +118,17 @@ def load_model(path: str | Path) -> Model:
         labels = tuple(Label(**{**entry, "colour": tuple(entry["colour"])}) for entry in content["labels"])
         channel_names = tuple(str(name) for name in content["channel_names"])
         networks = _build_networks(tensors, config, len(channel_names), len(labels))
-    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, InputError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, ConfigError, InputError) as error:
         raise ModelError(f"{file}: the model's description is damaged ({_first_line(error)})") from error
     return Model(
-        config, labels, channel_names, networks, str(content.get("fingerprint", "")), str(content.get("version")), file
+        config,
+        labels,
+        channel_names,
+        networks,
+        fingerprint=str(content.get("fingerprint", "")),
+        version=str(content.get("version")),
+        path=file,
+        sha256=content["sha256"],
     )
 
 

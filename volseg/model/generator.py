@@ -42,7 +42,7 @@ class Generator(nn.Module):
     Notes
     -----
     Input (B, in_channels, H, W) of any size from 1x1: it is padded by its edge to a multiple of ``2 ** levels`` (two of
-    them at least) and the logits (B, classes, H, W) are cropped back. With `norm` ``batch`` the running statistics are
+    them at least with ``double``) and the logits (B, classes, H, W) are cropped back. With `norm` ``batch`` the running statistics are
     used at test time, with ``instance`` each slice's own: in both, a slice's answer does not depend on its batch.
     """
 
@@ -63,17 +63,17 @@ class Generator(nn.Module):
             for n in reversed(range(config.levels))
         )
         self.head = nn.Identity() if published else nn.Conv2d(widths[0], classes, 1)
-        # The published network has no skip at full resolution, where it does nothing.
-        self.outer_skip = not published
+        self.published = published
         if published:
             self.apply(_initialise_published)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> logits (B, classes, H, W)."""
         height, width = x.shape[-2:]
-        # At least 2x2 at the deepest level: a single pixel has no variance to normalise by.
         multiple = 2**self.levels
-        right, bottom = (max(-size % multiple, 2 * multiple - size) for size in (width, height))
+        # At least 2x2 where the deepest level is normalised (as published it is not): one pixel has no variance.
+        least = multiple if self.published else 2 * multiple
+        right, bottom = (max(-size % multiple, least - size) for size in (width, height))
         x = F.pad(x, (0, right, 0, bottom), mode="replicate")
         x = self.stem(x)
         skips = []
@@ -83,7 +83,8 @@ class Generator(nn.Module):
         for level, (up, merge) in enumerate(zip(self.ups, self.merges, strict=True)):
             x = up(x)
             skip = skips.pop()
-            if self.outer_skip or level < self.levels - 1:
+            # The published network has no skip at full resolution, where it does nothing.
+            if not self.published or level < self.levels - 1:
                 x = merge(torch.cat([skip, x], dim=1))
         return torch.as_tensor(self.head(x)[..., :height, :width])
 

@@ -1,1 +1,10 @@
-"""."""
+"""Label maps and scans to closed surfaces in world mm.
+
+Stages, one a module, each a function from one type to the next: `extract` (marching cubes on a padded crop), `smooth`,
+`simplify`; `measurement` counts voxels and measures the smoothed surface.
+"""
+
+from volseg.surface.extract import extract_isosurface, extract_surfaces
+from volseg.surface.measurement import Measurement, measure
+
+__all__ = ["Measurement", "extract_isosurface", "extract_surfaces", "measure"]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal
@@ -98,21 +99,39 @@ def iterate_training(
     found = dataset if isinstance(dataset, Dataset) else read_dataset(Path(dataset))
     target = choose_device(device)
     _check_folder(folder, resume=resume)
-    check_dataset(found)
-    training, held_out = (found.cases, ()) if fold == "all" else split(found, fold)
-    if resume:
-        planned, digest = load_config(folder / "plan.yaml"), ""
-    else:
-        facts = []
-        yield {"event": "reading", "done": 0, "total": len(training)}
-        facts = collect_facts(training)
-        planned, digest = make_plan(config or load_config(), found, facts), fingerprint(found, facts)
-        write_text(folder / "plan.yaml", _plan_text(planned, found))
-    run = _Run(folder, found, planned, device=target, fold=fold, held_out=tuple(held_out), fingerprint=digest)
+    training, held_out = _cases(found, fold)
+    yield {"event": "reading", "done": 0, "total": len(training)}
+    if not resume:
+        shutil.rmtree(folder / "cache", ignore_errors=True)  # of an attempt that ended before its first checkpoint
+        write_plan(found, folder, config=config, fold=fold)
+    run = _Run(folder, found, load_config(folder / "plan.yaml"), device=target, fold=fold, held_out=held_out)
     yield from run.prepare(training)
     run.start(resume=resume, started=started)
     yield from run.optimise()
     yield from run.finish()
+
+
+def write_plan(dataset: Dataset, output: Path | str, *, config: Config | None = None, fold: Fold = 0) -> Path:
+    """Check a dataset, plan what the settings leave open, write ``plan.yaml`` into `output` and return its path.
+
+    Raises
+    ------
+    DatasetError
+        Orphans, mismatched grids or unknown labels: all of them at once.
+    """
+    check_dataset(dataset)
+    facts = collect_facts(_cases(dataset, fold)[0])
+    path = Path(output) / "plan.yaml"
+    write_text(path, _plan_text(make_plan(config or load_config(), dataset, facts), dataset))
+    return path
+
+
+def _cases(dataset: Dataset, fold: Fold) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """Return the cases to learn from and those held out."""
+    if fold == "all":
+        return tuple(dataset.cases), ()
+    training, held_out = split(dataset, fold)
+    return tuple(training), tuple(held_out)
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
@@ -146,7 +165,6 @@ class _Run:
     device: torch.device
     fold: Fold
     held_out: tuple[Case, ...]
-    fingerprint: str
     step: int = 0
     best: float = -1.0
     validated: int = 0
@@ -255,7 +273,7 @@ class _Run:
             self.dataset.labels,
             self.dataset.channel_names,
             {name: self.learner.generator},
-            self.fingerprint,
+            fingerprint(self.dataset, self.config),
         )
 
     def finish(self) -> Iterator[Event]:
@@ -296,14 +314,16 @@ class _Run:
             "elapsed": self.elapsed,
             "case_seconds": self.case_seconds,
             "fold": self.fold,
-            "fingerprint": self.fingerprint,
             "rng": json.dumps(self.rng.bit_generator.state),
             "noise": self.noise.get_state(),
             "torch": torch.get_rng_state(),
             "learner": self.learner.state(),
         }
+        # Through memory: torch's own writer reports a full disk as a RuntimeError that names no file.
+        buffer = BytesIO()
+        torch.save(state, buffer)
         with atomic_path(self.folder / "checkpoint.pt") as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(buffer.getbuffer())
 
     def _restore(self) -> None:
         file = self.folder / "checkpoint.pt"
@@ -314,7 +334,6 @@ class _Run:
             self.step, self.best, self.validated = state["step"], state["best"], state["validated"]
             self.validation_cases = state["validation_cases"]
             self.elapsed_before, self.case_seconds = state["elapsed"], state["case_seconds"]
-            self.fingerprint = state["fingerprint"]
             self.rng.bit_generator.state = json.loads(state["rng"])
             self.noise.set_state(state["noise"].cpu())
             torch.set_rng_state(state["torch"].cpu())

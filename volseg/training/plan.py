@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from volseg.config import Config, Normalisation
 from volseg.errors import DatasetError
 from volseg.intensity import sample
-from volseg.io import read, read_labels
-from volseg.io.datasets import Case, Dataset
+from volseg.io import read_labels
+from volseg.io.datasets import Case, Dataset, read_images
 from volseg.labelmap import LabelMap
 from volseg.model.generator import levels_for
 from volseg.resample import Reorientation
@@ -24,6 +24,7 @@ from volseg.volume import Volume
 _ANISOTROPIC = 1.5  # ratio of spacings from which on slices are cut across the coarse axis
 _LARGEST_SLICE = 256  # pixels; larger slices are trained on crops of this size
 _PIXELS_PER_BATCH = 4 * 256 * 256
+_AIR_HU = -700
 _FOREGROUND_SAMPLES = 10_000  # voxels a case
 
 
@@ -39,17 +40,20 @@ class CaseFacts:
         Of the box around all labels; zeros where there is none.
     foreground : tuple of (N,) arrays
         Some values of each channel on the labels.
+    lowest : tuple of float
+        Smallest value of each channel.
     """
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
     extent_mm: tuple[float, float, float]
     foreground: tuple[NDArray[np.float64], ...]
+    lowest: tuple[float, ...]
 
 
 def read_case(case: Case, *, with_labels: bool = True) -> tuple[list[Volume], LabelMap | None]:
     """Read the channels of a case and its label map."""
-    volumes = [read(path) for path in case.images]
+    volumes = read_images(case)
     labels = read_labels(case.label) if with_labels and case.label else None
     return volumes, labels
 
@@ -78,12 +82,14 @@ def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:
         if where.size:
             extent[axis] = float(where[-1] - where[0] + 1) * grid.spacing[axis]
     values = tuple(sample(v.array[foreground], count=_FOREGROUND_SAMPLES) for v in volumes)
-    return CaseFacts(grid.shape, grid.spacing, (extent[0], extent[1], extent[2]), values)
+    lowest = tuple(float(v.array.min()) for v in volumes)
+    return CaseFacts(grid.shape, grid.spacing, (extent[0], extent[1], extent[2]), values, lowest)
 
 
-def fingerprint(dataset: Dataset, facts: Sequence[CaseFacts]) -> str:
-    """Return 16 hex digits that change with the cases, their grids and their labels."""
-    text = repr([(dataset.name, dataset.labels), [(f.shape, f.spacing, f.extent_mm) for f in facts]])
+def fingerprint(dataset: Dataset, planned: Config) -> str:
+    """Return 16 hex digits that change with the cases, the labels and what was planned from their voxels."""
+    names = [case.name for case in dataset.cases]
+    text = repr((names, dataset.labels, dataset.channel_names, planned.preparation, planned.training.slice_size))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -150,7 +156,9 @@ def _normalisation(dataset: Dataset, facts: Sequence[CaseFacts]) -> tuple[Normal
     entries = []
     for channel, modality in enumerate(dataset.modalities):
         values = np.concatenate([f.foreground[channel] for f in facts])
-        if modality == "CT" and values.size:
+        # Where nobody says what the scans are, air at -1000 HU gives CT away.
+        looks_like_ct = modality is None and float(np.median([f.lowest[channel] for f in facts])) < _AIR_HU
+        if (modality == "CT" or looks_like_ct) and values.size:
             low, high = np.percentile(values, [0.5, 99.5])
             clipped = np.clip(values, low, high)
             numbers = {"low": low, "high": high, "mean": clipped.mean(), "std": clipped.std() or 1.0}

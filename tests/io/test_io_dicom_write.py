@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+from numpy.typing import NDArray
+
+from volseg.errors import OutputError
+from volseg.geometry import RAS_TO_LPS, Grid
+from volseg.io.dicom import read_series
+from volseg.io.dicom_write import write_dicom_series
+from volseg.volume import Volume
+
+
+def varied(grid: Grid) -> NDArray[np.int16]:
+    return (np.arange(np.prod(grid.shape), dtype=np.int16) - 1000).reshape(grid.shape)
+
+
+def mirrored(grid: Grid) -> Grid:
+    return Grid(grid.shape, grid.affine @ np.diag([-1.0, 1, 1, 1]))
+
+
+@pytest.mark.parametrize("handed", [-1, 1])
+def test_simpleitk_reads_the_same_values_at_the_same_places(oblique_grid: Grid, tmp_path: Path, handed: int) -> None:
+    grid = oblique_grid if oblique_grid.handedness == handed else mirrored(oblique_grid)
+    array = varied(grid)
+    write_dicom_series(Volume(array, grid, modality="CT"), tmp_path)
+    names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path))
+    image = SimpleITK.ReadImage(names)
+    rng = np.random.default_rng(0)
+    for ijk in rng.integers(0, grid.shape, (50, 3)):
+        lps = RAS_TO_LPS[:3, :3] @ grid.to_world(ijk)
+        place = image.TransformPhysicalPointToContinuousIndex(lps.tolist())
+        nearest = [round(x) for x in place]
+        assert np.abs(np.subtract(place, nearest)).max() < 1e-3
+        assert image[nearest] == array[tuple(ijk)]
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR", None])
+def test_files_are_valid_and_complete(oblique_grid: Grid, tmp_path: Path, modality: str | None) -> None:
+    volume = Volume(varied(oblique_grid), oblique_grid, modality=modality)
+    paths = write_dicom_series(volume, tmp_path / "new", description="thick slices", patient_id="case-7")
+    assert paths == sorted((tmp_path / "new").iterdir())
+    assert len(paths) == 10
+    datasets = [pydicom.dcmread(path) for path in paths]
+    assert len({dataset.SOPInstanceUID for dataset in datasets}) == 10
+    assert len({dataset.SeriesInstanceUID for dataset in datasets}) == 1
+    first = datasets[0]
+    assert first.file_meta.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian
+    assert first.file_meta.MediaStorageSOPInstanceUID == first.SOPInstanceUID
+    assert first.SOPClassUID.name == f"{modality or 'MR'} Image Storage"
+    assert (first.SeriesDescription, first.PatientID, first.PatientName) == ("thick slices", "case-7", "case-7")
+    assert (first.Columns, first.Rows, first.SliceThickness) == (20, 24, 3)
+    np.testing.assert_allclose(first.PixelSpacing, [0.9, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("values", "tolerance"),
+    [
+        (np.linspace(0, 1, 60, dtype=np.float32), 1 / 65534),
+        (np.linspace(-3e9, 5e9, 60), 8e9 / 65534),
+        (np.arange(60, dtype=np.uint16) * 1100, 0),
+        (np.arange(60, dtype=np.int32) + 10_000_000, 0),
+        (np.arange(60, dtype=np.float64) - 30, 0),
+        (np.full(60, 0.1), 1e-6),
+        (np.arange(60) > 30, 0),
+    ],
+)
+def test_values_return_within_one_step(tmp_path: Path, values: NDArray[np.float64], tolerance: float) -> None:
+    grid = Grid.from_spacing((4, 5, 3), (1 / 3, 0.7, 2.5))
+    array = values.reshape(grid.shape)
+    write_dicom_series(Volume(array, grid, modality="MR"), tmp_path)
+    volume = read_series(tmp_path)
+    assert volume.grid.is_close(grid)
+    assert np.abs(volume.array.astype(float) - array.astype(float)).max() <= tolerance
+    assert volume.array.dtype.kind == ("i" if tolerance == 0 else "f")
+
+
+def test_same_names_are_replaced_and_other_dicom_files_refused(tmp_path: Path) -> None:
+    grid = Grid.from_spacing((4, 5, 3))
+    write_dicom_series(Volume(varied(grid), grid), tmp_path)
+    write_dicom_series(Volume(varied(grid) + 1, grid), tmp_path)
+    np.testing.assert_array_equal(read_series(tmp_path).array, varied(grid) + 1)
+    with pytest.raises(OutputError, match=r"holds other DICOM files \(0003.dcm\); choose an empty folder"):
+        write_dicom_series(Volume(varied(grid)[:, :, :2], grid.crop((0, 0, 0), (4, 5, 2))), tmp_path)
+
+
+def test_what_cannot_be_written_is_refused_before_a_file_is_made(tmp_path: Path) -> None:
+    grid = Grid.from_spacing((4, 5, 3))
+    shear = np.eye(4)
+    shear[1, 2] = 0.3
+    target = tmp_path / "out"
+    with pytest.raises(OutputError, match="the grid is sheared"):
+        write_dicom_series(Volume(varied(grid), Grid(grid.shape, shear)), target)
+    with pytest.raises(OutputError, match="modality is 'PT'; expected CT or MR"):
+        write_dicom_series(Volume(varied(grid), grid, modality="PT"), target)
+    with pytest.raises(OutputError, match="holds NaN or Inf"):
+        write_dicom_series(Volume(np.full(grid.shape, np.nan), grid), target)
+    with pytest.raises(OutputError, match="does not fit DICOM; expected 64 characters"):
+        write_dicom_series(Volume(varied(grid), grid), target, description="x" * 65)
+    assert not target.exists()
+
+
+def test_unwritable_folder_leaves_nothing(tmp_path: Path) -> None:
+    grid = Grid.from_spacing((4, 5, 3))
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_dicom_series(Volume(varied(grid), grid), tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,97 @@
+"""The package as a whole: what it loads, what it exports, what its wheel holds."""
+
+from __future__ import annotations
+
+import importlib
+import inspect as python_inspect
+import pkgutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import volseg
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "monai", "vtk", "vtkmodules", "pyvista", "SimpleITK", "nibabel", "pydicom", "matplotlib", "scipy")
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has after running `code`."""
+    report = "import sys; print(*{m.partition('.')[0] for m in sys.modules}, file=sys.stderr)"
+    run = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
+    return set(run.stderr.split())
+
+
+def test_import_is_light() -> None:
+    assert loaded_by("import volseg").isdisjoint(HEAVY)
+
+
+def test_help_is_light() -> None:
+    code = "from volseg.cli import app\ntry: app(['--help'])\nexcept SystemExit: pass"
+    assert loaded_by(code).isdisjoint(HEAVY)
+
+
+def test_predict_and_mesh_load_no_monai() -> None:
+    code = "import volseg.pipeline, volseg.model.file, volseg.surface, volseg.io.meshes, volseg.io.dicom"
+    assert "monai" not in loaded_by(code)
+
+
+def test_no_submodule_hides_a_public_function() -> None:
+    functions = {name: getattr(volseg, name) for name in volseg.__all__}
+    modules = [m.name for m in pkgutil.walk_packages(volseg.__path__, "volseg.")]
+    for module in modules:
+        if module != "volseg.__main__":
+            importlib.import_module(module)
+    for name, value in functions.items():
+        assert getattr(volseg, name) is value
+    assert not {m.rpartition(".")[2] for m in modules} & {n for n, v in functions.items() if callable(v)}
+
+
+@pytest.mark.parametrize("name", volseg.__all__)
+def test_help_of_every_public_name_is_enough(name: str) -> None:
+    thing = getattr(volseg, name)
+    text = python_inspect.getdoc(thing) or ""
+    assert len(text) > 30
+    if python_inspect.isfunction(thing):
+        hints = python_inspect.signature(thing)
+        assert all(p.annotation is not p.empty for p in hints.parameters.values())
+        assert hints.return_annotation is not hints.empty
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'segment'"):
+        volseg.segment  # noqa: B018
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    pytest.importorskip("hatchling", reason="the wheel is built without isolation, which needs hatchling")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+        names = archive.namelist()
+    assert "volseg/py.typed" in names
+    code = (
+        "import volseg, volseg.config as c; print(volseg.__file__)\n"
+        "print([c.load_config(preset=p).network.block for p in c.PRESETS])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    where, blocks = run.stdout.splitlines()
+    assert Path(where).is_relative_to(tmp_path)
+    assert blocks == "['double', 'pix2pix']"

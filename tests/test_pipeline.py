@@ -1,0 +1,175 @@
+"""Scans and a model to outputs on disk. The model here is a threshold, so that what must come out is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import volseg
+from volseg.config import CleanupConfig, parse_config
+from volseg.errors import InputError, UsageError
+from volseg.geometry import Grid
+from volseg.io.dicom_write import write_dicom_series
+from volseg.labelmap import Label
+from volseg.model.file import Model
+from volseg.pipeline import OutputSettings, collect_cases, process_cases, resolve_cleanup
+from volseg.volume import Volume
+
+BRIGHT = Label(5, "bright", (200, 50, 50))
+
+
+class Threshold(nn.Module):
+    """Logits that say `bright` where the middle slice is above 0 after normalisation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        value = x[:, x.shape[1] // 2] * 20
+        return torch.stack([-value, value], dim=1)
+
+
+@pytest.fixture
+def model() -> Model:
+    window = {"kind": "window", "low": 0, "high": 200, "mean": 100, "std": 50}
+    config = parse_config(
+        {"preparation": {"plane": "axial", "spacing_mm": [0.8, 0.9], "normalisation": [window], "neighbours": 0}}
+    )
+    return Model(config, (BRIGHT,), ("CT",), {"axial.0": Threshold()}, fingerprint="f", sha256="s")  # type: ignore[dict-item]
+
+
+@pytest.fixture
+def scan(oblique_grid: Grid) -> Volume:
+    index = np.indices(oblique_grid.shape)
+    array = np.where((index[0] > 4) & (index[0] < 15) & (index[1] > 8) & (index[2] > 2), 180, 20).astype(np.int16)
+    array[1, 1, 1] = 180  # a speck
+    return Volume(array, oblique_grid)
+
+
+def run(model: Model, inputs: list[str], output: Path, **settings: object) -> list[volseg.pipeline.CaseResult]:  # type: ignore[name-defined]
+    cases = collect_cases(inputs, channels=len(model.channel_names))
+    return list(process_cases(model, cases, output, settings=OutputSettings(**settings)))  # type: ignore[arg-type]
+
+
+def test_outputs_lie_on_the_scans_own_grid(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    (result,) = run(model, [str(tmp_path / "scan.nii.gz")], tmp_path / "out", probabilities=True, mesh_formats=("stl",))
+    assert result.error is None
+    case = tmp_path / "out" / "scan"
+    labels = volseg.read_labels(case / "labels.nii.gz")
+    assert labels.grid.is_close(scan.grid)
+    np.testing.assert_array_equal(labels.array, np.where(scan.array > 100, 5, 0))
+    assert [(label.value, label.name) for label in labels.labels] == [(5, "bright")]
+    (probability,) = volseg.read_all(case / "probabilities.nii.gz").values()
+    np.testing.assert_array_equal(probability.array > 0.5, labels.array == 5)
+    assert (case / "meshes" / "bright.stl").is_file()
+    content = json.loads((case / "run.json").read_text(encoding="utf-8"))
+    assert content["format"] == 1
+    assert set(content["files"]) == {str(f.relative_to(case).as_posix()) for f in result.files}
+    expected_ml = np.count_nonzero(scan.array > 100) * scan.grid.voxel_volume_mm3 / 1000
+    assert content["volumes_ml"]["bright"] == pytest.approx(expected_ml, abs=1e-3)
+    assert set(content["seconds"]) == {"read", "predict", "cleanup", "write", "mesh"}
+    assert not list(case.rglob(".volseg-*"))
+
+
+def test_cleanup_is_the_models_unless_given(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    cleanup = {"bright": CleanupConfig(largest_component=True)}
+    run(model, [str(tmp_path / "scan.nii.gz")], tmp_path / "out", cleanup=cleanup)
+    labels = volseg.read_labels(tmp_path / "out" / "scan" / "labels.nii.gz")
+    assert labels.array[1, 1, 1] == 0
+    assert np.count_nonzero(labels.array) == np.count_nonzero(scan.array > 100) - 1
+    with pytest.raises(UsageError, match=r"cleanup names dark; the model's labels are \*, bright"):
+        resolve_cleanup(model, {"dark": CleanupConfig()})
+    everything = resolve_cleanup(model, {"*": CleanupConfig(fill_holes=True)})
+    assert everything["bright"].fill_holes
+
+
+def test_finished_cases_are_skipped_unless_they_differ(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    inputs = [str(tmp_path / "scan.nii.gz")]
+    (first,) = run(model, inputs, tmp_path / "out")
+    (second,) = run(model, inputs, tmp_path / "out")
+    assert second.skipped
+    assert second.files == first.files
+    (other,) = run(model, inputs, tmp_path / "out", mesh_formats=("stl",))
+    assert "made by another model or with other settings; add --overwrite" in str(other.error)
+    (redone,) = run(model, inputs, tmp_path / "out", mesh_formats=("stl",), overwrite=True)
+    assert redone.error is None
+    assert not redone.skipped
+
+
+def test_an_unfinished_case_is_redone(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    run(model, [str(tmp_path / "scan.nii.gz")], tmp_path / "out")
+    (tmp_path / "out" / "scan" / "run.json").unlink()
+    (again,) = run(model, [str(tmp_path / "scan.nii.gz")], tmp_path / "out")
+    assert not again.skipped
+    assert again.error is None
+
+
+def test_same_name_from_another_folder_gets_its_own_outputs(model: Model, scan: Volume, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        volseg.write(scan, tmp_path / folder / "scan.nii.gz")
+    run(model, [str(tmp_path / "a" / "scan.nii.gz")], tmp_path / "out")
+    (second,) = run(model, [str(tmp_path / "b" / "scan.nii.gz")], tmp_path / "out")
+    assert not second.skipped
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names[0] == "scan"
+    assert len(names[1]) == len("scan-") + 8
+    together = collect_cases([str(tmp_path / f / "scan.nii.gz") for f in "ab"], channels=1)
+    assert len({case.name for case in together}) == 2
+
+
+def test_one_bad_scan_does_not_stop_the_others(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "good.nii.gz")
+    (tmp_path / "bad.nii.gz").write_bytes((tmp_path / "good.nii.gz").read_bytes()[:200])
+    results = run(model, [str(tmp_path / name) for name in ("bad.nii.gz", "good.nii.gz")], tmp_path / "out")
+    assert [result.error is None for result in results] == [False, True]
+    assert not (tmp_path / "out" / "bad").exists()
+
+
+def test_dicom_folder_is_named_by_its_series(model: Model, scan: Volume, tmp_path: Path) -> None:
+    write_dicom_series(scan, tmp_path / "slices", description="T1 axial")
+    (result,) = run(model, [str(tmp_path / "slices")], tmp_path / "out")
+    assert result.error is None
+    assert result.case.name == "T1_axial"
+    labels = volseg.read_labels(result.files[0])
+    source = volseg.read(tmp_path / "slices")
+    assert labels.grid.is_close(source.grid)
+    np.testing.assert_array_equal(labels.array == 5, source.array > 100)
+
+
+def test_single_slice_is_segmented(model: Model, tmp_path: Path) -> None:
+    array = np.full((12, 10, 1), 20, np.int16)
+    array[3:7, 2:8] = 180
+    volseg.write(Volume(array, Grid.from_spacing(array.shape, (0.8, 0.9, 5))), tmp_path / "slice.nii.gz")
+    (result,) = run(model, [str(tmp_path / "slice.nii.gz")], tmp_path / "out")
+    np.testing.assert_array_equal(volseg.read_labels(result.files[0]).array == 5, array == 180)
+
+
+def test_inputs_are_grouped_into_cases(tmp_path: Path) -> None:
+    for name in ("p1_0000", "p1_0001", "p2_0000", "p2_0001"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    cases = collect_cases([str(tmp_path)], channels=2)
+    assert [(case.name, [path.name for path in case.paths]) for case in cases] == [
+        ("p1", ["p1_0000.nii.gz", "p1_0001.nii.gz"]),
+        ("p2", ["p2_0000.nii.gz", "p2_0001.nii.gz"]),
+    ]
+    joined = f"{tmp_path / 'p2_0001.nii.gz'},{tmp_path / 'p1_0000.nii.gz'}"
+    (case,) = collect_cases([joined], channels=2)
+    assert [path.name for path in case.paths] == ["p2_0001.nii.gz", "p1_0000.nii.gz"]  # the order given, not sorted
+    single = collect_cases([str(tmp_path)], channels=1)
+    assert len(single) == 4
+
+
+def test_wrong_inputs_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.nii.gz").touch()
+    with pytest.raises(InputError, match=r"nothing.nii.gz: no such file or folder"):
+        collect_cases([str(tmp_path / "nothing.nii.gz")], channels=1)
+    with pytest.raises(UsageError, match="1 channels, the model takes 2; join the channels"):
+        collect_cases([str(tmp_path / "a.nii.gz")], channels=2)
+    with pytest.raises(UsageError, match=r"a.nii.gz: given twice"):
+        collect_cases([str(tmp_path / "a.nii.gz")] * 2, channels=1)

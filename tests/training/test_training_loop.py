@@ -1,0 +1,161 @@
+"""Whole training runs on a toy dataset."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import volseg
+from volseg.config import Config, load_config
+from volseg.errors import DatasetError, InputError, UsageError
+from volseg.training.journal import append_event, draw_curve, read_events
+from volseg.training.loop import iterate_training, train, write_plan
+
+SMALL = (
+    "network.width=8",
+    "training.batch_size=8",
+    "training.epochs=8",
+    "training.validations=2",
+    "optimiser.learning_rate=5.0e-3",
+)
+
+
+def small(*overrides: str, preset: str | None = None) -> Config:
+    return load_config(overrides=(*SMALL, *overrides), preset=preset)
+
+
+def test_training_learns_and_leaves_its_files(dataset_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    model_file = train(dataset_folder, run, config=small())
+    assert sorted(path.name for path in run.iterdir()) == [
+        "checkpoint.pt",
+        "curve.png",
+        "log.jsonl",
+        "model.safetensors",
+        "plan.yaml",
+        "validation.json",
+    ]
+    final = json.loads((run / "validation.json").read_text(encoding="utf-8"))
+    assert final["cases"] == 2
+    assert final["mean"] > 0.8
+    assert set(final["per_label"]) == {"ball", "bar"}
+    assert load_config(run / "plan.yaml").preparation.plane == "axial"
+    kinds = [event["event"] for event in read_events(run / "log.jsonl")]
+    assert kinds[0] == "plan"
+    assert kinds[-2:] == ["final", "end"]
+    assert kinds.count("validation") == 2
+    model = volseg.load_model(model_file)
+    assert [label.value for label in model.labels] == [2, 7]
+    assert list(model.networks) == ["axial.0"]
+    assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_same_seed_same_weights(dataset_folder: Path, tmp_path: Path) -> None:
+    config = small("training.epochs=1")
+    first, second = (train(dataset_folder, tmp_path / name, config=config, device="cpu") for name in "ab")
+    weights = [volseg.load_model(path).networks["axial.0"].state_dict() for path in (first, second)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_resumed_run_equals_an_undisturbed_one(dataset_folder: Path, tmp_path: Path) -> None:
+    config = small("training.epochs=2")
+    whole = volseg.load_model(train(dataset_folder, tmp_path / "whole", config=config))
+    for event in iterate_training(dataset_folder, tmp_path / "cut", config=config):
+        if event["event"] == "validation":
+            break  # as if the machine had gone down right after the first checkpoint
+    resumed = volseg.load_model(train(dataset_folder, tmp_path / "cut", resume=True))
+    first, second = (m.networks["axial.0"].state_dict() for m in (whole, resumed))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("decoder", ["transpose", "upsample"])
+@pytest.mark.parametrize("loss", ["l1", "ce", "dice", "ce_dice"])
+def test_every_loss_and_decoder_trains_with_and_without_the_adversarial_term(
+    dataset_folder: Path, tmp_path: Path, decoder: str, loss: str
+) -> None:
+    for weight in (0.0, 0.05):
+        config = small(
+            f"network.decoder={decoder}",
+            f"loss.reconstruction={loss}",
+            f"loss.adversarial_weight={weight}",
+            "discriminator.width=4",
+            "training.epochs=1",
+            "training.validations=1",
+        )
+        run = tmp_path / f"run_{weight}"
+        train(dataset_folder, run, config=config)
+        losses = [e["losses"] for e in read_events(run / "log.jsonl") if e["event"] == "steps"]
+        assert losses[-1]["reconstruction"] < losses[0]["reconstruction"] * 1.2
+        assert ("adversarial" in losses[0]) == (weight > 0)
+
+
+def test_pix2pix_preset_trains(dataset_folder: Path, tmp_path: Path) -> None:
+    config = load_config(
+        preset="pix2pix",
+        overrides=("network.width=4", "discriminator.width=4", "training.epochs=1", "training.validations=1"),
+    )
+    model = volseg.load_model(train(dataset_folder, tmp_path / "run", config=config))
+    assert model.config.loss.adversarial_weight == 1.0
+    assert model.config.network.levels == 4  # floor(log2(20))
+
+
+def test_all_cases_and_no_validation(dataset_folder: Path, tmp_path: Path) -> None:
+    train(dataset_folder, tmp_path / "run", config=small("training.epochs=1"), fold="all")
+    assert not (tmp_path / "run" / "validation.json").exists()
+    assert list(volseg.load_model(tmp_path / "run").networks) == ["axial.all"]
+
+
+def test_wall_clock_budget_ends_the_training(dataset_folder: Path, tmp_path: Path) -> None:
+    config = small("training.minutes=0.05", "training.epochs=100000")
+    train(dataset_folder, tmp_path / "run", config=config)
+    steps = [e for e in read_events(tmp_path / "run" / "log.jsonl") if e["event"] == "steps"]
+    assert steps[-1]["progress"] == 1.0
+
+
+def test_plan_can_be_written_edited_and_used(dataset_folder: Path, tmp_path: Path) -> None:
+    plan = write_plan(volseg.io.datasets.read_dataset(dataset_folder), tmp_path / "plan", config=small())
+    text = plan.read_text(encoding="utf-8").replace("plane: axial", "plane: coronal")
+    plan.write_text(text, encoding="utf-8")
+    assert load_config(plan).preparation.plane == "coronal"
+
+
+def test_a_used_folder_is_not_overwritten(dataset_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(dataset_folder, run, config=small("training.epochs=1"))
+    with pytest.raises(UsageError, match="holds a training run already; add --resume"):
+        train(dataset_folder, run, config=small())
+
+
+def test_resume_says_what_is_wrong(dataset_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(InputError, match=r"checkpoint.pt: no such checkpoint to resume from"):
+        train(dataset_folder, run, resume=True)
+    train(dataset_folder, run, config=small("training.epochs=1"))
+    with pytest.raises(UsageError, match="was trained on fold 0; resume it with --fold 0"):
+        train(dataset_folder, run, fold=1, resume=True)
+    (run / "checkpoint.pt").write_bytes((run / "checkpoint.pt").read_bytes()[:500])
+    with pytest.raises(InputError, match=r"checkpoint.pt: is not a usable checkpoint"):
+        train(dataset_folder, run, resume=True)
+
+
+def test_an_unlabelled_dataset_is_refused(dataset_folder: Path, tmp_path: Path) -> None:
+    for path in (dataset_folder / "labelsTr").glob("*.nii.gz"):
+        labels = volseg.read_labels(path)
+        volseg.write(volseg.LabelMap(labels.array * 0, labels.grid, labels.labels), path)
+    with pytest.raises(DatasetError, match="no training case has a single labelled voxel"):
+        train(dataset_folder, tmp_path / "run", config=small())
+
+
+def test_a_cut_log_is_read_up_to_the_cut(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    append_event(log, {"event": "steps", "step": 1, "losses": {"reconstruction": 1.0}})
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write('{"event": "st')
+    assert len(read_events(log)) == 1
+    draw_curve(read_events(log), tmp_path / "curve.png")
+    log.write_text("{]\n{}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"log.jsonl:1: is not a line of JSON"):
+        read_events(log)

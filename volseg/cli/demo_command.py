@@ -1,0 +1,32 @@
+"""`volseg demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from volseg.cli.console import list_files
+from volseg.cli.progress import progress_bar
+
+
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="New folder for everything.")] = Path("volseg-demo"),
+    minutes: Annotated[float, typer.Option(min=0.05, help="How long to train.")] = 2.0,
+) -> None:
+    """Go the whole way on made-up CT scans: train, segment an unseen DICOM series, evaluate, mesh, draw."""
+    from volseg.cli.tables import print_evaluation
+    from volseg.demo import run_demo
+
+    with progress_bar(counts=False) as bar:
+        task = bar.add_task("starting", total=1.0)
+        result = run_demo(
+            output,
+            minutes=minutes,
+            report=lambda text, share: bar.update(task, description=text, completed=share),
+        )
+    print_evaluation(result.evaluation)
+    if result.note:
+        typer.echo(f"no 3D picture: {result.note}", err=True)
+    list_files(result.files)

@@ -1,0 +1,83 @@
+"""`volseg predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from volseg.cli.console import list_files
+from volseg.cli.progress import progress_bar
+from volseg.errors import PartialError, UsageError
+
+if TYPE_CHECKING:
+    from volseg.config import CleanupConfig
+    from volseg.pipeline import CaseResult
+
+
+def predict(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Scans: image files, DICOM files or folders, folders of images; A,B joins channels."),
+    ],
+    model: Annotated[Path, typer.Option("-m", "--model", help="model.safetensors, or the folder of a training run.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder; each case gets one of its own in it.")],
+    mesh: Annotated[str, typer.Option(help="Also surfaces, in formats such as stl,glb,ply,vtp.")] = "",
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also the probability of each label.")] = False,
+    series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder with several.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Clean-up, such as cleanup.liver.largest_component=true; * is all."
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo cases that are finished.")] = False,
+) -> None:
+    """Segment scans with a trained model; labels come on each scan's own grid."""
+    from volseg.io.meshes import parse_formats
+    from volseg.model.file import load_model
+    from volseg.pipeline import OutputSettings, collect_cases, process_cases
+
+    settings = OutputSettings(
+        probabilities=probabilities,
+        mesh_formats=parse_formats(mesh) if mesh else (),
+        series=series,
+        cleanup=_cleanup(set_ or []),
+        overwrite=overwrite,
+    )
+    loaded = load_model(model)
+    cases = collect_cases(inputs, channels=len(loaded.channel_names))
+    results: list[CaseResult] = []
+    with progress_bar() as bar:
+        overall = bar.add_task("cases", total=len(cases))
+        slices = bar.add_task("slices")
+
+        def show(done: int, total: int) -> None:
+            bar.update(slices, completed=done, total=total)
+
+        for result in process_cases(loaded, cases, output, settings=settings, device=device, progress=show):
+            results.append(result)
+            bar.update(overall, advance=1)
+            if result.skipped:
+                bar.console.print(f"{result.case.name}: finished already, skipped (--overwrite redoes it)")
+    list_files(file for result in results for file in result.files)
+    _raise_failures(results)
+
+
+def _cleanup(changes: list[str]) -> dict[str, CleanupConfig]:
+    from volseg.config import load_config
+
+    if wrong := [change for change in changes if not change.startswith("cleanup.")]:
+        raise UsageError(f"--set {wrong[0]}: only cleanup.<label>.<key> can be changed after training")
+    return load_config(overrides=tuple(changes)).cleanup
+
+
+def _raise_failures(results: list[CaseResult]) -> None:
+    failed = [result for result in results if result.error]
+    if len(results) == 1 and failed and failed[0].error:
+        raise failed[0].error
+    if failed:
+        lines = [f"{result.case.name}: {result.error}" for result in failed]
+        raise PartialError("\n".join([f"{len(failed)} of {len(results)} cases failed", *lines]))

@@ -1,0 +1,101 @@
+"""`volseg train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from volseg.cli.console import list_files
+from volseg.cli.progress import progress_bar
+from volseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from volseg.config import Config
+
+
+def train(
+    dataset: Annotated[
+        Path, typer.Argument(help="Decathlon or nnU-Net folder, CSV of pairs, or a folder with --images and --labels.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")],
+    config: Annotated[Path | None, typer.Option(help="YAML settings; plan.yaml of a run is one.")] = None,
+    preset: Annotated[str | None, typer.Option(help="default or pix2pix.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
+    ] = None,
+    fold: Annotated[str, typer.Option(help="Fold held out for validation, or 'all' to train on every case.")] = "0",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after this wall-clock time; the schedule fits it.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Stop after this many passes over the labelled slices.")] = None,
+    images: Annotated[str | None, typer.Option(help="Pattern of images in DATASET, such as 'images/*.nii.gz'.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Pattern of label maps; {} is what the star matched.")] = None,
+    plan_only: Annotated[
+        bool, typer.Option("--plan-only", help="Check the dataset, write plan.yaml and stop.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
+) -> None:
+    """Train a model from labelled scans; what is not set is planned from the dataset."""
+    from volseg.io.datasets import read_dataset
+    from volseg.training.loop import iterate_training, write_plan
+
+    if minutes is not None and epochs is not None:
+        raise UsageError("--minutes and --epochs both say when to stop; give one of them")
+    changes = [*(set_ or []), *_length(minutes, epochs)]
+    if resume and (config or preset or changes):
+        raise UsageError(
+            "--resume goes on with the run's own plan.yaml; leave out --config, --preset, --set and lengths"
+        )
+    found = read_dataset(dataset, images=images, labels=labels)
+    settings = _settings(config, preset, changes)
+    if plan_only:
+        list_files([write_plan(found, output, config=settings, fold=_fold(fold))])
+        return
+    events = iterate_training(found, output, config=settings, fold=_fold(fold), device=device, resume=resume)
+    with progress_bar(counts=False) as bar:
+        task = bar.add_task("reading", total=1.0)
+        for event in events:
+            match event["event"]:
+                case "reading":
+                    bar.update(task, completed=event["done"] / event["total"])
+                case "steps":
+                    bar.update(task, description=_describe(event), completed=event["progress"])
+                case "validation" | "final":
+                    bar.console.print(_dice_line(event), highlight=False)
+                case "end":
+                    files = [Path(file) for file in event["files"]]
+    list_files(files)
+
+
+def _settings(config: Path | None, preset: str | None, changes: list[str]) -> Config:
+    from volseg.config import load_config
+
+    return load_config(config, overrides=tuple(changes), preset=preset)
+
+
+def _length(minutes: float | None, epochs: int | None) -> list[str]:
+    if minutes is not None:
+        return [f"training.minutes={minutes}"]
+    return [] if epochs is None else [f"training.epochs={epochs}", "training.minutes=null"]
+
+
+def _fold(text: str) -> Any:
+    if text == "all":
+        return text
+    if not text.isdigit():
+        raise UsageError(f"--fold is {text!r}; expected a number from 0 or 'all'")
+    return int(text)
+
+
+def _describe(event: dict[str, Any]) -> str:
+    losses = ", ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
+    return f"step {event['step']}: {losses}"
+
+
+def _dice_line(event: dict[str, Any]) -> str:
+    labels = ", ".join(f"{name} {value:.4f}" for name, value in event["per_label"].items())
+    kind = "validation" if event["event"] == "validation" else "best weights"
+    return f"{kind} at step {event['step']}: Dice {event['mean']:.4f} over {event['cases']} cases ({labels})"

@@ -1,0 +1,130 @@
+"""The whole way on made-up scans: no data, no network, a few minutes on a CPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from volseg.config import load_config
+from volseg.errors import RenderError, UsageError
+from volseg.evaluation import Evaluation, evaluate
+from volseg.io import read, read_labels, write
+from volseg.io.atomic import write_text
+from volseg.io.dicom_write import write_dicom_series
+from volseg.phantoms import Phantom, make_ct_phantom
+from volseg.pipeline import CaseInput, OutputSettings, process_cases
+from volseg.training.loop import iterate_training
+
+_CASES = 10
+_UNSEEN_SEED = 1000
+_CASE = "unseen"
+
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo measured and wrote.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Of the unseen scan.
+    files : tuple of Path
+    note : str
+        Why there is no 3D picture, where there is none.
+    """
+
+    evaluation: Evaluation
+    files: tuple[Path, ...]
+    note: str = ""
+
+
+def run_demo(output: Path | str, *, minutes: float = 2.0, report: Report | None = None) -> DemoResult:
+    """Make a small cohort of CT phantoms, train on it, segment an unseen DICOM series and look at the result.
+
+    Parameters
+    ----------
+    output : path
+        Folder for everything: ``dataset``, ``unseen_dicom``, ``run``, ``segmentation``.
+    minutes : float
+        How long to train.
+    report : callable, optional
+        Called with what is being done and how far it is, 0 to 1.
+
+    Raises
+    ------
+    UsageError
+        The folder holds something already.
+    """
+    folder, tell = Path(output), report or (lambda text, share: None)
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder}: is not empty; choose another folder with -o or delete it")
+    dataset = _write_cohort(folder / "dataset", tell)
+    unseen = make_ct_phantom(seed=_UNSEEN_SEED)
+    write_dicom_series(unseen.volume, folder / "unseen_dicom", description=_CASE)
+    references = folder / "references"
+    write(unseen.labels, references / f"{_CASE}.nii.gz")
+    config = load_config(overrides=(f"training.minutes={minutes}", "training.validations=4"))
+    for event in iterate_training(dataset, folder / "run", config=config):
+        if event["event"] == "steps":
+            tell("training", event["progress"])
+    tell("segmenting the unseen scan", 0.0)
+    files = _segment(folder)
+    pictures, note = _draw(folder)
+    evaluation = evaluate(folder / "segmentation", references)
+    tell("done", 1.0)
+    return DemoResult(evaluation, (folder / "run" / "curve.png", *files, *pictures), note)
+
+
+def _write_cohort(folder: Path, tell: Report) -> Path:
+    """Write phantoms in the layout of the Medical Segmentation Decathlon."""
+    phantom: Phantom | None = None
+    training = []
+    for seed in range(_CASES):
+        tell("making scans", seed / _CASES)
+        phantom = make_ct_phantom(seed=seed)
+        name = f"phantom_{seed:03d}.nii.gz"
+        write(phantom.volume, folder / "imagesTr" / name)
+        write(phantom.labels, folder / "labelsTr" / name)
+        training.append({"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"})
+    labels = phantom.labels.labels if phantom else ()
+    content = {
+        "name": "Phantoms",
+        "modality": {"0": "CT"},
+        "labels": {"0": "background", **{str(label.value): label.name for label in labels}},
+        "numTraining": len(training),
+        "training": training,
+    }
+    write_text(folder / "dataset.json", json.dumps(content, indent=1) + "\n")
+    return folder
+
+
+def _segment(folder: Path) -> tuple[Path, ...]:
+    from volseg.model.file import load_model
+
+    case = CaseInput(_CASE, (folder / "unseen_dicom",))
+    settings = OutputSettings(mesh_formats=("stl", "glb"))
+    (result,) = process_cases(load_model(folder / "run"), [case], folder / "segmentation", settings=settings)
+    if result.error:
+        raise result.error
+    return result.files
+
+
+def _draw(folder: Path) -> tuple[list[Path], str]:
+    """Draw the contact sheet and the 3D view; only the latter needs a renderer."""
+    from volseg.surface import extract_surfaces
+    from volseg.view import save_contact_sheet, save_screenshot
+
+    case = folder / "segmentation" / _CASE
+    volume, labels = read(folder / "unseen_dicom"), read_labels(case / "labels.nii.gz")
+    pictures = [save_contact_sheet(volume, labels, case / "contact_sheet.png")]
+    try:
+        pictures.append(save_screenshot(case / "view.png", meshes=extract_surfaces(labels), volume=volume))
+    except RenderError as error:
+        return pictures, str(error)
+    return pictures, ""
+
+

@@ -1,0 +1,20 @@
+"""Training sets: which files are the channels and the label map of which case.
+
+Five layouts are read; `read_dataset` tells them apart::
+
+    Medical Segmentation Decathlon   folder with dataset.json that lists "training" pairs; 4D images hold the channels
+    nnU-Net v2                       folder with dataset.json ("channel_names"), imagesTr/<case>_0000.<ending>, labelsTr
+    plain folder                     imagesTr/<case>.<any> or <case>_0000.<any>, labelsTr/<case>.<any>
+    CSV                              columns image (or image_0, image_1, ...), label, and optionally case
+    patterns                         images="images/*.nii.gz", labels="labels/{}.nii.gz"
+
+Where no ``dataset.json`` names the labels, ``labels.tsv`` at the root does (see `volseg.io.labels`); without that every
+label map is read once to see which values there are. Files and folders whose names start with ``.`` or ``_`` are left
+out. ``splits_final.json`` at the root gives the folds.
+"""
+
+from volseg.io.dataset_check import check_dataset
+from volseg.io.dataset_layouts import read_dataset
+from volseg.io.dataset_types import Case, Dataset, Splits, read_images, split
+
+__all__ = ["Case", "Dataset", "Splits", "check_dataset", "read_dataset", "read_images", "split"]

@@ -1,0 +1,145 @@
+"""Write a volume as a classic CT or MR image series, one file a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.valuerep import DSfloat
+
+from volseg.errors import OutputError
+from volseg.geometry import RAS_TO_LPS
+from volseg.io.atomic import atomic_path
+from volseg.volume import Volume
+
+_INT16 = np.iinfo(np.int16)
+_MAX_TEXT = 64
+
+
+def write_dicom_series(
+    volume: Volume, folder: str | Path, *, description: str = "volseg phantom", patient_id: str = "volseg-demo"
+) -> list[Path]:
+    """Write a volume as a DICOM image series with new identifiers, slices along the third array axis.
+
+    Parameters
+    ----------
+    volume : Volume
+        On any grid without shear, also oblique or left-handed. Modality CT or MR; None is written as MR.
+    folder : path
+        Made where it is missing. Files of the same names are replaced.
+    description, patient_id : str
+        SeriesDescription, and both PatientID and PatientName; at most 64 characters each.
+
+    Returns
+    -------
+    list of Path
+        ``0001.dcm`` and so on, in slice order: Explicit VR Little Endian, signed 16 bit. Whole numbers that span
+        less than 65,536 are kept exactly; others are rounded to 65,535 steps between minimum and maximum.
+
+    Raises
+    ------
+    OutputError
+        Sheared grid, another modality, NaN or Inf, an unfit text, other DICOM files in the folder (they would mix
+        with the series), or a file cannot be written.
+    """
+    folder = Path(folder)
+    count = volume.grid.shape[2]
+    digits = max(4, len(str(count)))
+    paths = [folder / f"{k:0{digits}d}.dcm" for k in range(1, count + 1)]
+    _check(volume, folder, paths, (description, patient_id))
+    slope, intercept = _rescale(volume.array)
+    template = _template(volume, slope, intercept)
+    template.SeriesDescription = description
+    template.PatientID = template.PatientName = patient_id
+    for k, path in enumerate(paths):
+        dataset = _place(template, volume, k)
+        stored = np.rint((volume.array[:, :, k].astype(np.float64) - float(intercept)) / float(slope))
+        dataset.PixelData = stored.clip(_INT16.min, _INT16.max).astype("<i2").T.tobytes()
+        with atomic_path(path) as temporary:
+            dataset.save_as(temporary, enforce_file_format=True)
+    return paths
+
+
+def _check(volume: Volume, folder: Path, paths: list[Path], texts: Iterable[str]) -> None:
+    if volume.grid.is_sheared:
+        raise OutputError(f"{folder}: the grid is sheared, which DICOM slices here cannot say; resample it first")
+    if volume.modality not in ("CT", "MR", None):
+        raise OutputError(f"{folder}: modality is {volume.modality!r}; expected CT or MR")
+    if not np.isfinite(volume.array).all():
+        raise OutputError(f"{folder}: the volume holds NaN or Inf, which DICOM cannot store; replace them")
+    for text in texts:
+        if len(text) > _MAX_TEXT or "\\" in text or not text.isprintable():
+            raise OutputError(f"{folder}: text {text[:80]!r} does not fit DICOM; expected 64 characters, no backslash")
+    if strangers := sorted(set(folder.glob("*.dcm")) - set(paths)):
+        raise OutputError(f"{folder}: holds other DICOM files ({strangers[0].name}); choose an empty folder")
+
+
+def _rescale(array: NDArray[Any]) -> tuple[DSfloat, DSfloat]:
+    """Slope and intercept, as DICOM's 16 characters can say them, that bring all values into int16."""
+    lowest, highest = float(array.min()), float(array.max())
+    if highest - lowest <= _INT16.max - _INT16.min and (
+        array.dtype.kind != "f" or bool((array == np.rint(array)).all())
+    ):
+        fits = _INT16.min <= lowest and highest <= _INT16.max
+        return _decimal(1.0), _decimal(0.0 if fits else lowest - _INT16.min)
+    # 65,534 of 65,535 steps: room for the rounding of slope and intercept to decimals.
+    slope = _decimal((highest - lowest) / 65534 or 1.0)
+    return slope, _decimal((highest + lowest) / 2)
+
+
+def _decimal(value: float) -> DSfloat:
+    return DSfloat(value, auto_format=True)
+
+
+def _template(volume: Volume, slope: DSfloat, intercept: DSfloat) -> Dataset:
+    """Everything that all slices share (PS3.3 A.3 CT Image, A.4 MR Image)."""
+    is_ct = volume.modality == "CT"
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID = CTImageStorage if is_ct else MRImageStorage
+    dataset.Modality = "CT" if is_ct else "MR"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(prefix=None), generate_uid(prefix=None)
+    dataset.FrameOfReferenceUID = generate_uid(prefix=None)
+    dataset.SeriesNumber, dataset.AcquisitionNumber = 1, 1
+    dataset.Manufacturer = "volseg"
+    dataset.PatientPosition = "HFS"
+    dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if is_ct else "OTHER"]
+    # Attributes that must be there and may be empty.
+    for keyword in ("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber"):
+        setattr(dataset, keyword, "")
+    dataset.ReferringPhysicianName = dataset.PositionReferenceIndicator = ""
+    if is_ct:
+        dataset.KVP = None
+        dataset.RescaleType = "HU"
+    else:
+        dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "RM", "NONE", ""
+        dataset.MRAcquisitionType, dataset.EchoTime, dataset.EchoTrainLength = "", None, None
+    dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.PixelRepresentation = 15, 1
+    dataset.Columns, dataset.Rows = volume.grid.shape[:2]
+    between_columns, between_rows, between_slices = map(_decimal, volume.grid.spacing)
+    dataset.PixelSpacing = [between_rows, between_columns]
+    dataset.SliceThickness = dataset.SpacingBetweenSlices = between_slices
+    directions = (RAS_TO_LPS[:3, :3] @ volume.grid.direction)[:, :2]
+    dataset.ImageOrientationPatient = [_decimal(cosine) for cosine in directions.T.ravel()]
+    return dataset
+
+
+def _place(template: Dataset, volume: Volume, k: int) -> Dataset:
+    """One slice's own attributes: identity, number, position."""
+    dataset = Dataset(template)
+    dataset.file_meta = FileMetaDataset(template.file_meta)
+    dataset.SOPInstanceUID = generate_uid(prefix=None)
+    dataset.InstanceNumber = k + 1
+    position = RAS_TO_LPS[:3, :3] @ volume.grid.to_world([0, 0, k])
+    dataset.ImagePositionPatient = [_decimal(x) for x in position]
+    return dataset

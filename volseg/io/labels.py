@@ -1,0 +1,168 @@
+"""Names and colours of labels: the table beside a label map, and ``dataset.json``.
+
+The table is BIDS's ``dseg.tsv``: tab-separated, columns ``index`` and ``name``, optionally ``abbreviation``, ``color``
+(``#rrggbb``) and ``mapping`` (a terminology code). https://bids-specification.readthedocs.io, "Discrete segmentations".
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from volseg.errors import InputError
+from volseg.io.atomic import write_text
+from volseg.io.names import case_name, has_suffix
+from volseg.labelmap import Colour, Label, default_colour
+
+_COLUMNS = ("index", "name", "abbreviation", "color", "mapping")
+_ABSENT = "n/a"
+
+
+def sidecar_path(image_path: Path) -> Path:
+    """Return where the label table of an image file is: ``labels.nii.gz`` -> ``labels.tsv``."""
+    return image_path.with_name(case_name(image_path) + ".tsv")
+
+
+def read_label_table(path: Path) -> tuple[Label, ...]:
+    """Read names and colours of labels.
+
+    Parameters
+    ----------
+    path : Path
+        A table as described above, or a ``dataset.json`` of the Medical Segmentation Decathlon or nnU-Net.
+
+    Returns
+    -------
+    tuple of Label
+        Without background (0). A label without a colour gets `default_colour`.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or lists every line that is wrong.
+    """
+    if has_suffix(path, (".json",)):
+        content = read_json(path)
+        if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
+            raise InputError(f"{path}: has no 'labels' object; expected a dataset.json or a table (.tsv)")
+        return labels_from_json(content["labels"], path)
+    columns, rows = read_table(path, delimiter="\t")
+    if missing := {"index", "name"} - set(columns):
+        raise InputError(
+            f"{path}: has no column {' and '.join(sorted(missing))}; expected a tab-separated table with the columns "
+            f"{', '.join(_COLUMNS)}, of which index and name must be there"
+        )
+    return _labels(((f"line {number}", row) for number, row in rows), path)
+
+
+def write_label_table(labels: Iterable[Label], path: Path) -> None:
+    """Write names, colours and codes of labels as a table that `read_label_table` reads back."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for label in labels:
+        red, green, blue = label.colour
+        colour = f"#{red:02x}{green:02x}{blue:02x}"
+        writer.writerow([label.value, label.name, _ABSENT, colour, label.code or _ABSENT])
+    write_text(path, text.getvalue())
+
+
+def labels_from_json(entries: Mapping[str, Any], path: Path) -> tuple[Label, ...]:
+    """Read the ``labels`` of a ``dataset.json``: ``{"1": "liver"}`` (Decathlon) or ``{"liver": 1}`` (nnU-Net).
+
+    Raises
+    ------
+    InputError
+        Lists every entry that is wrong. nnU-Net's regions (several values) and ``ignore`` label are not supported.
+    """
+    rows = []
+    for key, value in entries.items():
+        decathlon = isinstance(value, str) and key.strip().isdigit()
+        index, name = (key, value) if decathlon else (value, key)
+        rows.append((f"label {key!r}", {"index": index, "name": name}))
+    return _labels(rows, path)
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file (a byte order mark is dropped); failure is one InputError."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check the path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; failure is one InputError."""
+    try:
+        return json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: is not JSON ({error})") from error
+
+
+def read_table(path: Path, *, delimiter: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Read a table with a header line: its columns, and for each row the line number and the stripped cells.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read as a table.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path)), delimiter=delimiter)
+    try:
+        columns = [column.strip() for column in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        rows = [(reader.line_num, {k: (cell or "").strip() for k, cell in row.items() if k}) for row in reader]
+    except csv.Error as error:
+        raise InputError(f"{path}: is not a table ({error})") from error
+    return columns, rows
+
+
+def _labels(rows: Iterable[tuple[str, Mapping[str, Any]]], path: Path) -> tuple[Label, ...]:
+    labels: list[Label] = []
+    problems = []
+    for place, row in rows:
+        try:
+            value = _value(row)
+            if value == 0:
+                continue
+            label = Label(
+                value, row["name"].strip(), _colour(row.get("color", ""), value), _optional(row.get("mapping"))
+            )
+            if twin := next((other for other in labels if value == other.value or label.name == other.name), None):
+                raise ValueError(f"{value} {label.name!r} repeats {twin.value} {twin.name!r}")
+            labels.append(label)
+        except (ValueError, InputError) as error:
+            problems.append(f"{place}: {error}")
+    if problems:
+        raise InputError(f"{path}: {'; '.join(problems)}")
+    return tuple(sorted(labels, key=lambda label: label.value))
+
+
+def _value(row: Mapping[str, Any]) -> int:
+    index, name = row["index"], row["name"]
+    if isinstance(index, list):
+        raise ValueError(f"{name!r} is a region of several values {index}, which is not supported; give one value")
+    if str(name).strip().lower() == "ignore":
+        raise ValueError("an 'ignore' label is not supported; remove it from the label maps")
+    if isinstance(index, bool) or not re.fullmatch(r"\d{1,18}", str(index).strip()):
+        raise ValueError(f"index is {index!r}; expected an integer of at least 0")
+    return int(index)
+
+
+def _colour(text: str, value: int) -> Colour:
+    if not _optional(text):
+        return default_colour(value)
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise ValueError(f"color is {text!r}; expected #rrggbb")
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def _optional(text: str | None) -> str | None:
+    return None if text in (None, "", _ABSENT) else text

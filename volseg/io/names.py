@@ -1,0 +1,42 @@
+"""File names: which formats are known by them, the name of a case, file names made from label names."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+
+NIFTI_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img")
+ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+READABLE_FORMATS = "NIfTI (.nii, .nii.gz, .hdr/.img), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) and DICOM"
+
+_STRIPPED = (".seg.nrrd", *NIFTI_SUFFIXES, *ITK_SUFFIXES, ".dcm", ".zip", ".tsv", ".csv", ".json")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def has_suffix(path: str | Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether a file name ends with one of the suffixes, in upper or lower case."""
+    return Path(path).name.lower().endswith(suffixes)
+
+
+def case_name(path: str | Path) -> str:
+    """Return the name of a file or folder without the suffix of its format.
+
+    Only suffixes of known formats are taken off, so ``1.2.840.10008`` and ``scan_v1.2.nii.gz`` keep their dots.
+    """
+    name = Path(path).name
+    if name in ("", ".."):
+        name = Path(path).resolve().name
+    suffix = next((s for s in _STRIPPED if name.lower().endswith(s) and len(name) > len(s)), "")
+    return name[: len(name) - len(suffix)]
+
+
+def portable_name(label_name: str) -> str:
+    """Return a file name (without suffix) for a label name that Linux, macOS and Windows all accept.
+
+    Letters and digits of any script, ``.``, ``-``, ``+`` and ``_`` stay; everything else becomes one ``_``. Two names
+    may become the same; the caller decides what then.
+    """
+    text = unicodedata.normalize("NFC", label_name)
+    text = re.sub(r"[^\w.+-]+", "_", text)[:80].strip("._")
+    return f"{text or 'label'}_" if not text or _RESERVED.fullmatch(text) else text

@@ -1,0 +1,107 @@
+"""What every door does with the voxels and the geometry that it has read."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from volseg.errors import GeometryError, InputError
+from volseg.geometry import Grid
+
+_LOG = logging.getLogger(__name__)
+_SPACING_LIMITS_MM = (1e-6, 1e4)
+_LABEL_TOLERANCE = 1e-3
+_LABEL_TYPES = (np.uint8, np.uint16, np.int16, np.uint32, np.int32, np.int64)
+
+
+def clean_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return voxel values as volseg keeps them: native integers as they are, all else finite float32.
+
+    Parameters
+    ----------
+    array : any shape, real numbers
+        As read, in any byte order.
+    path : Path
+        The file, for messages.
+
+    Returns
+    -------
+    array
+        Same shape. NaN and infinity are replaced by the background, the smallest finite value, with a warning that
+        counts them.
+
+    Raises
+    ------
+    InputError
+        No voxel is finite.
+    """
+    if array.dtype.kind in "iub":
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    with np.errstate(over="ignore"):
+        values = array.astype(np.float32, copy=False)
+    finite = np.isfinite(values)
+    bad = values.size - np.count_nonzero(finite)
+    if bad == 0:
+        return values
+    if bad == values.size:
+        raise InputError(f"{path}: every voxel is NaN or infinite; expected an image")
+    background = values.min(where=finite, initial=np.inf)
+    _LOG.warning(
+        "%s: %d of %d voxels are NaN or infinite; taken as background (%g)", path, bad, values.size, background
+    )
+    return np.where(finite, values, background)
+
+
+def make_grid(shape: tuple[int, int, int], affine: ArrayLike, path: Path) -> Grid:
+    """Make the grid of an image file; its errors name the file.
+
+    Raises
+    ------
+    GeometryError
+        The affine (4, 4; mm, RAS+) is not finite, singular, or its spacing is none of a scan.
+    """
+    try:
+        grid = Grid(shape, np.asarray(affine, dtype=np.float64))
+    except GeometryError as error:
+        raise GeometryError(f"{path}: {error}") from error
+    low, high = _SPACING_LIMITS_MM
+    if min(grid.spacing) < low or max(grid.spacing) > high:
+        raise GeometryError(
+            f"{path}: spacing is {grid.spacing} mm; expected {low:g} to {high:g}; the header is damaged"
+        )
+    return grid
+
+
+def to_label_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Turn the numbers of a label map file into integers of the smallest type that holds them.
+
+    Raises
+    ------
+    InputError
+        A value is negative, or further than 1e-3 from an integer.
+    """
+    if array.dtype.kind == "f":
+        rounded = np.rint(array)
+        wrong = np.abs(array - rounded) > _LABEL_TOLERANCE
+        if wrong.any():
+            raise InputError(
+                f"{path}: has the value {array[wrong][0]:g}; labels are integers, so this is an image, or a label map "
+                "that was resampled with interpolation"
+            )
+        array = rounded
+    lowest, highest = array.min(), array.max()
+    if lowest < 0:
+        raise InputError(f"{path}: has the label {int(lowest)}; expected 0 for background and positive integers")
+    if highest > np.iinfo(np.int64).max:
+        raise InputError(f"{path}: has the label {highest:g}; expected at most {np.iinfo(np.int64).max}")
+    return array.astype(smallest_integer(int(lowest), int(highest)), copy=False)
+
+
+def smallest_integer(lowest: int, highest: int) -> np.dtype[Any]:
+    """Return the smallest integer type that holds both values; unsigned where it can be."""
+    fitting = (t for t in _LABEL_TYPES if np.iinfo(t).min <= lowest and highest <= np.iinfo(t).max)
+    return np.dtype(next(fitting))

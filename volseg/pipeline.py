@@ -1,0 +1,331 @@
+"""Scan and model to every output of a case; the only module that knows all stages.
+
+A case's outputs are an interface (version 1, named in ``run.json``)::
+
+    OUT/<case>/labels.nii.gz         label map on the scan's own grid
+               labels.tsv            names and colours
+               probabilities.nii.gz  of every label along the fourth axis, if asked for
+               meshes/<label>.<ext>  if asked for
+               run.json              what was done; written last, so that it marks a finished case
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import platform
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volseg import __version__
+from volseg.config import CleanupConfig
+from volseg.errors import InputError, UsageError, VolsegError
+from volseg.inference import Prediction, Progress, predict
+from volseg.io import read, write
+from volseg.io.atomic import write_text
+from volseg.io.names import case_name
+from volseg.io.nifti import write_nifti
+from volseg.labelmap import LabelMap
+from volseg.model.devices import choose_device
+from volseg.model.file import Model
+from volseg.postprocess import Cleanup, clean_labels
+from volseg.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+OUTPUT_FORMAT = 1
+_CHANNEL = re.compile(r"_(\d{4})$")
+_IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
+
+
+@dataclass(frozen=True)
+class CaseInput:
+    """One scan to segment: its name and the path of each channel, in the model's order."""
+
+    name: str
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """What to write for each case.
+
+    Parameters
+    ----------
+    probabilities : bool
+        Also ``probabilities.nii.gz``.
+    mesh_formats : tuple of str
+        Also a surface of each label in these formats.
+    series : str, optional
+        Which series of a DICOM folder with several.
+    cleanup : dict of str to CleanupConfig
+        By label name, ``*`` for all others; over what the model was configured with.
+    overwrite : bool
+        Redo cases that are finished.
+    """
+
+    probabilities: bool = False
+    mesh_formats: tuple[str, ...] = ()
+    series: str | None = None
+    cleanup: dict[str, CleanupConfig] = field(default_factory=dict)
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """How one case ended: its files, or the reason why there are none."""
+
+    case: CaseInput
+    files: tuple[Path, ...] = ()
+    skipped: bool = False
+    error: VolsegError | None = None
+
+
+def collect_cases(inputs: Sequence[str], *, channels: int) -> list[CaseInput]:
+    """Turn command-line inputs into cases.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        Each one case: an image file, a DICOM file or folder, or ``A,B`` for several channels. A folder of image files
+        stands for all of them; nnU-Net's ``_0000``, ``_0001`` of one folder are the channels of one case.
+    channels : int
+        How many the model wants.
+
+    Raises
+    ------
+    InputError
+        A path does not exist or a folder holds no images.
+    UsageError
+        The number of channels is not the model's, or a case is given twice.
+    """
+    groups: list[tuple[Path, ...]] = []
+    for text in inputs:
+        if Path(text).exists() or "," not in text:
+            groups.extend((path,) for path in _expand(Path(text)))
+        else:
+            groups.append(tuple(Path(part) for part in text.split(",")))
+    cases = _name_cases(_group_channels(groups, channels))
+    for case in cases:
+        if missing := [str(path) for path in case.paths if not path.exists()]:
+            raise InputError(f"{', '.join(missing)}: no such file or folder")
+        if len(case.paths) != channels:
+            raise UsageError(
+                f"{', '.join(map(str, case.paths))}: {len(case.paths)} channels, the model takes {channels}; "
+                "join the channels of a case by commas, in the model's order"
+            )
+    return cases
+
+
+def _expand(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    images = sorted(p for p in path.iterdir() if p.name.lower().endswith(_IMAGE_SUFFIXES) and p.name[0] not in "._")
+    return images or [path]  # a folder without image files is a DICOM folder, or the reader says what it is
+
+
+def _group_channels(groups: list[tuple[Path, ...]], channels: int) -> list[tuple[Path, ...]]:
+    """Join single files whose names differ only in nnU-Net's channel number."""
+    joined: dict[tuple[Path, str] | tuple[Path, ...], tuple[Path, ...]] = {}
+    for paths in groups:
+        numbered = len(paths) == 1 and channels > 1 and _CHANNEL.search(case_name(paths[0]))
+        key = (paths[0].parent, case_name(paths[0])[:-5]) if numbered else paths
+        if key in joined and not numbered:
+            raise UsageError(f"{paths[0]}: given twice")
+        joined[key] = tuple(sorted((*joined.get(key, ()), *paths))) if numbered else paths
+    return list(joined.values())
+
+
+def _name_cases(groups: list[tuple[Path, ...]]) -> list[CaseInput]:
+    names = [_CHANNEL.sub("", _stem(paths[0])) for paths in groups]
+    return [
+        CaseInput(f"{name}-{_path_hash(paths)}" if names.count(name) > 1 else name, paths)
+        for name, paths in zip(names, groups, strict=True)
+    ]
+
+
+def _stem(path: Path) -> str:
+    """File stem, or for a DICOM folder with one series its description."""
+    from volseg.io.dicom import list_series
+    from volseg.io.names import portable_name
+
+    if path.is_dir():
+        try:
+            found = list_series(path)
+        except InputError:
+            found = []
+        if len(found) == 1 and found[0].description:
+            return portable_name(found[0].description)
+    return case_name(path)
+
+
+def _path_hash(paths: Iterable[Path]) -> str:
+    text = "\n".join(str(path.resolve()) for path in paths)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def process_cases(
+    model: Model,
+    cases: Sequence[CaseInput],
+    output: Path | str,
+    *,
+    settings: OutputSettings | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Iterator[CaseResult]:
+    """Segment cases one after the other and write their outputs; a case that fails does not stop the others."""
+    chosen = settings or OutputSettings()
+    cleanup = resolve_cleanup(model, chosen.cleanup)
+    for case in cases:
+        runner = _CaseRun(model, case, Path(output), settings=chosen, cleanup=cleanup, device=device)
+        try:
+            yield runner.skip() or runner.run(progress)
+        except VolsegError as error:
+            yield CaseResult(case, error=error)
+
+
+def resolve_cleanup(model: Model, over: dict[str, CleanupConfig]) -> dict[str, Cleanup]:
+    """Return the clean-up of every label: the given one, else the model's; each by name, else by ``*``."""
+    resolved = {}
+    for label in model.labels:
+        for source in (over, model.config.cleanup):
+            entry = source.get(label.name, source.get("*"))
+            if entry is not None:
+                resolved[label.name] = Cleanup(**entry.model_dump())
+                break
+    known = {label.name for label in model.labels} | {"*"}
+    if unknown := sorted(set(over) - known):
+        raise UsageError(f"cleanup names {', '.join(unknown)}; the model's labels are {', '.join(sorted(known))}")
+    return resolved
+
+
+class _CaseRun:
+    """The stages of one case, timed."""
+
+    def __init__(
+        self,
+        model: Model,
+        case: CaseInput,
+        output: Path,
+        *,
+        settings: OutputSettings,
+        cleanup: dict[str, Cleanup],
+        device: str,
+    ) -> None:
+        self.model, self.case, self.settings = model, case, settings
+        self.cleanup, self.device = cleanup, device
+        self.folder = self._folder(output)
+        self.seconds: dict[str, float] = {}
+        self.files: list[Path] = []
+
+    def _inputs(self) -> list[str]:
+        return [str(path.resolve()) for path in self.case.paths]
+
+    def _folder(self, output: Path) -> Path:
+        """`OUT/<case>`, or with a hash where another input's outputs have that name already."""
+        folder = output / self.case.name
+        previous = _read_run(folder)
+        if previous and previous.get("input") != self._inputs():
+            return output / f"{self.case.name}-{_path_hash(self.case.paths)}"
+        return folder
+
+    def skip(self) -> CaseResult | None:
+        """Return a result if the case is finished and shall not be redone."""
+        previous = _read_run(self.folder)
+        if self.settings.overwrite or not previous:
+            return None
+        if previous.get("made_by") != self._made_by():
+            raise InputError(
+                f"{self.folder}: was made by another model or with other settings; add --overwrite or choose another "
+                "output folder"
+            )
+        return CaseResult(self.case, tuple(self.folder / name for name in previous["files"]), skipped=True)
+
+    def _made_by(self) -> dict[str, Any]:
+        return {
+            "fingerprint": self.model.fingerprint,
+            "sha256": self.model.sha256,
+            "probabilities": self.settings.probabilities,
+            "mesh_formats": list(self.settings.mesh_formats),
+            "series": self.settings.series,
+            "cleanup": {name: vars(entry) for name, entry in self.cleanup.items()},
+        }
+
+    def run(self, progress: Progress | None) -> CaseResult:
+        with self._timed("read"):
+            volumes = [read(path, series=self.settings.series) for path in self.case.paths]
+        with self._timed("predict"):
+            prediction = predict(
+                self.model,
+                volumes,
+                device=self.device,
+                probabilities=self.settings.probabilities,
+                progress=progress,
+            )
+        with self._timed("cleanup"):
+            labels = clean_labels(prediction.labels, self.cleanup) if self.cleanup else prediction.labels
+        with self._timed("write"):
+            self._write(labels, prediction)
+        if self.settings.mesh_formats:
+            with self._timed("mesh"):
+                self._write_meshes(labels)
+        self._write_run(labels, volumes)
+        return CaseResult(self.case, tuple(self.files))
+
+    def _write(self, labels: LabelMap, prediction: Prediction) -> None:
+        self.files += write(labels, self.folder / "labels.nii.gz")
+        if prediction.probabilities is not None:
+            # Background is 1 minus the sum of the labels, which are written in the model's order along the fourth axis.
+            path = self.folder / "probabilities.nii.gz"
+            write_nifti(np.moveaxis(prediction.probabilities[1:], 0, -1), prediction.labels.grid, path)
+            self.files.append(path)
+
+    def _write_meshes(self, labels: LabelMap) -> None:
+        from volseg.io.meshes import write_meshes
+        from volseg.surface import extract_surfaces
+
+        meshes = extract_surfaces(labels)
+        self.files += write_meshes(meshes, self.folder / "meshes", formats=self.settings.mesh_formats)
+
+    def _write_run(self, labels: LabelMap, volumes: Sequence[Volume]) -> None:
+        counts = {label.name: int(np.count_nonzero(labels.mask(label))) for label in labels.labels}
+        self.files.append(self.folder / "run.json")
+        content = {
+            "format": OUTPUT_FORMAT,
+            "case": self.case.name,
+            "input": self._inputs(),
+            "made_by": self._made_by(),
+            "versions": {"volseg": __version__, "torch": version("torch"), "python": platform.python_version()},
+            "model": str(self.model.path.resolve()) if self.model.path else None,
+            "device": str(choose_device(self.device)),
+            "grid": {"shape": labels.grid.shape, "affine": labels.grid.affine.tolist()},
+            "channels": [{"name": volume.name, "modality": volume.modality} for volume in volumes],
+            "volumes_ml": {k: round(n * labels.grid.voxel_volume_mm3 / 1000, 4) for k, n in counts.items()},
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
+            "files": [str(file.relative_to(self.folder).as_posix()) for file in self.files],
+        }
+        write_text(self.folder / "run.json", json.dumps(content, indent=2) + "\n")
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[stage] = time.monotonic() - start
+
+
+def _read_run(folder: Path) -> dict[str, Any] | None:
+    """Return what ``run.json`` says, or None where the case is not finished."""
+    try:
+        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and isinstance(content.get("files"), list) else None

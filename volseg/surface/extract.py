@@ -1,0 +1,158 @@
+"""Label maps and scans to meshes: crop, march, smooth, simplify."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from volseg.errors import GeometryError, InputError
+from volseg.geometry import Grid
+from volseg.labelmap import Label, LabelMap
+from volseg.mesh import Mesh
+from volseg.surface.march import march
+from volseg.surface.simplify import simplify_mesh
+from volseg.surface.smooth import smooth_mesh
+from volseg.volume import Volume
+
+logger = logging.getLogger(__name__)
+Triple = tuple[int, int, int]
+_LARGEST_TABLE = 65535
+
+
+@dataclass(frozen=True, eq=False)
+class LabelCrop:
+    """Where one label is: its mask (bool) in the smallest box that holds it, and the grid of that box."""
+
+    label: Label
+    mask: NDArray[np.bool_]
+    grid: Grid
+
+
+def extract_surfaces(labels: LabelMap, *, smooth: bool = True, simplify: float = 1.0) -> list[Mesh]:
+    """Extract the surface of each label.
+
+    Parameters
+    ----------
+    labels : LabelMap
+        At least 2 voxels along each axis.
+    smooth : bool
+        Remove the voxel staircase (`smooth_mesh`); each surface then encloses as much as its label's voxels.
+    simplify : float
+        Fraction of the triangles to keep, over 0 up to 1 (`simplify_mesh`).
+
+    Returns
+    -------
+    list of Mesh
+        One for each label that occurs, in order of value, with its name and colour: world mm RAS+, closed, faces
+        counter-clockwise seen from outside. A label that does not occur has none, which is logged.
+
+    Raises
+    ------
+    GeometryError
+        The label map is a single slice.
+    UsageError
+        `simplify` is not a fraction.
+    """
+    _check_slices(labels.grid)
+    meshes = [extract_surface(crop, smooth=smooth) for crop in crop_labels(labels)]
+    present = {mesh.name for mesh in meshes}
+    if absent := [label.name for label in labels.labels if label.name not in present]:
+        logger.warning("no voxels, so no surface: %s", ", ".join(absent))
+    return [simplify_mesh(mesh, keep=simplify) for mesh in meshes]
+
+
+def extract_isosurface(
+    volume: Volume, threshold: float, *, smooth: bool = True, simplify: float = 1.0, name: str | None = None
+) -> Mesh:
+    """Extract the surface on which a scan has a value; voxels of at least that value are inside.
+
+    Parameters
+    ----------
+    volume : Volume
+        At least 2 voxels along each axis.
+    threshold : float
+        In the volume's unit; about 200 HU for bone in CT.
+    smooth, simplify
+        As for `extract_surfaces`. Unsmoothed, the scan interpolated at each vertex has the threshold value.
+    name : str, optional
+        The mesh's; default the volume's.
+
+    Returns
+    -------
+    Mesh
+        World mm RAS+, closed, within the voxels' outer edges if unsmoothed.
+
+    Raises
+    ------
+    InputError
+        No voxel, or every voxel, is inside.
+    GeometryError
+        The volume is a single slice.
+    """
+    _check_slices(volume.grid)
+    inside = volume.array >= threshold
+    if not inside.any() or inside.all():
+        low, high = np.min(volume.array), np.max(volume.array)
+        raise InputError(
+            f"threshold {threshold:g} gives no surface; the values are {low:g} to {high:g}, choose between"
+        )
+    start, stop = _box_with_neighbours(inside)
+    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    field = np.subtract(volume.array[box], threshold, dtype=np.float32, casting="same_kind")
+    mesh = replace(march(field, volume.grid.crop(start, stop)), name=name or volume.name or "surface")
+    return simplify_mesh(smooth_mesh(mesh) if smooth else mesh, keep=simplify)
+
+
+def extract_surface(crop: LabelCrop, *, smooth: bool = True) -> Mesh:
+    """Extract the surface of one cropped label; see `extract_surfaces`."""
+    mesh = march(crop.mask - np.float32(0.5), crop.grid)
+    mesh = replace(mesh, name=crop.label.name, colour=crop.label.colour)
+    volume_mm3 = np.count_nonzero(crop.mask) * crop.grid.voxel_volume_mm3
+    return smooth_mesh(mesh, volume_mm3=volume_mm3) if smooth else mesh
+
+
+def crop_labels(labels: LabelMap) -> Iterator[LabelCrop]:
+    """Cut each label that occurs out of a label map, in order of value; the whole array is searched once."""
+    for label, box in zip(labels.labels, _find_boxes(labels), strict=True):
+        if box is not None:
+            start, stop = _triple([s.start for s in box]), _triple([s.stop for s in box])
+            yield LabelCrop(label, labels.array[box] == label.value, labels.grid.crop(start, stop))
+
+
+def _find_boxes(labels: LabelMap) -> list[tuple[slice, ...] | None]:
+    values = np.array([label.value for label in labels.labels], dtype=np.int64)
+    if len(values) == 0:
+        return []
+    if values[0] > 0 and values[-1] <= _LARGEST_TABLE:
+        boxes = ndimage.find_objects(labels.array, max_label=int(values[-1]))
+        return [boxes[value - 1] for value in values]
+    # SciPy makes a table up to the largest value and cannot take negative ones: number such labels 1, 2, 3 ... first.
+    numbers = np.where(labels.array == 0, 0, np.searchsorted(values, labels.array) + 1)
+    boxes = ndimage.find_objects(numbers, max_label=len(values))
+    return [boxes[number] for number in range(len(values))]
+
+
+def _box_with_neighbours(inside: NDArray[np.bool_]) -> tuple[Triple, Triple]:
+    """Smallest box of the voxels inside and, as the surface runs between the two, their neighbours outside."""
+    start, stop = [], []
+    for axis, length in enumerate(inside.shape):
+        where = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))
+        start.append(max(int(where[0]) - 1, 0))
+        stop.append(min(int(where[-1]) + 2, length))
+    return _triple(start), _triple(stop)
+
+
+def _triple(numbers: Sequence[int]) -> Triple:
+    i, j, k = numbers
+    return i, j, k
+
+
+def _check_slices(grid: Grid) -> None:
+    if min(grid.shape) < 2:
+        size = "x".join(map(str, grid.shape))
+        raise GeometryError(f"a surface needs at least 2 slices; this is a single one ({size} voxels)")

@@ -1,0 +1,48 @@
+"""Marching cubes on one padded crop: a field on a grid to a closed surface in world mm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyvista as pv
+from numpy.typing import NDArray
+
+from volseg.geometry import Grid
+from volseg.mesh import Mesh
+
+
+def march(field: NDArray[Any], grid: Grid) -> Mesh:
+    """Extract the surface on which a field is zero.
+
+    The array is padded by one layer of voxels, each the opposite of its neighbour inside. So the surface is closed
+    where the object reaches the border, and lies there on the outer faces of the voxels, half a voxel outside their
+    centres.
+
+    Parameters
+    ----------
+    field : (I, J, K) real numbers
+        At least 0 inside the object, negative outside.
+    grid : Grid
+        Of the field. The one way from array to world is its `to_world`.
+
+    Returns
+    -------
+    Mesh
+        Closed; faces counter-clockwise seen from outside, on left-handed grids too. Without faces where no voxel is
+        inside.
+
+    References
+    ----------
+    Flying edges: Schroeder, Maynard, Geveci, LDAV 2015, doi:10.1109/LDAV.2015.7348069.
+    """
+    # A voxel that lies exactly on the surface has no opposite; the smallest number keeps its padding outside.
+    padded = -np.maximum(np.abs(np.pad(field.astype(np.float32), 1, mode="edge")), np.finfo(np.float32).tiny)
+    padded[1:-1, 1:-1, 1:-1] = field
+    image = pv.ImageData(dimensions=padded.shape)
+    image.point_data["field"] = padded.ravel(order="F")
+    surface = image.contour([0.0], scalars="field", method="flying_edges", compute_scalars=False)
+    faces = surface.regular_faces
+    if np.linalg.det(grid.affine[:3, :3]) < 0:
+        faces = faces[:, ::-1]
+    return Mesh(grid.to_world(surface.points.astype(np.float64) - 1), faces)

@@ -1,0 +1,231 @@
+"""A contact sheet: many slices with label outlines in one picture. Needs no renderer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import find_contours
+
+from volseg.labelmap import Colour, Label, LabelMap, present_values
+from volseg.slices import Plane
+from volseg.view.picture import png_path
+from volseg.view.sheet_slices import Sheet, SheetSlice, select_slices
+from volseg.volume import Volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Letters at the left, right, upper and lower edge of a slice in the radiological convention.
+_EDGES: dict[Plane, str] = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}
+_BACKGROUND, _TEXT, _FAINT = "#0b0d10", "#e8eaed", "#d8c27a"
+_DPI = 100
+_SHAPE = 1.5  # width : height that the arrangement of the slices aims at
+_FILL = 0.18
+_LEGEND_LIMIT = 60
+
+
+def save_contact_sheet(
+    volume: Volume | None, labels: LabelMap | None, path: str | Path, *, slices: int = 15, width: int = 1600
+) -> None:
+    """Write a PNG with slices of a scan, the outlines of its labels and their names.
+
+    The slices are cut across the coarse axis, evenly over the extent of the labels, and drawn in the radiological
+    display convention (the patient's right is on the left of the picture) at their physical proportions. An oblique
+    scan is drawn along its own axes, with the nearest letters.
+
+    Parameters
+    ----------
+    volume : Volume or None
+        The scan. None draws the labels alone.
+    labels : LabelMap or None
+        On the voxels of the scan; it may cover only a part of them, or reach beyond. None draws the scan alone.
+    path : path
+        A name that ends in ``.png``.
+    slices : int
+        At most so many slices.
+    width : int
+        Width of the picture in pixels; its height follows.
+
+    Raises
+    ------
+    InputError
+        Neither a scan nor a label map.
+    GeometryError
+        The voxels of the label map do not coincide with the scan's.
+    UsageError
+        The name does not end in ``.png``.
+    OutputError
+        The file cannot be written.
+    """
+    figure = draw_contact_sheet(volume, labels, slices=slices, width=width)
+    with png_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI)
+
+
+def draw_contact_sheet(
+    volume: Volume | None, labels: LabelMap | None, *, slices: int = 15, width: int = 1600
+) -> Figure:
+    """Draw what `save_contact_sheet` writes, as a matplotlib figure of `width` pixels at 100 dpi."""
+    sheet = select_slices(volume, labels, count=slices)
+    shown = _occurring(labels) if labels else []
+    layout = _Layout.of(sheet, shown, width)
+    figure, axes = _canvas(width, layout.height)
+    em = layout.em
+    axes.text(em / 2, 1.5 * em, _title(volume, sheet), color=_TEXT, va="center", size=_points(1.1 * em))
+    for number, one in enumerate(sheet.slices):
+        _draw_slice(axes, one, _EDGES[sheet.plane], shown, layout, number)
+    for number, label in enumerate(shown[:_LEGEND_LIMIT]):
+        _draw_legend_entry(axes, label.name, label.colour, layout, number)
+    if len(shown) > _LEGEND_LIMIT:
+        _draw_legend_entry(axes, f"and {len(shown) - _LEGEND_LIMIT} more", None, layout, _LEGEND_LIMIT)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where things lie, in pixels from the upper left corner. `em` is the height of a letter."""
+
+    em: float
+    across: int
+    tile: tuple[float, float]  # height, width
+    legend_top: float
+    legend_shape: tuple[int, int]  # rows, columns
+    legend_width: float
+
+    @classmethod
+    def of(cls, sheet: Sheet, shown: list[Label], width: int) -> _Layout:
+        em = width / 100
+        rows, columns = sheet.slices[0].grey.shape
+        proportion = rows * sheet.pixel_mm[0] / (columns * sheet.pixel_mm[1])
+        across = _across(len(sheet.slices), proportion)
+        tile_width = (width - em / 2) / across - em / 2
+        tile = (tile_width * proportion, tile_width)
+        legend_top = 3 * em + -(-len(sheet.slices) // across) * (tile[0] + em / 2) + em / 2
+        longest = max((len(label.name) for label in shown), default=0)
+        legend_columns = max(1, min(int(99 / (3 + 0.6 * longest)), 8))
+        entries = min(len(shown), _LEGEND_LIMIT + 1)
+        legend_rows = -(-entries // legend_columns)
+        return cls(em, across, tile, legend_top, (legend_rows, legend_columns), (width - em) / legend_columns)
+
+    @property
+    def height(self) -> int:
+        return round(self.legend_top + (self.legend_shape[0] * 1.6 + 0.5 * bool(self.legend_shape[0])) * self.em)
+
+    def tile_corner(self, number: int) -> tuple[float, float]:
+        """Return top and left of a slice."""
+        down, right = divmod(number, self.across)
+        return 3 * self.em + down * (self.tile[0] + self.em / 2), self.em / 2 + right * (self.tile[1] + self.em / 2)
+
+    def legend_place(self, number: int) -> tuple[float, float]:
+        """Return middle and left of a legend entry; the names run down the columns."""
+        right, down = divmod(number, self.legend_shape[0])
+        return self.legend_top + (down + 0.5) * 1.6 * self.em, self.em + right * self.legend_width
+
+
+def _across(count: int, proportion: float) -> int:
+    """Choose how many slices stand side by side: near the wanted shape, with few empty places."""
+    choices = np.arange(1, count + 1)
+    down = -(-count // choices)
+    empty = 1 - count / (down * choices)
+    return int(choices[np.argmin(np.abs(np.log(choices / (down * proportion) / _SHAPE)) + 4 * empty)])
+
+
+def _occurring(labels: LabelMap) -> list[Label]:
+    present = present_values(labels.array)
+    return [label for label in labels.labels if label.value in present]
+
+
+def _title(volume: Volume | None, sheet: Sheet) -> str:
+    side = "the front" if sheet.plane == "sagittal" else "the patient's right"
+    name = f"{volume.name}:  " if volume and volume.name else ""
+    slices = "slice" if len(sheet.slices) == 1 else "slices"
+    return f"{name}{len(sheet.slices)} {sheet.plane} {slices}, {side} is on the left"
+
+
+def _canvas(width: int, height: int) -> tuple[Figure, Axes]:
+    # The Figure object and its own canvas: no pyplot, whose figures are global.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=_BACKGROUND)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    return figure, axes
+
+
+def _draw_slice(axes: Axes, one: SheetSlice, edges: str, shown: list[Label], layout: _Layout, number: int) -> None:
+    top, left = layout.tile_corner(number)
+    height, width = layout.tile
+    extent = (left, left + width, top + height, top)
+    axes.imshow(one.grey, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="auto", interpolation="hanning")
+    axes.imshow(_filling(one.values, shown), extent=extent, aspect="auto", interpolation="nearest")
+    _draw_outlines(axes, one.values, shown, extent, layout.em)
+    _draw_letters(axes, one.position, edges, extent, layout.em)
+
+
+def _filling(values: NDArray[np.integer], shown: list[Label]) -> NDArray[np.uint8]:
+    picture = np.zeros((*values.shape, 4), dtype=np.uint8)
+    for label in shown:
+        picture[values == label.value] = (*label.colour, round(255 * _FILL))
+    return picture
+
+
+def _draw_outlines(
+    axes: Axes, values: NDArray[np.integer], shown: list[Label], extent: tuple[float, ...], em: float
+) -> None:
+    from matplotlib.collections import LineCollection
+
+    left, right, bottom, top = extent
+    size = np.array([(bottom - top) / values.shape[0], (right - left) / values.shape[1]])
+    lines, colours = [], []
+    for label in shown:
+        # Padded, so that an outline at the border of the slice is closed too.
+        mask = np.pad(values == label.value, 1)
+        for contour in find_contours(mask.astype(np.float32), 0.5) if mask.any() else ():
+            # Contours are in padded pixel centres; pixel (0, 0) has its centre half a pixel from the corner.
+            rows, columns = ((contour - 0.5) * size + (top, left)).T
+            lines.append(np.column_stack([columns, rows]))
+            colours.append(np.divide(label.colour, 255))
+    axes.add_collection(LineCollection(lines, colors=colours, linewidths=_points(em / 9), joinstyle="round"))
+
+
+def _draw_letters(axes: Axes, position: str, edges: str, extent: tuple[float, ...], em: float) -> None:
+    left, right, bottom, top = extent
+    middle, centre, gap = (top + bottom) / 2, (left + right) / 2, 0.4 * em
+    places = [
+        (left + gap, middle, "left", "center"),
+        (right - gap, middle, "right", "center"),
+        (centre, top + gap, "center", "top"),
+        (centre, bottom - gap, "center", "bottom"),
+    ]
+    for letter, (x, y, horizontal, vertical) in zip(edges, places, strict=True):
+        _write(axes, letter, (x, y), horizontal, vertical, em)
+    _write(axes, position, (left + gap, top + gap), "left", "top", em)
+
+
+def _write(axes: Axes, text: str, place: tuple[float, float], horizontal: str, vertical: str, em: float) -> None:
+    from matplotlib.patheffects import withStroke
+
+    # A dark rim, legible on bright tissue too.
+    rim = [withStroke(linewidth=_points(em / 5), foreground=_BACKGROUND)]
+    axes.text(*place, text, color=_FAINT, ha=horizontal, va=vertical, size=_points(0.85 * em), path_effects=rim)
+
+
+def _draw_legend_entry(axes: Axes, name: str, colour: Colour | None, layout: _Layout, number: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    middle, left = layout.legend_place(number)
+    em = layout.em
+    if colour is not None:
+        axes.add_patch(Rectangle((left, middle - em / 2), em, em, facecolor=np.divide(colour, 255)))
+    # Names are shown as they are: "$" starts no formula.
+    axes.text(left + 1.5 * em, middle, name, color=_TEXT, va="center", size=_points(em), parse_math=False)
+
+
+def _points(pixels: float) -> float:
+    return pixels * 72 / _DPI

@@ -1,0 +1,53 @@
+"""From intensities to grey: how a scan looks on a screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.intensity import sample
+from volseg.volume import Volume
+
+SOFT_TISSUE_HU = (-160.0, 240.0)
+_AIR_HU = -900.0
+
+
+def display_window(volume: Volume) -> tuple[float, float]:
+    """Choose the intensities that are drawn black and white.
+
+    CT has a unit, so it is drawn in the soft-tissue window (centre 40 HU, width 400 HU); a NIfTI file does not say what
+    it is, and is taken for CT if it holds air. Everything else is drawn from its 0.5th to its 99.5th percentile.
+
+    Parameters
+    ----------
+    volume : Volume
+
+    Returns
+    -------
+    (low, high) : (float, float)
+        In the volume's unit; high is above low even for a constant scan.
+    """
+    values = sample(volume.array)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(values, (0.5, 99.5)))
+    if volume.unit == "HU" or volume.modality == "CT" or (volume.modality is None and low <= _AIR_HU):
+        return SOFT_TISSUE_HU
+    return low, high if high > low else low + 1.0
+
+
+def to_grey(array: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uint8]:
+    """Map intensities of any shape linearly to 0 (black) .. 255 (white); NaN is black.
+
+    Parameters
+    ----------
+    array : real numbers
+    window : (low, high)
+        As `display_window` chooses it.
+    """
+    low, high = window
+    scaled = np.clip((array.astype(np.float32) - low) / (high - low), 0, 1)
+    return np.asarray(np.nan_to_num(scaled) * 255 + 0.5, dtype=np.uint8)

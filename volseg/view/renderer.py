@@ -1,0 +1,138 @@
+"""Pictures of 3D scenes on any machine, with or without a display.
+
+VTK chooses its window class when it is loaded, and ends the whole process (a segmentation fault, which no `try` can
+catch) where the libraries behind that class are missing. So every scene is drawn in a child process, for which the
+environment chooses a class that a small trial picture has shown to work.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from volseg.errors import RenderError
+from volseg.mesh import Mesh
+from volseg.view.picture import png_path
+from volseg.view.scene import Scene, make_scene
+from volseg.volume import Volume
+
+_CHOICE = "VTK_DEFAULT_OPENGL_WINDOW"
+_TRIAL_SECONDS = 60
+_PICTURE_SECONDS = 600
+_ADVICE = (
+    "install a renderer: on Debian or Ubuntu `apt-get install libegl1 libgl1-mesa-dri` (or libosmesa6), with conda "
+    "`conda install -c conda-forge mesalib`; contact sheets, meshes and label maps need none"
+)
+
+
+def save_screenshot(
+    path: str | Path, *, meshes: Sequence[Mesh] = (), volume: Volume | None = None, size: tuple[int, int] = (1600, 1200)
+) -> None:
+    """Draw meshes and three orthogonal slices of a scan, seen from the front with the head up, into a PNG.
+
+    Parameters
+    ----------
+    path : path
+        A name that ends in ``.png``.
+    meshes : sequence of Mesh
+        World mm RAS+; drawn in their colours, with a legend of their names. Those without faces are left out.
+    volume : Volume, optional
+        Its slices run through the middle of the meshes, along its own axes; black is clear.
+    size : (int, int)
+        Width and height in pixels.
+
+    Raises
+    ------
+    InputError
+        Neither a mesh with faces nor a scan.
+    RenderError
+        Nothing on this machine can draw; the message says what to install.
+    UsageError
+        The name does not end in ``.png``.
+    OutputError
+        The file cannot be written.
+    """
+    scene = make_scene(meshes=meshes, volume=volume)
+    with png_path(path) as temporary:
+        renderer = available_renderer()
+        if renderer is None:
+            raise RenderError(f"nothing on this machine can draw 3D pictures; {_ADVICE}")
+        if problem := _draw(scene, size, temporary, renderer=renderer, seconds=_PICTURE_SECONDS):
+            raise RenderError(f"{path}: the 3D picture could not be drawn ({problem})")
+
+
+def show(
+    *, meshes: Sequence[Mesh] = (), volume: Volume | None = None, size: tuple[int, int] = (1600, 1200)
+) -> None:
+    """Open a window with what `save_screenshot` draws, to turn with the mouse; returns when it is closed.
+
+    Raises
+    ------
+    InputError
+        Neither a mesh with faces nor a scan.
+    RenderError
+        There is no display.
+    """
+    scene = make_scene(meshes=meshes, volume=volume)
+    problem = _draw(scene, size, None, renderer="") if _has_display() else "DISPLAY is not set"
+    if problem:
+        raise RenderError(f"no window can be opened here ({problem}); write a picture with --screenshot FILE.png")
+
+
+@cache
+def available_renderer() -> str | None:
+    """Find the VTK window class that draws on this machine, by drawing a small trial picture with each.
+
+    Returns
+    -------
+    str or None
+        The class name for the environment variable ``VTK_DEFAULT_OPENGL_WINDOW``; empty where VTK's own choice works;
+        None where nothing does. The answer is kept until the process ends.
+    """
+    triangle = Mesh(np.eye(3), np.array([[0, 1, 2]]))
+    with tempfile.TemporaryDirectory() as folder:
+        for renderer in _candidates():
+            picture = Path(folder) / "trial.png"
+            problem = _draw(Scene((triangle,), (), ""), (64, 64), picture, renderer=renderer, seconds=_TRIAL_SECONDS)
+            if problem is None and picture.exists():
+                return renderer
+    return None
+
+
+def _candidates() -> list[str]:
+    headless = ["vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow"]
+    if chosen := os.environ.get(_CHOICE):
+        return [chosen, *(name for name in headless if name != chosen)]
+    return ["", *headless] if _has_display() else headless
+
+
+def _has_display() -> bool:
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY"))
+
+
+def _draw(
+    scene: Scene, size: tuple[int, int], path: Path | None, *, renderer: str, seconds: float | None = None
+) -> str | None:
+    """Draw in a child process; return None, or what went wrong."""
+    # The child imports from the same places as we do, and from no others.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path), _CHOICE: renderer}
+    if not renderer:
+        del environment[_CHOICE]
+    command = [sys.executable, "-P", "-m", "volseg.view.drawing"]
+    request = pickle.dumps((scene, size, None if path is None else str(path)))
+    try:
+        done = subprocess.run(command, input=request, capture_output=True, env=environment, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return f"no answer after {seconds:.0f} s"
+    if done.returncode == 0:
+        return None
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    return said[-1] if done.returncode > 0 and said else f"the renderer crashed, code {done.returncode}"

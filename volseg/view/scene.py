@@ -1,0 +1,99 @@
+"""What a 3D picture holds: coloured meshes and three slices of a scan, all in world millimetres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.errors import InputError
+from volseg.geometry import Float
+from volseg.mesh import Mesh
+from volseg.view.greyscale import display_window, to_grey
+from volseg.volume import Volume
+
+_MARGIN_MM = 20.0
+_MARGIN_FRACTION = 0.4
+
+
+@dataclass(frozen=True)
+class SlicePicture:
+    """A slice as a flat picture in space.
+
+    Parameters
+    ----------
+    grey : (H, W) uint8
+    corners : (4, 3) float
+        World mm of the outer corners of pixels (0, 0), (0, W-1), (H-1, W-1), (H-1, 0).
+    """
+
+    grey: NDArray[np.uint8]
+    corners: Float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Meshes and slices to draw. Holds arrays alone, so that another process can draw it."""
+
+    meshes: tuple[Mesh, ...]
+    slices: tuple[SlicePicture, ...]
+    title: str
+
+
+def make_scene(*, meshes: Sequence[Mesh] = (), volume: Volume | None = None) -> Scene:
+    """Put meshes and three orthogonal slices of a scan together.
+
+    The slices run along the scan's own voxel axes through the middle of the meshes, and reach a little beyond them.
+    They are placed by the scan's affine, so an oblique or sheared scan is drawn where it lies.
+
+    Raises
+    ------
+    InputError
+        Neither a mesh with faces nor a scan.
+    """
+    solid = tuple(mesh for mesh in meshes if len(mesh.faces))
+    if not solid and volume is None:
+        raise InputError("nothing to draw; a 3D picture needs a mesh or a scan")
+    title = (volume.name if volume else None) or ", ".join(mesh.name for mesh in solid[:3])
+    return Scene(solid, _slices(volume, _bounds(solid)) if volume else (), title)
+
+
+def _bounds(meshes: tuple[Mesh, ...]) -> Float | None:
+    if not meshes:
+        return None
+    bounds = np.stack([mesh.bounds for mesh in meshes])
+    return np.stack([bounds[:, 0].min(axis=0), bounds[:, 1].max(axis=0)])
+
+
+def _slices(volume: Volume, bounds: Float | None) -> tuple[SlicePicture, ...]:
+    start, stop = _voxel_box(volume, bounds)
+    window = display_window(volume)
+    pictures = []
+    for axis in range(3):
+        centre = (start[axis] + stop[axis]) // 2
+        box = [slice(a, b) for a, b in zip(start, stop, strict=True)]
+        box[axis] = slice(centre, centre + 1)
+        rows, columns = (other for other in range(3) if other != axis)
+        corner = np.tile(np.array([float(a) for a in start]) - 0.5, (4, 1))
+        corner[:, axis] = centre
+        corner[2:, rows] = stop[rows] - 0.5
+        corner[1:3, columns] = stop[columns] - 0.5
+        grey = to_grey(volume.array[tuple(box)].squeeze(axis), window)
+        pictures.append(SlicePicture(grey, volume.grid.to_world(corner)))
+    return tuple(pictures)
+
+
+def _voxel_box(volume: Volume, bounds: Float | None) -> tuple[list[int], list[int]]:
+    """Return first and one-past-last voxels of the part of the scan around the meshes."""
+    shape = np.array(volume.grid.shape)
+    if bounds is None:
+        return [0, 0, 0], shape.tolist()
+    margin = _MARGIN_MM + _MARGIN_FRACTION * (bounds[1] - bounds[0])
+    low, high = bounds[0] - margin, bounds[1] + margin
+    corners = volume.grid.to_voxel([[(low, high)[n >> a & 1][a] for a in range(3)] for n in range(8)])
+    # Meshes that lie outside the scan leave one layer of voxels at its border.
+    start = np.clip(np.floor(corners.min(axis=0)), 0, shape - 1).astype(int)
+    stop = np.clip(np.ceil(corners.max(axis=0)) + 1, start + 1, shape).astype(int)
+    return start.tolist(), stop.tolist()

@@ -1,0 +1,137 @@
+"""Which slices of a scan a contact sheet shows, turned the way radiologists look at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.errors import GeometryError, InputError
+from volseg.geometry import Grid
+from volseg.labelmap import LabelMap
+from volseg.resample import reorient
+from volseg.slices import NORMAL_AXIS, Plane, in_plane, stack_slices
+from volseg.view.greyscale import display_window, to_grey
+from volseg.volume import Volume
+
+# Array axes grow to the patient's left, back and feet: columns then run to the right of the picture and rows down
+# in all three planes of the radiological convention (patient's right on the left; sagittal: front on the left).
+_DISPLAY = "LPI"
+_WORLD_LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
+_MARGIN_MM = 20.0
+_MARGIN_FRACTION = 0.25
+
+
+@dataclass(frozen=True)
+class SheetSlice:
+    """One slice: (H, W) uint8 `grey`, (H, W) integer label `values`, and its place such as ``S 43.5 mm``."""
+
+    grey: NDArray[np.uint8]
+    values: NDArray[Any]
+    position: str
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Slices of one plane; `pixel_mm` is the (row, column) spacing."""
+
+    slices: tuple[SheetSlice, ...]
+    plane: Plane
+    pixel_mm: tuple[float, float]
+
+
+def select_slices(volume: Volume | None, labels: LabelMap | None, *, count: int) -> Sheet:
+    """Choose evenly spaced slices across the coarse axis, over the extent of the labels and cropped around them.
+
+    Parameters
+    ----------
+    volume : Volume or None
+        The scan; without it the slices are black.
+    labels : LabelMap or None
+        Without labels, or where none occurs, the slices cover the whole scan.
+    count : int
+        At most so many slices.
+
+    Returns
+    -------
+    Sheet
+        Rows and columns in the radiological display convention, from the head, front or right onwards.
+
+    Raises
+    ------
+    InputError
+        Neither a scan nor a label map.
+    GeometryError
+        The voxels of scan and label map do not coincide.
+    """
+    shown = volume or labels
+    if shown is None:
+        raise InputError("nothing to draw; a contact sheet needs a scan or a label map")
+    array, grid = reorient(shown.array, shown.grid, _DISPLAY)
+    values = _values_on(grid, labels) if labels else np.zeros(grid.shape, dtype=np.uint8)
+    plane = _coarse_plane(grid)
+    box = _box_around(values, grid, plane)
+    first, last = box[NORMAL_AXIS[plane]].start, box[NORMAL_AXIS[plane]].stop
+    indices = np.unique(np.floor(first + (np.arange(count) + 0.5) / count * (last - first)).astype(int))
+    row_axis, column_axis = in_plane(plane)[::-1]
+    # stack_slices gives (S, column axis, row axis) here, hence the transposition.
+    crop = (slice(None), box[column_axis], box[row_axis])
+    scan_stack = stack_slices(array, plane)[crop].transpose(0, 2, 1)
+    value_stack = stack_slices(values, plane)[crop].transpose(0, 2, 1)
+    window = display_window(volume) if volume else None
+    slices = tuple(
+        SheetSlice(
+            to_grey(scan_stack[n], window) if window else np.zeros(scan_stack[n].shape, dtype=np.uint8),
+            value_stack[n],
+            _position(grid, plane, int(n)),
+        )
+        for n in indices
+    )
+    return Sheet(slices, plane, (grid.spacing[row_axis], grid.spacing[column_axis]))
+
+
+def _values_on(grid: Grid, labels: LabelMap) -> NDArray[Any]:
+    values, label_grid = reorient(labels.array, labels.grid, _DISPLAY)
+    i, j, k = np.rint(grid.to_voxel(label_grid.origin)).astype(int).tolist()
+    start, stop = (i, j, k), (i + values.shape[0], j + values.shape[1], k + values.shape[2])
+    overlap = [(max(a, 0), min(b, n)) for a, b, n in zip(start, stop, grid.shape, strict=True)]
+    if not grid.crop(start, stop).is_close(label_grid) or any(a >= b for a, b in overlap):
+        raise GeometryError(
+            f"the label map ({labels.grid.describe()}) does not lie on voxels of the scan (displayed as "
+            f"{grid.describe()}); resample one onto the other, or take a screenshot, which places both by millimetres"
+        )
+    placed = np.zeros(grid.shape, dtype=values.dtype)
+    inside = tuple(slice(a - s, b - s) for (a, b), s in zip(overlap, start, strict=True))
+    placed[tuple(slice(a, b) for a, b in overlap)] = values[inside]
+    return placed
+
+
+def _coarse_plane(grid: Grid) -> Plane:
+    # A lone slice shows its own plane; near-isotropic scans are looked at in axial slices.
+    by_axis: dict[int, Plane] = {axis: plane for plane, axis in NORMAL_AXIS.items()}
+    if grid.shape.count(1) == 1:
+        return by_axis[grid.shape.index(1)]
+    coarsest = int(np.argmax(grid.spacing))
+    return by_axis[coarsest] if grid.spacing[coarsest] > 1.2 * sorted(grid.spacing)[1] else "axial"
+
+
+def _box_around(values: NDArray[Any], grid: Grid, plane: Plane) -> list[slice]:
+    box = []
+    present = values != 0
+    for axis, (size, spacing) in enumerate(zip(grid.shape, grid.spacing, strict=True)):
+        where = np.flatnonzero(present.any(axis=tuple({0, 1, 2} - {axis})))
+        first, last = (int(where[0]), int(where[-1]) + 1) if where.size else (0, size)
+        margin = int(np.ceil(_MARGIN_MM / spacing + _MARGIN_FRACTION * (last - first)))
+        margin = 0 if axis == NORMAL_AXIS[plane] else margin
+        box.append(slice(max(first - margin, 0), min(last + margin, size)))
+    return box
+
+
+def _position(grid: Grid, plane: Plane, index: int) -> str:
+    centre = (np.array(grid.shape) - 1) / 2
+    axis = NORMAL_AXIS[plane]
+    centre[axis] = index
+    position = float(grid.to_world(centre)[axis])
+    return f"{_WORLD_LETTERS[axis][position >= 0]} {abs(position):.1f} mm"
