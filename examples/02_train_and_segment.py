@@ -37,7 +37,7 @@ def main(output: Path, minutes: float) -> None:
         print("wrote", path)
     result = volseg.evaluate({"unseen": labels}, {"unseen": unseen.labels})
     for row in result.rows:
-        print(f"{row.label}: Dice {row.dice:.3f}")
+        print(f"{row.label}: Dice {row.scores.dice:.3f}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from volseg.geometry import Grid
 
 # No test needs a screen; VTK picks its window class from this before it is imported.
 os.environ.pop("DISPLAY", None)
+# The networks here are tiny: more threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

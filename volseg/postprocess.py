@@ -15,7 +15,9 @@ from scipy import ndimage
 from skimage import measure
 
 from volseg.errors import ConfigError
-from volseg.labelmap import Label, LabelMap
+from volseg.labelmap import LabelMap, present_values
+
+_HIGHEST_LISTED_VALUE = 65_535
 
 
 @dataclass(frozen=True)
@@ -63,35 +65,34 @@ def clean_labels(labels: LabelMap, cleanup: Cleanup | Mapping[str, Cleanup]) -> 
     """
     steps = _by_label(labels, cleanup)
     array = labels.array.copy()
-    voxel_mm3 = labels.grid.voxel_volume_mm3
-    for label, step in steps.items():
-        if step.largest_component or step.minimum_mm3 > 0:
-            _clear_specks(array, label.value, step, voxel_mm3)
-    for label, step in steps.items():
-        if step.fill_holes:
-            _fill_holes(array, label.value, [size == 1 for size in labels.grid.shape])
+    # Views of the box around each label, 16 times faster than the whole array. No step makes a label outgrow its box.
+    views = {value: array[box] for value, box in label_boxes(array).items() if value in steps}
+    for value, view in views.items():
+        if steps[value].largest_component or steps[value].minimum_mm3 > 0:
+            _clear_specks(view, value, steps[value], labels.grid.voxel_volume_mm3)
+    for value, view in views.items():
+        if steps[value].fill_holes:
+            _fill_holes(view, value, [size == 1 for size in labels.grid.shape])
     return LabelMap(array, labels.grid, labels.labels)
 
 
-def _by_label(labels: LabelMap, cleanup: Cleanup | Mapping[str, Cleanup]) -> dict[Label, Cleanup]:
+def label_boxes(array: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
+    """Return the bounding box of every value but 0 that occurs in an integer array, by value."""
+    if array.min() >= 0 and array.max() <= _HIGHEST_LISTED_VALUE:  # then one pass over the array is enough
+        return {value: box for value, box in enumerate(ndimage.find_objects(array), start=1) if box is not None}
+    return {value: ndimage.find_objects((array == value).view(np.uint8))[0] for value in present_values(array)}
+
+
+def _by_label(labels: LabelMap, cleanup: Cleanup | Mapping[str, Cleanup]) -> dict[int, Cleanup]:
     if isinstance(cleanup, Cleanup):
-        return dict.fromkeys(labels.labels, cleanup)
+        return {label.value: cleanup for label in labels.labels}
     known = [label.name for label in labels.labels]
     if unknown := sorted(set(cleanup) - set(known)):
         raise ConfigError(f"clean-up names {', '.join(unknown)}; the labels are {', '.join(known) or 'none'}")
-    return {label: cleanup[label.name] for label in labels.labels if label.name in cleanup}
+    return {label.value: cleanup[label.name] for label in labels.labels if label.name in cleanup}
 
 
-def _crop(array: NDArray[Any], value: int) -> NDArray[Any]:
-    """Return a view of the box around a label: 16 times faster than the whole array; empty where it is absent."""
-    boxes = ndimage.find_objects((array == value).view(np.uint8))
-    return array[boxes[0]] if boxes else array[:0]
-
-
-def _clear_specks(array: NDArray[Any], value: int, step: Cleanup, voxel_mm3: float) -> None:
-    view = _crop(array, value)
-    if not view.size:
-        return
+def _clear_specks(view: NDArray[Any], value: int, step: Cleanup, voxel_mm3: float) -> None:
     components = measure.label(view == value, connectivity=1)
     sizes = np.bincount(components.ravel())
     sizes[0] = 0
@@ -102,10 +103,7 @@ def _clear_specks(array: NDArray[Any], value: int, step: Cleanup, voxel_mm3: flo
     view[~keep[components]] = 0
 
 
-def _fill_holes(array: NDArray[Any], value: int, thin: list[bool]) -> None:
-    view = _crop(array, value)
-    if not view.size:
-        return
+def _fill_holes(view: NDArray[Any], value: int, thin: list[bool]) -> None:
     # A frame of background all round, so that what reaches the edge of the box is one component: the outside. Along
     # an axis with one voxel everything would be outside.
     framed = np.pad(view, [(0, 0) if flat else (1, 1) for flat in thin])

@@ -29,7 +29,7 @@ def small(*overrides: str, preset: str | None = None) -> Config:
 
 def test_training_learns_and_leaves_its_files(dataset_folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    model_file = train(dataset_folder, run, config=small())
+    model_file = train(dataset_folder, run, config=small("training.epochs=30"))
     assert sorted(path.name for path in run.iterdir()) == [
         "checkpoint.pt",
         "curve.png",

@@ -35,7 +35,8 @@ def check_dataset(dataset: Dataset) -> None:
     lines = problems[:_LISTED]
     if len(problems) > _LISTED:
         lines.append(f"and {len(problems) - _LISTED} more")
-    raise DatasetError(f"{dataset.root}: {len(problems)} problems in the dataset:\n  " + "\n  ".join(lines))
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    raise DatasetError(f"{dataset.root}: {count} in the dataset:\n  " + "\n  ".join(lines))
 
 
 def _name_problems(dataset: Dataset) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -116,8 +116,8 @@ def _listed_cases(pairs: Sequence[_Pair], root: Path) -> list[Case]:
 
 
 def _stays_inside(text: str) -> bool:
-    parts = PurePosixPath(text.replace("\\", "/"))
-    return not (parts.is_absolute() or ".." in parts.parts or ":" in text)
+    path = PureWindowsPath(text)  # understands both kinds of slash, and drives
+    return not (path.anchor or ".." in path.parts)
 
 
 def _pair_folders(root: Path, *, ending: str = "") -> list[Case]:
@@ -154,7 +154,7 @@ def _read_csv(path: Path) -> Dataset:
     columns, rows = read_table(path, delimiter=",")
     channels = [column for column in columns if re.fullmatch(r"image(_\d+)?", column)]
     numbered = [f"image_{n}" for n in range(len(channels))]
-    if sorted(channels) not in (["image"], sorted(numbered)) or "label" not in columns:
+    if not channels or sorted(channels) not in (["image"], sorted(numbered)) or "label" not in columns:
         raise DatasetError(
             f"{path}: has the columns {columns}; expected image (or image_0, image_1, ...), label, and case"
         )

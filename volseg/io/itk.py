@@ -96,7 +96,7 @@ def read_segments(path: Path) -> tuple[Label, ...]:
 
 
 def write_seg_nrrd(labelmap: LabelMap, path: Path) -> None:
-    """Write a label map as 3D Slicer's ``.seg.nrrd``: one layer, with names and colours.
+    """Write a label map as 3D Slicer's ``.seg.nrrd``: one layer, with names and colours (codes are not written).
 
     Parameters
     ----------

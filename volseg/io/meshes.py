@@ -8,25 +8,21 @@ from outside.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from volseg.errors import InputError, UsageError
-from volseg.geometry import RAS_TO_LPS, Float
+from volseg.geometry import RAS_TO_LPS
 from volseg.io.atomic import atomic_path
+from volseg.io.glb import glb_bytes
 from volseg.io.names import portable_name
 from volseg.mesh import Mesh
 
+MESH_FORMATS = ("stl", "ply", "glb", "vtp")
 SPACES = {"lps": RAS_TO_LPS[:3, :3], "ras": np.eye(3)}
-# glTF 2.0, section 3.4: metres, +Y up, +Z forward. Here x = right, y = head, z = back.
-_RAS_TO_GLTF = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]) / 1000
-_MAX_STL_FACES = 2**32 - 1
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -111,13 +107,15 @@ def write_mesh(meshes: Mesh | Sequence[Mesh], path: str | Path, *, space: str = 
     """
     several = [meshes] if isinstance(meshes, Mesh) else list(meshes)
     target = Path(path)
-    (suffix,) = parse_formats(target.suffix)
+    suffix = target.suffix.lower().removeprefix(".")
+    if suffix not in MESH_FORMATS:
+        raise UsageError(f"{target}: mesh format {suffix!r} is unknown; choose from {', '.join(MESH_FORMATS)}")
     if space not in SPACES:
         raise UsageError(f"space {space!r} is unknown; choose from {', '.join(SPACES)}")
-    if empty := [mesh.name for mesh in several if not len(mesh.faces)] if several else ["none"]:
-        raise InputError(f"{target}: nothing to write, a mesh is without faces ({', '.join(empty)})")
+    if not several or not all(len(mesh.faces) for mesh in several):
+        raise InputError(f"{target}: there is no mesh to write, or one without faces; expected surfaces")
     with atomic_path(target) as temporary, temporary.open("wb") as stream:
-        MESH_FORMATS[suffix](several, stream, space)
+        _WRITERS[suffix](several, stream, space)
     return target
 
 
@@ -139,7 +137,7 @@ def _write_stl(meshes: list[Mesh], stream: BinaryIO, space: str) -> None:
     records = np.zeros(len(corners), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
     records["normal"] = np.divide(normals, lengths, where=lengths > 0, out=np.zeros_like(normals))
     records["corners"] = corners
-    stream.write(f"volseg SPACE={space.upper()} UNIT=mm".encode("ascii").ljust(80, b"\0"))
+    stream.write(f"volseg SPACE={space.upper()}".encode("ascii").ljust(80, b"\0"))
     stream.write(np.uint32(len(records)).astype("<u4").tobytes())
     stream.write(records.tobytes())
 
@@ -152,7 +150,7 @@ def _write_ply(meshes: list[Mesh], stream: BinaryIO, space: str) -> None:
     faces = np.empty(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
     faces["count"], faces["corners"] = 3, mesh.faces
     header = (
-        f"ply\nformat binary_little_endian 1.0\ncomment volseg SPACE={space.upper()} UNIT=mm\n"
+        f"ply\nformat binary_little_endian 1.0\ncomment volseg SPACE={space.upper()}\n"
         f"element vertex {len(vertices)}\nproperty float x\nproperty float y\nproperty float z\n"
         "property uchar red\nproperty uchar green\nproperty uchar blue\n"
         f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
@@ -182,62 +180,27 @@ def _write_vtp(meshes: list[Mesh], stream: BinaryIO, space: str) -> None:
 
 
 def _write_glb(meshes: list[Mesh], stream: BinaryIO, space: str) -> None:
-    """Write glTF 2.0 in its binary container: a JSON chunk that describes a chunk of arrays."""
-    arrays: list[NDArray[Any]] = []
-    accessors: list[dict[str, Any]] = []
-    for mesh in meshes:
-        positions = (mesh.vertices @ _RAS_TO_GLTF.T).astype("<f4")
-        extent = {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
-        for array, kind, component, more in (
-            (positions, "VEC3", 5126, extent),
-            (_vertex_normals(mesh).astype("<f4"), "VEC3", 5126, {}),
-            (mesh.faces.astype("<u4").ravel(), "SCALAR", 5125, {}),
-        ):
-            accessors.append(
-                {"bufferView": len(arrays), "componentType": component, "count": len(array), "type": kind, **more}
-            )
-            arrays.append(array)
-    ends = np.cumsum([array.nbytes for array in arrays]).tolist()
-    views = [
-        {"buffer": 0, "byteOffset": end - array.nbytes, "byteLength": array.nbytes, "target": 34963 - (array.ndim - 1)}
-        for array, end in zip(arrays, ends, strict=True)
-    ]
-    document = {**_gltf_objects(meshes), "accessors": accessors, "bufferViews": views, "buffers": [{"byteLength": ends[-1]}]}
-    text = json.dumps(document, ensure_ascii=False).encode("utf-8")
-    text += b" " * (-len(text) % 4)
-    stream.write(np.array([0x46546C67, 2, 28 + len(text) + ends[-1], len(text), 0x4E4F534A], dtype="<u4").tobytes())
-    stream.write(text)
-    stream.write(np.array([ends[-1], 0x004E4942], dtype="<u4").tobytes())
-    for array in arrays:
-        stream.write(array.tobytes())
+    stream.write(glb_bytes(meshes))
 
 
-def _gltf_objects(meshes: list[Mesh]) -> dict[str, Any]:
-    """Return what glTF says about each mesh: its node, its three arrays, its material."""
-    numbers = range(len(meshes))
-    return {
-        "asset": {"version": "2.0", "generator": "volseg"},
-        "scene": 0,
-        "scenes": [{"nodes": list(numbers)}],
-        "nodes": [{"name": mesh.name, "mesh": n} for n, mesh in enumerate(meshes)],
-        "meshes": [
-            {
-                "name": mesh.name,
-                "primitives": [
-                    {"attributes": {"POSITION": 3 * n, "NORMAL": 3 * n + 1}, "indices": 3 * n + 2, "material": n}
-                ],
-            }
-            for n, mesh in enumerate(meshes)
-        ],
-        "materials": [
-            {
-                "name": mesh.name,
-                "pbrMetallicRoughness": {
-                    "baseColorFactor": [*_srgb_to_linear(mesh.colour), 1.0],
-                    "metallicFactor": 0.0,
-                    "roughnessFactor": 0.7,
-                },
-            }
-            for mesh in meshes
-        ],
-    }
+def _join(meshes: list[Mesh]) -> Mesh:
+    """Put meshes into one, with the colour and the number (from 1) of its mesh at each vertex."""
+    counts = [len(mesh.vertices) for mesh in meshes]
+    offsets = np.cumsum([0, *counts[:-1]])
+    shared = set.intersection(*(set(mesh.point_data) for mesh in meshes))
+    data = {key: np.concatenate([mesh.point_data[key] for mesh in meshes]) for key in sorted(shared)}
+    data["RGB"] = np.repeat(np.array([mesh.colour for mesh in meshes], dtype=np.uint8), counts, axis=0)
+    data["Label"] = np.repeat(np.arange(1, len(meshes) + 1, dtype=np.int32), counts)
+    return Mesh(
+        np.concatenate([mesh.vertices for mesh in meshes]),
+        np.concatenate([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=True)]),
+        point_data=data,
+    )
+
+
+_WRITERS: dict[str, Callable[[list[Mesh], BinaryIO, str], None]] = {
+    "stl": _write_stl,
+    "ply": _write_ply,
+    "glb": _write_glb,
+    "vtp": _write_vtp,
+}

@@ -9,11 +9,7 @@ from __future__ import annotations
 import gzip
 import logging
 import math
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +22,7 @@ from volseg.errors import AmbiguousError, InputError
 from volseg.geometry import Float, Grid
 from volseg.io.atomic import atomic_path
 from volseg.io.names import case_name, has_suffix
+from volseg.io.streams import compressed, opened
 from volseg.io.voxels import clean_values, make_grid
 from volseg.volume import Volume
 
@@ -34,8 +31,6 @@ _CHUNK = 1 << 24
 _MAGICS = {348: (slice(344, 347), (b"n+1", b"ni1")), 540: (slice(4, 7), (b"n+2", b"ni2"))}
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}
 _MAX_DEFLATE_RATIO = 1032
-# Measured on CT and label maps: level 2 takes 10 % longer than 1 and makes label maps 15 % smaller; 6 takes 2.6x.
-_GZIP_LEVEL = 2
 
 
 @dataclass(frozen=True)
@@ -134,40 +129,16 @@ def write_nifti(array: NDArray[Any], grid: Grid, path: Path) -> None:
     header.set_sform(grid.affine, code=1)
     header["vox_offset"] = header.single_vox_offset
     slabs = array[..., None] if array.ndim == 3 else array
-    with atomic_path(path) as temporary, temporary.open("wb") as file, _compressed(file, path) as stream:
+    with atomic_path(path) as temporary, temporary.open("wb") as file, compressed(file, path) as stream:
         stream.write(header.binaryblock + bytes(4))
         for index in np.ndindex(slabs.shape[:1:-1]):
             slab = slabs[(slice(None), slice(None), *index[::-1])]
             stream.write(slab.astype(header.get_data_dtype(), copy=False).tobytes(order="F"))
 
 
-@contextmanager
-def _compressed(file: BufferedIOBase, path: Path) -> Iterator[BufferedIOBase]:
-    if not has_suffix(path, (".gz",)):
-        yield file
-        return
-    # No name and no time inside, so that equal images are equal files.
-    with gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=file, mtime=0) as stream:
-        yield stream
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BufferedIOBase]:
-    """Open a plain or gzipped file for reading; whatever goes wrong while it is open is one InputError."""
-    try:
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            yield gzip.GzipFile(fileobj=file) if zipped else file
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the path") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read, damaged or cut off ({error})") from error
-
-
 def _read_header(path: Path) -> _Header:
     path = _header_path(path)
-    with _opened(path) as stream:
+    with opened(path) as stream:
         block = stream.read(540)
     raw, single = _decode(block, path)
     if 3000 <= int(raw["intent_code"]) < 3100:
@@ -233,7 +204,7 @@ def _shape(raw: Any, path: Path) -> tuple[int, int, int, int]:
 def _dtype(raw: Any, path: Path) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = np.dtype(raw.get_data_dtype())
-    except HeaderDataError as error:
+    except (HeaderDataError, KeyError) as error:
         raise InputError(f"{path}: has the unknown voxel type {int(raw['datatype'])}; the header is damaged") from error
     if dtype.kind not in "iuf":
         name = nibabel.nifti1.data_type_codes.label[int(raw["datatype"])]
@@ -283,7 +254,7 @@ def _affine(raw: Any, path: Path) -> Float:
 
 def _check_size(header: _Header) -> None:
     """Refuse a header that promises more than its file can hold, before memory is taken."""
-    with _opened(header.data_path) as stream:
+    with opened(header.data_path) as stream:
         ratio = _MAX_DEFLATE_RATIO if isinstance(stream, gzip.GzipFile) else 1
     needed, there = header.offset + header.size, header.data_path.stat().st_size
     if needed > ratio * there:
@@ -297,7 +268,7 @@ def _read_voxels(header: _Header) -> NDArray[Any]:
     """Read (I, J, K, N) as stored."""
     flat = np.empty(header.size // header.dtype.itemsize, dtype=header.dtype)
     view = memoryview(flat.view(np.uint8).data)
-    with _opened(header.data_path) as stream:
+    with opened(header.data_path) as stream:
         stream.seek(header.offset)
         filled = 0
         while filled < len(view):

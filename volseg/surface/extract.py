@@ -15,7 +15,7 @@ from volseg.geometry import Grid
 from volseg.labelmap import Label, LabelMap
 from volseg.mesh import Mesh
 from volseg.surface.march import march
-from volseg.surface.simplify import simplify_mesh
+from volseg.surface.simplify import check_fraction, simplify_mesh
 from volseg.surface.smooth import smooth_mesh
 from volseg.volume import Volume
 
@@ -59,6 +59,7 @@ def extract_surfaces(labels: LabelMap, *, smooth: bool = True, simplify: float =
         `simplify` is not a fraction.
     """
     _check_slices(labels.grid)
+    check_fraction(simplify)
     meshes = [extract_surface(crop, smooth=smooth) for crop in crop_labels(labels)]
     present = {mesh.name for mesh in meshes}
     if absent := [label.name for label in labels.labels if label.name not in present]:
@@ -69,7 +70,7 @@ def extract_surfaces(labels: LabelMap, *, smooth: bool = True, simplify: float =
 def extract_isosurface(
     volume: Volume, threshold: float, *, smooth: bool = True, simplify: float = 1.0, name: str | None = None
 ) -> Mesh:
-    """Extract the surface on which a scan has a value; voxels of at least that value are inside.
+    """Extract the surface on which a scan has a value; voxels above it are inside.
 
     Parameters
     ----------
@@ -95,7 +96,9 @@ def extract_isosurface(
         The volume is a single slice.
     """
     _check_slices(volume.grid)
-    inside = volume.array >= threshold
+    check_fraction(simplify)
+    field = np.subtract(volume.array, threshold, dtype=np.float32, casting="same_kind")
+    inside = field > 0
     if not inside.any() or inside.all():
         low, high = np.min(volume.array), np.max(volume.array)
         raise InputError(
@@ -103,9 +106,10 @@ def extract_isosurface(
         )
     start, stop = _box_with_neighbours(inside)
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    field = np.subtract(volume.array[box], threshold, dtype=np.float32, casting="same_kind")
-    mesh = replace(march(field, volume.grid.crop(start, stop)), name=name or volume.name or "surface")
-    return simplify_mesh(smooth_mesh(mesh) if smooth else mesh, keep=simplify)
+    mesh = replace(march(field[box], volume.grid.crop(start, stop)), name=name or volume.name or "surface")
+    if smooth:
+        mesh = smooth_mesh(mesh, voxel_mm=volume.grid.affine[:3, :3])
+    return simplify_mesh(mesh, keep=simplify)
 
 
 def extract_surface(crop: LabelCrop, *, smooth: bool = True) -> Mesh:
@@ -113,7 +117,7 @@ def extract_surface(crop: LabelCrop, *, smooth: bool = True) -> Mesh:
     mesh = march(crop.mask - np.float32(0.5), crop.grid)
     mesh = replace(mesh, name=crop.label.name, colour=crop.label.colour)
     volume_mm3 = np.count_nonzero(crop.mask) * crop.grid.voxel_volume_mm3
-    return smooth_mesh(mesh, volume_mm3=volume_mm3) if smooth else mesh
+    return smooth_mesh(mesh, volume_mm3=volume_mm3, voxel_mm=crop.grid.affine[:3, :3]) if smooth else mesh
 
 
 def crop_labels(labels: LabelMap) -> Iterator[LabelCrop]:

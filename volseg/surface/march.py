@@ -22,7 +22,7 @@ def march(field: NDArray[Any], grid: Grid) -> Mesh:
     Parameters
     ----------
     field : (I, J, K) real numbers
-        At least 0 inside the object, negative outside.
+        Positive inside the object.
     grid : Grid
         Of the field. The one way from array to world is its `to_world`.
 
@@ -36,13 +36,14 @@ def march(field: NDArray[Any], grid: Grid) -> Mesh:
     ----------
     Flying edges: Schroeder, Maynard, Geveci, LDAV 2015, doi:10.1109/LDAV.2015.7348069.
     """
-    # A voxel that lies exactly on the surface has no opposite; the smallest number keeps its padding outside.
-    padded = -np.maximum(np.abs(np.pad(field.astype(np.float32), 1, mode="edge")), np.finfo(np.float32).tiny)
-    padded[1:-1, 1:-1, 1:-1] = field
-    image = pv.ImageData(dimensions=padded.shape)
-    image.point_data["field"] = padded.ravel(order="F")
-    surface = image.contour([0.0], scalars="field", method="flying_edges", compute_scalars=False)
+    # Marched upside down, since a zero is inside to VTK: an object of zeros alone would be a surface of one point.
+    # A zero at the border has no opposite; the smallest number takes its place.
+    outside = np.maximum(np.abs(np.pad(field.astype(np.float32), 1, mode="edge")), np.finfo(np.float32).tiny)
+    outside[1:-1, 1:-1, 1:-1] = -field
+    image = pv.ImageData(dimensions=outside.shape)
+    image.point_data["outside"] = outside.ravel(order="F")
+    surface = image.contour([0.0], scalars="outside", method="flying_edges", compute_scalars=False)
     faces = surface.regular_faces
-    if np.linalg.det(grid.affine[:3, :3]) < 0:
+    if np.linalg.det(grid.affine[:3, :3]) > 0:
         faces = faces[:, ::-1]
     return Mesh(grid.to_world(surface.points.astype(np.float64) - 1), faces)

@@ -40,8 +40,7 @@ def simplify_mesh(mesh: Mesh, *, keep: float) -> Mesh:
     ----------
     Garland, Heckbert, Surface simplification using quadric error metrics, SIGGRAPH 1997, doi:10.1145/258734.258849.
     """
-    if not 0 < keep <= 1:
-        raise UsageError(f"fraction of triangles to keep is {keep:g}; expected a number over 0 up to 1")
+    check_fraction(keep)
     fraction = keep
     while fraction < 1:
         points, faces = fast_simplification.simplify(mesh.vertices, mesh.faces.astype(np.int32), 1 - fraction)
@@ -56,6 +55,12 @@ def simplify_mesh(mesh: Mesh, *, keep: float) -> Mesh:
             "%s: keeps %g of its triangles, not %g, which would lose its shape", mesh.name, min(fraction, 1), keep
         )
     return simpler
+
+
+def check_fraction(keep: float) -> None:
+    """Refuse what is no fraction of triangles to keep (UsageError)."""
+    if not 0 < keep <= 1:
+        raise UsageError(f"fraction of triangles to keep is {keep:g}; expected a number over 0 up to 1")
 
 
 def _is_alike(simpler: Mesh, mesh: Mesh) -> bool:

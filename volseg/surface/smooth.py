@@ -18,19 +18,22 @@ _VOLUME_TOLERANCE = 1e-3
 _NEWTON_STEPS = 10
 
 
-def smooth_mesh(mesh: Mesh, *, volume_mm3: float | None = None) -> Mesh:
+def smooth_mesh(mesh: Mesh, *, volume_mm3: float | None = None, voxel_mm: Float | None = None) -> Mesh:
     """Smooth a closed surface without shrinking it.
 
     The windowed sinc filter passes what is longer than a few voxels. A separate piece that is itself as small as that
     would collapse to a point: where a piece loses over a fifth of its volume, it keeps its unsmoothed shape. The
-    surface is then moved along its normals, everywhere by the same distance, until it encloses `volume_mm3`.
+    surface is then moved outwards, everywhere by the same fraction of a voxel, until it encloses `volume_mm3`.
+    All of it is covariant: smoothing in voxel coordinates would give the same surface.
 
     Parameters
     ----------
     mesh : Mesh
         Closed, faces counter-clockwise seen from outside.
     volume_mm3 : float, optional
-        What the result shall enclose, to 0.1 %; default what `mesh` encloses.
+        What the result shall enclose, to 0.1 % or 0.001 voxels; default what `mesh` encloses.
+    voxel_mm : (3, 3) float, optional
+        Edges of a voxel as columns, world mm; default a cube.
 
     Returns
     -------
@@ -49,17 +52,22 @@ def smooth_mesh(mesh: Mesh, *, volume_mm3: float | None = None) -> Mesh:
         non_manifold_smoothing=True,
         normalize_coordinates=True,
     )
-    smoothed = mesh.with_vertices(np.asarray(filtered.points, dtype=np.float64))
-    kept = _restore_collapsed(mesh, smoothed)
-    return _move_to_volume(kept, mesh.volume_mm3 if volume_mm3 is None else volume_mm3)
+    smoothed = _restore_collapsed(mesh, np.asarray(filtered.points, dtype=np.float64))
+    target = mesh.volume_mm3 if volume_mm3 is None else volume_mm3
+    return _move_to_volume(smoothed, target, np.eye(3) if voxel_mm is None else voxel_mm)
 
 
-def _restore_collapsed(before: Mesh, after: Mesh) -> Mesh:
-    """Undo the smoothing of each connected piece that it shrank too much; holes are pieces of negative volume."""
-    pieces = _label_pieces(before)
-    volumes = [np.bincount(pieces[mesh.faces[:, 0]], weights=_signed_volumes(mesh)) for mesh in (before, after)]
-    collapsed = np.abs(volumes[1]) < _LEAST_KEPT * np.abs(volumes[0])
-    return after.with_vertices(np.where(collapsed[pieces, None], before.vertices, after.vertices))
+def _restore_collapsed(mesh: Mesh, smoothed: Float) -> Mesh:
+    """Take the smoothed vertices, but not in connected pieces that smoothing shrank too much."""
+    pieces = _label_pieces(mesh)
+    of_face = pieces[mesh.faces[:, 0]]
+    # A hole is a piece of negative volume. What was a point before has no volume, and becomes NaN.
+    before, after = (
+        np.abs(np.bincount(of_face, weights=_signed_volumes(vertices, mesh.faces)))
+        for vertices in (mesh.vertices, smoothed)
+    )
+    kept = (after >= _LEAST_KEPT * before)[pieces, None]
+    return mesh.with_vertices(np.where(kept, smoothed, mesh.vertices))
 
 
 def _label_pieces(mesh: Mesh) -> NDArray[np.int32]:
@@ -70,35 +78,35 @@ def _label_pieces(mesh: Mesh) -> NDArray[np.int32]:
     return np.asarray(connected_components(graph, directed=False)[1])
 
 
-def _signed_volumes(mesh: Mesh) -> Float:
-    """(F,) volume between each face and one vertex of the mesh, mm3."""
-    a, b, c = (mesh.vertices[mesh.faces[:, n]] - mesh.vertices[0] for n in range(3))
+def _signed_volumes(vertices: Float, faces: NDArray[np.int64]) -> Float:
+    """(F,) volume between each face and the first vertex, mm3."""
+    a, b, c = (vertices[faces[:, n]] - vertices[0] for n in range(3))
     return np.asarray(np.einsum("ij,ij->i", a, np.cross(b, c)) / 6)
 
 
-def _move_to_volume(mesh: Mesh, volume_mm3: float) -> Mesh:
-    """Move all vertices along their normals by the one distance that gives the volume (Newton's method)."""
+def _move_to_volume(mesh: Mesh, volume_mm3: float, voxel_mm: Float) -> Mesh:
+    """Move all vertices outwards by the one fraction of a voxel that gives the volume (Newton's method)."""
+    tolerance_mm3 = _VOLUME_TOLERANCE * max(volume_mm3, abs(np.linalg.det(voxel_mm)))
     for _ in range(_NEWTON_STEPS):
         missing = volume_mm3 - mesh.volume_mm3
-        if abs(missing) <= _VOLUME_TOLERANCE * volume_mm3:
+        if abs(missing) <= tolerance_mm3:
             break
-        normals = _vertex_normals(mesh)
-        mesh = mesh.with_vertices(mesh.vertices + missing / _volume_gain(mesh, normals) * normals)
+        # Normals are covectors: from world to voxel coordinates they go by the transpose of the matrix that goes back.
+        areas = _area_vectors(mesh)
+        normals = areas @ voxel_mm
+        lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+        directions = normals / np.where(lengths > 0, lengths, 1) @ voxel_mm.T
+        gain_mm3 = np.einsum("ij,ij->", areas, directions) / 6
+        mesh = mesh.with_vertices(mesh.vertices + missing / gain_mm3 * directions)
     return mesh
 
 
-def _volume_gain(mesh: Mesh, normals: Float) -> float:
-    """Volume gained for each mm that the vertices move along their normals, mm3/mm."""
+def _area_vectors(mesh: Mesh) -> Float:
+    """(V, 3) sum of the normals of the faces at each vertex, each twice as long as its face is large, mm2."""
     a, b, c = (mesh.vertices[mesh.faces[:, n]] for n in range(3))
-    return float(np.einsum("ij,ikj->", np.cross(b - a, c - a), normals[mesh.faces]) / 6)
-
-
-def _vertex_normals(mesh: Mesh) -> Float:
-    """(V, 3) unit normals, outwards."""
-    surface = _polydata(mesh).compute_normals(
-        cell_normals=False, split_vertices=False, consistent_normals=False, auto_orient_normals=False
-    )
-    return np.asarray(surface.point_data["Normals"], dtype=np.float64)
+    sums = np.zeros_like(mesh.vertices)
+    np.add.at(sums, mesh.faces, np.cross(b - a, c - a)[:, None])
+    return sums
 
 
 def _polydata(mesh: Mesh) -> pv.PolyData:

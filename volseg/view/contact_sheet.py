@@ -25,13 +25,14 @@ _EDGES: dict[Plane, str] = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APS
 _BACKGROUND, _TEXT, _FAINT = "#0b0d10", "#e8eaed", "#d8c27a"
 _DPI = 100
 _SHAPE = 1.5  # width : height that the arrangement of the slices aims at
+_TALLEST = 1.5  # height : width of all slices together
 _FILL = 0.18
 _LEGEND_LIMIT = 60
 
 
 def save_contact_sheet(
     volume: Volume | None, labels: LabelMap | None, path: str | Path, *, slices: int = 15, width: int = 1600
-) -> None:
+) -> Path:
     """Write a PNG with slices of a scan, the outlines of its labels and their names.
 
     The slices are cut across the coarse axis, evenly over the extent of the labels, and drawn in the radiological
@@ -51,6 +52,11 @@ def save_contact_sheet(
     width : int
         Width of the picture in pixels; its height follows.
 
+    Returns
+    -------
+    Path
+        The file written.
+
     Raises
     ------
     InputError
@@ -65,6 +71,7 @@ def save_contact_sheet(
     figure = draw_contact_sheet(volume, labels, slices=slices, width=width)
     with png_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
+    return Path(path)
 
 
 def draw_contact_sheet(
@@ -103,9 +110,11 @@ class _Layout:
         rows, columns = sheet.slices[0].grey.shape
         proportion = rows * sheet.pixel_mm[0] / (columns * sheet.pixel_mm[1])
         across = _across(len(sheet.slices), proportion)
-        tile_width = (width - em / 2) / across - em / 2
+        down = -(-len(sheet.slices) // across)
+        # A lone tall slice would make a picture that no screen shows.
+        tile_width = min((width - em / 2) / across - em / 2, _TALLEST * width / down / proportion)
         tile = (tile_width * proportion, tile_width)
-        legend_top = 3 * em + -(-len(sheet.slices) // across) * (tile[0] + em / 2) + em / 2
+        legend_top = 3 * em + down * (tile[0] + em / 2) + em / 2
         longest = max((len(label.name) for label in shown), default=0)
         legend_columns = max(1, min(int(99 / (3 + 0.6 * longest)), 8))
         entries = min(len(shown), _LEGEND_LIMIT + 1)

@@ -16,10 +16,10 @@ from matplotlib.font_manager import findfont
 from volseg.geometry import Float
 from volseg.view.scene import Scene, SlicePicture
 
-_BOTTOM, _TOP, _TEXT = "#0b0d10", "#1d232b", "#e8eaed"
-_SLICE_OPACITY = 0.65
+_BOTTOM, _TOP, _TEXT = (11, 13, 16), (29, 35, 43), (232, 234, 237)
+_SLICE_OPACITY = 0.5
 _OPAQUE_GREY = 60.0
-_LEGEND_LIMIT = 40
+_LEGEND_LIMIT = 45
 _NAME_LIMIT = 32
 # From the front, a little from the patient's left and from above: mm RAS.
 _VIEW = np.array([-0.4, 1.0, 0.45])
@@ -36,7 +36,7 @@ def main() -> None:
         plotter.screenshot(path)
         return
     if plotter.render_window.GetClassName() in {"vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow"}:
-        sys.exit("no window can be opened on this display")
+        sys.exit("VTK finds no display that it can use")
     plotter.show(title=f"volseg: {scene.title}")
 
 
@@ -58,12 +58,12 @@ def draw_scene(plotter: Any, scene: Scene) -> None:
 
 
 def _add_slice(plotter: Any, picture: SlicePicture) -> None:
-    # VTK counts texture rows from the bottom, hence the flip below.
+    # The first row of a picture is its upper one, where VTK has texture coordinate 1.
     quad = pv.PolyData.from_regular_faces(picture.corners, np.array([[0, 1, 2, 3]]))
     quad.active_texture_coordinates = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
     grey = picture.grey
     # Black (air) is clear, so that a slice shows the body and not the field of view.
-    opacity = np.clip(grey / _OPAQUE_GREY, 0, _SLICE_OPACITY) * 255
+    opacity = np.minimum(grey / _OPAQUE_GREY, _SLICE_OPACITY) * 255
     texture = pv.Texture(np.dstack([grey, grey, grey, opacity.astype(np.uint8)]))
     texture.interpolate, texture.repeat = True, False
     plotter.add_mesh(quad, texture=texture, lighting=False)
@@ -73,10 +73,10 @@ def _add_legend(plotter: Any, entries: list[tuple[str, tuple[int, int, int]]]) -
     """Write names beside squares of their colours, and return the fraction of the width that they take."""
     if not entries:
         return 0.0
-    width, height = plotter.window_size
+    width, height = (float(side) for side in plotter.window_size)
     shown = [(name if len(name) <= _NAME_LIMIT else f"{name[: _NAME_LIMIT - 1]}…", c) for name, c in entries]
     if len(shown) > _LEGEND_LIMIT:
-        shown = [*shown[:_LEGEND_LIMIT], (f"and {len(shown) - _LEGEND_LIMIT} more", _TEXT)]
+        shown = [*shown[:_LEGEND_LIMIT], (f"and {len(shown) - _LEGEND_LIMIT} more", _TOP)]
     letter = min(height / 50, 0.6 * height / len(shown))
     strip = min(letter * (3.5 + 0.6 * max(len(name) for name, _ in shown)) / width, 0.4)
     font = findfont("DejaVu Sans")
@@ -84,7 +84,9 @@ def _add_legend(plotter: Any, entries: list[tuple[str, tuple[int, int, int]]]) -
         y = 1 - letter * (2 + 1.5 * n) / height
         for text, x, paint in (("■", 0, colour), (name, 1.5, _TEXT)):
             place = (1 - strip + letter * x / width, y)
-            actor = plotter.add_text(text, position=place, viewport=True, color=paint, font_file=font, name=f"{text}{n}")
+            actor = plotter.add_text(
+                text, position=place, viewport=True, color=paint, font_file=font, name=f"{text}{n}"
+            )
             actor.prop.font_size = round(letter)
     return strip
 

@@ -25,6 +25,7 @@ from volseg.view.scene import Scene, make_scene
 from volseg.volume import Volume
 
 _CHOICE = "VTK_DEFAULT_OPENGL_WINDOW"
+_CHILD = ("-P", "-m", "volseg.view.drawing")
 _TRIAL_SECONDS = 60
 _PICTURE_SECONDS = 600
 _ADVICE = (
@@ -35,7 +36,7 @@ _ADVICE = (
 
 def save_screenshot(
     path: str | Path, *, meshes: Sequence[Mesh] = (), volume: Volume | None = None, size: tuple[int, int] = (1600, 1200)
-) -> None:
+) -> Path:
     """Draw meshes and three orthogonal slices of a scan, seen from the front with the head up, into a PNG.
 
     Parameters
@@ -48,6 +49,11 @@ def save_screenshot(
         Its slices run through the middle of the meshes, along its own axes; black is clear.
     size : (int, int)
         Width and height in pixels.
+
+    Returns
+    -------
+    Path
+        The file written.
 
     Raises
     ------
@@ -67,11 +73,10 @@ def save_screenshot(
             raise RenderError(f"nothing on this machine can draw 3D pictures; {_ADVICE}")
         if problem := _draw(scene, size, temporary, renderer=renderer, seconds=_PICTURE_SECONDS):
             raise RenderError(f"{path}: the 3D picture could not be drawn ({problem})")
+    return Path(path)
 
 
-def show(
-    *, meshes: Sequence[Mesh] = (), volume: Volume | None = None, size: tuple[int, int] = (1600, 1200)
-) -> None:
+def show(*, meshes: Sequence[Mesh] = (), volume: Volume | None = None, size: tuple[int, int] = (1200, 900)) -> None:
     """Open a window with what `save_screenshot` draws, to turn with the mouse; returns when it is closed.
 
     Raises
@@ -123,13 +128,19 @@ def _draw(
 ) -> str | None:
     """Draw in a child process; return None, or what went wrong."""
     # The child imports from the same places as we do, and from no others.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path), _CHOICE: renderer}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
+        _CHOICE: renderer,
+    }
     if not renderer:
         del environment[_CHOICE]
-    command = [sys.executable, "-P", "-m", "volseg.view.drawing"]
+    command = [sys.executable, *_CHILD]
     request = pickle.dumps((scene, size, None if path is None else str(path)))
     try:
-        done = subprocess.run(command, input=request, capture_output=True, env=environment, timeout=seconds, check=False)
+        done = subprocess.run(
+            command, input=request, capture_output=True, env=environment, timeout=seconds, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"no answer after {seconds:.0f} s"
     if done.returncode == 0:

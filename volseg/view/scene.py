@@ -69,10 +69,13 @@ def _bounds(meshes: tuple[Mesh, ...]) -> Float | None:
 
 def _slices(volume: Volume, bounds: Float | None) -> tuple[SlicePicture, ...]:
     start, stop = _voxel_box(volume, bounds)
+    middle = np.add(start, stop) // 2
+    if bounds is not None:
+        middle = np.rint(volume.grid.to_voxel(bounds.mean(axis=0))).astype(int).clip(start, np.subtract(stop, 1))
     window = display_window(volume)
     pictures = []
     for axis in range(3):
-        centre = (start[axis] + stop[axis]) // 2
+        centre = int(middle[axis])
         box = [slice(a, b) for a, b in zip(start, stop, strict=True)]
         box[axis] = slice(centre, centre + 1)
         rows, columns = (other for other in range(3) if other != axis)

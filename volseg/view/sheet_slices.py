@@ -70,7 +70,9 @@ def select_slices(volume: Volume | None, labels: LabelMap | None, *, count: int)
     if shown is None:
         raise InputError("nothing to draw; a contact sheet needs a scan or a label map")
     array, grid = reorient(shown.array, shown.grid, _DISPLAY)
-    values = _values_on(grid, labels) if labels else np.zeros(grid.shape, dtype=np.uint8)
+    values = (
+        _values_on(grid, labels, described=shown.grid.describe()) if labels else np.zeros(grid.shape, dtype=np.uint8)
+    )
     plane = _coarse_plane(grid)
     box = _box_around(values, grid, plane)
     first, last = box[NORMAL_AXIS[plane]].start, box[NORMAL_AXIS[plane]].stop
@@ -92,15 +94,15 @@ def select_slices(volume: Volume | None, labels: LabelMap | None, *, count: int)
     return Sheet(slices, plane, (grid.spacing[row_axis], grid.spacing[column_axis]))
 
 
-def _values_on(grid: Grid, labels: LabelMap) -> NDArray[Any]:
+def _values_on(grid: Grid, labels: LabelMap, *, described: str) -> NDArray[Any]:
     values, label_grid = reorient(labels.array, labels.grid, _DISPLAY)
     i, j, k = np.rint(grid.to_voxel(label_grid.origin)).astype(int).tolist()
     start, stop = (i, j, k), (i + values.shape[0], j + values.shape[1], k + values.shape[2])
     overlap = [(max(a, 0), min(b, n)) for a, b, n in zip(start, stop, grid.shape, strict=True)]
     if not grid.crop(start, stop).is_close(label_grid) or any(a >= b for a, b in overlap):
         raise GeometryError(
-            f"the label map ({labels.grid.describe()}) does not lie on voxels of the scan (displayed as "
-            f"{grid.describe()}); resample one onto the other, or take a screenshot, which places both by millimetres"
+            f"the label map ({labels.grid.describe()}) does not lie on voxels of the scan ({described}); "
+            f"resample one onto the other, or take a screenshot, which places both by millimetres"
         )
     placed = np.zeros(grid.shape, dtype=values.dtype)
     inside = tuple(slice(a - s, b - s) for (a, b), s in zip(overlap, start, strict=True))

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvista as pv
+import typer
+from typer.testing import CliRunner, Result
+
+from volseg.cli.mesh_command import mesh
+from volseg.errors import AmbiguousError, GeometryError, InputError, PartialError, UsageError, VolsegError
+from volseg.geometry import Grid
+from volseg.io import write
+from volseg.labelmap import Label, LabelMap
+from volseg.mesh import Mesh
+from volseg.volume import Volume
+
+GRID = Grid.from_spacing((10, 10, 8), (1, 1, 2), (50, -60, 70))
+LABELS = (Label(1, "liver", (200, 0, 0)), Label(2, "left kidney", (0, 200, 0)), Label(3, "spleen", (0, 0, 200)))
+
+
+@pytest.fixture
+def labels_file(tmp_path: Path) -> Path:
+    array = np.zeros(GRID.shape, dtype=np.uint8)
+    array[1:4, 1:8, 1:7] = 1
+    array[6:8, 2:5, 2:6] = 2
+    return write(LabelMap(array, GRID, LABELS), tmp_path / "case" / "labels.nii.gz")[0]
+
+
+@pytest.fixture
+def scan_file(tmp_path: Path) -> Path:
+    array = np.full(GRID.shape, -1000, dtype=np.int16)
+    array[3:7, 3:7, 2:6] = 1000
+    return write(Volume(array, GRID), tmp_path / "scan.nii.gz")[0]
+
+
+def run(*arguments: object) -> Result:
+    app = typer.Typer()
+    app.command()(mesh)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def read_stl(path: Path) -> Mesh:
+    surface = pv.read(path)
+    signs = [-1, -1, 1] if b"SPACE=LPS" in path.read_bytes()[:80] else [1, 1, 1]
+    return Mesh(np.asarray(surface.points, dtype=float) * signs, surface.regular_faces)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def assert_refused(result: Result, kind: type[VolsegError], part: str) -> None:
+    assert type(result.exception) is kind
+    assert part in str(result.exception)
+
+
+def test_one_file_a_label_and_a_list_of_them(labels_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(labels_file, "-o", out, "--format", "stl,glb")
+    assert result.exit_code == 0, result.output
+    assert files(out) == ["left_kidney.glb", "left_kidney.stl", "liver.glb", "liver.stl"]
+    names = ["liver.stl", "liver.glb", "left_kidney.stl", "left_kidney.glb"]
+    assert result.output.splitlines()[-4:] == [f"wrote {out / name}" for name in names]
+    liver = read_stl(out / "liver.stl")
+    np.testing.assert_allclose(liver.bounds, [[50.5, -59.5, 71], [53.5, -52.5, 83]], atol=0.6)
+    assert liver.volume_mm3 == pytest.approx(3 * 7 * 6 * 2, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["all.glb", "all.STL", "all.ply", "all.vtp"])
+def test_output_with_a_mesh_suffix_is_one_file(labels_file: Path, tmp_path: Path, name: str) -> None:
+    assert run(labels_file, "-o", tmp_path / "out" / name).exit_code == 0
+    assert files(tmp_path / "out") == [name]
+
+
+def test_single_file_in_a_folder(labels_file: Path, tmp_path: Path) -> None:
+    assert run(labels_file, "-o", tmp_path / "out", "--single-file", "--format", "ply,vtp").exit_code == 0
+    assert files(tmp_path / "out") == ["surfaces.ply", "surfaces.vtp"]
+
+
+def test_space_is_written_and_smoothing_and_simplification_are_heard(labels_file: Path, tmp_path: Path) -> None:
+    assert run(labels_file, "-o", tmp_path / "fine.stl", "--space", "RAS", "--no-smooth").exit_code == 0
+    assert run(labels_file, "-o", tmp_path / "few.stl", "--simplify", "0.3").exit_code == 0
+    assert b"SPACE=RAS" in (tmp_path / "fine.stl").read_bytes()
+    fine, few = read_stl(tmp_path / "fine.stl"), read_stl(tmp_path / "few.stl")
+    np.testing.assert_allclose(fine.bounds, [[50.5, -59.5, 71], [57.5, -52.5, 83]], atol=1e-4)
+    assert len(few.faces) < 0.5 * len(fine.faces)
+
+
+def test_folder_of_a_case_and_folder_of_cases(labels_file: Path, tmp_path: Path) -> None:
+    case = labels_file.parent
+    cases = tmp_path / "cases"
+    for name in ("a", "b"):
+        shutil.copytree(case, cases / name)
+    assert run(case, "-o", tmp_path / "one").exit_code == 0
+    assert files(tmp_path / "one") == ["left_kidney.stl", "liver.stl"]
+    assert run(cases, "-o", tmp_path / "all").exit_code == 0
+    assert files(tmp_path / "all") == ["a/left_kidney.stl", "a/liver.stl", "b/left_kidney.stl", "b/liver.stl"]
+    assert_refused(run(cases, "-o", tmp_path / "all.stl"), UsageError, "2 cases")
+
+
+def test_case_that_fails_does_not_stop_the_others(labels_file: Path, tmp_path: Path) -> None:
+    cases = tmp_path / "cases"
+    for name in ("a", "b"):
+        shutil.copytree(labels_file.parent, cases / name)
+    (cases / "a" / "labels.nii.gz").write_bytes(b"")
+    assert_refused(run(cases, "-o", tmp_path / "out"), PartialError, "1 of 2 cases failed")
+    assert files(tmp_path / "out") == ["b/left_kidney.stl", "b/liver.stl"]
+
+
+def test_labels_table_wins(labels_file: Path, tmp_path: Path) -> None:
+    table = tmp_path / "names.tsv"
+    table.write_text("index\tname\n1\tLeber\n2\tNiere\n", encoding="utf-8")
+    assert run(labels_file, "-o", tmp_path / "out", "--labels", table).exit_code == 0
+    assert files(tmp_path / "out") == ["Leber.stl", "Niere.stl"]
+
+
+def test_scan_by_threshold(scan_file: Path, tmp_path: Path) -> None:
+    assert run(scan_file, "-o", tmp_path / "out", "--threshold", "0", "--no-smooth").exit_code == 0
+    assert files(tmp_path / "out") == ["scan.stl"]
+    found = read_stl(tmp_path / "out" / "scan.stl")
+    np.testing.assert_allclose(found.bounds, [[52.5, -57.5, 73], [56.5, -53.5, 81]], atol=1e-4)
+
+
+def test_threshold_outside_the_values_names_file_and_range(scan_file: Path, tmp_path: Path) -> None:
+    result = run(scan_file, "-o", tmp_path / "out", "--threshold", "5000")
+    assert_refused(result, InputError, f"{scan_file}: threshold 5000 gives no surface; the values are -1000 to 1000")
+    assert not (tmp_path / "out").exists()
+
+
+def test_empty_label_map_names_its_labels(tmp_path: Path) -> None:
+    path = write(LabelMap(np.zeros(GRID.shape, np.uint8), GRID, LABELS), tmp_path / "empty.nii.gz")[0]
+    assert_refused(run(path, "-o", tmp_path / "out"), InputError, "labels by name: liver, left kidney, spleen")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_slice_is_refused(tmp_path: Path) -> None:
+    grid = Grid.from_spacing((5, 5, 1))
+    path = write(LabelMap.from_array(np.ones(grid.shape, np.uint8), grid), tmp_path / "slice.nii.gz")[0]
+    assert_refused(run(path, "-o", tmp_path / "out"), GeometryError, "at least 2 slices")
+
+
+def test_scan_without_threshold_is_not_a_thousand_labels(tmp_path: Path) -> None:
+    array = np.arange(np.prod(GRID.shape) * 2, dtype=np.int16).reshape(20, 10, 8)
+    path = write(Volume(array, Grid.from_spacing(array.shape)), tmp_path / "mr.nii.gz")[0]
+    assert_refused(run(path, "-o", tmp_path / "out"), InputError, "--threshold VALUE")
+
+
+def test_folder_without_label_maps_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dicom").mkdir()
+    assert_refused(run(tmp_path / "dicom", "-o", tmp_path / "out"), InputError, "--threshold VALUE")
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["-o", "x.glb", "--space", "ras"], "--space has no meaning for GLB"),
+        (["-o", "x", "--format", "glb", "--space", "lps"], "--space has no meaning for GLB"),
+        (["-o", "x", "--space", "rsa"], "choose lps or ras"),
+        (["-o", "x", "--format", "obj"], "choose from stl, ply, glb, vtp"),
+        (["-o", "x.stl", "--format", "ply"], "leave one out"),
+        (["-o", "x", "--simplify", "0"], "over 0 up to 1"),
+        (["-o", "x", "--series", "1.2"], "without --threshold"),
+        (["-o", "x", "--threshold", "1", "--labels", "y"], "--labels"),
+    ],
+)
+def test_wrong_flags_are_usage_errors(
+    labels_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], part: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(labels_file, *options)
+    assert_refused(result, UsageError, part)
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.exit_code == 2
+    assert not any(tmp_path.glob("x*"))
+
+
+def test_missing_input(tmp_path: Path) -> None:
+    assert_refused(run(tmp_path / "none.nii.gz", "-o", tmp_path / "out"), InputError, "no such file")
+
+
+def test_several_series_are_listed(shared_data: Path, tmp_path: Path) -> None:
+    result = run(shared_data / "dicom", "-o", tmp_path / "out", "--threshold", "100")
+    assert_refused(result, AmbiguousError, "series")

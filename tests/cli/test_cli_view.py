@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from matplotlib.image import imread
+from typer.testing import CliRunner
+
+from volseg.cli.view_command import view
+from volseg.errors import RenderError, UsageError
+from volseg.io import write
+from volseg.phantoms import make_ct_phantom
+from volseg.view import renderer
+
+app = typer.Typer()
+app.command()(view)
+
+
+def run(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("scan")
+    phantom = make_ct_phantom(seed=3)
+    return write(phantom.volume, folder / "scan.nii.gz")[0], write(phantom.labels, folder / "seg.nii.gz")[0]
+
+
+def test_contact_sheet_is_written_and_named(files: tuple[Path, Path], tmp_path: Path) -> None:
+    scan, labels = files
+    sheet = tmp_path / "sheet.png"
+    assert run(scan, "-s", labels, "--contact-sheet", sheet, "--size", "800x600") == f"wrote {sheet}\n"
+    assert imread(sheet).shape[1] == 800
+
+
+def test_screenshot_is_written_and_named(files: tuple[Path, Path], tmp_path: Path) -> None:
+    if renderer.available_renderer() is None:
+        pytest.skip("no renderer on this machine (libegl1 libgl1-mesa-dri, or libosmesa6)")
+    picture = tmp_path / "view.png"
+    assert run(*files, "--threshold", "200", "--screenshot", picture, "--size", "300x200") == f"wrote {picture}\n"
+    assert imread(picture).shape[:2] == (200, 300)
+
+
+def test_without_a_display_the_window_points_to_pictures(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renderer, "_has_display", lambda: False)
+    with pytest.raises(RenderError, match=r"no window can be opened here .*--screenshot FILE\.png"):
+        run(files[0])
+
+
+@pytest.mark.parametrize("size", ["800", "0x600", "800x-3", "99999x600", "axb"])
+def test_impossible_sizes_are_refused(size: str, files: tuple[Path, Path]) -> None:
+    with pytest.raises(UsageError, match=rf"--size {size}: expected WIDTHxHEIGHT"):
+        run(files[0], "--size", size)

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from volseg.errors import AmbiguousError, InputError, UsageError
+from volseg.geometry import Grid
+from volseg.io import read, read_all, read_grid, read_labels, write
+from volseg.io.nifti import write_nifti
+from volseg.labelmap import Label, LabelMap
+from volseg.volume import Volume
+
+LABELS = (Label(1, "liver", (255, 0, 0)), Label(5, "tumour", (0, 99, 0), "SCT:108369006"))
+
+
+@pytest.fixture
+def labelmap(oblique_grid) -> LabelMap:
+    array = np.zeros(oblique_grid.shape, np.int64)
+    array[4:9, 5:11, 2:7] = 1
+    array[6, 7, 4] = 5
+    return LabelMap(array, oblique_grid, LABELS)
+
+
+def test_one_phantom_through_every_door_has_its_values_at_the_same_world_points(tmp_path, oblique_grid):
+    array = np.random.default_rng(0).integers(-1000, 3000, oblique_grid.shape).astype(np.int16)
+    scan = Volume(array, oblique_grid)
+    image = sitk.GetImageFromArray(array.T)
+    image.SetSpacing(oblique_grid.spacing)
+    image.SetOrigin([-oblique_grid.origin[0], -oblique_grid.origin[1], oblique_grid.origin[2]])
+    image.SetDirection((np.diag([-1, -1, 1]) @ oblique_grid.direction).ravel().tolist())
+    paths = [tmp_path / name for name in ("a.nii", "a.nii.gz", "a.nrrd", "a.mha")]
+    for path in paths[:2]:
+        assert write(scan, path) == [path]
+    for path in paths[2:]:
+        sitk.WriteImage(image, str(path), True)
+    points = oblique_grid.to_world([[0, 0, 0], [19, 23, 9], [3, 17, 5]])
+    for path in paths:
+        volume = read(path)
+        index = np.rint(volume.grid.to_voxel(points)).astype(int)
+        np.testing.assert_allclose(volume.grid.to_world(index), points, atol=1e-4)
+        assert [volume.array[tuple(i)] for i in index] == [array[0, 0, 0], array[19, 23, 9], array[3, 17, 5]]
+        assert read_grid(path).is_close(volume.grid, tolerance_mm=0)
+        assert list(read_all(path)) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["labels.nii.gz", "labels.nii", "labels.seg.nrrd"])
+def test_label_map_round_trip(tmp_path, labelmap, name):
+    written = write(labelmap, tmp_path / name)
+    assert all(path.is_file() for path in written)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in written)
+    back = read_labels(tmp_path / name)
+    np.testing.assert_array_equal(back.array, labelmap.array)
+    assert back.array.dtype == np.uint8
+    assert back.grid.is_close(labelmap.grid)
+    assert [(label.value, label.name, label.colour) for label in back.labels] == [
+        (1, "liver", (255, 0, 0)),
+        (5, "tumour", (0, 99, 0)),
+    ]
+
+
+def test_given_table_wins_over_the_sidecar_and_unnamed_values_get_a_name(tmp_path, labelmap):
+    write(labelmap, tmp_path / "labels.nii.gz")
+    (tmp_path / "mine.tsv").write_text("index\tname\n1\tmine\n")
+    names = [label.name for label in read_labels(tmp_path / "labels.nii.gz", labels=tmp_path / "mine.tsv").labels]
+    assert names == ["mine", "label_5"]
+
+
+def test_one_slice_of_labels(tmp_path):
+    plane = LabelMap.from_array(np.eye(6, dtype=np.uint8)[..., None], Grid.from_spacing((6, 6, 1)))
+    write(plane, tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.nii.gz").array, plane.array)
+
+
+def test_integer_valued_floats_are_labels(tmp_path):
+    array = np.zeros((3, 3, 3), np.float32)
+    array[1, 1, 1], array[2, 2, 2] = 300.0004, 1e-6
+    write_nifti(array, Grid.from_spacing(array.shape), tmp_path / "a.nii")
+    labels = read_labels(tmp_path / "a.nii")
+    assert labels.array.dtype == np.uint16
+    assert [label.value for label in labels.labels] == [300]
+
+
+@pytest.mark.parametrize(("value", "message"), [(0.5, "has the value 0.5"), (-1.0, "has the label -1"), (1e30, "1e")])
+def test_numbers_that_are_no_labels(tmp_path, value, message):
+    array = np.zeros((3, 3, 3), np.float32)
+    array[1, 1, 1] = value
+    write_nifti(array, Grid.from_spacing(array.shape), tmp_path / "a.nii")
+    with pytest.raises(InputError, match=message):
+        read_labels(tmp_path / "a.nii")
+
+
+def test_a_table_that_contradicts_itself_names_the_file(tmp_path, labelmap):
+    write(labelmap, tmp_path / "a.nii")
+    (tmp_path / "a.tsv").write_text("index\tname\n1\tlabel_5\n")
+    with pytest.raises(InputError, match=r"a\.nii: label names given twice"):
+        read_labels(tmp_path / "a.nii")
+
+
+def test_one_of_several_volumes(tmp_path):
+    array = np.stack([np.zeros((3, 3, 3)), np.ones((3, 3, 3))], axis=-1).astype(np.float32)
+    path = tmp_path / "a.nii.gz"
+    write_nifti(array, Grid.from_spacing((3, 3, 3)), path)
+    with pytest.raises(AmbiguousError, match="a_0, a_1"):
+        read(path)
+    assert read(path, series="a_1").array.min() == 1
+    with pytest.raises(InputError, match="expected one of a_0, a_1"):
+        read(path, series="b")
+    assert read_grid(path).shape == (3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.nii.gz", None, "no such file or folder"),
+        ("a.nii.gz", b"", "is empty"),
+        ("a.nii", b"not an image" * 99, "is not NIfTI"),
+        ("a.nrrd", b"not an image" * 99, "is not a NRRD"),
+        ("a.mgz", b"not an image" * 99, "unknown type of file; readable are NIfTI"),
+        ("folder", "folder", "no DICOM files in this folder"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, name, content, message):
+    if content == "folder":
+        (tmp_path / name).mkdir()
+    elif content is not None:
+        (tmp_path / name).write_bytes(content)
+    for function in (read, read_all, read_grid, read_labels):
+        with pytest.raises(InputError, match=message) as caught:
+            function(tmp_path / name)
+        assert "\n" not in str(caught.value)
+        assert name in str(caught.value)
+
+
+def test_what_cannot_be_written(tmp_path, labelmap, oblique_grid):
+    with pytest.raises(UsageError, match=r"written as \.foo; use \.nii, \.nii\.gz or \.seg\.nrrd"):
+        write(labelmap, tmp_path / "a.foo")
+    with pytest.raises(UsageError, match=r"\.seg\.nrrd; use \.nii, \.nii\.gz$"):
+        write(Volume(np.zeros(oblique_grid.shape), oblique_grid), tmp_path / "a.seg.nrrd")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dicom_goes_to_its_door(shared_data):
+    folder = shared_data / "dicom" / "hippocampus_crop_1"
+    assert read(folder).grid.shape == read_grid(folder).shape
+    with pytest.raises(InputError, match="not from DICOM"):
+        read_labels(folder)
+
+
+def test_doors_are_opened_late():
+    heavy = "{'nibabel', 'SimpleITK', 'pydicom', 'torch', 'pydantic'}"
+    code = f"import sys, volseg.io; sys.exit(str({heavy} & set(sys.modules)) if {heavy} & set(sys.modules) else 0)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""

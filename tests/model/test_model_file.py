@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from volseg.config import parse_config
+from volseg.errors import InputError, ModelError, OutputError
+from volseg.labelmap import Label
+from volseg.model.file import Model, load_model, make_generator, save_model
+
+LABELS = (Label(3, "liver", (200, 0, 0), "SCT:10200004"), Label(300, "Niere, links", (0, 200, 0)))
+CONFIG = parse_config(
+    {
+        "preparation": {
+            "plane": "coronal",
+            "spacing_mm": [0.8, 1 / 3],
+            "normalisation": [{"kind": "window", "low": -100, "high": 300, "mean": 40, "std": 80}, {"kind": "zscore"}],
+            "neighbours": 1,
+        },
+        "network": {"width": 4, "levels": 2, "norm": "batch"},
+    }
+)
+
+
+def make_model(folds: int = 2) -> Model:
+    torch.manual_seed(0)
+    networks = {f"coronal.{n}": make_generator(CONFIG, channels=2, labels=2).eval() for n in range(folds)}
+    return Model(CONFIG, LABELS, ("t1", "flair"), networks, fingerprint="a1b2")
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    return save_model(make_model(), tmp_path / "model.safetensors")
+
+
+def split(blob: bytes) -> tuple[dict[str, Any], bytes]:
+    """JSON header and tensor bytes of a safetensors file."""
+    (size,) = struct.unpack_from("<Q", blob)
+    return json.loads(blob[8 : 8 + size]), blob[8 + size :]
+
+
+def describe_again(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Rewrite the metadata of a model file; the tensors stay."""
+    header, tensors = split(path.read_bytes())
+    content = json.loads(header["__metadata__"]["volseg"])
+    change(content)
+    header["__metadata__"]["volseg"] = json.dumps(content)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + tensors)
+
+
+def test_a_model_comes_back_as_it_was(saved: Path) -> None:
+    model, again = make_model(), load_model(saved)
+    assert again.config == model.config
+    assert again.labels == model.labels
+    assert again.channel_names == ("t1", "flair")
+    assert (again.fingerprint, again.version, again.path) == ("a1b2", model.version, saved)
+    assert len(again.sha256) == 64
+    assert list(again.networks) == ["coronal.0", "coronal.1"]
+    x = torch.randn(1, 6, 20, 24)
+    for name, network in again.networks.items():
+        assert not network.training
+        assert torch.equal(network(x), model.networks[name](x))
+    assert not torch.equal(again.networks["coronal.0"](x), again.networks["coronal.1"](x))
+
+
+def test_a_run_folder_stands_for_its_model(saved: Path) -> None:
+    assert load_model(saved.parent).path == saved
+    assert load_model(str(saved.parent)).sha256 == load_model(saved).sha256
+
+
+def test_saving_twice_gives_the_same_bytes(saved: Path, tmp_path: Path) -> None:
+    assert save_model(load_model(saved), tmp_path / "new" / "m.safetensors").read_bytes() == saved.read_bytes()
+
+
+def test_weights_in_another_memory_order_are_saved_too(tmp_path: Path) -> None:
+    model = make_model(1)
+    x = torch.randn(1, 6, 20, 24)
+    expected = model.networks["coronal.0"](x)
+    model.networks["coronal.0"].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    again = load_model(save_model(model, tmp_path / "m.safetensors"))
+    assert torch.allclose(again.networks["coronal.0"](x), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+def test_a_flipped_byte_in_the_weights_is_noticed(saved: Path, place: str) -> None:
+    blob = bytearray(saved.read_bytes())
+    start = len(blob) - len(split(bytes(blob))[1])
+    blob[{"first": start, "middle": (start + len(blob)) // 2, "last": -1}[place]] ^= 1
+    saved.write_bytes(blob)
+    with pytest.raises(ModelError, match=r"model\.safetensors: the weights do not match their checksum; .*fetch it"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8, 500, -1])
+def test_a_truncated_file_is_refused(saved: Path, kept: int) -> None:
+    saved.write_bytes(saved.read_bytes()[:kept])
+    with pytest.raises(ModelError, match=r"model\.safetensors: is not a readable safetensors file"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("content", [b"hello world, no model", b"\x00" * 64, b"{}", b"\xff" * 200])
+def test_other_files_are_refused(saved: Path, content: bytes) -> None:
+    saved.write_bytes(content)
+    with pytest.raises(ModelError, match="is not a readable safetensors file"):
+        load_model(saved)
+
+
+class Trap:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("write", [lambda trap, path: path.write_bytes(pickle.dumps(trap)), torch.save])
+def test_a_pickle_is_never_opened(saved: Path, write: Callable[[Trap, Path], object]) -> None:
+    sprung = saved.parent / "sprung"
+    write(Trap(sprung), saved)
+    with pytest.raises(ModelError, match="is not a readable safetensors file"):
+        load_model(saved)
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"volseg": "null"}, {"volseg": "[1]"}])
+def test_other_peoples_safetensors_are_refused(saved: Path, metadata: dict[str, str] | None) -> None:
+    save_file({"weight": torch.zeros(3)}, saved, metadata=metadata)
+    with pytest.raises(
+        ModelError, match=r"is a safetensors file but not a volseg model; train one with `volseg train`"
+    ):
+        load_model(saved)
+
+
+def test_metadata_that_is_no_json_is_refused(saved: Path) -> None:
+    save_file({"weight": torch.zeros(3)}, saved, metadata={"volseg": "{"})
+    with pytest.raises(ModelError, match="is not a readable safetensors file"):
+        load_model(saved)
+
+
+def test_a_newer_format_is_refused_by_name(saved: Path) -> None:
+    describe_again(saved, lambda content: content.update(format=2))
+    with pytest.raises(ModelError, match="has model format 2, this volseg reads up to 1; update volseg"):
+        load_model(saved)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    model = make_model()
+    with torch.no_grad():
+        next(model.networks["coronal.1"].parameters())[0] = float("nan")
+    path = save_model(model, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match=r"description is damaged \(network coronal.1 has weights that are not finite"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("key", ["config", "labels", "channel_names"])
+def test_a_missing_entry_is_refused_by_name(saved: Path, key: str) -> None:
+    describe_again(saved, lambda content: content.pop(key))
+    with pytest.raises(ModelError, match=f"the model's description is damaged .*{key}"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("value", [None, "", "0" * 64])
+def test_a_missing_or_wrong_checksum_is_refused(saved: Path, value: str | None) -> None:
+    describe_again(saved, lambda content: content.update(sha256=value))
+    with pytest.raises(ModelError, match="do not match their checksum"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": 3},
+        {"config": {"network": {"levels": 2, "depth": 7}}},
+        {"config": {"network": {"levels": None}}},
+        {"config": {"network": {"levels": 3, "width": 4}}},
+        {"labels": 3},
+        {"labels": [{"value": 3}]},
+        {"labels": [{"value": 0, "name": "liver", "colour": [0, 0, 0]}]},
+        {"labels": [{"value": 3, "name": 5, "colour": [0, 0, 0]}]},
+        {"labels": [{"value": 3, "name": "one label less", "colour": [0, 0, 0]}]},
+        {"channel_names": 2},
+        {"channel_names": ["one channel less"]},
+    ],
+    ids=str,
+)
+def test_a_description_that_does_not_fit_is_refused(saved: Path, change: dict[str, Any]) -> None:
+    describe_again(saved, lambda content: content.update(change))
+    with pytest.raises(ModelError, match=r"model\.safetensors: the model's description is damaged \(.+\)$"):
+        load_model(saved)
+
+
+def test_a_model_without_networks_is_refused(tmp_path: Path) -> None:
+    path = save_model(replace(make_model(), networks={}), tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match="it holds no network"):
+        load_model(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "model.safetensors"):
+        with pytest.raises(InputError, match=r"model\.safetensors: no such model file; give a model\.safetensors or"):
+            load_model(path)
+
+
+def test_an_unwritable_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"")
+    with pytest.raises(OutputError, match="cannot be written"):
+        save_model(make_model(1), tmp_path / "out" / "model.safetensors")
+
+
+def test_a_generator_has_room_for_neighbours_and_background() -> None:
+    network = make_generator(CONFIG, channels=2, labels=2)
+    assert (network.in_channels, network.classes) == (6, 3)
+    assert np.isfinite(network(torch.zeros(1, 6, 8, 8)).detach().numpy()).all()

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from volseg.geometry import Grid
+from volseg.labelmap import LabelMap
+from volseg.mesh import Mesh
+from volseg.phantoms import sphere_labelmap
+from volseg.surface import extract_surfaces
+from volseg.surface.simplify import simplify_mesh
+
+
+@pytest.fixture(scope="module")
+def sphere() -> Mesh:
+    (mesh,) = extract_surfaces(sphere_labelmap(Grid.from_spacing((40, 40, 40)), radius_mm=15))
+    return mesh
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.1])
+def test_fraction_of_triangles_for_the_same_shape(sphere: Mesh, keep: float) -> None:
+    simpler = simplify_mesh(sphere, keep=keep)
+    assert len(simpler.faces) == pytest.approx(keep * len(sphere.faces), rel=0.02)
+    assert simpler.is_closed
+    assert simpler.volume_mm3 == pytest.approx(sphere.volume_mm3, rel=0.01)
+    assert (simpler.name, simpler.colour) == (sphere.name, sphere.colour)
+
+
+def test_keeping_all_changes_nothing(sphere: Mesh) -> None:
+    assert simplify_mesh(sphere, keep=1) is sphere
+
+
+def test_small_shape_keeps_more(caplog: pytest.LogCaptureFixture) -> None:
+    array = np.zeros((5, 5, 5), dtype=np.uint8)
+    array[2, 2, 2] = 1
+    (mesh,) = extract_surfaces(LabelMap.from_array(array, Grid.from_spacing(array.shape)))
+    with caplog.at_level(logging.INFO):
+        simpler = simplify_mesh(mesh, keep=0.01)
+    assert simpler is mesh
+    assert "label_1: keeps 1 of its triangles, not 0.01" in caplog.text

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from volseg.config import PRESETS, Config, Normalisation, load_config, parse_config
+from volseg.errors import ConfigError, InputError
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "settings.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(path: Path | None, *overrides: str) -> list[str]:
+    """Lines of the message, the file's name without its folder."""
+    with pytest.raises(ConfigError, match=r".") as caught:
+        load_config(path, overrides=overrides)
+    return str(caught.value).replace(f"{path}", "settings.yaml").splitlines()
+
+
+def test_every_mistake_is_told_at_once_with_its_line_and_the_nearest_key(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "network:\n  decoder: upsampel\n  widht: 3\nlosss: {}\n\ntraining:\n  epochs: 0\n  seed: x\n"
+        "cleanup:\n  liver: {fill_hole: true}\n",
+    )
+    assert sorted(refusal(path, "network.levels=9", "optimiser.rate=1")) == [
+        "--set network.levels=9: network.levels: Input should be less than or equal to 8 (got 9)",
+        "--set optimiser.rate=1: optimiser.rate: unknown key; known here: name, learning_rate, betas, weight_decay, "
+        "schedule, clip_norm (got 1)",
+        "settings.yaml:10: cleanup.liver.fill_hole: unknown key, did you mean 'fill_holes'? (got True)",
+        "settings.yaml:2: network.decoder: Input should be 'transpose' or 'upsample' (got 'upsampel')",
+        "settings.yaml:3: network.widht: unknown key, did you mean 'width'? (got 3)",
+        "settings.yaml:4: losss: unknown key, did you mean 'loss'? (got {})",
+        "settings.yaml:7: training.epochs: Input should be greater than or equal to 1 (got 0)",
+        "settings.yaml:8: training.seed: Input should be a valid integer, unable to parse string as an integer "
+        "(got 'x')",
+    ]
+
+
+def test_keys_inside_a_list_are_explained_by_the_items_keys(tmp_path: Path) -> None:
+    path = written(tmp_path, "preparation:\n  normalisation:\n    - {kind: zscore}\n    - {kind: window, lo: 3}\n")
+    assert refusal(path) == [
+        "settings.yaml:2: preparation.normalisation.1.lo: unknown key, did you mean 'low'? (got 3)"
+    ]
+
+
+@pytest.mark.parametrize("text", ["network: 3", "network: null", "training: [1]"])
+def test_a_section_must_be_a_section(tmp_path: Path, text: str) -> None:
+    (line,) = refusal(written(tmp_path, text))
+    assert line.startswith(f"settings.yaml:1: {text.split(':')[0]}: Input should be a valid dictionary")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("network: [}", r"settings\.yaml: is not YAML: .*line 1, column 11"),
+        ("- 1\n- 2\n", r"settings\.yaml: holds list; expected keys and values"),
+        ("preset: pix3pix\n", "preset is 'pix3pix'; expected one of default, pix2pix"),
+        ("preset: [1]\n", r"preset is \[1\]; expected one of"),
+        ("1: 2\n", r"settings\.yaml:1: 1: Keys should be strings"),
+    ],
+)
+def test_files_that_are_no_settings_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(written(tmp_path, text))
+
+
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.yaml: cannot be read .*No such file"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_config(tmp_path)
+    binary = tmp_path / "scan.yaml"
+    binary.write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(InputError, match=r"scan\.yaml: cannot be read .*utf-8"):
+        load_config(binary)
+
+
+def test_an_empty_file_is_the_default_preset(tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, "# nothing yet\n")) == load_config() == load_config(preset="default")
+
+
+def test_the_file_wins_over_the_preset_and_set_over_both(tmp_path: Path) -> None:
+    path = written(tmp_path, "preset: pix2pix\nnetwork: {decoder: upsample, width: 8}\n")
+    config = load_config(path, overrides=("network.width=16", "training.epochs=3", "training.epochs = 4"))
+    assert config.preset == "pix2pix"
+    assert config.network.block == "pix2pix"  # from the preset
+    assert config.network.decoder == "upsample"  # from the file
+    assert config.network.width == 16  # from --set
+    assert config.training.epochs == 4  # the last one
+    assert load_config(path, preset="default").network.block == "double"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_setting_the_preset_is_the_same_as_choosing_it(tmp_path: Path, preset: str) -> None:
+    assert load_config(overrides=(f"preset={preset}",)) == load_config(preset=preset)
+    assert load_config(written(tmp_path, f"preset: {preset}")) == load_config(preset=preset)
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("optimiser.learning_rate=1e-3", "optimiser", "learning_rate", 1e-3),
+        ("optimiser.betas=[0.5, 0.9]", "optimiser", "betas", (0.5, 0.9)),
+        ("optimiser.clip_norm=null", "optimiser", "clip_norm", None),
+        ("augmentation.mirror=true", "augmentation", "mirror", True),
+        ("preparation.spacing_mm=[1, 1.5]", "preparation", "spacing_mm", (1, 1.5)),
+        ("preparation.plane=coronal", "preparation", "plane", "coronal"),
+        ("preparation.normalisation=[{kind: zscore}]", "preparation", "normalisation", (Normalisation(),)),
+    ],
+)
+def test_values_of_set_are_yaml(override: str, section: str, key: str, value: object) -> None:
+    assert getattr(getattr(load_config(overrides=(override,)), section), key) == value
+
+
+def test_learning_rates_without_a_dot_are_numbers_in_a_file_too(tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, "optimiser: {learning_rate: 1e-3}")).optimiser.learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("network", "--set network: expected key=value, such as network.decoder=upsample"),
+        ("network.width=[", r"--set network.width=\[: the value is not YAML"),
+        ("=3", "unknown key"),
+        ("training.minutes=inf", "training.minutes: Input should be a finite number"),
+        ("loss.adversarial_weight=nan", "loss.adversarial_weight: Input should be a finite number"),
+        ("preset=other", "preset is 'other'; expected one of default, pix2pix"),
+    ],
+)
+def test_impossible_overrides_are_refused(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(overrides=(override,))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"low": -100, "high": 400, "mean": 0}, "kind 'window' needs low, high, mean and std"),
+        ({}, "kind 'window' needs low, high, mean and std"),
+        ({"low": 400, "high": -100, "mean": 0, "std": 1}, "low 400 must be below high -100"),
+        ({"low": 5, "high": 5, "mean": 0, "std": 1}, "low 5 must be below high 5"),
+        ({"low": -100, "high": 400, "mean": 0, "std": 0}, "std: Input should be greater than 0"),
+    ],
+)
+def test_a_window_needs_its_numbers(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config({"preparation": {"normalisation": [{"kind": "window", **settings}]}})
+
+
+def test_a_plan_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    plan = parse_config(
+        {
+            "preset": "pix2pix",
+            "preparation": {
+                "plane": "sagittal",
+                "spacing_mm": [0.1, 1 / 3],
+                "normalisation": [
+                    {"kind": "window", "low": -100, "high": 400.5, "mean": 1e-7, "std": 12},
+                    {"kind": "zscore"},
+                ],
+                "neighbours": 0,
+            },
+            "network": {"block": "pix2pix", "levels": 6, "norm": "batch", "dropout": 0.5},
+            "optimiser": {"clip_norm": None, "learning_rate": 1e-5},
+            "training": {"slice_size": [48, 64], "minutes": 2.5},
+            "cleanup": {"liver: left": {"largest_component": True}, "on": {"minimum_mm3": 30}},
+        }
+    )
+    assert load_config(written(tmp_path, plan.to_yaml())) == plan
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_come_back_as_they_were_written(tmp_path: Path, preset: str) -> None:
+    config = load_config(preset=preset)
+    assert config.preset == preset
+    assert load_config(written(tmp_path, config.to_yaml())) == config
+
+
+def test_the_pix2pix_preset_is_the_papers() -> None:
+    config = load_config(preset="pix2pix")
+    assert (config.network.width, config.network.max_width, config.network.dropout) == (64, 512, 0.5)
+    assert (config.loss.reconstruction, config.loss.reconstruction_weight, config.loss.adversarial_weight) == (
+        "l1",
+        100,
+        1,
+    )
+    assert (config.optimiser.name, config.optimiser.learning_rate, config.optimiser.betas) == (
+        "adam",
+        2e-4,
+        (0.5, 0.999),
+    )
+    assert (config.optimiser.weight_decay, config.optimiser.clip_norm) == (0, None)
+    assert config.discriminator.max_layers == 3  # 70 x 70 pixels
+    assert config.preparation.neighbours == 0
+
+
+def test_settings_never_change() -> None:
+    with pytest.raises(ValidationError, match="Instance is frozen"):
+        Config().network.width = 3  # type: ignore[misc]
+
+
+def test_no_part_of_a_message_is_lost_without_places() -> None:
+    with pytest.raises(ConfigError, match=r"settings: network\.width: .*greater than or equal to 1 \(got 0\)"):
+        parse_config({"network": {"width": 0}})

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import pytest
+
+from volseg import errors
+
+CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_error_is_a_volsegerror_and_in_the_drawn_tree(kind: type[Exception]) -> None:
+    assert issubclass(kind, errors.VolsegError)
+    assert kind.__name__ in (errors.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (errors.InputError, 1),
+        (errors.AmbiguousError, 1),
+        (errors.OutputError, 1),
+        (errors.UsageError, 2),
+        (errors.ConfigError, 2),
+        (errors.PartialError, 3),
+    ],
+)
+def test_exit_codes(kind: type[errors.VolsegError], code: int) -> None:
+    assert kind.exit_code == code
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_errors_travel_between_processes(kind: type[errors.VolsegError]) -> None:
+    again = pickle.loads(pickle.dumps(kind("scan.nii: is not an image")))  # noqa: S301
+    assert type(again) is kind
+    assert str(again) == "scan.nii: is not an image"

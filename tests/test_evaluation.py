@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from volseg.errors import GeometryError, InputError, UsageError
+from volseg.evaluation import evaluate, summarise
+from volseg.geometry import Grid
+from volseg.io import write
+from volseg.labelmap import Label, LabelMap
+from volseg.phantoms import Ellipsoid, rasterise
+from volseg.resample import reorient
+
+GRID = Grid.from_spacing((20, 20, 10), (1.5, 1.5, 3))
+SHAPES = {"liver": Ellipsoid((9, 14, 14), (7, 7, 9)), "spleen": Ellipsoid((22, 14, 14), (4, 5, 6))}
+REFERENCE = rasterise(SHAPES, GRID)
+
+
+def shifted(labels: LabelMap, voxels: int = 1) -> LabelMap:
+    return LabelMap(np.roll(labels.array, voxels, axis=0), labels.grid, labels.labels)
+
+
+def without(labels: LabelMap, value: int) -> LabelMap:
+    return LabelMap(np.where(labels.array == value, 0, labels.array), labels.grid, labels.labels)
+
+
+def test_two_label_maps_in_memory() -> None:
+    result = evaluate(shifted(REFERENCE), REFERENCE)
+    liver, spleen = result.rows
+    assert (liver.case, liver.value, liver.label, liver.status) == ("case", 1, "liver", "both")
+    first, second = shifted(REFERENCE).array == 1, REFERENCE.array == 1
+    assert liver.scores.dice == pytest.approx(2 * (first & second).sum() / (first.sum() + second.sum()))
+    assert liver.scores.hd95_mm == pytest.approx(1.5)
+    assert liver.scores.reference_ml == pytest.approx(second.sum() * 6.75 / 1000)
+    assert result.class_mean_dice.mean == pytest.approx((liver.scores.dice + spleen.scores.dice) / 2)
+    assert math.isnan(result.class_mean_dice.low)  # one case has no interval
+
+
+def test_missed_spurious_and_absent_labels_are_counted() -> None:
+    references = {"a": REFERENCE, "b": without(REFERENCE, 2), "c": without(REFERENCE, 2)}
+    predictions = {"a": without(REFERENCE, 2), "b": REFERENCE, "c": without(REFERENCE, 2)}
+    result = evaluate(predictions, references)
+    assert [row.status for row in result.rows if row.label == "spleen"] == ["missed", "spurious", "absent"]
+    spleen = result.summary[1]
+    assert spleen.counts == {"both": 0, "missed": 1, "spurious": 1, "absent": 1}
+    assert (spleen.statistics["dice"].mean, spleen.statistics["dice"].n) == (0, 2)
+    diagonal_mm = math.sqrt(30**2 + 30**2 + 30**2)
+    assert spleen.statistics["hd95_mm"].mean == pytest.approx(diagonal_mm)
+    assert result.class_mean_dice.mean == pytest.approx((0.5 + 0.5 + 1.0) / 3)
+
+
+def test_large_and_negative_values_are_compared_like_others() -> None:
+    labels = (Label(-3, "a", (1, 2, 3)), Label(90_000, "b", (1, 2, 3)))
+    array = np.where(REFERENCE.array == 1, -3, np.where(REFERENCE.array == 2, 90_000, 0))
+    odd = LabelMap(array, GRID, labels)
+    for row, plain in zip(evaluate(shifted(odd), odd).rows, evaluate(shifted(REFERENCE), REFERENCE).rows, strict=True):
+        assert row.scores == plain.scores
+
+
+def test_output_folders_and_flat_files_pair_by_case_name(tmp_path: Path) -> None:
+    for case in ("one", "two", "three.v1"):
+        write(REFERENCE, tmp_path / "references" / f"{case}.nii.gz")
+    write(shifted(REFERENCE), tmp_path / "predictions" / "one" / "labels.nii.gz")
+    write(shifted(REFERENCE), tmp_path / "predictions" / "one" / "probabilities.nii.gz")
+    write(REFERENCE, tmp_path / "predictions" / "three.v1.seg.nrrd")
+    result = evaluate(tmp_path / "predictions", tmp_path / "references")
+    assert result.cases == ("one", "three.v1")
+    assert result.unpaired == ("two",)
+    single = evaluate(tmp_path / "predictions" / "one", tmp_path / "references" / "two.nii.gz")
+    assert [row.scores for row in single.rows] == [row.scores for row in result.rows if row.case == "one"]
+    assert single.cases == ("one",)
+
+
+def test_every_prediction_without_reference_is_named() -> None:
+    maps = dict.fromkeys(("a", "b", "c"), REFERENCE)
+    with pytest.raises(InputError, match=r"no reference for 2 of 3 predictions: a, c; .* here b, d"):
+        evaluate(maps, {"b": REFERENCE, "d": REFERENCE})
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [(("x.nii.gz", "x.nrrd"), r"are both case 'x'; keep one"), (("notes.txt",), r"no label maps here; expected files")],
+)
+def test_folders_that_cannot_be_paired(tmp_path: Path, files: tuple[str, ...], message: str) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=message):
+        evaluate(tmp_path, {"x": REFERENCE})
+    with pytest.raises(InputError, match="no such file or folder"):
+        evaluate(tmp_path / "missing", {"x": REFERENCE})
+
+
+def test_another_grid_is_refused_with_the_distance() -> None:
+    moved = LabelMap(REFERENCE.array, Grid.from_spacing(GRID.shape, GRID.spacing, (0, 0, 2.5)), REFERENCE.labels)
+    with pytest.raises(GeometryError, match=r"different grids, corners up to 2\.5 mm apart.*nearest neighbour"):
+        evaluate(moved, REFERENCE)
+    cropped = LabelMap(REFERENCE.array[1:], GRID.crop((1, 0, 0), GRID.shape), REFERENCE.labels)
+    with pytest.raises(GeometryError, match=r"prediction 19x20x10 voxels.*reference 20x20x10 voxels"):
+        evaluate(cropped, REFERENCE)
+
+
+def test_the_same_voxels_stored_in_another_order_are_the_same() -> None:
+    array, grid = reorient(REFERENCE.array, REFERENCE.grid, "PIR")
+    turned = LabelMap(array, grid, REFERENCE.labels)
+    assert [row.scores.dice for row in evaluate(turned, REFERENCE).rows] == [1, 1]
+    assert [row.scores.dice for row in evaluate(REFERENCE, turned).rows] == [1, 1]
+
+
+def test_one_bad_case_does_not_stop_the_others(tmp_path: Path) -> None:
+    for case in ("bad", "good"):
+        write(REFERENCE, tmp_path / "p" / f"{case}.nii.gz")
+        write(REFERENCE, tmp_path / "r" / f"{case}.nii.gz")
+    (tmp_path / "p" / "bad.nii.gz").write_bytes((tmp_path / "p" / "bad.nii.gz").read_bytes()[:200])
+    seen: list[tuple[int, int]] = []
+    result = evaluate(tmp_path / "p", tmp_path / "r", progress=lambda done, total: seen.append((done, total)))
+    assert result.cases == ("good",)
+    assert list(result.failures) == ["bad"]
+    assert "bad.nii.gz" in result.failures["bad"]
+    assert seen == [(1, 2), (2, 2)]
+    with pytest.raises(InputError, match=r"bad\.nii\.gz"):
+        evaluate(tmp_path / "p" / "bad.nii.gz", tmp_path / "r" / "good.nii.gz")
+
+
+def test_when_no_case_can_be_compared_every_reason_is_given() -> None:
+    moved = LabelMap(REFERENCE.array, Grid.from_spacing(GRID.shape, (1, 1, 1)), REFERENCE.labels)
+    with pytest.raises(InputError, match=r"(?s)none of 2 cases.*\na: prediction and.*\nb: prediction and"):
+        evaluate({"a": moved, "b": moved}, {"a": REFERENCE, "b": REFERENCE})
+
+
+def test_names_come_from_the_table_then_the_reference_then_the_dataset_then_the_prediction(tmp_path: Path) -> None:
+    nameless = LabelMap.from_array(REFERENCE.array, GRID)
+    assert [row.label for row in evaluate(nameless, nameless).rows] == ["label_1", "label_2"]
+    assert [row.label for row in evaluate(REFERENCE, nameless).rows] == ["liver", "spleen"]
+    write(nameless, tmp_path / "labelsTr" / "x.nii.gz")
+    dataset = {"labels": {"background": 0, "Leber": 1, "Milz": 2, "Niere": 3}}
+    (tmp_path / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
+    rows = evaluate({"x": REFERENCE}, tmp_path / "labelsTr").rows
+    assert [(row.label, row.status) for row in rows] == [("Leber", "both"), ("Milz", "both"), ("Niere", "absent")]
+    table = tmp_path / "names.tsv"
+    table.write_text("index\tname\n1\tfoie\n2\trate\n", encoding="utf-8")
+    assert [r.label for r in evaluate({"x": REFERENCE}, tmp_path / "labelsTr", labels=table).rows] == ["foie", "rate"]
+
+
+def test_names_that_contradict_each_other_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    swapped = LabelMap(REFERENCE.array, GRID, (Label(1, "spleen", (1, 1, 1)), Label(2, "liver", (2, 2, 2))))
+    with caplog.at_level(logging.WARNING):
+        rows = evaluate({"a": swapped, "b": swapped}, {"a": REFERENCE, "b": REFERENCE}).rows
+    assert [row.label for row in rows] == ["liver", "spleen"] * 2
+    assert len(caplog.messages) == 2
+    assert "label 1 is 'liver' in the references and 'spleen' in the predictions" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("tolerance_mm", [-1.0, math.nan, math.inf])
+def test_an_impossible_tolerance_is_refused(tolerance_mm: float) -> None:
+    with pytest.raises(UsageError, match=r"tolerance is .* expected a number of at least 0"):
+        evaluate(REFERENCE, REFERENCE, tolerance_mm=tolerance_mm)
+
+
+def test_statistics_by_hand() -> None:
+    found = summarise([1.0, 2.0, math.nan, 6.0])
+    assert (found.n, found.mean, found.median) == (3, 3.0, 2.0)
+    assert found.std == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    assert summarise([]).n == 0
+
+
+def test_bootstrap_interval_is_that_of_a_plain_bootstrap_and_always_the_same() -> None:
+    values = np.random.default_rng(1).normal(0.8, 0.1, 30)
+    random = np.random.default_rng(2)
+    means = values[random.integers(30, size=(20_000, 30))].mean(axis=1)
+    found = summarise(list(values))
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), abs=0.002)
+    assert summarise(list(values)) == found
+    constant = summarise([0.9] * 5)
+    assert (constant.low, constant.high) == (constant.mean, constant.mean)
+    assert math.isnan(summarise([0.9] * 4).low)
+
+
+def test_csv_and_json_hold_everything_and_no_formulas(tmp_path: Path) -> None:
+    risky = LabelMap(REFERENCE.array, GRID, (Label(1, "=1+1", (1, 1, 1)), Label(2, "Kühn", (2, 2, 2))))
+    result = evaluate({"@case": without(risky, 2)}, {"@case": without(risky, 2)})
+    with result.to_csv(tmp_path / "rows.csv").open(encoding="utf-8", newline="") as stream:
+        first, second = csv.DictReader(stream)
+    assert (first["case"], first["label"], first["dice"]) == ("'@case", "'=1+1", "1")
+    assert (second["label"], second["status"], second["dice"], second["reference_ml"]) == ("Kühn", "absent", "", "0")
+    content = json.loads(result.to_json(tmp_path / "all.json").read_text(encoding="utf-8"))
+    assert content["cases"][0]["label"] == "=1+1"
+    assert content["cases"][1]["dice"] is None
+    assert content["labels"][1]["counts"]["absent"] == 1
+    assert content["class_mean_dice"]["mean"] == 1
+
+
+def test_real_references_against_themselves_moved_by_a_voxel(shared_data: Path) -> None:
+    folder = shared_data / "hippocampus" / "labelsTr"
+    from volseg.io import read_labels
+
+    paths = sorted(folder.glob("*.nii.gz"))[:5]
+    result = evaluate({p.name.removesuffix(".nii.gz"): shifted(read_labels(p)) for p in paths}, folder)
+    assert [entry.label for entry in result.summary] == ["Anterior", "Posterior"]
+    assert len(result.unpaired) == 255
+    assert 0.8 < result.class_mean_dice.low < result.class_mean_dice.mean < result.class_mean_dice.high < 0.95
+    assert all(entry.statistics["hd95_mm"].mean == pytest.approx(1.0, abs=1e-4) for entry in result.summary)

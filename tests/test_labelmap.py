@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from volseg.errors import InputError
+from volseg.geometry import Grid
+from volseg.labelmap import Label, LabelMap, default_colour, present_values
+
+GRID = Grid.from_spacing((2, 3, 4))
+LIVER, SPLEEN = Label(3, "liver", (200, 0, 0), "SCT:10200004"), Label(300, "spleen", (0, 200, 0))
+
+
+def array_of(*values: int, dtype: str = "u2") -> np.ndarray:
+    array = np.zeros((2, 3, 4), dtype=dtype)
+    array.flat[: len(values)] = values
+    return array
+
+
+def test_values_are_kept_and_labels_sorted() -> None:
+    array = array_of(3, 300, 300)
+    labels = LabelMap(array, GRID, (SPLEEN, LIVER))
+    assert labels.array is array
+    assert labels.labels == (LIVER, SPLEEN)
+    assert labels.mask(SPLEEN).sum() == 2
+    assert labels.mask(LIVER).dtype == bool
+
+
+def test_a_label_may_be_absent_from_the_array() -> None:
+    assert LabelMap(array_of(), GRID, (LIVER, SPLEEN)).labels == (LIVER, SPLEEN)
+
+
+def test_unnamed_values_are_named_on_demand_only() -> None:
+    array = array_of(3, 7, 300)
+    with pytest.raises(InputError, match=r"label values \[7, 300\] have no name; name them or use LabelMap.from_array"):
+        LabelMap(array, GRID, (LIVER,))
+    labels = LabelMap.from_array(array, GRID, labels=(LIVER,))
+    assert [(label.value, label.name) for label in labels.labels] == [(3, "liver"), (7, "label_7"), (300, "label_300")]
+    assert labels.labels[0].code == "SCT:10200004"
+
+
+def test_a_mask_becomes_label_1() -> None:
+    labels = LabelMap.from_array(array_of(1, 1).astype(bool), GRID)
+    assert labels.array.dtype == np.uint8
+    assert labels.labels == (Label(1, "label_1", default_colour(1)),)
+    assert type(labels.labels[0].value) is int
+
+
+def test_negative_values_are_labels_too() -> None:
+    assert [label.value for label in LabelMap.from_array(array_of(-2, 5, dtype="i2"), GRID).labels] == [-2, 5]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "c8", "O"])
+def test_only_integers_are_label_maps(dtype: str) -> None:
+    for make in (LabelMap.from_array, lambda array, grid: LabelMap(array, grid, ())):
+        with pytest.raises(InputError, match=r"label map has voxel type .*; expected integers"):
+            make(np.zeros((2, 3, 4), dtype=dtype), GRID)
+
+
+def test_wrong_shapes_and_repeated_labels_are_refused() -> None:
+    with pytest.raises(InputError, match=r"label map shape \(2, 3\) does not fit the grid's \(2, 3, 4\)"):
+        LabelMap(np.zeros((2, 3), dtype=int), GRID, ())
+    with pytest.raises(InputError, match=r"label values given twice: \[3\]"):
+        LabelMap(array_of(), GRID, (LIVER, Label(3, "other", (0, 0, 0))))
+    with pytest.raises(InputError, match=r"label names given twice: \['liver'\]"):
+        LabelMap(array_of(), GRID, (LIVER, Label(4, "liver", (0, 0, 0))))
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "colour", "message"),
+    [
+        (0, "liver", (0, 0, 0), "label 'liver' has value 0, which is background"),
+        (1, "  ", (0, 0, 0), "label 1 has an empty name"),
+        (1, "liver", (0, 0, 256), r"colour of label 'liver' is \(0, 0, 256\); expected three numbers 0 to 255"),
+        (1, "liver", (0, 0), "expected three numbers 0 to 255"),
+    ],
+)
+def test_impossible_labels_are_refused(value: int, name: str, colour: tuple[int, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Label(value, name, colour)  # type: ignore[arg-type]
+
+
+def test_present_values_are_plain_integers_without_background() -> None:
+    values = present_values(array_of(0, 3, 300, 3))
+    assert values == {3, 300}
+    assert all(type(value) is int for value in values)
+
+
+def test_default_colours_are_legal_and_neighbours_differ() -> None:
+    colours = np.array([default_colour(value) for value in range(1, 120)])
+    assert colours.min() >= 0
+    assert colours.max() <= 255
+    assert np.abs(np.diff(colours, axis=0)).sum(axis=1).min() > 60
+    assert len({tuple(colour) for colour in colours.tolist()}) == len(colours)

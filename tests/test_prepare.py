@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.spatial.transform import Rotation
+
+from volseg.config import Normalisation, PreparationConfig
+from volseg.errors import GeometryError, ModelError
+from volseg.geometry import Grid
+from volseg.prepare import common_grid, gather_neighbours, prepare
+from volseg.slices import Plane
+from volseg.volume import Volume
+
+PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
+SPACING_MM = {"axial": (0.9, 0.8), "coronal": (0.9, 3.0), "sagittal": (0.8, 3.0)}  # in plane, of the grid below
+WINDOW = Normalisation(kind="window", low=-100, high=300, mean=40, std=80)
+
+
+def awkward_grid() -> Grid:
+    """Oblique, stored as (z up, x to the left, y to the back), hence left-handed."""
+    affine = np.eye(4)
+    axes = np.array([[0, -1, 0], [0, 0, -1], [-1, 0, 0]]) @ np.diag((3.0, 0.9, 0.8))
+    affine[:3, :3] = Rotation.from_euler("xyz", (12, -8, 20), degrees=True).as_matrix() @ axes
+    affine[:3, 3] = (30, -40, 7)
+    return Grid((6, 11, 13), affine)
+
+
+def scan(seed: int = 0, grid: Grid | None = None, name: str = "t1") -> Volume:
+    grid = grid or awkward_grid()
+    return Volume(np.random.default_rng(seed).normal(50, 150, grid.shape).astype(np.float32), grid, name=name)
+
+
+def planned(
+    plane: Plane, *normalisation: Normalisation, neighbours: int = 1, coarser: float = 1.0
+) -> PreparationConfig:
+    height, width = SPACING_MM[plane]
+    return PreparationConfig(
+        plane=plane,
+        spacing_mm=(height * coarser, width * coarser),
+        normalisation=normalisation,
+        neighbours=neighbours,
+    )
+
+
+def by_hand(volumes: list[Volume], plane: Plane, neighbours: int, coarser: float) -> np.ndarray:
+    """The whole stack (S, C * n, h, w), straight from the definition: no function of volseg, float64."""
+    direction = volumes[0].grid.affine[:3, :3] / np.linalg.norm(volumes[0].grid.affine[:3, :3], axis=0)
+    candidates = [(p, s) for p in permutations(range(3)) for s in product((1, -1), repeat=3)]
+    axes, signs = max(candidates, key=lambda c: sum(c[1][a] * direction[a, c[0][a]] for a in range(3)))
+    channels = []
+    for volume in volumes:
+        values = (np.clip(volume.array.astype(float), -100, 300) - 40) / 80
+        values = np.flip(np.transpose(values, axes), [a for a in range(3) if signs[a] < 0])
+        values = {"axial": values.transpose(2, 0, 1), "coronal": values.transpose(1, 0, 2), "sagittal": values}[plane]
+        size = [round(n / coarser) for n in values.shape[1:]]
+        slices = torch.from_numpy(values.copy())[:, None]
+        slices = F.interpolate(slices, size=size, mode="bilinear", antialias=True, align_corners=False)[:, 0]
+        channels.append(slices.numpy())
+    count = len(channels[0])
+    reach = range(-neighbours, neighbours + 1)
+    rows = [[c[min(max(s + d, 0), count - 1)] for c in channels for d in reach] for s in range(count)]
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize(("neighbours", "coarser"), [(0, 1.0), (1, 1.0), (2, 1.7), (1, 0.6)])
+def test_batches_are_the_definition_on_an_oblique_left_handed_flipped_grid(
+    plane: Plane, neighbours: int, coarser: float
+) -> None:
+    volumes = [scan(0), scan(1, name="t2")]
+    assert volumes[0].grid.handedness == -1
+    assert volumes[0].grid.orientation == "ILP"
+    stack = prepare(volumes, planned(plane, WINDOW, WINDOW, neighbours=neighbours, coarser=coarser))
+    expected = by_hand(volumes, plane, neighbours, coarser)
+    assert len(stack) == len(expected) == {"axial": 6, "coronal": 13, "sagittal": 11}[plane]
+    for batch in (1, 4, len(stack)):
+        starts = range(0, len(stack), batch)
+        found = np.concatenate([stack.batch(start, min(start + batch, len(stack))) for start in starts])
+        assert found.dtype == np.float32
+        assert np.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_the_way_back_has_the_size_as_scanned(plane: Plane) -> None:
+    stack = prepare([scan()], planned(plane, WINDOW, coarser=1.6))
+    height, width = stack.native_size
+    assert (height, width) == {"axial": (11, 13), "coronal": (11, 6), "sagittal": (13, 6)}[plane]
+    assert stack.size == (round(height / 1.6), round(width / 1.6))
+    assert stack.to_native(np.ones((2, 3, *stack.size))).shape == (2, 3, height, width)
+    assert np.allclose(stack.to_native(np.ones((1, *stack.size))), 1)
+
+
+def test_zscore_uses_each_channel_of_each_scan_by_itself() -> None:
+    stack = prepare([scan(0), scan(1).with_array(scan(1).array * 1000)], planned("axial", *[Normalisation()] * 2))
+    for channel in stack.plain(0, len(stack)):
+        assert channel.mean() == pytest.approx(0, abs=1e-4)
+        assert channel.std() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("value", [0, 17])
+@pytest.mark.parametrize("normalisation", [Normalisation(), WINDOW])
+def test_a_constant_scan_has_no_nan(value: int, normalisation: Normalisation) -> None:
+    flat = Volume(np.full(awkward_grid().shape, value, dtype=np.int16), awkward_grid())
+    assert np.isfinite(prepare([flat], planned("axial", normalisation)).batch(0, 6)).all()
+
+
+def test_a_single_slice_is_its_own_neighbour() -> None:
+    grid = Grid.from_spacing((8, 9, 1), (0.9, 0.8, 3))
+    stack = prepare([scan(grid=grid)], planned("axial", WINDOW, neighbours=2))
+    batch = stack.batch(0, 1)
+    assert batch.shape == (1, 5, 8, 9)
+    assert (batch == batch[:, :1]).all()
+
+
+def test_a_spacing_coarser_than_the_scan_leaves_one_pixel() -> None:
+    stack = prepare([scan()], planned("axial", WINDOW, coarser=1000))
+    assert stack.size == (1, 1)
+    assert stack.batch(0, 6).shape == (6, 3, 1, 1)
+
+
+def test_the_voxels_of_the_scan_are_not_copied_or_changed() -> None:
+    volume = scan()
+    before = volume.array.copy()
+    stack = prepare([volume], planned("coronal", WINDOW))
+    stack.batch(0, 3)
+    assert np.shares_memory(stack.channels[0], volume.array)
+    assert np.array_equal(volume.array, before)
+
+
+def test_channels_on_different_grids_are_refused_by_name() -> None:
+    moved = awkward_grid().affine.copy()
+    moved[0, 3] += 0.5
+    other = scan(grid=Grid(awkward_grid().shape, moved), name="flair")
+    with pytest.raises(
+        GeometryError, match=r"channels 't1' \(6x11x13.*\) and 'flair' \(6x11x13.*\) lie on different grids; resample"
+    ):
+        prepare([scan(), other], planned("axial", WINDOW, WINDOW))
+
+
+def test_a_header_rounded_to_a_micrometre_is_the_same_grid() -> None:
+    moved = awkward_grid().affine.copy()
+    moved[0, 3] += 0.001
+    first = scan()
+    assert common_grid([first, scan(grid=Grid(awkward_grid().shape, moved))]) is first.grid
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_number_of_channels_must_be_the_models(count: int) -> None:
+    with pytest.raises(ModelError, match=f"{count} channels were given; the model was trained with 2"):
+        prepare([scan()] * count, planned("axial", WINDOW, WINDOW))
+
+
+@pytest.mark.parametrize("missing", ["plane", "spacing_mm", "normalisation"])
+def test_an_unplanned_preparation_is_refused(missing: str) -> None:
+    config = planned("axial", WINDOW).model_copy(update={missing: None})
+    with pytest.raises(ModelError, match="the preparation is not planned"):
+        prepare([scan()], config)
+
+
+def test_neighbours_of_a_channel_stand_together() -> None:
+    plain = np.arange(2 * 4).reshape(2, 4, 1, 1).astype(np.float32)  # channel 0: slices 0..3, channel 1: 4..7
+    found = gather_neighbours(plain, np.array([[0, 0, 1], [2, 3, 3]]))
+    assert found[:, :, 0, 0].tolist() == [[0, 0, 1, 4, 4, 5], [2, 3, 3, 6, 7, 7]]

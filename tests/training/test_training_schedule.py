@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from volseg.training.schedule import Budget, rate_factor
+
+
+def test_progress_counts_steps_or_the_clock() -> None:
+    assert Budget(steps=200).progress(step=50, elapsed=1e9) == 0.25
+    assert Budget(steps=200, seconds=60).progress(step=199, elapsed=15) == 0.25
+
+
+@pytest.mark.parametrize("budget", [Budget(steps=10), Budget(steps=10, seconds=10)])
+def test_progress_ends_at_one(budget: Budget) -> None:
+    assert budget.progress(step=0, elapsed=0) == 0
+    assert budget.progress(step=10, elapsed=10) == 1
+    assert budget.progress(step=11, elapsed=12.5) == 1
+
+
+def test_linear_is_constant_and_then_falls_to_zero() -> None:
+    found = [rate_factor(p, "linear") for p in (0, 0.25, 0.5, 0.75, 0.9, 1)]
+    assert found == pytest.approx([1, 1, 1, 0.5, 0.2, 0])
+
+
+def test_cosine_warms_up_and_then_falls_to_zero() -> None:
+    assert 0 < rate_factor(0, "cosine") < 0.05
+    assert rate_factor(0.03, "cosine") == pytest.approx(1)
+    assert rate_factor(0.03 + 0.97 / 2, "cosine") == pytest.approx(0.5)
+    assert rate_factor(1, "cosine") == pytest.approx(0)
+    rising = [rate_factor(p, "cosine") for p in np.linspace(0, 0.03, 50)]
+    falling = [rate_factor(p, "cosine") for p in np.linspace(0.03, 1, 500)]
+    assert (np.diff(rising) > 0).all()
+    assert (np.diff(falling) < 0).all()
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_the_rate_never_jumps(schedule: str) -> None:
+    factors = np.array([rate_factor(p, schedule) for p in np.linspace(0, 1, 2001)])
+    assert np.abs(np.diff(factors)).max() < 0.02
+    assert factors.min() >= 0
+    assert factors.max() <= 1

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from volseg.config import Config, parse_config
+from volseg.errors import ModelError
+from volseg.model.losses import adversarial_loss, one_hot
+from volseg.training.step import Learner
+
+CPU = torch.device("cpu")
+HALFWAY = 0.3  # of the training: past the warm-up
+
+
+def settings_for(**sections: dict[str, object]) -> Config:
+    base: dict[str, dict[str, object]] = {
+        "preparation": {"neighbours": 0},
+        "network": {"width": 4, "levels": 2},
+        "discriminator": {"width": 4, "max_layers": 1},
+        "optimiser": {"learning_rate": 1e-2},
+        "training": {"slice_size": [16, 16]},
+    }
+    return parse_config({key: {**base.get(key, {}), **sections.get(key, {})} for key in {**base, **sections}})
+
+
+def learner(**sections: dict[str, object]) -> Learner:
+    torch.manual_seed(0)
+    return Learner(settings_for(**sections), channels=1, labels=2, device=CPU)
+
+
+def batch(count: int = 4) -> tuple[Tensor, Tensor]:
+    """Noisy pictures of their own classes."""
+    generator = torch.Generator().manual_seed(1)
+    classes = torch.zeros(count, 16, 16, dtype=torch.long)
+    classes[:, 3:12, 2:8] = 1
+    classes[:, 6:14, 9:14] = 2
+    return classes[:, None] + 0.2 * torch.randn(count, 1, 16, 16, generator=generator), classes
+
+
+def weights(network: nn.Module | None) -> Tensor:
+    assert network is not None
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+@pytest.mark.parametrize("adversarial", [0.0, 1.0])
+@pytest.mark.parametrize("reconstruction", ["l1", "ce", "dice", "ce_dice"])
+def test_every_arm_learns_a_batch(reconstruction: str, adversarial: float) -> None:
+    weight = 100.0 if adversarial else 1.0
+    learning = learner(
+        loss={
+            "reconstruction": reconstruction,
+            "reconstruction_weight": weight,
+            "adversarial_weight": adversarial,
+        }
+    )
+    images, classes = batch()
+    losses = [learning.step(images, classes, HALFWAY) for _ in range(30)]
+    assert losses[-1]["reconstruction"] < 0.5 * losses[0]["reconstruction"]
+    assert set(losses[0]) == {"reconstruction", *(("discriminator", "adversarial") if adversarial else ())}
+    with torch.inference_mode():
+        found = learning.generator.eval()(images).argmax(dim=1)
+    assert (found == classes).float().mean() > 0.9
+
+
+def test_without_an_adversarial_term_there_is_no_discriminator() -> None:
+    assert learner().discriminator is None
+    assert set(learner().state()) == {"generator", "optimiser"}
+
+
+def test_the_discriminator_learns_from_its_own_loss_alone() -> None:
+    """Its weights after a step are those of one Adam step on the halved loss; the generator's pass leaves them."""
+    learning = learner(loss={"adversarial_weight": 5.0}, optimiser={"name": "adam", "clip_norm": None})
+    images, classes = batch()
+    judge, generator = copy.deepcopy(learning.discriminator), copy.deepcopy(learning.generator)
+    assert judge is not None
+    with torch.no_grad():
+        fake = torch.cat([images, generator.train()(images).softmax(dim=1)], dim=1)
+    real = torch.cat([images, one_hot(classes, 3)], dim=1)
+    rate = learning.config.optimiser.learning_rate
+    optimiser = torch.optim.Adam(judge.parameters(), lr=rate, weight_decay=learning.config.optimiser.weight_decay)
+    loss = (adversarial_loss(judge.train()(real)[-1], real=True) + adversarial_loss(judge(fake)[-1], real=False)) / 2
+    loss.backward()
+    optimiser.step()
+
+    losses = learning.step(images, classes, progress=0.03)  # where the rate is the full one
+    assert losses["discriminator"] == pytest.approx(loss.item(), abs=1e-4)
+    assert torch.allclose(weights(learning.discriminator), weights(judge), atol=1e-4)
+    assert not torch.allclose(weights(learning.generator), weights(generator), atol=1e-4)
+
+
+def test_the_adversarial_term_teaches_the_generator() -> None:
+    """With hardly any reconstruction the generator still moves, towards what the discriminator takes for real."""
+    learning = learner(loss={"reconstruction_weight": 1e-9, "adversarial_weight": 1.0})
+    images, classes = batch()
+    judge_rate = learning.judge_optimiser
+    assert judge_rate is not None
+    for _ in range(5):
+        learning.step(images, classes, HALFWAY)
+    before = weights(learning.generator)
+    learning.step(images, classes, HALFWAY)
+    assert not torch.allclose(weights(learning.generator), before)
+
+
+@pytest.mark.parametrize("progress", [0.03, 0.5, 1.0])
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_the_rate_follows_the_schedule(schedule: str, progress: float) -> None:
+    learning = learner(optimiser={"schedule": schedule, "weight_decay": 0.0}, loss={"adversarial_weight": 1.0})
+    images, classes = batch()
+    before = weights(learning.generator)
+    learning.step(images, classes, progress)
+    assert learning.judge_optimiser is not None
+    rates = [group["lr"] for o in (learning.optimiser, learning.judge_optimiser) for group in o.param_groups]
+    assert len(set(rates)) == 1
+    assert (rates[0] == 0) == (progress == 1)
+    assert torch.equal(weights(learning.generator), before) == (progress == 1)
+
+
+@pytest.mark.parametrize("adversarial", [0.0, 1.0])
+def test_a_loss_that_is_not_finite_changes_nothing_and_is_given_up_after_twenty(adversarial: float) -> None:
+    learning = learner(loss={"adversarial_weight": adversarial})
+    images, classes = batch()
+    broken = images.clone()
+    broken[0, 0, 0, 0] = float("nan")
+    before = weights(learning.generator)
+    for _ in range(5):
+        learning.step(broken, classes, HALFWAY)
+    assert torch.equal(weights(learning.generator), before)
+    learning.step(images, classes, HALFWAY)  # one good step starts the count again
+    assert learning.skipped == 0
+    assert not torch.equal(weights(learning.generator), before)
+
+    def repeat() -> None:
+        for _ in range(20):
+            learning.step(broken, classes, HALFWAY)
+
+    with pytest.raises(ModelError, match=r"not finite in 20 steps in a row; lower optimiser\.learning_rate"):
+        repeat()
+
+
+def test_gradients_are_clipped_as_asked() -> None:
+    images, classes = batch()
+    for limit in (1e-3, None):
+        learning = learner(optimiser={"clip_norm": limit}, loss={"reconstruction_weight": 100.0})
+        learning.step(images, classes, HALFWAY)
+        norm = sum(float(p.grad.square().sum()) for p in learning.generator.parameters() if p.grad is not None) ** 0.5
+        assert norm == pytest.approx(1e-3, rel=1e-2) if limit else norm > 1
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_the_optimiser_is_the_one_asked_for(name: str, kind: type) -> None:
+    learning = learner(optimiser={"name": name, "betas": [0.5, 0.9], "weight_decay": 0.02})
+    assert type(learning.optimiser) is kind
+    group = learning.optimiser.param_groups[0]
+    assert (group["betas"], group["weight_decay"]) == ((0.5, 0.9), 0.02)
+
+
+@pytest.mark.parametrize("adversarial", [0.0, 1.0])
+def test_a_restored_learner_goes_on_as_if_nothing_had_happened(adversarial: float) -> None:
+    sections: dict[str, dict[str, object]] = {
+        "loss": {"adversarial_weight": adversarial},
+        "network": {"norm": "batch", "width": 4, "levels": 2},
+    }
+    images, classes = batch()
+    first = learner(**sections)
+    for _ in range(3):
+        first.step(images, classes, HALFWAY)
+    state = copy.deepcopy(first.state())
+    second = learner(**sections)
+    assert not torch.equal(weights(first.generator), weights(second.generator))
+    second.restore(state)
+    expected, found = (one.step(images, classes, 0.4) for one in (first, second))
+    assert found == expected
+    assert torch.equal(weights(first.generator), weights(second.generator))
+    if adversarial:
+        assert torch.equal(weights(first.discriminator), weights(second.discriminator))

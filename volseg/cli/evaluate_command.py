@@ -1,0 +1,51 @@
+"""`volseg evaluate`: predictions against references."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from volseg.cli.console import list_files
+from volseg.cli.progress import progress_bar
+from volseg.errors import PartialError
+
+
+def evaluate(
+    predictions: Annotated[
+        Path, typer.Argument(help="Output folder of `volseg predict`, folder of <case>.nii.gz files, or one label map.")
+    ],
+    references: Annotated[Path, typer.Argument(help="Folder with a label map for each case name, or one label map.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Label names: a .tsv table or dataset.json. Default: found beside the files.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(min=0, metavar="MM", help="Tolerance of the surface Dice, mm.")] = 1.0,
+    csv: Annotated[Path | None, typer.Option(help="Write a row for each case and label.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write rows and statistics.")] = None,
+) -> None:
+    """Compare predicted label maps with references: Dice, IoU, HD95, ASSD, surface Dice, volumes.
+
+    Labels are matched by value and cases by name; references without a prediction are left out. Distances are in
+    millimetres between surface voxels; HD95 is the larger of the two directed 95th percentiles.
+    """
+    from volseg.cli.tables import print_evaluation
+    from volseg.evaluation import evaluate as compare
+
+    with progress_bar() as bar:
+        task = bar.add_task("comparing", total=None)
+        result = compare(
+            predictions,
+            references,
+            labels=labels,
+            tolerance_mm=tolerance,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    print_evaluation(result)
+    written = [result.to_csv(csv)] if csv else []
+    written += [result.to_json(json)] if json else []
+    list_files(written)
+    if result.failures:
+        lines = "\n".join(f"{case}: {reason}" for case, reason in result.failures.items())
+        total = len(result.failures) + len(result.cases)
+        raise PartialError(f"{len(result.failures)} of {total} cases could not be compared:\n{lines}")

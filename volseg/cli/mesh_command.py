@@ -1,0 +1,119 @@
+"""`volseg mesh`: surfaces of a label map, or of a scan by threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from volseg.cli.console import list_files
+from volseg.errors import PartialError, UsageError, VolsegError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from volseg.mesh import Mesh
+
+
+def mesh(
+    input_: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="Label map file, output folder of predict (one case or all), or with --threshold a scan.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder, or one file for everything: .stl, .ply, .glb, .vtp. Replaced."),
+    ],
+    formats: Annotated[
+        str | None, typer.Option("--format", help="stl, ply, glb, vtp; several by commas. Default stl.")
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(help="lps (3D Slicer, DICOM) or ras; written into the file. GLB has its own. Default lps."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Surface of a scan at this value; 200 for bone in CT.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Table with names and colours of the labels.")] = None,
+    series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder with several.")] = None,
+    smooth: Annotated[bool, typer.Option(help="Remove the voxel staircase; the volume is kept.")] = True,
+    simplify: Annotated[
+        float, typer.Option(help="Fraction of the triangles to keep; more where a small shape would suffer.")
+    ] = 1.0,
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="All labels in surfaces.<format>, not one file a label.")
+    ] = False,
+) -> None:
+    """Turn label maps, or a scan at a threshold, into closed surfaces in patient millimetres.
+
+    Each label becomes OUTPUT/<label>.<format>; a folder of several cases, OUTPUT/<case>/<label>.<format>. In .glb, and
+    in .vtp, the labels of a single file stay separate and coloured.
+    """
+    from volseg.surface.export import find_label_maps, surface_of_scan, surfaces_of_labels
+
+    target = _make_target(output, formats, space, single_file)
+    if threshold is not None:
+        if labels is not None:
+            raise UsageError("--labels names the labels of a label map; it has no meaning with --threshold")
+        surface = surface_of_scan(input_, threshold, series=series, smooth=smooth, simplify=simplify)
+        list_files(target.write([surface]))
+        return
+    if series is not None:
+        raise UsageError("--series chooses a scan; it has no meaning without --threshold")
+    cases = find_label_maps(input_)
+    if target.file and len(cases) > 1:
+        raise UsageError(f"{input_} holds {len(cases)} cases and {output} is one file; give a folder")
+    files: list[Path] = []
+    errors: list[VolsegError] = []
+    for case, path in cases.items():
+        try:
+            meshes = surfaces_of_labels(path, labels=labels, smooth=smooth, simplify=simplify)
+            files += target.write(meshes, case)
+        except VolsegError as error:
+            errors.append(error)
+    list_files(files)
+    if errors and len(cases) == 1:
+        raise errors[0]
+    if errors:
+        raise PartialError("\n".join([f"{len(errors)} of {len(cases)} cases failed", *map(str, errors)]))
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where surfaces go: into one file, or a folder."""
+
+    output: Path
+    formats: tuple[str, ...]
+    space: str
+    file: bool
+    together: bool
+
+    def write(self, meshes: Sequence[Mesh], case: str = "") -> list[Path]:
+        from volseg.io.meshes import write_mesh, write_meshes
+
+        if self.file:
+            return [write_mesh(meshes, self.output, space=self.space)]
+        folder = self.output / case
+        if self.together:
+            return [write_mesh(meshes, folder / f"surfaces.{suffix}", space=self.space) for suffix in self.formats]
+        return write_meshes(meshes, folder, formats=self.formats, space=self.space)
+
+
+def _make_target(output: Path, formats: str | None, space: str | None, single_file: bool) -> _Target:
+    from volseg.io.meshes import MESH_FORMATS, SPACES, parse_formats
+
+    suffix = output.suffix.lower().removeprefix(".")
+    is_file = suffix in MESH_FORMATS and not output.is_dir()
+    names = parse_formats(formats) if formats is not None else (suffix if is_file else "stl",)
+    if is_file and names != (suffix,):
+        raise UsageError(f"-o {output} is one .{suffix} file, but --format is {formats}; leave one out")
+    if space is not None and space.lower() not in SPACES:
+        raise UsageError(f"--space {space} is unknown; choose lps or ras")
+    if space is not None and names == ("glb",):
+        raise UsageError("--space has no meaning for GLB, whose frame is fixed (metres, Y up); leave it out")
+    return _Target(output, names, (space or "lps").lower(), is_file, single_file)

@@ -1,0 +1,67 @@
+"""`volseg view`: look at scans, label maps and meshes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from volseg.cli.console import list_files
+from volseg.errors import UsageError
+
+_SIZE = re.compile(r"(\d+)x(\d+)")
+_PIXELS = (64, 10_000)
+
+
+def view(
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="A scan, the folder OUT/<case> of a prediction, a label map, meshes (stl, ply, vtp)."),
+    ] = None,
+    segmentation: Annotated[
+        Path | None, typer.Option("-s", "--segmentation", help="Label map to show with the scan.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Table of label names and colours (TSV).")] = None,
+    series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder with several.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Also the surface where the scan has this value, such as 200 HU for bone.")
+    ] = None,
+    screenshot: Annotated[Path | None, typer.Option(help="Write the 3D picture to this PNG; needs no display.")] = None,
+    contact_sheet: Annotated[
+        Path | None, typer.Option(help="Write slices with label outlines to this PNG; needs no renderer.")
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH", help="Pixels, default 1600x1200 (window 1200x900); the contact sheet takes the width."
+        ),
+    ] = None,
+) -> None:
+    """Look at scans, label maps and meshes: in a window, or as PNG pictures with --screenshot and --contact-sheet.
+
+    The 3D picture has the surfaces of the labels and three slices of the scan. Examples:
+    volseg view scan.nii.gz -s labels.nii.gz; volseg view OUT/case --contact-sheet slices.png.
+    """
+    from volseg.view import save_contact_sheet, save_screenshot, show
+    from volseg.view.inputs import read_subject
+
+    pixels = _parse_size(size or "1600x1200")
+    subject = read_subject(inputs or [], segmentation=segmentation, labels=labels, series=series, threshold=threshold)
+    if contact_sheet is not None:
+        list_files([save_contact_sheet(subject.volume, subject.outlines(), contact_sheet, width=pixels[0])])
+    if screenshot is not None:
+        list_files([save_screenshot(screenshot, meshes=subject.surfaces(), volume=subject.volume, size=pixels)])
+    if contact_sheet is None and screenshot is None:
+        show(meshes=subject.surfaces(), volume=subject.volume, size=_parse_size(size or "1200x900"))
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    match = _SIZE.fullmatch(text)
+    pixels = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not all(_PIXELS[0] <= side <= _PIXELS[1] for side in pixels):
+        raise UsageError(
+            f"--size {text}: expected WIDTHxHEIGHT from {_PIXELS[0]} to {_PIXELS[1]} pixels, as in 1600x1200"
+        )
+    return pixels

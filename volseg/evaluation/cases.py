@@ -1,0 +1,177 @@
+"""Compare predictions with references, case by case."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from volseg.errors import GeometryError, InputError, UsageError, VolsegError
+from volseg.evaluation.pairing import Pair, Source, pair_cases
+from volseg.evaluation.result import Evaluation, Row
+from volseg.io import read_labels
+from volseg.io.labels import read_label_table
+from volseg.labelmap import Label, LabelMap
+from volseg.metrics import Scores, compare
+from volseg.postprocess import label_boxes
+from volseg.resample import reorient
+
+logger = logging.getLogger(__name__)
+
+Box = tuple[slice, ...]
+Progress = Callable[[int, int], None]
+
+_ONE_VOXEL: Box = (slice(0, 1), slice(0, 1), slice(0, 1))
+
+
+def evaluate(
+    predictions: Source,
+    references: Source,
+    *,
+    labels: str | Path | None = None,
+    tolerance_mm: float = 1.0,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Compare predicted label maps with their references.
+
+    Definitions of the metrics, and the rules for labels that are in one or none of the two, are in `volseg.metrics`.
+    Labels are matched by value; every label that the prediction, the reference or the table names is compared.
+
+    Parameters
+    ----------
+    predictions, references : path, LabelMap, or mapping of case name to LabelMap
+        A file, a folder of files ``<case>.<suffix>``, a folder of output folders ``<case>/labels.nii.gz``, or one such
+        output folder. Pairs have the same case name; a single prediction and a single reference are always a pair.
+    labels : path, optional
+        Table of label names, or a ``dataset.json``. Without it names come from the references, a ``dataset.json`` in
+        their folder or the one above, and the predictions, in this order.
+    tolerance_mm : float
+        Of the surface Dice.
+    progress : callable, optional
+        Called with (cases done, cases) after each case.
+
+    Returns
+    -------
+    Evaluation
+        Cases that could not be compared are in its `failures`.
+
+    Raises
+    ------
+    InputError
+        Predictions without reference; nothing to compare; or no case could be compared.
+    GeometryError
+        The only case lies on another grid than its reference.
+    """
+    if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
+        raise UsageError(f"tolerance is {tolerance_mm} mm; expected a number of at least 0")
+    table = None if labels is None else Path(labels)
+    names = _Names(() if table is None else read_label_table(table), _dataset_labels(references, table))
+    pairs, unpaired = pair_cases(predictions, references)
+    scores: dict[str, dict[int, Scores]] = {}
+    failures: dict[str, VolsegError] = {}
+    for done, (case, pair) in enumerate(pairs.items(), start=1):
+        try:
+            scores[case] = _compare_case(pair, names, table, tolerance_mm)
+        except VolsegError as error:
+            failures[case] = error
+        if progress:
+            progress(done, len(pairs))
+    if not scores:
+        raise _nothing_compared(failures)
+    rows = (Row(c, value, names[value], found) for c, by_value in scores.items() for value, found in by_value.items())
+    return Evaluation(tuple(rows), tolerance_mm, {c: str(e) for c, e in failures.items()}, tuple(unpaired))
+
+
+def _nothing_compared(failures: Mapping[str, VolsegError]) -> VolsegError:
+    if len(failures) == 1:
+        return next(iter(failures.values()))
+    lines = "\n".join(f"{case}: {error}" for case, error in failures.items())
+    return InputError(f"none of {len(failures)} cases could be compared:\n{lines}")
+
+
+class _Names:
+    """Names of label values, from the best of several tables; filled while cases are read."""
+
+    def __init__(self, given: tuple[Label, ...], dataset: tuple[Label, ...]) -> None:
+        self._given = _named(given)
+        self._dataset = _named(dataset)
+        self._references: dict[int, str] = {}
+        self._predictions: dict[int, str] = {}
+
+    def values(self) -> set[int]:
+        return set(self._given or self._dataset)
+
+    def learn(self, prediction: LabelMap, reference: LabelMap) -> None:
+        ours, theirs = _named(prediction.labels), _named(reference.labels)
+        if not self._given:
+            for value in sorted(ours.keys() & theirs.keys()):
+                if ours[value].casefold() != theirs[value].casefold() and value not in self._predictions:
+                    logger.warning(
+                        "label %d is %r in the references and %r in the predictions; it is matched by value",
+                        *(value, theirs[value], ours[value]),
+                    )
+        self._references = theirs | self._references
+        self._predictions = ours | self._predictions
+
+    def __getitem__(self, value: int) -> str:
+        for names in (self._given, self._references, self._dataset, self._predictions):
+            if value in names:
+                return names[value]
+        return f"label_{value}"
+
+
+def _named(labels: tuple[Label, ...]) -> dict[int, str]:
+    """Return names by value, without those that were made up for lack of one."""
+    return {label.value: label.name for label in labels if label.name != f"label_{label.value}"}
+
+
+def _dataset_labels(references: Source, table: Path | None) -> tuple[Label, ...]:
+    """Return the labels of the ``dataset.json`` of a reference folder, if there is one."""
+    if table is not None or not isinstance(references, str | Path):
+        return ()
+    folder = Path(references).resolve()
+    folder = folder if folder.is_dir() else folder.parent
+    for path in (folder / "dataset.json", folder.parent / "dataset.json"):
+        if path.is_file():
+            try:
+                return read_label_table(path)
+            except InputError as error:
+                logger.warning("label names are not taken from %s", error)
+    return ()
+
+
+def _compare_case(pair: Pair, names: _Names, table: Path | None, tolerance_mm: float) -> dict[int, Scores]:
+    prediction, reference = (s if isinstance(s, LabelMap) else read_labels(s, labels=table) for s in pair)
+    names.learn(prediction, reference)
+    values = names.values() | {label.value for map_ in (prediction, reference) for label in map_.labels}
+    ours, theirs = _on_grid_of(reference, prediction), reference.array
+    our_boxes, their_boxes = label_boxes(ours), label_boxes(theirs)
+    scores = {}
+    for value in sorted(values):
+        box = _join(our_boxes.get(value), their_boxes.get(value))
+        scores[value] = compare(ours[box] == value, theirs[box] == value, reference.grid, tolerance_mm=tolerance_mm)
+    return scores
+
+
+def _on_grid_of(reference: LabelMap, prediction: LabelMap) -> NDArray[Any]:
+    """Return the prediction's array in the order of the reference's voxels; both must be the same voxels."""
+    array, grid = reorient(prediction.array, prediction.grid, reference.grid.orientation)
+    # A hundredth of a voxel is rounding in file headers, and changes no score that anyone could notice.
+    if grid.is_close(reference.grid, tolerance_mm=max(1e-3, 0.01 * min(reference.grid.spacing))):
+        return array
+    raise GeometryError(
+        f"prediction and reference lie on different grids, corners up to {grid.distance_mm(reference.grid):.4g} mm "
+        f"apart: prediction {prediction.grid.describe()}; reference {reference.grid.describe()}; predict on the scan "
+        "that the reference was drawn on, or resample the prediction onto the reference's grid (nearest neighbour)"
+    )
+
+
+def _join(first: Box | None, second: Box | None) -> Box:
+    """Return the smallest box around both; any voxel where there is neither."""
+    if first is None or second is None:
+        return first or second or _ONE_VOXEL
+    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))

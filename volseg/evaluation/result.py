@@ -1,0 +1,142 @@
+"""What an evaluation found, its statistics, and its files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volseg.evaluation.statistics import Statistics, summarise
+from volseg.io.atomic import write_text
+from volseg.metrics import Scores
+
+METRICS = tuple(entry.name for entry in fields(Scores))
+STATUSES = ("both", "missed", "spurious", "absent")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One label of one case: case name, label value and name, and the scores."""
+
+    case: str
+    value: int
+    label: str
+    scores: Scores
+
+    @property
+    def status(self) -> str:
+        """Where the label is: ``both``, ``missed`` (only reference), ``spurious`` (only prediction), ``absent``."""
+        predicted, referred = self.scores.prediction_ml > 0, self.scores.reference_ml > 0
+        if predicted and referred:
+            return "both"
+        return "missed" if referred else "spurious" if predicted else "absent"
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """One label over all cases: the statistics of each metric, and in how many cases it has each status."""
+
+    value: int
+    label: str
+    statistics: dict[str, Statistics]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Scores of predictions against their references.
+
+    Parameters
+    ----------
+    rows : tuple of Row
+        By case, then by label value.
+    tolerance_mm : float
+        Of the surface Dice.
+    failures : dict of str to str
+        Cases that could not be compared, and why. They are in no row and no statistic.
+    unpaired : tuple of str
+        References without a prediction.
+    """
+
+    rows: tuple[Row, ...]
+    tolerance_mm: float = 1.0
+    failures: dict[str, str] = field(default_factory=dict)
+    unpaired: tuple[str, ...] = ()
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Names of the cases compared."""
+        return tuple(dict.fromkeys(row.case for row in self.rows))
+
+    @cached_property
+    def summary(self) -> tuple[LabelSummary, ...]:
+        """Statistics over cases of each label, by label value."""
+        labels = sorted({row.value: row.label for row in self.rows}.items())
+        return tuple(self._summarise(value, name) for value, name in labels)
+
+    @cached_property
+    def class_mean_dice(self) -> Statistics:
+        """Dice as one number: the mean over labels of each case, over cases; absent labels are left out."""
+        by_case: dict[str, list[float]] = {}
+        for row in self.rows:
+            by_case.setdefault(row.case, []).append(row.scores.dice)
+        known = [[d for d in dices if not math.isnan(d)] for dices in by_case.values()]
+        return summarise([float(np.mean(dices)) for dices in known if dices])
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the rows as a UTF-8 table; NaN is an empty cell, and no cell starts a formula in a spreadsheet."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["case", "label", "value", "status", *METRICS])
+        for row in self.rows:
+            scores = [_cell(getattr(row.scores, metric)) for metric in METRICS]
+            writer.writerow([_no_formula(row.case), _no_formula(row.label), row.value, row.status, *scores])
+        write_text(path, text.getvalue())
+        return Path(path)
+
+    def to_json(self, path: str | Path) -> Path:
+        """Write rows, statistics, failures and definitions; NaN is null."""
+        content = {
+            "format": 1,
+            "tolerance_mm": self.tolerance_mm,
+            "class_mean_dice": asdict(self.class_mean_dice),
+            "labels": [asdict(entry) for entry in self.summary],
+            "cases": [
+                {"case": row.case, "label": row.label, "value": row.value, "status": row.status} | asdict(row.scores)
+                for row in self.rows
+            ],
+            "failures": self.failures,
+            "references_without_prediction": list(self.unpaired),
+        }
+        write_text(path, json.dumps(_without_nan(content), indent=2, ensure_ascii=False) + "\n")
+        return Path(path)
+
+    def _summarise(self, value: int, name: str) -> LabelSummary:
+        rows = [row for row in self.rows if row.value == value]
+        counts = Counter(row.status for row in rows)
+        statistics = {metric: summarise([getattr(row.scores, metric) for row in rows]) for metric in METRICS}
+        return LabelSummary(value, name, statistics, {status: counts[status] for status in STATUSES})
+
+
+def _cell(number: float) -> str:
+    return "" if math.isnan(number) else f"{number:.6g}"
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _without_nan(thing: Any) -> Any:
+    if isinstance(thing, dict):
+        return {key: _without_nan(value) for key, value in thing.items()}
+    if isinstance(thing, list):
+        return [_without_nan(value) for value in thing]
+    return None if isinstance(thing, float) and math.isnan(thing) else thing

@@ -1,0 +1,137 @@
+"""What the user wants to look at: scans, label maps, meshes and predicted cases, told apart by their files."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from volseg.errors import InputError, UsageError
+from volseg.io import read, read_labels
+from volseg.io.labels import sidecar_path
+from volseg.io.mesh_reading import MESH_SUFFIXES, read_meshes
+from volseg.io.names import has_suffix
+from volseg.labelmap import Label, LabelMap, default_colour
+from volseg.mesh import Mesh
+from volseg.surface import extract_isosurface, extract_surfaces
+from volseg.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+_CASE_LABELS = "labels.nii.gz"
+_THRESHOLD_COLOUR = (240, 170, 90)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at, all of it in one world."""
+
+    volume: Volume | None = None
+    labels: LabelMap | None = None
+    meshes: tuple[Mesh, ...] = ()
+    threshold: float | None = None
+
+    def surfaces(self) -> list[Mesh]:
+        """Return the meshes, the surface of each label, and the scan's where it has the threshold value."""
+        meshes = list(self.meshes)
+        if self.labels is not None and min(self.labels.grid.shape) == 1:
+            logger.warning("the label map is a single slice and has no surface; --contact-sheet draws it")
+        elif self.labels is not None:
+            meshes += extract_surfaces(self.labels)
+        if self.volume is not None and self.threshold is not None:
+            mesh = extract_isosurface(self.volume, self.threshold, name=_threshold_name(self.threshold))
+            meshes.append(replace(mesh, colour=_THRESHOLD_COLOUR))
+        return meshes
+
+    def outlines(self) -> LabelMap | None:
+        """Return the label map; without one, the voxels of at least the threshold value."""
+        if self.labels is not None or self.volume is None or self.threshold is None:
+            return self.labels
+        inside = (self.volume.array >= self.threshold).astype(np.uint8)
+        return LabelMap(inside, self.volume.grid, (Label(1, _threshold_name(self.threshold), _THRESHOLD_COLOUR),))
+
+
+def read_subject(
+    inputs: Sequence[Path],
+    *,
+    segmentation: Path | None = None,
+    labels: Path | None = None,
+    series: str | None = None,
+    threshold: float | None = None,
+) -> Subject:
+    """Read everything that shall be looked at together.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        At most one scan and one label map, and any number of meshes. The folder of a predicted case stands for its
+        label map and, unless a scan is given, its scan. A ``.seg.nrrd``, and a file with a label table beside it, is a
+        label map.
+    segmentation : Path, optional
+        The label map, where its name does not tell.
+    labels : Path, optional
+        Table of label names and colours.
+    series : str, optional
+        Which series of a DICOM folder with several.
+    threshold : float, optional
+        Value of the scan at a surface to show.
+
+    Returns
+    -------
+    Subject
+        Meshes whose files have no colours get one each.
+
+    Raises
+    ------
+    UsageError
+        Nothing, two scans or two label maps; a table without a label map, or a threshold without a scan.
+    InputError, GeometryError
+        A file cannot be read.
+    """
+    cases = [path for path in inputs if (path / _CASE_LABELS).is_file()]
+    map_paths = [path / _CASE_LABELS for path in cases] + ([segmentation] if segmentation else [])
+    scans: list[Volume] = []
+    meshes: list[Mesh] = []
+    for path in inputs:
+        if has_suffix(path, MESH_SUFFIXES):
+            meshes += read_meshes(path, colour=default_colour(len(meshes) + 1))
+        elif has_suffix(path, (".seg.nrrd",)) or sidecar_path(path).is_file():
+            map_paths.append(path)
+        elif path not in cases:
+            scans.append(read(path, series=series))
+    if not scans and cases:
+        scans = _scan_of_case(cases[0])
+    _check_numbers(scans, map_paths, labels=labels, threshold=threshold)
+    if not (scans or map_paths or meshes):
+        raise UsageError("nothing to look at; give a scan, a label map, the folder of a prediction, or meshes")
+    label_map = read_labels(map_paths[0], labels=labels) if map_paths else None
+    return Subject(scans[0] if scans else None, label_map, tuple(meshes), threshold)
+
+
+def _check_numbers(scans: list[Volume], map_paths: list[Path], *, labels: Path | None, threshold: float | None) -> None:
+    if len(scans) > 1:
+        raise UsageError(f"{len(scans)} scans to look at; give one, and its label map by --segmentation FILE")
+    if len(map_paths) > 1:
+        raise UsageError(f"{len(map_paths)} label maps to look at ({', '.join(map(str, map_paths))}); give one")
+    if labels is not None and not map_paths:
+        raise UsageError(f"--labels {labels} names the values of a label map; give that by --segmentation FILE")
+    if threshold is not None and not scans:
+        raise UsageError(f"--threshold {threshold:g} needs a scan; give one as INPUT")
+
+
+def _threshold_name(threshold: float) -> str:
+    return f"threshold {threshold:g}"
+
+
+def _scan_of_case(folder: Path) -> list[Volume]:
+    """Read the first channel of the scan that a case was predicted from, if it is still there."""
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        return [read(run["input"][0], series=run.get("made_by", {}).get("series"))]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError) as error:
+        logger.warning("%s: shown without its scan, which cannot be read (%s)", folder, error)
+        return []
