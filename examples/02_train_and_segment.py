@@ -5,7 +5,6 @@
 Here the scans are made up; give `volseg.train` a Decathlon or nnU-Net folder for real ones.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -14,17 +13,11 @@ from volseg.phantoms import make_mr_phantom
 
 
 def make_dataset(folder: Path, *, cases: int = 6) -> Path:
-    """Write a few made-up MR scans in the layout of the Medical Segmentation Decathlon."""
-    names = {"0": "background"}
-    training = []
+    """Write a few made-up MR scans and label maps: two folders, same file names."""
     for seed in range(cases):
         phantom = make_mr_phantom(seed=seed)
         volseg.write(phantom.volume, folder / f"imagesTr/case_{seed}.nii.gz")
-        volseg.write(phantom.labels, folder / f"labelsTr/case_{seed}.nii.gz")
-        training.append({"image": f"imagesTr/case_{seed}.nii.gz", "label": f"labelsTr/case_{seed}.nii.gz"})
-        names.update({str(label.value): label.name for label in phantom.labels.labels})
-    content = {"name": "Abdomen", "modality": {"0": "MRI"}, "labels": names, "training": training}
-    (folder / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+        volseg.write(phantom.labels, folder / f"labelsTr/case_{seed}.nii.gz")  # and its names, as .tsv
     return folder
 
 

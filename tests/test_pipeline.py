@@ -15,9 +15,10 @@ from volseg.config import CleanupConfig, parse_config
 from volseg.errors import InputError, UsageError
 from volseg.geometry import Grid
 from volseg.io.dicom_write import write_dicom_series
+from volseg.io.inputs import collect_cases
 from volseg.labelmap import Label
 from volseg.model.file import Model
-from volseg.pipeline import OutputSettings, collect_cases, process_cases, resolve_cleanup
+from volseg.pipeline import OutputSettings, process_cases, resolve_cleanup
 from volseg.volume import Volume
 
 BRIGHT = Label(5, "bright", (200, 50, 50))

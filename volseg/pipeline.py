@@ -11,13 +11,11 @@ A case's outputs are an interface (version 1, named in ``run.json``)::
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import platform
-import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -32,7 +30,7 @@ from volseg.errors import InputError, UsageError, VolsegError
 from volseg.inference import Prediction, Progress, predict
 from volseg.io import read, write
 from volseg.io.atomic import write_text
-from volseg.io.names import case_name
+from volseg.io.inputs import CaseInput, path_hash
 from volseg.io.nifti import write_nifti
 from volseg.labelmap import LabelMap
 from volseg.model.devices import choose_device
@@ -43,16 +41,6 @@ from volseg.volume import Volume
 logger = logging.getLogger(__name__)
 
 OUTPUT_FORMAT = 1
-_CHANNEL = re.compile(r"_(\d{4})$")
-_IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
-
-
-@dataclass(frozen=True)
-class CaseInput:
-    """One scan to segment: its name and the path of each channel, in the model's order."""
-
-    name: str
-    paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -88,89 +76,6 @@ class CaseResult:
     files: tuple[Path, ...] = ()
     skipped: bool = False
     error: VolsegError | None = None
-
-
-def collect_cases(inputs: Sequence[str], *, channels: int) -> list[CaseInput]:
-    """Turn command-line inputs into cases.
-
-    Parameters
-    ----------
-    inputs : sequence of str
-        Each one case: an image file, a DICOM file or folder, or ``A,B`` for several channels. A folder of image files
-        stands for all of them; nnU-Net's ``_0000``, ``_0001`` of one folder are the channels of one case.
-    channels : int
-        How many the model wants.
-
-    Raises
-    ------
-    InputError
-        A path does not exist or a folder holds no images.
-    UsageError
-        The number of channels is not the model's, or a case is given twice.
-    """
-    groups: list[tuple[Path, ...]] = []
-    for text in inputs:
-        if Path(text).exists() or "," not in text:
-            groups.extend((path,) for path in _expand(Path(text)))
-        else:
-            groups.append(tuple(Path(part) for part in text.split(",")))
-    cases = _name_cases(_group_channels(groups, channels))
-    for case in cases:
-        if missing := [str(path) for path in case.paths if not path.exists()]:
-            raise InputError(f"{', '.join(missing)}: no such file or folder")
-        if len(case.paths) != channels:
-            raise UsageError(
-                f"{', '.join(map(str, case.paths))}: {len(case.paths)} channels, the model takes {channels}; "
-                "join the channels of a case by commas, in the model's order"
-            )
-    return cases
-
-
-def _expand(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    images = sorted(p for p in path.iterdir() if p.name.lower().endswith(_IMAGE_SUFFIXES) and p.name[0] not in "._")
-    return images or [path]  # a folder without image files is a DICOM folder, or the reader says what it is
-
-
-def _group_channels(groups: list[tuple[Path, ...]], channels: int) -> list[tuple[Path, ...]]:
-    """Join single files whose names differ only in nnU-Net's channel number."""
-    joined: dict[tuple[Path, str] | tuple[Path, ...], tuple[Path, ...]] = {}
-    for paths in groups:
-        numbered = len(paths) == 1 and channels > 1 and _CHANNEL.search(case_name(paths[0]))
-        key = (paths[0].parent, case_name(paths[0])[:-5]) if numbered else paths
-        if key in joined and not numbered:
-            raise UsageError(f"{paths[0]}: given twice")
-        joined[key] = tuple(sorted((*joined.get(key, ()), *paths))) if numbered else paths
-    return list(joined.values())
-
-
-def _name_cases(groups: list[tuple[Path, ...]]) -> list[CaseInput]:
-    names = [_CHANNEL.sub("", _stem(paths[0])) for paths in groups]
-    return [
-        CaseInput(f"{name}-{_path_hash(paths)}" if names.count(name) > 1 else name, paths)
-        for name, paths in zip(names, groups, strict=True)
-    ]
-
-
-def _stem(path: Path) -> str:
-    """File stem, or for a DICOM folder with one series its description."""
-    from volseg.io.dicom import list_series
-    from volseg.io.names import portable_name
-
-    if path.is_dir():
-        try:
-            found = list_series(path)
-        except InputError:
-            found = []
-        if len(found) == 1 and found[0].description:
-            return portable_name(found[0].description)
-    return case_name(path)
-
-
-def _path_hash(paths: Iterable[Path]) -> str:
-    text = "\n".join(str(path.resolve()) for path in paths)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def process_cases(
@@ -235,7 +140,7 @@ class _CaseRun:
         folder = output / self.case.name
         previous = _read_run(folder)
         if previous and previous.get("input") != self._inputs():
-            return output / f"{self.case.name}-{_path_hash(self.case.paths)}"
+            return output / f"{self.case.name}-{path_hash(self.case.paths)}"
         return folder
 
     def skip(self) -> CaseResult | None:

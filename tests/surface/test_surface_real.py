@@ -16,7 +16,7 @@ from volseg.mesh import Mesh
 from volseg.surface import extract_isosurface
 from volseg.volume import Volume
 
-SERIES = {"brain_mr_t1post_oblique": 400.0, "sarcoma_ct": 200.0}
+SERIES = {"brain_mr_t1post_oblique": 2500.0, "sarcoma_ct": 200.0}
 SAMPLES = 3000
 
 

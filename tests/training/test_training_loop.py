@@ -12,7 +12,8 @@ import volseg
 from volseg.config import Config, load_config
 from volseg.errors import DatasetError, InputError, UsageError
 from volseg.training.journal import append_event, draw_curve, read_events
-from volseg.training.loop import iterate_training, train, write_plan
+from volseg.training.loop import iterate_training, train
+from volseg.training.plan import write_plan
 
 SMALL = (
     "network.width=8",

@@ -36,9 +36,10 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo cases that are finished.")] = False,
 ) -> None:
     """Segment scans with a trained model; labels come on each scan's own grid."""
+    from volseg.io.inputs import collect_cases
     from volseg.io.meshes import parse_formats
     from volseg.model.file import load_model
-    from volseg.pipeline import OutputSettings, collect_cases, process_cases
+    from volseg.pipeline import OutputSettings, process_cases
 
     settings = OutputSettings(
         probabilities=probabilities,

@@ -40,7 +40,8 @@ def train(
 ) -> None:
     """Train a model from labelled scans; what is not set is planned from the dataset."""
     from volseg.io.datasets import read_dataset
-    from volseg.training.loop import iterate_training, write_plan
+    from volseg.training.loop import iterate_training
+    from volseg.training.plan import write_plan
 
     if minutes is not None and epochs is not None:
         raise UsageError("--minutes and --epochs both say when to stop; give one of them")

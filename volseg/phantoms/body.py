@@ -77,7 +77,7 @@ _ORGANS: dict[str, Ellipsoid | Capsule] = {
     "left_kidney": Ellipsoid((-47, -50, -18), (20, 22, 36), (0, -8, 0)),
     "spleen": Ellipsoid((-90, -10, 18), (19, 26, 32), (0, 0, 20)),
     "spine": Capsule((0, -58, -43), (0, -58, 43), 17),
-    "aorta": Capsule((-10, -26, -54), (-3, -26, 54), 8.5),
+    "aorta": Capsule((-10, -24, -53), (-3, -24, 53), 9.5),
 }
 _COLOURS: dict[str, Colour] = {
     "liver": (168, 84, 68),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,10 @@ def march(field: NDArray[Any], grid: Grid) -> Mesh:
     Flying edges: Schroeder, Maynard, Geveci, LDAV 2015, doi:10.1109/LDAV.2015.7348069.
     """
     # Marched upside down, since a zero is inside to VTK: an object of zeros alone would be a surface of one point.
-    # A zero at the border has no opposite; the smallest number takes its place.
-    outside = np.maximum(np.abs(np.pad(field.astype(np.float32), 1, mode="edge")), np.finfo(np.float32).tiny)
-    outside[1:-1, 1:-1, 1:-1] = -field
+    outside = np.pad(-field.astype(np.float32, copy=False), 1, mode="edge")
+    for axis, end in product(range(3), (0, -1)):
+        face = np.moveaxis(outside, axis, 0)[end]
+        np.maximum(np.abs(face), np.finfo(np.float32).tiny, out=face)  # a zero has no opposite
     image = pv.ImageData(dimensions=outside.shape)
     image.point_data["outside"] = outside.ravel(order="F")
     surface = image.contour([0.0], scalars="outside", method="flying_edges", compute_scalars=False)

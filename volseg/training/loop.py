@@ -9,32 +9,30 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from volseg.config import Config, load_config
 from volseg.errors import DatasetError, InputError, OutputError, UsageError
-from volseg.io.atomic import atomic_path, write_text
-from volseg.io.datasets import Case, Dataset, check_dataset, read_dataset, split
+from volseg.io.atomic import write_text
+from volseg.io.datasets import Case, Dataset, read_dataset
 from volseg.model.devices import choose_device
 from volseg.model.file import Model, load_model, save_model
 from volseg.training.augment import augment
+from volseg.training.checkpoint import opened_checkpoint, save_checkpoint
 from volseg.training.data import SliceSampler, cache_case
 from volseg.training.journal import Event, append_event, draw_curve, read_events
-from volseg.training.plan import collect_facts, fingerprint, make_plan
+from volseg.training.plan import Fold, choose_cases, fingerprint, write_plan
 from volseg.training.schedule import Budget
 from volseg.training.step import Learner
 from volseg.training.validation import Validation, validate
 
 logger = logging.getLogger(__name__)
 
-Fold = int | Literal["all"]
-
+_RESUMED = ("step", "best", "validated", "validation_cases", "elapsed_before", "case_seconds", "fold")
 _REPORTS = 200  # lines of losses in the log of a whole training
 _VALIDATION_SHARE = 0.15  # of a wall-clock budget, for all validations but the last
 _LAST_VALIDATION_SHARE = 0.1
@@ -99,7 +97,7 @@ def iterate_training(
     found = dataset if isinstance(dataset, Dataset) else read_dataset(Path(dataset))
     target = choose_device(device)
     _check_folder(folder, resume=resume)
-    training, held_out = _cases(found, fold)
+    training, held_out = choose_cases(found, fold)
     yield {"event": "reading", "done": 0, "total": len(training)}
     if not resume:
         shutil.rmtree(folder / "cache", ignore_errors=True)  # of an attempt that ended before its first checkpoint
@@ -109,29 +107,6 @@ def iterate_training(
     run.start(resume=resume, started=started)
     yield from run.optimise()
     yield from run.finish()
-
-
-def write_plan(dataset: Dataset, output: Path | str, *, config: Config | None = None, fold: Fold = 0) -> Path:
-    """Check a dataset, plan what the settings leave open, write ``plan.yaml`` into `output` and return its path.
-
-    Raises
-    ------
-    DatasetError
-        Orphans, mismatched grids or unknown labels: all of them at once.
-    """
-    check_dataset(dataset)
-    facts = collect_facts(_cases(dataset, fold)[0])
-    path = Path(output) / "plan.yaml"
-    write_text(path, _plan_text(make_plan(config or load_config(), dataset, facts), dataset))
-    return path
-
-
-def _cases(dataset: Dataset, fold: Fold) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
-    """Return the cases to learn from and those held out."""
-    if fold == "all":
-        return tuple(dataset.cases), ()
-    training, held_out = split(dataset, fold)
-    return tuple(training), tuple(held_out)
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
@@ -144,15 +119,6 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
-
-
-def _plan_text(config: Config, dataset: Dataset) -> str:
-    return (
-        f"# What volseg planned for {dataset.name or 'this dataset'}: {len(dataset.cases)} cases, labels "
-        f"{', '.join(label.name for label in dataset.labels)}.\n"
-        "# Edit it and train again with --config plan.yaml; sizes are (height, width) in pixels, spacing in mm.\n"
-        + config.to_yaml()
-    )
 
 
 @dataclass
@@ -306,38 +272,24 @@ class _Run:
         return event
 
     def _save_checkpoint(self) -> None:
-        state: dict[str, Any] = {
-            "step": self.step,
-            "best": self.best,
-            "validated": self.validated,
-            "validation_cases": self.validation_cases,
-            "elapsed": self.elapsed,
-            "case_seconds": self.case_seconds,
-            "fold": self.fold,
+        state: dict[str, Any] = {name: getattr(self, name) for name in _RESUMED}
+        state |= {
+            "elapsed_before": self.elapsed,
             "rng": json.dumps(self.rng.bit_generator.state),
             "noise": self.noise.get_state(),
             "torch": torch.get_rng_state(),
             "learner": self.learner.state(),
         }
-        # Through memory: torch's own writer reports a full disk as a RuntimeError that names no file.
-        buffer = BytesIO()
-        torch.save(state, buffer)
-        with atomic_path(self.folder / "checkpoint.pt") as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+        save_checkpoint(state, self.folder / "checkpoint.pt")
 
     def _restore(self) -> None:
         file = self.folder / "checkpoint.pt"
-        try:
-            state = torch.load(file, map_location=self.device, weights_only=True)
+        with opened_checkpoint(file, self.device) as state:
             if state["fold"] != self.fold:
                 raise UsageError(f"{file}: was trained on fold {state['fold']}; resume it with --fold {state['fold']}")
-            self.step, self.best, self.validated = state["step"], state["best"], state["validated"]
-            self.validation_cases = state["validation_cases"]
-            self.elapsed_before, self.case_seconds = state["elapsed"], state["case_seconds"]
+            for name in _RESUMED:
+                setattr(self, name, state[name])
             self.rng.bit_generator.state = json.loads(state["rng"])
             self.noise.set_state(state["noise"].cpu())
             torch.set_rng_state(state["torch"].cpu())
             self.learner.restore(state["learner"])
-        except (RuntimeError, KeyError, ValueError, EOFError, OSError, UnpicklingError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise InputError(f"{file}: is not a usable checkpoint ({reason}); start anew in another folder") from error

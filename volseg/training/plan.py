@@ -5,21 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.config import Config, Normalisation
+from volseg.config import Config, Normalisation, load_config
 from volseg.errors import DatasetError
 from volseg.intensity import sample
 from volseg.io import read_labels
-from volseg.io.datasets import Case, Dataset, read_images
+from volseg.io.atomic import write_text
+from volseg.io.datasets import Case, Dataset, check_dataset, read_images, split
 from volseg.labelmap import LabelMap
 from volseg.model.generator import levels_for
 from volseg.resample import Reorientation
 from volseg.slices import NORMAL_AXIS, Plane, in_plane
 from volseg.volume import Volume
+
+Fold = int | Literal["all"]
 
 _ANISOTROPIC = 1.5  # ratio of spacings from which on slices are cut across the coarse axis
 _LARGEST_SLICE = 256  # pixels; larger slices are trained on crops of this size
@@ -84,6 +88,29 @@ def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:
     values = tuple(sample(v.array[foreground], count=_FOREGROUND_SAMPLES) for v in volumes)
     lowest = tuple(float(v.array.min()) for v in volumes)
     return CaseFacts(grid.shape, grid.spacing, (extent[0], extent[1], extent[2]), values, lowest)
+
+
+def write_plan(dataset: Dataset, output: Path | str, *, config: Config | None = None, fold: Fold = 0) -> Path:
+    """Check a dataset, plan what the settings leave open, write ``plan.yaml`` into `output` and return its path.
+
+    Raises
+    ------
+    DatasetError
+        Orphans, mismatched grids or unknown labels: all of them at once.
+    """
+    check_dataset(dataset)
+    facts = collect_facts(choose_cases(dataset, fold)[0])
+    path = Path(output) / "plan.yaml"
+    write_text(path, _plan_text(make_plan(config or load_config(), dataset, facts), dataset))
+    return path
+
+
+def choose_cases(dataset: Dataset, fold: Fold) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """Return the cases to learn from and those held out."""
+    if fold == "all":
+        return tuple(dataset.cases), ()
+    training, held_out = split(dataset, fold)
+    return tuple(training), tuple(held_out)
 
 
 def fingerprint(dataset: Dataset, planned: Config) -> str:
@@ -166,3 +193,12 @@ def _normalisation(dataset: Dataset, facts: Sequence[CaseFacts]) -> tuple[Normal
         else:
             entries.append(Normalisation(kind="zscore"))
     return tuple(entries)
+
+
+def _plan_text(config: Config, dataset: Dataset) -> str:
+    return (
+        f"# What volseg planned for {dataset.name or 'this dataset'}: {len(dataset.cases)} cases, labels "
+        f"{', '.join(label.name for label in dataset.labels)}.\n"
+        "# Edit it and train again with --config plan.yaml; sizes are (height, width) in pixels, spacing in mm.\n"
+        + config.to_yaml()
+    )
