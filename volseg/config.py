@@ -124,7 +124,12 @@ class TrainingConfig(_Section):
 
 
 class CleanupConfig(_Section):
-    """What is done to one label of a prediction."""
+    """What is done to one label of a prediction, in this order.
+
+    ``largest_component``: keep the largest component (of equal ones the first in array order). ``minimum_mm3``: clear
+    components that are smaller. ``fill_holes``: give the label the background that it encloses, from which no path over
+    faces leads out (on a grid of one slice: in two dimensions); other labels inside it are kept.
+    """
 
     largest_component: bool = False
     minimum_mm3: Annotated[float, Field(ge=0)] = 0.0

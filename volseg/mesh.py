@@ -77,6 +77,14 @@ class Mesh:
         return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
 
     @property
+    def area_vectors(self) -> NDArray[np.float64]:
+        """(V, 3) sum of the outward normals of the faces at each vertex, each twice as long as its face is large, mm2."""
+        a, b, c = (self.vertices[self.faces[:, n]] for n in range(3))
+        sums = np.zeros_like(self.vertices)
+        np.add.at(sums, self.faces, np.cross(b - a, c - a)[:, None])
+        return sums
+
+    @property
     def bounds(self) -> NDArray[np.float64]:
         """(2, 3) lowest and highest world coordinates, mm RAS+."""
         return np.stack([self.vertices.min(axis=0), self.vertices.max(axis=0)])

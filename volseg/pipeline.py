@@ -35,7 +35,7 @@ from volseg.io.nifti import write_nifti
 from volseg.labelmap import LabelMap
 from volseg.model.devices import choose_device
 from volseg.model.file import Model
-from volseg.postprocess import Cleanup, clean_labels
+from volseg.postprocess import clean_labels
 from volseg.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -98,14 +98,14 @@ def process_cases(
             yield CaseResult(case, error=error)
 
 
-def resolve_cleanup(model: Model, over: dict[str, CleanupConfig]) -> dict[str, Cleanup]:
+def resolve_cleanup(model: Model, over: dict[str, CleanupConfig]) -> dict[str, CleanupConfig]:
     """Return the clean-up of every label: the given one, else the model's; each by name, else by ``*``."""
     resolved = {}
     for label in model.labels:
         for source in (over, model.config.cleanup):
             entry = source.get(label.name, source.get("*"))
             if entry is not None:
-                resolved[label.name] = Cleanup(**entry.model_dump())
+                resolved[label.name] = entry
                 break
     known = {label.name for label in model.labels} | {"*"}
     if unknown := sorted(set(over) - known):
@@ -123,7 +123,7 @@ class _CaseRun:
         output: Path,
         *,
         settings: OutputSettings,
-        cleanup: dict[str, Cleanup],
+        cleanup: dict[str, CleanupConfig],
         device: str,
     ) -> None:
         self.model, self.case, self.settings = model, case, settings
@@ -162,7 +162,7 @@ class _CaseRun:
             "probabilities": self.settings.probabilities,
             "mesh_formats": list(self.settings.mesh_formats),
             "series": self.settings.series,
-            "cleanup": {name: vars(entry) for name, entry in self.cleanup.items()},
+            "cleanup": {name: entry.model_dump() for name, entry in self.cleanup.items()},
         }
 
     def run(self, progress: Progress | None) -> CaseResult:
@@ -180,7 +180,11 @@ class _CaseRun:
             labels = clean_labels(prediction.labels, self.cleanup) if self.cleanup else prediction.labels
         with self._timed("write"):
             self._write(labels, prediction)
-        if self.settings.mesh_formats:
+        if self.settings.mesh_formats and 1 in labels.grid.shape:
+            logger.warning(
+                "%s: has a single slice; a surface needs at least 2, so no meshes are written", self.case.name
+            )
+        elif self.settings.mesh_formats:
             with self._timed("mesh"):
                 self._write_meshes(labels)
         self._write_run(labels, volumes)

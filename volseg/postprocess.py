@@ -6,7 +6,6 @@ Components are joined through faces only (6-connectivity): two structures that t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,43 +13,20 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import measure
 
+from volseg.config import CleanupConfig
 from volseg.errors import ConfigError
 from volseg.labelmap import LabelMap, present_values
 
 _HIGHEST_LISTED_VALUE = 65_535
 
 
-@dataclass(frozen=True)
-class Cleanup:
-    """What to do to one label, in this order.
-
-    Parameters
-    ----------
-    largest_component : bool
-        Keep the largest component (of equal ones the first in array order) and clear the others.
-    minimum_mm3 : float
-        Clear components smaller than this; may clear all of them.
-    fill_holes : bool
-        Give the label the background that it encloses: from which no path over faces leaves the label's box without
-        crossing the label, in three dimensions (on a grid of one slice: in two). Other labels inside it are kept.
-    """
-
-    largest_component: bool = False
-    minimum_mm3: float = 0.0
-    fill_holes: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.minimum_mm3 >= 0:
-            raise ConfigError(f"minimum_mm3 is {self.minimum_mm3}; expected 0 or more")
-
-
-def clean_labels(labels: LabelMap, cleanup: Cleanup | Mapping[str, Cleanup]) -> LabelMap:
+def clean_labels(labels: LabelMap, cleanup: CleanupConfig | Mapping[str, CleanupConfig]) -> LabelMap:
     """Remove specks and fill holes.
 
     Parameters
     ----------
     labels : LabelMap
-    cleanup : Cleanup or mapping of label name to Cleanup
+    cleanup : CleanupConfig or mapping of label name to CleanupConfig
         One for all labels, or one each; labels that are not named stay as they are.
 
     Returns
@@ -83,8 +59,8 @@ def label_boxes(array: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
     return {value: ndimage.find_objects((array == value).view(np.uint8))[0] for value in present_values(array)}
 
 
-def _by_label(labels: LabelMap, cleanup: Cleanup | Mapping[str, Cleanup]) -> dict[int, Cleanup]:
-    if isinstance(cleanup, Cleanup):
+def _by_label(labels: LabelMap, cleanup: CleanupConfig | Mapping[str, CleanupConfig]) -> dict[int, CleanupConfig]:
+    if isinstance(cleanup, CleanupConfig):
         return {label.value: cleanup for label in labels.labels}
     known = [label.name for label in labels.labels]
     if unknown := sorted(set(cleanup) - set(known)):
@@ -92,7 +68,7 @@ def _by_label(labels: LabelMap, cleanup: Cleanup | Mapping[str, Cleanup]) -> dic
     return {label.value: cleanup[label.name] for label in labels.labels if label.name in cleanup}
 
 
-def _clear_specks(view: NDArray[Any], value: int, step: Cleanup, voxel_mm3: float) -> None:
+def _clear_specks(view: NDArray[Any], value: int, step: CleanupConfig, voxel_mm3: float) -> None:
     components = measure.label(view == value, connectivity=1)
     sizes = np.bincount(components.ravel())
     sizes[0] = 0

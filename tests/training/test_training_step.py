@@ -12,15 +12,21 @@ from volseg.model.losses import adversarial_loss, one_hot
 from volseg.training.step import Learner
 
 CPU = torch.device("cpu")
-HALFWAY = 0.3  # of the training: past the warm-up
+EARLY = 0.1  # in the training, but past the warm-up
+
+
+@pytest.fixture(autouse=True)
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute alike on every machine."""
+    monkeypatch.setattr("volseg.model.devices.has_fast_bf16", lambda _device: False)
 
 
 def settings_for(**sections: dict[str, object]) -> Config:
     base: dict[str, dict[str, object]] = {
         "preparation": {"neighbours": 0},
-        "network": {"width": 4, "levels": 2},
+        "network": {"width": 4, "levels": 1},
         "discriminator": {"width": 4, "max_layers": 1},
-        "optimiser": {"learning_rate": 1e-2},
+        "optimiser": {"learning_rate": 2e-2},
         "training": {"slice_size": [16, 16]},
     }
     return parse_config({key: {**base.get(key, {}), **sections.get(key, {})} for key in {**base, **sections}})
@@ -57,7 +63,7 @@ def test_every_arm_learns_a_batch(reconstruction: str, adversarial: float) -> No
         }
     )
     images, classes = batch()
-    losses = [learning.step(images, classes, HALFWAY) for _ in range(30)]
+    losses = [learning.step(images, classes, EARLY) for _ in range(20)]
     assert losses[-1]["reconstruction"] < 0.5 * losses[0]["reconstruction"]
     assert set(losses[0]) == {"reconstruction", *(("discriminator", "adversarial") if adversarial else ())}
     with torch.inference_mode():
@@ -95,12 +101,10 @@ def test_the_adversarial_term_teaches_the_generator() -> None:
     """With hardly any reconstruction the generator still moves, towards what the discriminator takes for real."""
     learning = learner(loss={"reconstruction_weight": 1e-9, "adversarial_weight": 1.0})
     images, classes = batch()
-    judge_rate = learning.judge_optimiser
-    assert judge_rate is not None
     for _ in range(5):
-        learning.step(images, classes, HALFWAY)
+        learning.step(images, classes, EARLY)
     before = weights(learning.generator)
-    learning.step(images, classes, HALFWAY)
+    learning.step(images, classes, EARLY)
     assert not torch.allclose(weights(learning.generator), before)
 
 
@@ -126,25 +130,41 @@ def test_a_loss_that_is_not_finite_changes_nothing_and_is_given_up_after_twenty(
     broken[0, 0, 0, 0] = float("nan")
     before = weights(learning.generator)
     for _ in range(5):
-        learning.step(broken, classes, HALFWAY)
+        learning.step(broken, classes, EARLY)
     assert torch.equal(weights(learning.generator), before)
-    learning.step(images, classes, HALFWAY)  # one good step starts the count again
+    learning.step(images, classes, EARLY)  # one good step starts the count again
     assert learning.skipped == 0
     assert not torch.equal(weights(learning.generator), before)
 
     def repeat() -> None:
         for _ in range(20):
-            learning.step(broken, classes, HALFWAY)
+            learning.step(broken, classes, EARLY)
 
-    with pytest.raises(ModelError, match=r"not finite in 20 steps in a row; lower optimiser\.learning_rate"):
+    with pytest.raises(ModelError, match=r"not finite in 20 updates in a row; lower optimiser\.learning_rate"):
         repeat()
+
+
+@pytest.mark.parametrize("clip_norm", [12.0, None])
+@pytest.mark.parametrize("adversarial", [0.0, 1.0])
+def test_a_gradient_that_overflows_under_a_finite_loss_changes_nothing_either(
+    adversarial: float, clip_norm: float | None
+) -> None:
+    learning = learner(loss={"adversarial_weight": adversarial}, optimiser={"clip_norm": clip_norm})
+    learning.reconstruction = lambda logits, _classes: logits.mul(0).sum().sqrt()  # 0, with an infinite slope
+    before = weights(learning.generator)
+    images, classes = batch()
+    for _ in range(19):
+        assert learning.step(images, classes, EARLY)["reconstruction"] == 0
+    assert torch.equal(weights(learning.generator), before)
+    with pytest.raises(ModelError, match="the gradient was not finite in 20 updates in a row"):
+        learning.step(images, classes, EARLY)
 
 
 def test_gradients_are_clipped_as_asked() -> None:
     images, classes = batch()
     for limit in (1e-3, None):
         learning = learner(optimiser={"clip_norm": limit}, loss={"reconstruction_weight": 100.0})
-        learning.step(images, classes, HALFWAY)
+        learning.step(images, classes, EARLY)
         norm = sum(float(p.grad.square().sum()) for p in learning.generator.parameters() if p.grad is not None) ** 0.5
         assert norm == pytest.approx(1e-3, rel=1e-2) if limit else norm > 1
 
@@ -161,12 +181,12 @@ def test_the_optimiser_is_the_one_asked_for(name: str, kind: type) -> None:
 def test_a_restored_learner_goes_on_as_if_nothing_had_happened(adversarial: float) -> None:
     sections: dict[str, dict[str, object]] = {
         "loss": {"adversarial_weight": adversarial},
-        "network": {"norm": "batch", "width": 4, "levels": 2},
+        "network": {"norm": "batch"},
     }
     images, classes = batch()
     first = learner(**sections)
     for _ in range(3):
-        first.step(images, classes, HALFWAY)
+        first.step(images, classes, EARLY)
     state = copy.deepcopy(first.state())
     second = learner(**sections)
     assert not torch.equal(weights(first.generator), weights(second.generator))

@@ -62,7 +62,9 @@ def predict(
             results.append(result)
             bar.update(overall, advance=1)
             if result.skipped:
-                bar.console.print(f"{result.case.name}: finished already, skipped (--overwrite redoes it)")
+                bar.console.print(
+                    f"{result.case.name}: finished already, skipped (--overwrite redoes it)", soft_wrap=True
+                )
     list_files(file for result in results for file in result.files)
     _raise_failures(results)
 

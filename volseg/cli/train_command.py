@@ -50,12 +50,12 @@ def train(
         raise UsageError(
             "--resume goes on with the run's own plan.yaml; leave out --config, --preset, --set and lengths"
         )
+    settings, held_out = _settings(config, preset, changes), _fold(fold)
     found = read_dataset(dataset, images=images, labels=labels)
-    settings = _settings(config, preset, changes)
     if plan_only:
-        list_files([write_plan(found, output, config=settings, fold=_fold(fold))])
+        list_files([write_plan(found, output, config=settings, fold=held_out)])
         return
-    events = iterate_training(found, output, config=settings, fold=_fold(fold), device=device, resume=resume)
+    events = iterate_training(found, output, config=settings, fold=held_out, device=device, resume=resume)
     with progress_bar(counts=False) as bar:
         task = bar.add_task("reading", total=1.0)
         for event in events:
@@ -65,7 +65,7 @@ def train(
                 case "steps":
                     bar.update(task, description=_describe(event), completed=event["progress"])
                 case "validation" | "final":
-                    bar.console.print(_dice_line(event), highlight=False)
+                    bar.console.print(_dice_line(event), highlight=False, soft_wrap=True)
                 case "end":
                     files = [Path(file) for file in event["files"]]
     list_files(files)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.geometry import Float
 from volseg.labelmap import Colour
 from volseg.mesh import Mesh
 
-# Metres; x = right, y = head, z = back.
-_RAS_TO_GLTF = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]) / 1000
+# x = right, y = head, z = back.
+_RAS_TO_GLTF = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+_METRES_PER_MM = 0.001
 _FLOAT, _UINT32 = 5126, 5125
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
 
@@ -40,18 +40,12 @@ def glb_bytes(meshes: Sequence[Mesh]) -> bytes:
 
 
 def _mesh_arrays(mesh: Mesh) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    positions = mesh.vertices @ _RAS_TO_GLTF.T
-    normals = _vertex_normals(positions, mesh.faces)
-    return positions.astype("<f4"), normals.astype("<f4"), mesh.faces.astype("<u4").ravel()
-
-
-def _vertex_normals(positions: Float, faces: NDArray[np.int64]) -> Float:
-    """(V, 3) unit normals, the mean of the faces around; viewers draw facets where a file has none."""
-    a, b, c = (positions[faces[:, n]] for n in range(3))
-    sums = np.zeros_like(positions)
-    np.add.at(sums, faces, np.cross(b - a, c - a)[:, None])
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return np.where(lengths > 0, sums / np.where(lengths > 0, lengths, 1), [0, 1, 0])
+    # Viewers draw facets where a file has no normals.
+    vectors = mesh.area_vectors
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    normals = np.where(lengths > 0, vectors / np.where(lengths > 0, lengths, 1), [0, 0, 1])
+    positions = mesh.vertices @ _RAS_TO_GLTF.T * _METRES_PER_MM
+    return positions.astype("<f4"), (normals @ _RAS_TO_GLTF.T).astype("<f4"), mesh.faces.astype("<u4").ravel()
 
 
 def _describe(arrays: Sequence[NDArray[Any]]) -> dict[str, Any]:

@@ -122,4 +122,7 @@ def _rows(body: bytes, elements: list[_Element], number: int, order: str) -> NDA
     width = len(element.fields)
     words = body.split()[start : start + element.count * width]
     table = np.array(words, dtype=np.float64).reshape(element.count, width)
-    return np.rec.fromarrays(table.T, names=[name for name, _ in element.fields])
+    result = np.empty(element.count, dtype=[(name, np.float64) for name, _ in element.fields])
+    for column, (name, _) in enumerate(element.fields):
+        result[name] = table[:, column]
+    return result

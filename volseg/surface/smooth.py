@@ -92,21 +92,13 @@ def _move_to_volume(mesh: Mesh, volume_mm3: float, voxel_mm: Float) -> Mesh:
         if abs(missing) <= tolerance_mm3:
             break
         # Normals are covectors: from world to voxel coordinates they go by the transpose of the matrix that goes back.
-        areas = _area_vectors(mesh)
+        areas = mesh.area_vectors
         normals = areas @ voxel_mm
         lengths = np.linalg.norm(normals, axis=1, keepdims=True)
         directions = normals / np.where(lengths > 0, lengths, 1) @ voxel_mm.T
         gain_mm3 = np.einsum("ij,ij->", areas, directions) / 6
         mesh = mesh.with_vertices(mesh.vertices + missing / gain_mm3 * directions)
     return mesh
-
-
-def _area_vectors(mesh: Mesh) -> Float:
-    """(V, 3) sum of the normals of the faces at each vertex, each twice as long as its face is large, mm2."""
-    a, b, c = (mesh.vertices[mesh.faces[:, n]] for n in range(3))
-    sums = np.zeros_like(mesh.vertices)
-    np.add.at(sums, mesh.faces, np.cross(b - a, c - a)[:, None])
-    return sums
 
 
 def _polydata(mesh: Mesh) -> pv.PolyData:

@@ -97,11 +97,11 @@ def iterate_training(
     found = dataset if isinstance(dataset, Dataset) else read_dataset(Path(dataset))
     target = choose_device(device)
     _check_folder(folder, resume=resume)
-    training, held_out = choose_cases(found, fold)
-    yield {"event": "reading", "done": 0, "total": len(training)}
+    yield {"event": "reading", "done": 0, "total": len(found.cases)}
     if not resume:
         shutil.rmtree(folder / "cache", ignore_errors=True)  # of an attempt that ended before its first checkpoint
         write_plan(found, folder, config=config, fold=fold)
+    training, held_out = choose_cases(found, fold)
     run = _Run(folder, found, load_config(folder / "plan.yaml"), device=target, fold=fold, held_out=held_out)
     yield from run.prepare(training)
     run.start(resume=resume, started=started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from volseg.model.file import make_generator
 from volseg.model.losses import adversarial_loss, one_hot, reconstruction_loss
 from volseg.training.schedule import rate_factor
 
-_MOST_SKIPPED = 20  # steps in a row
+_MOST_SKIPPED = 20  # updates in a row
 
 
 class Learner:
@@ -53,6 +54,7 @@ class Learner:
         """Learn from one batch: images (B, C, H, W), classes (B, H, W). Returns the losses by name."""
         self.generator.train()
         self._set_rate(progress)
+        skipped = self.skipped
         images = images.to(memory_format=torch.channels_last)
         with autocast(self.device):
             logits = self.generator(images)
@@ -66,6 +68,8 @@ class Learner:
             losses["adversarial"] = adversarial_loss(self._judge(fake), real=True)
             total = total + self.config.loss.adversarial_weight * losses["adversarial"]
         self._update(self.optimiser, total, self.generator)
+        if self.skipped == skipped:  # neither network's update was
+            self.skipped = 0
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _judge(self, pairs: Tensor) -> Tensor:
@@ -87,18 +91,17 @@ class Learner:
 
     def _update(self, optimiser: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
         optimiser.zero_grad(set_to_none=True)
-        if not torch.isfinite(loss):
-            self.skipped += 1
-            if self.skipped >= _MOST_SKIPPED:
-                raise ModelError(
-                    f"the loss was not finite in {_MOST_SKIPPED} steps in a row; lower optimiser.learning_rate"
-                )
-            return
-        self.skipped = 0
         loss.backward()  # type: ignore[no-untyped-call]
-        if self.config.optimiser.clip_norm:
-            nn.utils.clip_grad_norm_(network.parameters(), self.config.optimiser.clip_norm)
-        optimiser.step()
+        # The norm is not finite where the loss is not, nor where only the gradient overflowed: both would ruin weights.
+        norm = nn.utils.clip_grad_norm_(network.parameters(), self.config.optimiser.clip_norm or inf)
+        if torch.isfinite(norm):
+            optimiser.step()
+            return
+        self.skipped += 1
+        if self.skipped >= _MOST_SKIPPED:
+            raise ModelError(
+                f"the gradient was not finite in {_MOST_SKIPPED} updates in a row; lower optimiser.learning_rate"
+            )
 
     def _set_rate(self, progress: float) -> None:
         rate = self.config.optimiser.learning_rate * rate_factor(progress, self.config.optimiser.schedule)
