@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.toy_dataset import write_dataset
 from volseg.geometry import Grid
 
 # No test needs a screen; VTK picks its window class from this before it is imported.
@@ -35,3 +36,9 @@ def oblique_grid() -> Grid:
     affine[:3, :3] = rotation @ tilt @ np.diag([-0.8, 0.9, 3.0])
     affine[:3, 3] = [12.0, -30.0, 55.0]
     return Grid((20, 24, 10), affine)
+
+
+@pytest.fixture
+def dataset_folder(tmp_path: Path) -> Path:
+    """Six tiny cases in the layout of the Medical Segmentation Decathlon."""
+    return write_dataset(tmp_path / "Task99_Toy")

@@ -78,7 +78,7 @@ class Mesh:
 
     @property
     def area_vectors(self) -> NDArray[np.float64]:
-        """(V, 3) sum of the outward normals of the faces at each vertex, each twice as long as its face is large, mm2."""
+        """(V, 3) sum of the outward normals of the faces at each vertex, each twice its face's area long, mm2."""
         a, b, c = (self.vertices[self.faces[:, n]] for n in range(3))
         sums = np.zeros_like(self.vertices)
         np.add.at(sums, self.faces, np.cross(b - a, c - a)[:, None])

@@ -132,9 +132,9 @@ CASES: dict[str, tuple[Callable[[Path], None], str, int, str]] = {
     "orphans in a dataset": (orphans, "train set -o run", 1, "c: "),
     "unknown device": (
         nothing,
-        "predict scan.nii.gz -m model.safetensors -o out --device cuda:7",
-        1,
-        "--device cuda:7",
+        "predict scan.nii.gz -m model.safetensors -o out --device cuda:77",
+        2,
+        "--device cuda:77: cannot be used here",
     ),
     "unknown option": (nothing, "predict scan.nii.gz --modle model.safetensors -o out", 2, "--modle"),
     "no such fold": (nothing, "train . -o run --fold two", 2, "--fold is 'two'"),

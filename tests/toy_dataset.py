@@ -1,4 +1,4 @@
-"""A tiny dataset to train on."""
+"""A tiny dataset to train on: a bright ball and a dark bar in noise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from volseg.geometry import Grid
 from volseg.io import write
@@ -31,11 +30,9 @@ def write_case(folder: Path, name: str, *, seed: int, spacing: tuple[float, floa
     write(LabelMap(labels, grid, LABELS), folder / "labelsTr" / f"{name}.nii.gz")
 
 
-@pytest.fixture
-def dataset_folder(tmp_path: Path) -> Path:
-    """Six cases in the layout of the Medical Segmentation Decathlon."""
-    folder = tmp_path / "Task99_Toy"
-    names = [f"toy_{n}" for n in range(6)]
+def write_dataset(folder: Path, *, cases: int = 6) -> Path:
+    """Write cases in the layout of the Medical Segmentation Decathlon."""
+    names = [f"toy_{n}" for n in range(cases)]
     for seed, name in enumerate(names):
         write_case(folder, name, seed=seed)
     content = {
