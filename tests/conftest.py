@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_dataset import write_dataset
 
-from tests.toy_dataset import write_dataset
 from volseg.geometry import Grid
 
 # No test needs a screen; VTK picks its window class from this before it is imported.

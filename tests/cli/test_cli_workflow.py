@@ -40,7 +40,7 @@ def test_train_predict_evaluate_mesh(dataset_folder: Path, tmp_path: Path, monke
     assert "ball" in table
     scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     assert float(re.search(r"class-mean Dice ([\d.]+)", table)[1]) > 0.7  # type: ignore[index]
-    assert len(scores["rows"]) == 12
+    assert len(scores["cases"]) == 12
     volseg_command("mesh out -o meshes --format ply")
     assert len(list((tmp_path / "meshes").rglob("*.ply"))) == 12
     reference = volseg.read_labels(dataset_folder / "labelsTr" / "toy_0.nii.gz")
