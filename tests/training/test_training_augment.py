@@ -65,11 +65,12 @@ def test_image_and_labels_move_together(change: dict[str, object], size: tuple[i
         assert torch.equal((images[:, number - 1] > 0.5)[inner], (moved == number)[inner])
 
 
-def test_rotation_keeps_shapes_on_slices_that_are_not_square() -> None:
+@pytest.mark.parametrize("mirror", [False, True])
+def test_rotation_keeps_shapes_on_slices_that_are_not_square(mirror: bool) -> None:
     """A rotated disc is the same disc, of the same area, at the same distance from the middle of the slice."""
     y, x = torch.meshgrid(torch.arange(60.0), torch.arange(100.0), indexing="ij")
     disc = ((y - 40) ** 2 + (x - 60) ** 2 < 9**2).long().repeat(12, 1, 1)
-    _, moved = augment(torch.zeros(12, 1, 60, 100), disc, only(rotation_degrees=90), seeded())
+    _, moved = augment(torch.zeros(12, 1, 60, 100), disc, only(rotation_degrees=90, mirror=mirror), seeded())
     middle, before = torch.tensor([29.5, 49.5]), torch.tensor([40.0, 60.0])
     angles = []
     for one in moved:
