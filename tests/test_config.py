@@ -208,3 +208,8 @@ def test_settings_never_change() -> None:
 def test_no_part_of_a_message_is_lost_without_places() -> None:
     with pytest.raises(ConfigError, match=r"settings: network\.width: .*greater than or equal to 1 \(got 0\)"):
         parse_config({"network": {"width": 0}})
+
+
+def test_zscore_takes_no_numbers() -> None:
+    with pytest.raises(ConfigError, match="kind 'zscore' takes no numbers"):
+        load_config(overrides=("preparation.normalisation=[{kind: zscore, low: 3}]",))

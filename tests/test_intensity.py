@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from volseg.intensity import Rescaling, sample, window, zscore
+from volseg.intensity import Rescaling, sample, zscore
 
 
 @pytest.mark.parametrize("dtype", ["i2", ">i2", "f4", "f8", "f2"])
@@ -60,10 +60,3 @@ def test_the_order_in_memory_does_not_change_the_values_of_a_small_scan() -> Non
     for same in (np.asfortranarray(scan), scan[::-1], scan.transpose(2, 0, 1), scan[:, ::-1].transpose(1, 0, 2)):
         assert np.array_equal(np.sort(sample(same)), np.sort(scan, axis=None))
         assert zscore(same).mean == pytest.approx(zscore(scan).mean)
-
-
-def test_window_maps_its_edges_to_0_and_1() -> None:
-    array = np.array([-2000, -160, 40, 240, 3000], dtype=np.int16)
-    found = window(array, centre=40, width=400)
-    assert found.dtype == np.float32
-    assert found.tolist() == [0, 0, 0.5, 1, 1]

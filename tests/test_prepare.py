@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 
 from volseg.config import Normalisation, PreparationConfig
-from volseg.errors import GeometryError, ModelError
+from volseg.errors import GeometryError, InputError, ModelError
 from volseg.geometry import Grid
 from volseg.prepare import common_grid, gather_neighbours, prepare
 from volseg.slices import Plane
@@ -165,3 +165,13 @@ def test_neighbours_of_a_channel_stand_together() -> None:
     plain = np.arange(2 * 4).reshape(2, 4, 1, 1).astype(np.float32)  # channel 0: slices 0..3, channel 1: 4..7
     found = gather_neighbours(plain, np.array([[0, 0, 1], [2, 3, 3]]))
     assert found[:, :, 0, 0].tolist() == [[0, 0, 1, 4, 4, 5], [2, 3, 3, 6, 7, 7]]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_voxels_that_are_not_finite_are_refused(value: float) -> None:
+    array = np.zeros((4, 4, 4), np.float32)
+    array[1, 2, 3] = value
+    volume = Volume(array, Grid.from_spacing(array.shape), name="holes")
+    config = PreparationConfig(plane="axial", spacing_mm=(1, 1), normalisation=(Normalisation(),))
+    with pytest.raises(InputError, match="scan 'holes' has voxels that are not finite"):
+        prepare([volume], config)

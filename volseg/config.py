@@ -36,8 +36,11 @@ class Normalisation(_Section):
     std: Positive | None = None
 
     @model_validator(mode="after")
-    def _window_is_complete(self) -> Normalisation:
-        if self.kind == "window":
+    def _numbers_fit_the_kind(self) -> Normalisation:
+        if self.kind == "zscore":
+            if {self.low, self.high, self.mean, self.std} != {None}:
+                raise ValueError("kind 'zscore' takes no numbers: each scan gives its own")
+        else:
             if self.low is None or self.high is None or self.mean is None or self.std is None:
                 raise ValueError("kind 'window' needs low, high, mean and std")
             if self.low >= self.high:

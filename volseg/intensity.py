@@ -43,9 +43,3 @@ def zscore(array: NDArray[Any], *, percentiles: tuple[float, float] = (0.5, 99.5
     low, high = np.percentile(values, percentiles)
     clipped = np.clip(values, low, high)
     return Rescaling(float(low), float(high), float(clipped.mean()), float(clipped.std()) or 1.0)
-
-
-def window(array: NDArray[Any], *, centre: float, width: float) -> NDArray[np.float32]:
-    """Map a display window linearly to [0, 1], as viewers do; values outside are clipped."""
-    low = centre - width / 2
-    return np.asarray(np.clip((array.astype(np.float32) - low) / width, 0, 1), dtype=np.float32)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.config import Normalisation, PreparationConfig
-from volseg.errors import GeometryError, ModelError
+from volseg.errors import GeometryError, InputError, ModelError
 from volseg.geometry import Grid
 from volseg.intensity import Rescaling, zscore
 from volseg.resample import Reorientation, resample_plane
@@ -97,6 +97,8 @@ def prepare(volumes: Sequence[Volume], config: PreparationConfig) -> SliceStack:
     ------
     GeometryError
         The channels lie on different grids.
+    InputError
+        A scan has NaN or infinite voxels.
     ModelError
         The number of channels is not the model's.
     """
@@ -105,6 +107,8 @@ def prepare(volumes: Sequence[Volume], config: PreparationConfig) -> SliceStack:
         raise ModelError("the preparation is not planned: plane, spacing_mm and normalisation must be set")
     if len(volumes) != len(normalisation):
         raise ModelError(f"{len(volumes)} channels were given; the model was trained with {len(normalisation)}")
+    for volume in volumes:
+        _check_finite(volume)
     grid = common_grid(volumes)
     reorientation = Reorientation.between(grid, "RAS")
     turned = reorientation.grid(grid)
@@ -137,6 +141,14 @@ def common_grid(volumes: Sequence[Volume]) -> Grid:
                 "different grids; resample one onto the other first"
             )
     return grid
+
+
+def _check_finite(volume: Volume) -> None:
+    # The extremes show NaN and infinity without a copy of the scan.
+    if not np.isfinite([volume.array.min(), volume.array.max()]).all():
+        raise InputError(
+            f"scan {volume.name!r} has voxels that are not finite; replace them by a number, as volseg.read does"
+        )
 
 
 def _rescaling(array: NDArray[Any], normalisation: Normalisation) -> Rescaling:

@@ -117,6 +117,8 @@ def load_model(path: str | Path) -> Model:
         config = parse_config(content["config"])
         labels = tuple(Label(**{**entry, "colour": tuple(entry["colour"])}) for entry in content["labels"])
         channel_names = tuple(str(name) for name in content["channel_names"])
+        if len(config.preparation.normalisation or ()) != len(channel_names):
+            raise ValueError(f"it has not one normalisation for each of its channels {channel_names}")
         networks = _build_networks(tensors, config, len(channel_names), len(labels))
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, ConfigError, InputError) as error:
         raise ModelError(f"{file}: the model's description is damaged ({_first_line(error)})") from error
