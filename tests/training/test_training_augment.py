@@ -86,7 +86,7 @@ def test_rotation_keeps_shapes_on_slices_that_are_not_square(mirror: bool) -> No
 def test_mirroring_swaps_left_and_right_of_about_half_the_slices() -> None:
     classes = ellipse(24, 40, count=64)
     _, moved = augment(torch.zeros(64, 1, 24, 40), classes, only(mirror=True), seeded())
-    mirrored = [bool(torch.equal(one, classes[0].flip(1))) for one in moved]
+    mirrored = [bool(torch.equal(one, classes[0].flip(0))) for one in moved]  # rows run from left to right
     same = [bool(torch.equal(one, classes[0])) for one in moved]
     assert all(a != b for a, b in zip(mirrored, same, strict=True))
     assert 16 < sum(mirrored) < 48

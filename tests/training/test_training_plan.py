@@ -10,6 +10,7 @@ import pytest
 from volseg.config import load_config
 from volseg.errors import DatasetError
 from volseg.io.datasets import read_dataset
+from volseg.slices import in_plane
 from volseg.training.plan import CaseFacts, collect_facts, fingerprint, make_plan
 
 
@@ -96,3 +97,12 @@ def test_fingerprint_changes_with_the_cases(dataset_folder: Path) -> None:
     fewer = type(dataset)(**{**vars(dataset), "cases": dataset.cases[1:]})
     assert fingerprint(dataset, plan) == fingerprint(dataset, plan)
     assert fingerprint(dataset, plan) != fingerprint(fewer, plan)
+
+
+@pytest.mark.parametrize(("plane", "mirrored"), [("axial", True), ("coronal", True), ("sagittal", False)])
+def test_mirroring_swaps_left_and_right_or_nothing(dataset_folder: Path, plane: str, mirrored: bool) -> None:
+    config = load_config(overrides=("augmentation.mirror=true", f"preparation.plane={plane}"))
+    plan = make_plan(config, read_dataset(dataset_folder), [facts()])
+    assert plan.augmentation.mirror == mirrored
+    # The first axis of a slice, which augmentation mirrors, is the patient's left-right axis.
+    assert (in_plane(plane)[0] == 0) == mirrored  # type: ignore[arg-type]

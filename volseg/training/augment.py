@@ -54,7 +54,8 @@ def _move(
     cos, sin = zoom * angle.cos(), zoom * angle.sin()
     # affine_grid works in coordinates where both sides have length 2: pixels keep their shape by the aspect ratio.
     aspect = height / width
-    rows = [cos * mirror, -sin * aspect, sin * mirror / aspect, cos]
+    # Rows of an axial or coronal slice run from left to right; plans for sagittal slices have no mirroring.
+    rows = [cos, -sin * aspect * mirror, sin / aspect, cos * mirror]
     shift = [_uniform(batch, -config.translation, config.translation, generator) * 2 for _ in range(2)]
     theta = torch.stack([rows[0], rows[1], shift[0], rows[2], rows[3], shift[1]], dim=1).reshape(batch, 2, 3)
     grid = F.affine_grid(theta, [batch, 1, height, width], align_corners=False).to(images.device)

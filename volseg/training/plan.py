@@ -148,6 +148,8 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
         preparation={"plane": plane, "spacing_mm": spacing, "normalisation": normalisation},
         network={"levels": levels},
         training={"slice_size": (height, width), "batch_size": batch_size},
+        # A sagittal slice has no left and right to swap.
+        augmentation={"mirror": config.augmentation.mirror and plane != "sagittal"},
     )
 
 
