@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from volseg.config import PRESETS, Config, Normalisation, load_config, parse_config
-from volseg.errors import ConfigError, InputError
+from volseg.errors import ConfigError, InputError, UsageError
 
 
 def written(folder: Path, text: str) -> Path:
@@ -60,8 +60,9 @@ def test_a_section_must_be_a_section(tmp_path: Path, text: str) -> None:
     [
         ("network: [}", r"settings\.yaml: is not YAML: .*line 1, column 11"),
         ("- 1\n- 2\n", r"settings\.yaml: holds list; expected keys and values"),
-        ("preset: pix3pix\n", "preset is 'pix3pix'; expected one of default, pix2pix"),
-        ("preset: [1]\n", r"preset is \[1\]; expected one of"),
+        ("\npreset: pix3pix\n", r"settings\.yaml:2: preset is 'pix3pix'; expected one of default, pix2pix"),
+        ("preset: [1]\n", r"settings\.yaml:1: preset is \[1\]; expected one of"),
+        ("preset:\n", r"settings\.yaml:1: preset is None; expected one of"),
         ("1: 2\n", r"settings\.yaml:1: 1: Keys should be strings"),
     ],
 )
@@ -93,7 +94,22 @@ def test_the_file_wins_over_the_preset_and_set_over_both(tmp_path: Path) -> None
     assert config.network.decoder == "upsample"  # from the file
     assert config.network.width == 16  # from --set
     assert config.training.epochs == 4  # the last one
-    assert load_config(path, preset="default").network.block == "double"
+
+
+@pytest.mark.parametrize(("preset", "overrides"), [("pix2pix", ()), (None, ("preset=pix2pix",))])
+def test_another_preset_than_the_files_is_refused_as_it_would_only_rename(
+    tmp_path: Path, preset: str | None, overrides: tuple[str, ...]
+) -> None:
+    path = written(tmp_path, load_config().to_yaml())
+    words = r"preset.pix2pix: but .*settings\.yaml:1 chooses the preset 'default', .*; leave out one of the two"
+    with pytest.raises(UsageError, match=words):
+        load_config(path, preset=preset, overrides=overrides)
+    assert load_config(path, preset="default", overrides=("preset=default",)) == load_config()
+
+
+def test_a_preset_is_added_to_a_file_that_names_none(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, "network: {width: 8}"), preset="pix2pix")
+    assert (config.preset, config.network.block, config.network.width) == ("pix2pix", "pix2pix", 8)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -106,6 +122,7 @@ def test_setting_the_preset_is_the_same_as_choosing_it(tmp_path: Path, preset: s
     ("override", "section", "key", "value"),
     [
         ("optimiser.learning_rate=1e-3", "optimiser", "learning_rate", 1e-3),
+        ("training.epochs=1e2", "training", "epochs", 100),
         ("optimiser.betas=[0.5, 0.9]", "optimiser", "betas", (0.5, 0.9)),
         ("optimiser.clip_norm=null", "optimiser", "clip_norm", None),
         ("augmentation.mirror=true", "augmentation", "mirror", True),
@@ -130,7 +147,10 @@ def test_learning_rates_without_a_dot_are_numbers_in_a_file_too(tmp_path: Path) 
         ("=3", "unknown key"),
         ("training.minutes=inf", "training.minutes: Input should be a finite number"),
         ("loss.adversarial_weight=nan", "loss.adversarial_weight: Input should be a finite number"),
-        ("preset=other", "preset is 'other'; expected one of default, pix2pix"),
+        ("preset=other", "--set preset=other: preset is 'other'; expected one of default, pix2pix"),
+        ("preset.name=default", "--set preset.name=default: preset is {'name': 'default'}; expected one of"),
+        ("optimiser.betas=[0.9, 1.0]", r"optimiser.betas.1: Input should be less than 1 \(got 1.0\)"),
+        ("optimiser.betas=[-0.1, 0.9]", r"optimiser.betas.0: Input should be greater than or equal to 0 \(got -0.1\)"),
     ],
 )
 def test_impossible_overrides_are_refused(override: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,22 @@ import pytest
 import volseg
 from volseg.demo import run_demo
 from volseg.errors import UsageError
+from volseg.io.labels import write_label_table
+from volseg.labelmap import Label
 
 
-def test_demo_goes_the_whole_way(tmp_path: Path) -> None:
-    told = []
+def test_demo_goes_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, tables = [], []
+
+    def write_counted(labels: Iterable[Label], path: Path) -> None:
+        tables.append(path)
+        write_label_table(labels, path)
+
+    monkeypatch.setattr("volseg.demo.write_label_table", write_counted)
     result = run_demo(tmp_path / "demo", minutes=0.05, report=lambda text, share: told.append((text, share)))
     assert all(path.is_file() for path in result.files)
     assert {row.label for row in result.evaluation.rows} >= {"liver", "spleen", "spine"}
+    assert tables == [tmp_path / "demo" / "dataset" / "labels.tsv"]
     assert told[-1] == ("done", 1.0)
     assert {text for text, _ in told} >= {"making scans", "training"}
     scan = volseg.read(tmp_path / "demo" / "unseen_dicom")
@@ -23,3 +33,10 @@ def test_demo_goes_the_whole_way(tmp_path: Path) -> None:
     assert labels.grid.is_close(scan.grid)
     with pytest.raises(UsageError, match="is not empty; choose another folder"):
         run_demo(tmp_path / "demo")
+
+
+def test_a_file_is_no_folder_for_the_demo(tmp_path: Path) -> None:
+    (tmp_path / "demo").write_bytes(b"a file")
+    with pytest.raises(UsageError, match="demo: is a file; choose a folder with -o"):
+        run_demo(tmp_path / "demo")
+    assert (tmp_path / "demo").read_bytes() == b"a file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from volseg.errors import InputError, UsageError
 from volseg.geometry import Grid
 from volseg.io.dicom_write import write_dicom_series
 from volseg.io.inputs import collect_cases
+from volseg.io.nifti import write_nifti
 from volseg.labelmap import Label
 from volseg.model.file import Model
 from volseg.pipeline import OutputSettings, process_cases, resolve_cleanup
@@ -82,10 +84,11 @@ def test_cleanup_is_the_models_unless_given(model: Model, scan: Volume, tmp_path
     labels = volseg.read_labels(tmp_path / "out" / "scan" / "labels.nii.gz")
     assert labels.array[1, 1, 1] == 0
     assert np.count_nonzero(labels.array) == np.count_nonzero(scan.array > 100) - 1
-    with pytest.raises(UsageError, match=r"cleanup names dark; the model's labels are \*, bright"):
+    with pytest.raises(UsageError, match=r"cleanup names dark; the model's labels are bright, and"):
         resolve_cleanup(model, {"dark": CleanupConfig()})
-    everything = resolve_cleanup(model, {"*": CleanupConfig(fill_holes=True)})
-    assert everything["bright"].fill_holes
+    configured = model.config.model_copy(update={"cleanup": {"bright": CleanupConfig(largest_component=True)}})
+    both = resolve_cleanup(replace(model, config=configured), {"*": CleanupConfig(fill_holes=True)})
+    assert both["bright"] == CleanupConfig(fill_holes=True, largest_component=True)
 
 
 def test_finished_cases_are_skipped_unless_they_differ(model: Model, scan: Volume, tmp_path: Path) -> None:
@@ -96,10 +99,27 @@ def test_finished_cases_are_skipped_unless_they_differ(model: Model, scan: Volum
     assert second.skipped
     assert second.files == first.files
     (other,) = run(model, inputs, tmp_path / "out", mesh_formats=("stl",))
-    assert "made by another model or with other settings; add --overwrite" in str(other.error)
+    assert "by another model or with other settings; add --overwrite" in str(other.error)
     (redone,) = run(model, inputs, tmp_path / "out", mesh_formats=("stl",), overwrite=True)
     assert redone.error is None
     assert not redone.skipped
+    stl = tmp_path / "out" / "scan" / "meshes" / "bright.stl"
+    assert stl.is_file()
+    run(model, inputs, tmp_path / "out", overwrite=True)
+    assert not stl.exists()  # nothing of the earlier result is left beside the new one
+
+
+def test_a_case_with_a_missing_file_or_another_scan_is_not_finished(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    inputs = [str(tmp_path / "scan.nii.gz")]
+    (first,) = run(model, inputs, tmp_path / "out")
+    first.files[0].unlink()
+    (second,) = run(model, inputs, tmp_path / "out")
+    assert not second.skipped
+    assert first.files[0].is_file()
+    volseg.write(scan.with_array(scan.array + 1), tmp_path / "scan.nii.gz")
+    (third,) = run(model, inputs, tmp_path / "out")
+    assert "was made from another state of the scan" in str(third.error)
 
 
 def test_an_unfinished_case_is_redone(model: Model, scan: Volume, tmp_path: Path) -> None:
@@ -163,14 +183,54 @@ def test_inputs_are_grouped_into_cases(tmp_path: Path) -> None:
     (case,) = collect_cases([joined], channels=2)
     assert [path.name for path in case.paths] == ["p2_0001.nii.gz", "p1_0000.nii.gz"]  # the order given, not sorted
     single = collect_cases([str(tmp_path)], channels=1)
-    assert len(single) == 4
+    assert [case.name for case in single] == ["p1", "p1_0001", "p2", "p2_0001"]
+    (tmp_path / "p2_0000.nii.gz").unlink()
+    with pytest.raises(UsageError, match="p2: has channels 0001; expected 0000, 0001"):
+        collect_cases([str(tmp_path)], channels=2)
+    with pytest.raises(UsageError, match=r"p1_0000.nii.gz: given twice"):
+        collect_cases([str(tmp_path / "p1_0000.nii.gz")] * 2, channels=2)
+
+
+def test_channels_in_one_4d_image_are_predicted(model: Model, scan: Volume, tmp_path: Path) -> None:
+    both = np.stack([scan.array, scan.array.max() - scan.array], axis=-1)
+    write_nifti(both, scan.grid, tmp_path / "both.nii.gz")
+    preparation = model.config.preparation
+    doubled = preparation.model_copy(update={"normalisation": (preparation.normalisation or ()) * 2})
+    two = replace(
+        model, config=model.config.model_copy(update={"preparation": doubled}), channel_names=("first", "second")
+    )
+    (result,) = run(two, [str(tmp_path / "both.nii.gz")], tmp_path / "out")
+    assert result.error is None
+    # The network here looks at the last of its two input channels.
+    np.testing.assert_array_equal(volseg.read_labels(result.files[0]).array == 5, scan.array <= 100)
+    (wrong,) = run(model, [str(tmp_path / "both.nii.gz")], tmp_path / "wrong")
+    assert "2 channels were given; the model was trained with 1" in str(wrong.error)
+
+
+def test_two_series_of_a_folder_have_their_own_outputs(model: Model, scan: Volume, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_dicom_series(scan, tmp_path / "study" / name, description=name)
+    for name in ("first", "second"):
+        cases = collect_cases([str(tmp_path / "study")], channels=1, series=name)
+        (result,) = process_cases(model, cases, tmp_path / "out")
+        assert result.error is None
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["first", "second"]
+
+
+def test_another_modality_is_warned_of(
+    model: Model, scan: Volume, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_dicom_series(replace(scan, modality="MR"), tmp_path / "slices", description="T1")
+    trained_on_ct = replace(model, modalities=("CT",))
+    run(trained_on_ct, [str(tmp_path / "slices")], tmp_path / "out")
+    assert "T1: is MR, the model's channel CT was trained on CT" in caplog.text
 
 
 def test_wrong_inputs_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.nii.gz").touch()
     with pytest.raises(InputError, match=r"nothing.nii.gz: no such file or folder"):
         collect_cases([str(tmp_path / "nothing.nii.gz")], channels=1)
-    with pytest.raises(UsageError, match="1 channels, the model takes 2; join the channels"):
-        collect_cases([str(tmp_path / "a.nii.gz")], channels=2)
+    with pytest.raises(UsageError, match="2 channels, the model takes 3; join the channels"):
+        collect_cases([f"{tmp_path / 'a.nii.gz'},{tmp_path / 'a.nii.gz'}"], channels=3)
     with pytest.raises(UsageError, match=r"a.nii.gz: given twice"):
         collect_cases([str(tmp_path / "a.nii.gz")] * 2, channels=1)

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from volseg.errors import ConfigError, InputError
+from volseg.errors import ConfigError, InputError, UsageError
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 PRESETS = ("default", "pix2pix")
 
@@ -93,14 +94,18 @@ class OptimiserConfig(_Section):
 
     name: Literal["adam", "adamw"] = "adamw"
     learning_rate: Positive = 1e-3
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     schedule: Literal["cosine", "linear"] = "cosine"
     clip_norm: Positive | None = 12.0
 
 
 class AugmentationConfig(_Section):
-    """Random changes of training slices; every number is the largest change, 0 switches it off."""
+    """Random changes of training slices; every number is the largest change, 0 switches it off.
+
+    ``mirror``: swap the patient's left and right in half of the axial or coronal slices; sagittal slices have neither
+    and are never mirrored.
+    """
 
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 20.0
     scaling: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -163,14 +168,16 @@ def load_config(path: Path | None = None, *, overrides: tuple[str, ...] = (), pr
     Parameters
     ----------
     path : Path, optional
-        YAML file; its ``preset`` key chooses what it starts from.
+        YAML file; its ``preset`` key chooses what it starts from. ``plan.yaml`` of a run is one that sets everything.
     overrides : tuple of str
         Dotted keys and YAML values, such as ``network.decoder=upsample``.
     preset : str, optional
-        ``default`` or ``pix2pix``; wins over the file's.
+        ``default`` or ``pix2pix``, where nothing else names one.
 
     Raises
     ------
+    UsageError
+        Two different presets are named.
     ConfigError
         The file is not YAML, or has unknown keys (named with the nearest known one) or impossible values: all at once,
         with file and line.
@@ -178,16 +185,32 @@ def load_config(path: Path | None = None, *, overrides: tuple[str, ...] = (), pr
         The file cannot be read.
     """
     given, lines = _read_yaml(path) if path else ({}, {})
+    presets = [(lines.get(("preset",), f"{path}"), given["preset"])] if "preset" in given else []
     for override in overrides:
         key, found, value = override.partition("=")
         if not found:
             raise ConfigError(f"--set {override}: expected key=value, such as network.decoder=upsample")
         given = _merge(given, _nested(key.strip(), _parse_value(override, value)))
         lines[tuple(key.strip().split("."))] = f"--set {override}"
-    chosen = preset or given.get("preset", "default")
-    if chosen not in PRESETS:
-        raise ConfigError(f"preset is {chosen!r}; expected one of {', '.join(PRESETS)}")
+        if key.split(".")[0].strip() == "preset":
+            presets.append((f"--set {override}", given["preset"]))
+    if preset is not None:
+        presets.append((f"--preset {preset}", preset))
+    chosen = _one_preset(presets)
     return parse_config(_merge(_read_preset(chosen), {**given, "preset": chosen}), places=lines)
+
+
+def _one_preset(named: list[tuple[str, Any]]) -> str:
+    """Return the preset on which all (place, name) agree; the settings beside one would hide most of another."""
+    for place, name in named:
+        if name not in PRESETS:
+            raise ConfigError(f"{place}: preset is {name!r}; expected one of {', '.join(PRESETS)}")
+        if name != named[0][1]:
+            raise UsageError(
+                f"{place}: but {named[0][0]} chooses the preset {named[0][1]!r}, and the settings there would stay as "
+                "they are; leave out one of the two"
+            )
+    return str(named[0][1]) if named else "default"
 
 
 def parse_config(settings: dict[str, Any], *, places: dict[tuple[str, ...], str] | None = None) -> Config:
@@ -275,7 +298,7 @@ def _parse_value(override: str, text: str) -> Any:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not YAML") from error
-    # YAML 1.1 reads 1e-3 (no dot) as text; a setting never means that.
+    # YAML 1.1 reads 1e2 (no dot) as text, which pydantic takes for a fraction but not for a whole number.
     if isinstance(value, str):
         try:
             return float(value)

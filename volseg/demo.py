@@ -57,9 +57,11 @@ def run_demo(output: Path | str, *, minutes: float = 2.0, report: Report | None 
     Raises
     ------
     UsageError
-        The folder holds something already.
+        The folder holds something already, or is a file.
     """
     folder, tell = Path(output), report or (lambda text, share: None)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; choose a folder with -o")
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder}: is not empty; choose another folder with -o or delete it")
     dataset = _write_cohort(folder / "dataset", tell)
@@ -89,7 +91,7 @@ def _write_cohort(folder: Path, tell: Report) -> Path:
         name = f"phantom_{seed:03d}.nii.gz"
         write(phantom.volume, folder / "imagesTr" / name)
         write(phantom.labels, folder / "labelsTr" / name)
-        write_label_table(phantom.labels.labels, folder / "labels.tsv")
+    write_label_table(phantom.labels.labels, folder / "labels.tsv")
     return folder
 
 

@@ -28,9 +28,9 @@ from volseg import __version__
 from volseg.config import CleanupConfig
 from volseg.errors import InputError, UsageError, VolsegError
 from volseg.inference import Prediction, Progress, predict
-from volseg.io import read, write
-from volseg.io.atomic import write_text
-from volseg.io.inputs import CaseInput, path_hash
+from volseg.io import read_channels, write
+from volseg.io.atomic import check_writable, write_text
+from volseg.io.inputs import CaseInput, file_state, path_hash
 from volseg.io.nifti import write_nifti
 from volseg.labelmap import LabelMap
 from volseg.model.devices import choose_device
@@ -53,17 +53,14 @@ class OutputSettings:
         Also ``probabilities.nii.gz``.
     mesh_formats : tuple of str
         Also a surface of each label in these formats.
-    series : str, optional
-        Which series of a DICOM folder with several.
     cleanup : dict of str to CleanupConfig
-        By label name, ``*`` for all others; over what the model was configured with.
+        By label name, ``*`` for all; what is set in it goes over what the model was configured with.
     overwrite : bool
         Redo cases that are finished.
     """
 
     probabilities: bool = False
     mesh_formats: tuple[str, ...] = ()
-    series: str | None = None
     cleanup: dict[str, CleanupConfig] = field(default_factory=dict)
     overwrite: bool = False
 
@@ -90,6 +87,7 @@ def process_cases(
     """Segment cases one after the other and write their outputs; a case that fails does not stop the others."""
     chosen = settings or OutputSettings()
     cleanup = resolve_cleanup(model, chosen.cleanup)
+    check_writable(Path(output))
     for case in cases:
         runner = _CaseRun(model, case, Path(output), settings=chosen, cleanup=cleanup, device=device)
         try:
@@ -99,17 +97,22 @@ def process_cases(
 
 
 def resolve_cleanup(model: Model, over: dict[str, CleanupConfig]) -> dict[str, CleanupConfig]:
-    """Return the clean-up of every label: the given one, else the model's; each by name, else by ``*``."""
+    """Return the clean-up of every label: the model's, over it what is set in `over`; in each ``*``, then by name.
+
+    Raises
+    ------
+    UsageError
+        `over` names a label that the model does not have.
+    """
+    known = [label.name for label in model.labels]
+    if unknown := sorted(set(over) - {*known, "*"}):
+        raise UsageError(f"cleanup names {', '.join(unknown)}; the model's labels are {', '.join(known)}, and * is all")
     resolved = {}
-    for label in model.labels:
-        for source in (over, model.config.cleanup):
-            entry = source.get(label.name, source.get("*"))
-            if entry is not None:
-                resolved[label.name] = entry
-                break
-    known = {label.name for label in model.labels} | {"*"}
-    if unknown := sorted(set(over) - known):
-        raise UsageError(f"cleanup names {', '.join(unknown)}; the model's labels are {', '.join(sorted(known))}")
+    for name in known:
+        entries = [source[key] for source in (model.config.cleanup, over) for key in ("*", name) if key in source]
+        changes = {key: value for entry in entries for key, value in entry.model_dump(exclude_unset=True).items()}
+        if changes:
+            resolved[name] = CleanupConfig(**changes)
     return resolved
 
 
@@ -139,8 +142,8 @@ class _CaseRun:
         """`OUT/<case>`, or with a hash where another input's outputs have that name already."""
         folder = output / self.case.name
         previous = _read_run(folder)
-        if previous and previous.get("input") != self._inputs():
-            return output / f"{self.case.name}-{path_hash(self.case.paths)}"
+        if previous and (previous.get("input"), previous.get("series")) != (self._inputs(), self.case.series):
+            return output / f"{self.case.name}-{path_hash(self.case.paths, self.case.series)}"
         return folder
 
     def skip(self) -> CaseResult | None:
@@ -150,10 +153,11 @@ class _CaseRun:
             return None
         if previous.get("made_by") != self._made_by():
             raise InputError(
-                f"{self.folder}: was made by another model or with other settings; add --overwrite or choose another "
-                "output folder"
+                f"{self.folder}: was made from another state of the scan, by another model or with other settings; add "
+                "--overwrite or choose another output folder"
             )
-        return CaseResult(self.case, tuple(self.folder / name for name in previous["files"]), skipped=True)
+        files = tuple(self.folder / name for name in previous["files"])
+        return CaseResult(self.case, files, skipped=True) if all(file.is_file() for file in files) else None
 
     def _made_by(self) -> dict[str, Any]:
         return {
@@ -161,13 +165,14 @@ class _CaseRun:
             "sha256": self.model.sha256,
             "probabilities": self.settings.probabilities,
             "mesh_formats": list(self.settings.mesh_formats),
-            "series": self.settings.series,
+            "scan": file_state(self.case.paths),
             "cleanup": {name: entry.model_dump() for name, entry in self.cleanup.items()},
         }
 
     def run(self, progress: Progress | None) -> CaseResult:
         with self._timed("read"):
-            volumes = [read(path, series=self.settings.series) for path in self.case.paths]
+            volumes = read_channels(self.case.paths, series=self.case.series)
+        self._compare_modalities(volumes)
         with self._timed("predict"):
             prediction = predict(
                 self.model,
@@ -178,6 +183,7 @@ class _CaseRun:
             )
         with self._timed("cleanup"):
             labels = clean_labels(prediction.labels, self.cleanup) if self.cleanup else prediction.labels
+        self._remove_previous()
         with self._timed("write"):
             self._write(labels, prediction)
         if self.settings.mesh_formats and 1 in labels.grid.shape:
@@ -189,6 +195,22 @@ class _CaseRun:
                 self._write_meshes(labels)
         self._write_run(labels, volumes)
         return CaseResult(self.case, tuple(self.files))
+
+    def _compare_modalities(self, volumes: Sequence[Volume]) -> None:
+        for volume, name, expected in zip(volumes, self.model.channel_names, self.model.modalities, strict=False):
+            if volume.modality and expected and volume.modality != expected:
+                logger.warning(
+                    "%s: is %s, the model's channel %s was trained on %s", volume.name, volume.modality, name, expected
+                )
+
+    def _remove_previous(self) -> None:
+        """Remove what an earlier run wrote: first its mark of being finished, then its files."""
+        previous = _read_run(self.folder)
+        (self.folder / "run.json").unlink(missing_ok=True)
+        for name in previous["files"] if previous else ():
+            file = self.folder / name
+            if file.resolve().is_relative_to(self.folder.resolve()):
+                file.unlink(missing_ok=True)
 
     def _write(self, labels: LabelMap, prediction: Prediction) -> None:
         self.files += write(labels, self.folder / "labels.nii.gz")
@@ -212,6 +234,7 @@ class _CaseRun:
             "format": OUTPUT_FORMAT,
             "case": self.case.name,
             "input": self._inputs(),
+            "series": self.case.series,
             "made_by": self._made_by(),
             "versions": {"volseg": __version__, "torch": version("torch"), "python": platform.python_version()},
             "model": str(self.model.path.resolve()) if self.model.path else None,
@@ -222,7 +245,7 @@ class _CaseRun:
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             "files": [str(file.relative_to(self.folder).as_posix()) for file in self.files],
         }
-        write_text(self.folder / "run.json", json.dumps(content, indent=2) + "\n")
+        write_text(self.folder / "run.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

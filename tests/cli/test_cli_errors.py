@@ -124,7 +124,7 @@ CASES: dict[str, tuple[Callable[[Path], None], str, int, str]] = {
         2,
         "takes 1",
     ),
-    "unwritable folder": (file_where_the_folder_goes, "predict scan.nii.gz -m model.safetensors -o taken", 1, "taken/"),
+    "unwritable folder": (file_where_the_folder_goes, "predict scan.nii.gz -m model.safetensors -o taken", 1, "taken"),
     "all-NaN scan": (all_nan, "predict nan.nii.gz -m model.safetensors -o out", 1, "nan.nii.gz"),
     "mesh of one slice": (one_slice, "mesh flat.nii.gz -o out", 1, "slice"),
     "space for GLB": (nothing, "mesh labels.nii.gz -o out --format glb --space ras", 2, "--space"),
@@ -196,3 +196,25 @@ def test_debug_shows_where(folder: Path) -> None:
     run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert run.returncode == 1
     assert "Traceback" in run.stderr
+
+
+@pytest.mark.parametrize("name", ["missing file", "unknown config key", "impossible value"])
+def test_debug_keeps_the_exit_code(name: str, folder: Path) -> None:
+    spoil, command, code, words = CASES[name]
+    spoil(folder)
+    result = CliRunner().invoke(app, ["--debug", *command.split()])
+    assert result.exit_code == code
+    assert "Traceback (most recent call last)" in result.stderr
+    assert words in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("options", [[], ["--debug"]])
+def test_an_interrupt_has_its_own_exit_code(options: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("volseg.inspection.inspect", interrupt)
+    result = CliRunner().invoke(app, [*options, "inspect", "scan.nii.gz"])
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == "interrupted"
+    assert ("Traceback" in result.stderr) == bool(options)

@@ -35,7 +35,7 @@ def test_train_predict_evaluate_mesh(dataset_folder: Path, tmp_path: Path, monke
     assert len(list((tmp_path / "out").glob("*/labels.nii.gz"))) == 6
     assert predicted.count("wrote ") == 6 * (2 + 2 * 2 + 1)
     again = volseg_command(f"predict {dataset_folder / 'imagesTr'} -m run -o out --mesh stl,glb")
-    assert again.count("wrote ") == predicted.count("wrote ")
+    assert "wrote" not in again  # finished already
     table = volseg_command(f"evaluate out {dataset_folder / 'labelsTr'} --json scores.json --csv scores.csv")
     assert "ball" in table
     scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))

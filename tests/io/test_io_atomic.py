@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,6 +86,28 @@ def test_a_target_that_is_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"run\.json: cannot be written"):
         write_text(tmp_path / "run.json", "x")
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+@posix
+def test_a_link_stays_and_the_file_behind_it_is_written(tmp_path: Path) -> None:
+    link, target = tmp_path / "labels.nii.gz", tmp_path / "store" / "a1b2"
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+    link.symlink_to(Path("store") / "a1b2")
+    with atomic_path(link) as temporary:
+        assert temporary.parent == target.parent  # the same file system, where a rename is atomic
+        assert temporary.name.endswith(".nii.gz")
+        temporary.write_bytes(b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a1b2", "labels.nii.gz", "store"]
+
+
+def test_a_relative_path_is_named_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("out").touch()
+    with pytest.raises(OutputError, match=r"^out/a\.txt: cannot be written".replace("/", re.escape(os.sep))):
+        write_text(Path("out/a.txt"), "x")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc, which even root cannot write")

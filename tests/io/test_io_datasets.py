@@ -12,6 +12,7 @@ from volseg.errors import DatasetError, InputError, UsageError
 from volseg.geometry import Grid
 from volseg.io.datasets import check_dataset, read_dataset, read_images, split
 from volseg.io.nifti import write_nifti
+from volseg.resample import Reorientation
 
 GRID = Grid.from_spacing((4, 4, 4))
 DECATHLON = {"name": "Toy", "modality": {"0": "CT"}, "labels": {"0": "background", "1": "organ"}}
@@ -140,6 +141,32 @@ def test_plain_folder_names_its_labels_by_a_table(tmp_path):
     assert [label.name for label in read_dataset(tmp_path).labels] == ["GTV"]
 
 
+def test_numbered_cases_are_no_channels(tmp_path):
+    names = [f"case_{n:04d}" for n in range(3)]
+    for name in names:
+        image(tmp_path / "zero" / "imagesTr" / f"{name}.nii.gz")
+        label(tmp_path / "zero" / "labelsTr" / f"{name}.nii.gz")
+        if name != names[0]:
+            image(tmp_path / "one" / "imagesTr" / f"{name}.nii.gz")
+    label(tmp_path / "one" / "labelsTr" / f"{names[1]}.nii.gz")
+    assert [(case.name, len(case.images)) for case in read_dataset(tmp_path / "zero").cases] == [(n, 1) for n in names]
+    check_dataset(read_dataset(tmp_path / "zero"))
+    dataset = read_dataset(tmp_path / "one")
+    assert [case.name for case in dataset.cases] == names[1:]
+    with pytest.raises(DatasetError, match=r"1 problem in the dataset:\n  case case_0002: image .* has no label map"):
+        check_dataset(dataset)
+
+
+def test_channels_of_a_plain_folder(tmp_path):
+    for name in ("a_0000", "a_0001", "b_0000", "b_0001"):
+        image(tmp_path / "imagesTr" / f"{name}.nii.gz")
+        label(tmp_path / "labelsTr" / f"{name[0]}.nii.gz")
+    dataset = read_dataset(tmp_path)
+    assert [path.name for path in dataset.cases[1].images] == ["b_0000.nii.gz", "b_0001.nii.gz"]
+    assert dataset.channel_names == ("image_0", "image_1")
+    check_dataset(dataset)
+
+
 def test_csv(tmp_path):
     image(tmp_path / "x" / "one.nii.gz")
     image(tmp_path / "x" / "two.nii.gz")
@@ -229,6 +256,19 @@ def test_every_problem_is_reported_at_once(tmp_path):
         assert any(re.search(part, line) for line in text.splitlines()), part
 
 
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "ASR"])
+def test_the_same_voxels_in_another_orientation_are_to_be_reoriented(tmp_path, orientation):
+    grid = Grid((4, 5, 6), Reorientation.between(GRID, orientation).grid(GRID).affine)
+    image(tmp_path / "imagesTr" / "a.nii.gz", grid=grid)
+    turned = Reorientation.between(grid, "PIR").grid(grid)
+    label(tmp_path / "labelsTr" / "a.nii.gz", grid=turned)
+    with pytest.raises(DatasetError, match=f"the voxels are the same: reorient it to {orientation}$"):
+        check_dataset(read_dataset(tmp_path))
+    label(tmp_path / "labelsTr" / "a.nii.gz", grid=turned.crop((0, 0, 0), (4, 4, 4)))
+    with pytest.raises(DatasetError, match=r"resample it$"):
+        check_dataset(read_dataset(tmp_path))
+
+
 def test_a_hundredth_of_a_millimetre_is_the_same_grid(tmp_path):
     root = plain_folder(tmp_path, "a")
     image(root / "imagesTr" / "a.nii.gz", grid=Grid.from_spacing((4, 4, 4), origin=(0.005, 0, 0)))
@@ -283,6 +323,11 @@ def test_own_folds(tmp_path):
     (tmp_path / "splits_final.json").write_text('[{"train": ["z"], "val": ["b"]}]')
     with pytest.raises(DatasetError, match=r"\['z'\] are not cases"):
         split(read_dataset(tmp_path), 0)
+    (tmp_path / "splits_final.json").write_text('[{"train": ["a"], "val": ["b"]}, {"train": [], "val": ["b"]}]')
+    with pytest.raises(DatasetError, match=r"splits_final\.json: fold 1 has no training cases"):
+        split(read_dataset(tmp_path), 1)
+    with pytest.raises(DatasetError, match=r"1 problem .*\n  splits_final\.json: fold 1 has no training cases"):
+        check_dataset(read_dataset(tmp_path))
     (tmp_path / "splits_final.json").write_text('[{"train": 3}]')
     with pytest.raises(DatasetError, match=r"splits_final\.json: 0\.train: "):
         read_dataset(tmp_path)

@@ -11,11 +11,11 @@ from volseg.config import Config, load_config
 from volseg.io import read_labels
 from volseg.io.datasets import Dataset, read_dataset
 from volseg.training.data import SliceSampler, cache_case
-from volseg.training.plan import collect_facts, make_plan
+from volseg.training.plan import find_facts, make_plan
 
 
 def planned(dataset: Dataset, *overrides: str) -> Config:
-    return make_plan(load_config(overrides=overrides), dataset, collect_facts(dataset.cases))
+    return make_plan(load_config(overrides=overrides), dataset, [find_facts(case) for case in dataset.cases])
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])

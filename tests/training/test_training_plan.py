@@ -11,7 +11,7 @@ from volseg.config import load_config
 from volseg.errors import DatasetError
 from volseg.io.datasets import read_dataset
 from volseg.slices import in_plane
-from volseg.training.plan import CaseFacts, collect_facts, fingerprint, make_plan
+from volseg.training.plan import CaseFacts, find_facts, fingerprint, make_plan
 
 
 def facts(
@@ -25,7 +25,7 @@ def facts(
 
 
 def test_facts_are_in_ras_order_and_mm(dataset_folder: Path) -> None:
-    found = collect_facts(read_dataset(dataset_folder).cases)
+    found = [find_facts(case) for case in read_dataset(dataset_folder).cases]
     assert len(found) == 6
     assert found[0].shape == (24, 20, 8)
     np.testing.assert_allclose(found[0].spacing, (1, 1, 3), atol=1e-6)
@@ -106,3 +106,11 @@ def test_mirroring_swaps_left_and_right_or_nothing(dataset_folder: Path, plane: 
     assert plan.augmentation.mirror == mirrored
     # The first axis of a slice, which augmentation mirrors, is the patient's left-right axis.
     assert (in_plane(plane)[0] == 0) == mirrored  # type: ignore[arg-type]
+
+
+def test_scans_of_one_slice_are_never_cut_into_lines(dataset_folder: Path) -> None:
+    for axis, plane in ((2, "axial"), (1, "coronal"), (0, "sagittal")):
+        shape = [24, 20, 22]
+        shape[axis] = 1
+        flat = facts(shape=(shape[0], shape[1], shape[2]), spacing=(1, 1, 1), extent=(9.0, 9.0, 9.0))
+        assert make_plan(load_config(), read_dataset(dataset_folder), [flat]).preparation.plane == plane

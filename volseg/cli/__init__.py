@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 from types import TracebackType
 from typing import Annotated, Any
@@ -54,6 +55,11 @@ def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackT
     typer.echo(f"error: unexpected {kind.__name__}: {reason}\nrun `volseg --debug ...` to see where", err=True)
 
 
+def _show_trace_if_wanted() -> None:
+    if sys.excepthook is sys.__excepthook__:  # left there by --debug
+        traceback.print_exc()
+
+
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     """Turn volseg's errors into one line and the exit code of their class, the same for every command."""
 
@@ -62,12 +68,12 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **options)
         except VolsegError as error:
-            if sys.excepthook is sys.__excepthook__:
-                raise
+            _show_trace_if_wanted()
             for line in str(error).splitlines():
                 typer.echo(f"error: {line}", err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as interrupt:
+            _show_trace_if_wanted()
             typer.echo("interrupted", err=True)
             raise typer.Exit(_INTERRUPTED) from interrupt
 
@@ -80,7 +86,7 @@ for _command in (train, predict, evaluate, mesh, view, inspect, demo):
 
 def main() -> None:
     """Run the command line."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_warnings_to_stderr()])
+    logging.basicConfig(level=logging.WARNING, handlers=[_warnings_to_stderr()])
     app()
 
 

@@ -44,12 +44,11 @@ def predict(
     settings = OutputSettings(
         probabilities=probabilities,
         mesh_formats=parse_formats(mesh) if mesh else (),
-        series=series,
         cleanup=_cleanup(set_ or []),
         overwrite=overwrite,
     )
     loaded = load_model(model)
-    cases = collect_cases(inputs, channels=len(loaded.channel_names))
+    cases = collect_cases(inputs, channels=len(loaded.channel_names), series=series)
     results: list[CaseResult] = []
     with progress_bar() as bar:
         overall = bar.add_task("cases", total=len(cases))
@@ -65,7 +64,7 @@ def predict(
                 bar.console.print(
                     f"{result.case.name}: finished already, skipped (--overwrite redoes it)", soft_wrap=True
                 )
-    list_files(file for result in results for file in result.files)
+    list_files(file for result in results for file in result.files if not result.skipped)
     _raise_failures(results)
 
 

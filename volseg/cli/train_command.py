@@ -40,8 +40,8 @@ def train(
 ) -> None:
     """Train a model from labelled scans; what is not set is planned from the dataset."""
     from volseg.io.datasets import read_dataset
-    from volseg.training.loop import iterate_training
-    from volseg.training.plan import write_plan
+    from volseg.training.loop import check_folder, iterate_training
+    from volseg.training.plan import iterate_planning
 
     if minutes is not None and epochs is not None:
         raise UsageError("--minutes and --epochs both say when to stop; give one of them")
@@ -53,7 +53,11 @@ def train(
     settings, held_out = _settings(config, preset, changes), _fold(fold)
     found = read_dataset(dataset, images=images, labels=labels)
     if plan_only:
-        list_files([write_plan(found, output, config=settings, fold=held_out)])
+        check_folder(output)
+        with progress_bar() as bar:
+            for _ in bar.track(iterate_planning(found, output, config=settings, fold=held_out), description="reading"):
+                pass
+        list_files([output / "plan.yaml"])
         return
     events = iterate_training(found, output, config=settings, fold=held_out, device=device, resume=resume)
     with progress_bar(counts=False) as bar:
@@ -86,7 +90,7 @@ def _length(minutes: float | None, epochs: int | None) -> list[str]:
 def _fold(text: str) -> Any:
     if text == "all":
         return text
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UsageError(f"--fold is {text!r}; expected a number from 0 or 'all'")
     return int(text)
 
@@ -97,6 +101,7 @@ def _describe(event: dict[str, Any]) -> str:
 
 
 def _dice_line(event: dict[str, Any]) -> str:
-    labels = ", ".join(f"{name} {value:.4f}" for name, value in event["per_label"].items())
+    shown = {name: "absent" if dice is None else f"{dice:.4f}" for name, dice in event["per_label"].items()}
+    labels = ", ".join(f"{name} {dice}" for name, dice in shown.items())
     kind = "validation" if event["event"] == "validation" else "best weights"
     return f"{kind} at step {event['step']}: Dice {event['mean']:.4f} over {event['cases']} cases ({labels})"

@@ -6,6 +6,7 @@ their kind is first met.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from volseg.errors import InputError, UsageError
@@ -14,7 +15,7 @@ from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, READABLE_FORMATS, case
 from volseg.labelmap import Label, LabelMap
 from volseg.volume import Volume
 
-__all__ = ["read", "read_all", "read_grid", "read_labels", "write"]
+__all__ = ["read", "read_all", "read_channels", "read_grid", "read_labels", "write"]
 
 
 def read(path: str | Path, *, series: str | None = None) -> Volume:
@@ -83,6 +84,16 @@ def read_all(path: str | Path) -> dict[str, Volume]:
     from volseg.io.itk import read_itk
 
     return {case_name(path): read_itk(path)}
+
+
+def read_channels(paths: Sequence[Path], *, series: str | None = None) -> list[Volume]:
+    """Read the channels of one case: one a path, or all of them from a single 4D NIfTI file.
+
+    `series` chooses among several, as in `read`; errors are those of `read`.
+    """
+    if len(paths) == 1 and series is None and has_suffix(paths[0], NIFTI_SUFFIXES):
+        return list(read_all(paths[0]).values())
+    return [read(path, series=series) for path in paths]
 
 
 def read_grid(path: str | Path) -> Grid:

@@ -17,7 +17,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The temporary file is in the same folder and keeps all suffixes, since writers choose the format by them. It is
     flushed to disk before it is renamed. On any failure it is removed and what was at `path` before is untouched.
-    Missing parent folders are made.
+    Missing parent folders are made. A symbolic link at `path` stays, and the file that it points to is written.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     OutputError
         The folder cannot be written, the disk is full, or the writer failed with an operating-system error.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        suffix = "".join(target.suffixes[-2:])
+        suffix = "".join(Path(path).suffixes[-2:])
         handle, name = tempfile.mkstemp(prefix=".volseg-", suffix=f".part{suffix}", dir=target.parent)
         os.close(handle)
         temporary = Path(name)
@@ -48,7 +48,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(target)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(f"{target}: cannot be written ({reason}); check the folder and the disk") from error
+        raise OutputError(f"{path}: cannot be written ({reason}); check the folder and the disk") from error
     finally:
         if temporary is not None:
             with suppress(FileNotFoundError):
@@ -71,3 +71,20 @@ def _apply_umask(path: Path) -> None:
     umask = os.umask(0)
     os.umask(umask)
     path.chmod(0o666 & ~umask)
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make a folder and see that files can be written there, before hours of work depend on it.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made or written.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{folder}: cannot be written ({reason}); choose another folder") from error

@@ -12,6 +12,7 @@ from volseg.io import read_grid, read_labels
 from volseg.io.dataset_types import Case, Dataset
 from volseg.io.names import NIFTI_SUFFIXES, has_suffix
 from volseg.labelmap import present_values
+from volseg.resample import Reorientation
 
 _GRID_TOLERANCE_MM = 1e-2
 _LISTED = 20
@@ -56,6 +57,8 @@ def _name_problems(dataset: Dataset) -> Iterator[str]:
 def _split_problems(dataset: Dataset) -> Iterator[str]:
     names = {case.name for case in dataset.cases}
     for number, (training, validation) in enumerate(dataset.splits or ()):
+        if not training:
+            yield f"splits_final.json: fold {number} has no training cases; name some"
         if unknown := sorted({*training, *validation} - names):
             yield f"splits_final.json: fold {number} names {_few(unknown)}, which are not cases"
         if both := sorted(set(training) & set(validation)):
@@ -106,8 +109,12 @@ def _label_problems(path: Path, dataset: Dataset, reference: tuple[Path, Grid] |
 
 def _grid_problems(path: Path, grid: Grid, reference: tuple[Path, Grid]) -> Iterator[str]:
     other_path, other = reference
-    if not grid.is_close(other, tolerance_mm=_GRID_TOLERANCE_MM):
-        yield f"{path} ({grid.describe()}) is on another grid than {other_path} ({other.describe()}); resample it"
+    if grid.is_close(other, tolerance_mm=_GRID_TOLERANCE_MM):
+        return
+    turned = Reorientation.between(grid, other.orientation).grid(grid)
+    same_voxels = turned.is_close(other, tolerance_mm=_GRID_TOLERANCE_MM)
+    remedy = f"the voxels are the same: reorient it to {other.orientation}" if same_voxels else "resample it"
+    yield f"{path} ({grid.describe()}) is on another grid than {other_path} ({other.describe()}); {remedy}"
 
 
 def _count_volumes(path: Path) -> int:

@@ -121,13 +121,20 @@ def _stays_inside(text: str) -> bool:
 
 
 def _pair_folders(root: Path, *, ending: str = "") -> list[Case]:
-    """Pair imagesTr with labelsTr by case name; with an `ending` (nnU-Net) every image carries its channel number."""
-    channels: dict[str, dict[str, Path]] = {}
-    for path in _entries(root / "imagesTr", ending):
-        numbered = _CHANNEL.fullmatch(_stem(path, ending))
-        name, channel = (numbered[1], numbered[2]) if numbered else (_stem(path, ending), "")
-        channels.setdefault(name, {})[f"{channel} {path.name}"] = path
+    """Pair imagesTr with labelsTr by case name; with an `ending` (nnU-Net) every image carries its channel number.
+
+    Elsewhere ``case_0001`` may be the name of a case: numbers are channels only where there is a ``_0000``, and no label
+    map for it alone.
+    """
+    images = [(_stem(path, ending), path) for path in _entries(root / "imagesTr", ending)]
     labels = {_stem(path, ending): path for path in _entries(root / "labelsTr", ending)}
+    first = {stem for stem, _ in images} - labels.keys()
+    channels: dict[str, dict[str, Path]] = {}
+    for stem, path in images:
+        numbered = _CHANNEL.fullmatch(stem)
+        is_channel = numbered and (ending or f"{numbered[1]}_0000" in first)
+        name, channel = (numbered[1], numbered[2]) if numbered and is_channel else (stem, "")
+        channels.setdefault(name, {})[f"{channel} {path.name}"] = path
     return [
         Case(name, tuple(path for _, path in sorted(channels.get(name, {}).items())), labels.get(name))
         for name in sorted(channels.keys() | labels.keys())

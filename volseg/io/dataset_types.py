@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from volseg.errors import DatasetError, UsageError
-from volseg.io import read, read_all
-from volseg.io.names import NIFTI_SUFFIXES, has_suffix
+from volseg.io import read_channels
 from volseg.labelmap import Label
 from volseg.volume import Volume
 
@@ -71,9 +70,7 @@ class Dataset:
 
 def read_images(case: Case) -> list[Volume]:
     """Read the channels of a case in order, also where one 4D file holds them."""
-    if len(case.images) == 1 and has_suffix(case.images[0], NIFTI_SUFFIXES):
-        return list(read_all(case.images[0]).values())
-    return [read(path) for path in case.images]
+    return read_channels(case.images)
 
 
 def split(dataset: Dataset, fold: int) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
@@ -95,7 +92,8 @@ def split(dataset: Dataset, fold: int) -> tuple[tuple[Case, ...], tuple[Case, ..
     UsageError
         There is no such fold.
     DatasetError
-        A name in the splits is no case, or there are fewer than five cases and no ``splits_final.json``.
+        The fold has no training cases, a name in the splits is no case, or there are fewer than five cases and no
+        ``splits_final.json``.
     """
     by_name = {case.name: case for case in dataset.cases}
     splits = dataset.splits or _default_splits(sorted(by_name))
@@ -104,6 +102,8 @@ def split(dataset: Dataset, fold: int) -> tuple[tuple[Case, ...], tuple[Case, ..
     training, validation = splits[fold]
     if unknown := sorted({*training, *validation} - by_name.keys()):
         raise DatasetError(f"{dataset.root / 'splits_final.json'}: {unknown[:5]} are not cases of the dataset")
+    if not training:
+        raise DatasetError(f"{dataset.root / 'splits_final.json'}: fold {fold} has no training cases; name some")
     return tuple(by_name[name] for name in training), tuple(by_name[name] for name in validation)
 
 

@@ -1,8 +1,8 @@
 """The model file: one safetensors with the networks' weights and everything needed to use them. Never pickle.
 
 Tensors are named ``net.<plane>.<fold>.<parameter>``; several networks are averaged. The metadata key ``volseg`` holds
-JSON: ``format``, the resolved config, labels, channel names, volseg's version, a fingerprint of the training data and
-the SHA-256 of the tensors' bytes.
+JSON: ``format``, the resolved config, labels, channel names and modalities, volseg's version, a fingerprint of the
+training data and the SHA-256 of the tensors' bytes.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Model:
         What each input channel is, in order.
     networks : dict of str to Generator
         By ``<plane>.<fold>``.
+    modalities : tuple of str or None
+        DICOM's word for each channel, where it is known.
     fingerprint : str
         Of the training data.
     version : str
@@ -58,6 +60,7 @@ class Model:
     labels: tuple[Label, ...]
     channel_names: tuple[str, ...]
     networks: Mapping[str, Generator]
+    modalities: tuple[str | None, ...] = ()
     fingerprint: str = ""
     version: str = __version__
     path: Path | None = None
@@ -83,6 +86,7 @@ def save_model(model: Model, path: str | Path) -> Path:
         "config": model.config.model_dump(mode="json"),
         "labels": [asdict(label) for label in model.labels],
         "channel_names": list(model.channel_names),
+        "modalities": list(model.modalities),
         "fingerprint": model.fingerprint,
         "sha256": _digest(save(tensors)),
     }
@@ -127,6 +131,7 @@ def load_model(path: str | Path) -> Model:
         labels,
         channel_names,
         networks,
+        modalities=tuple(content.get("modalities", ())),
         fingerprint=str(content.get("fingerprint", "")),
         version=str(content.get("version")),
         path=file,

@@ -24,10 +24,10 @@ _SLAB = 32  # slices prepared at a time
 
 @dataclass(frozen=True, eq=False)
 class CachedCase:
-    """One case, prepared: image (C, S, h, w) float16 and class numbers (S, h, w) uint8, both mapped from files."""
+    """One case, prepared: image (C, S, h, w) float16, class numbers (S, h, w) uint8 or uint16; mapped from files."""
 
     image: NDArray[np.float16]
-    classes: NDArray[np.uint8]
+    classes: NDArray[Any]
     foreground: NDArray[np.int64]  # slices that hold any label
 
 
@@ -36,8 +36,6 @@ def cache_case(case: Case, folder: Path, *, config: Config, labels: Sequence[Lab
     image_file, classes_file = folder / f"{case.name}.image.npy", folder / f"{case.name}.classes.npy"
     if not (image_file.is_file() and classes_file.is_file()):
         volumes, label_map = read_case(case)
-        if label_map is None:  # collect_facts() has refused such a case by name
-            raise ValueError(case.name)
         stack = prepare(volumes, config.preparation)
         save_array(_slabs(stack, lambda a, b: stack.plain(a, b).astype(np.float16), axis=1), image_file)
         save_array(_prepare_classes(stack, label_map, config, labels), classes_file)
@@ -51,24 +49,23 @@ def _slabs(stack: SliceStack, make: Callable[[int, int], NDArray[Any]], *, axis:
     return np.concatenate([make(start, min(start + _SLAB, len(stack))) for start in starts], axis=axis)
 
 
-def _prepare_classes(
-    stack: SliceStack, label_map: LabelMap, config: Config, labels: Sequence[Label]
-) -> NDArray[np.uint8]:
+def _prepare_classes(stack: SliceStack, label_map: LabelMap, config: Config, labels: Sequence[Label]) -> NDArray[Any]:
     plane = config.preparation.plane
     if plane is None:  # prepare() has checked it
         raise ValueError("plane")
     native = stack_slices(stack.reorientation.array(label_map.array), plane)
     values = [0, *(label.value for label in labels)]
+    dtype = np.min_scalar_type(len(labels))
     if stack.size == stack.native_size:
-        classes = np.zeros(native.shape, dtype=np.uint8)
+        classes = np.zeros(native.shape, dtype=dtype)
         for number, value in enumerate(values[1:], 1):
             classes[native == value] = number
         return classes
     # Interpolating each label and taking the largest keeps outlines smooth where nearest-neighbour would fray them.
 
-    def slab(start: int, stop: int) -> NDArray[np.uint8]:
+    def slab(start: int, stop: int) -> NDArray[Any]:
         shares = [resample_plane(native[start:stop] == value, stack.size) for value in values]
-        return np.asarray(np.argmax(shares, axis=0), dtype=np.uint8)
+        return np.asarray(np.argmax(shares, axis=0), dtype=dtype)
 
     return np.asarray(_slabs(stack, slab, axis=0))
 
@@ -107,7 +104,7 @@ class SliceSampler:
 
 
 def _window(
-    classes: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator, *, on_label: bool
+    classes: NDArray[Any], size: tuple[int, int], rng: np.random.Generator, *, on_label: bool
 ) -> list[NDArray[np.int64]]:
     """Return row and column numbers of a window of `size`: centred where the slice is smaller, else at random."""
     centre = None

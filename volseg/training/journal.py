@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.errors import InputError, OutputError
-from volseg.io.atomic import atomic_path
+from volseg.io.atomic import atomic_path, write_text
 
 Event = dict[str, Any]
 
@@ -16,7 +16,7 @@ def append_event(path: Path, event: Event) -> None:
     """Add one line to a log; a log grows, so this is the one file that is not replaced whole."""
     try:
         with path.open("a", encoding="utf-8", newline="\n") as stream:
-            stream.write(json.dumps(event) + "\n")
+            stream.write(json.dumps(event, allow_nan=False) + "\n")
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); check the folder and the disk") from error
 
@@ -35,6 +35,14 @@ def read_events(path: Path) -> list[Event]:
             if number < len(lines):
                 raise InputError(f"{path}:{number}: is not a line of JSON") from error
     return events
+
+
+def cut_events(path: Path, *, step: int) -> None:
+    """Take out of a log what came after a step: the part of a run that a crash has cost."""
+    kept = [
+        event for event in read_events(path) if event.get("step", 0) <= step and event["event"] not in ("final", "end")
+    ]
+    write_text(path, "".join(json.dumps(event) + "\n" for event in kept))
 
 
 def draw_curve(events: list[Event], path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -16,26 +15,24 @@ import numpy as np
 import torch
 
 from volseg.config import Config, load_config
-from volseg.errors import DatasetError, InputError, OutputError, UsageError
-from volseg.io.atomic import write_text
+from volseg.errors import DatasetError, InputError, UsageError
+from volseg.io.atomic import check_writable, write_text
 from volseg.io.datasets import Case, Dataset, read_dataset
 from volseg.model.devices import choose_device
 from volseg.model.file import Model, load_model, save_model
 from volseg.training.augment import augment
 from volseg.training.checkpoint import opened_checkpoint, save_checkpoint
 from volseg.training.data import SliceSampler, cache_case
-from volseg.training.journal import Event, append_event, draw_curve, read_events
-from volseg.training.plan import Fold, choose_cases, fingerprint, write_plan
+from volseg.training.journal import Event, append_event, cut_events, draw_curve, read_events
+from volseg.training.plan import Fold, choose_cases, fingerprint, iterate_planning
 from volseg.training.schedule import Budget
 from volseg.training.step import Learner
 from volseg.training.validation import Validation, validate
 
-logger = logging.getLogger(__name__)
-
-_RESUMED = ("step", "best", "validated", "validation_cases", "elapsed_before", "case_seconds", "fold")
+_RESUMED = ("step", "best", "checked", "validation_cases", "elapsed_before", "case_seconds", "fold", "fingerprint")
 _REPORTS = 200  # lines of losses in the log of a whole training
-_VALIDATION_SHARE = 0.15  # of a wall-clock budget, for all validations but the last
-_LAST_VALIDATION_SHARE = 0.1
+_VALIDATION_SHARE = 0.15  # of a wall-clock budget, for the validations on the way
+_END_SHARE = 0.2  # of a wall-clock budget, at most, for the two validations at the end
 
 
 def train(
@@ -63,7 +60,8 @@ def train(
     device : str
         ``auto`` or any torch device.
     resume : bool
-        Go on from ``checkpoint.pt`` in `output`, with the settings of its ``plan.yaml``.
+        Go on from ``checkpoint.pt`` in `output`, with the settings of its ``plan.yaml``; more ``epochs`` or ``minutes``
+        in it make the run longer.
 
     Raises
     ------
@@ -88,37 +86,45 @@ def iterate_training(
 ) -> Iterator[Event]:
     """Do what `train` does and yield an event for each thing that happens, for progress bars.
 
-    Events are dictionaries with a key ``event``: ``reading`` (done, total), ``plan`` (config), ``steps`` (step,
-    progress, losses), ``validation`` (mean, per_label), ``end`` (files). All but ``reading`` are also in
-    ``log.jsonl``.
+    Events are dictionaries with a key ``event``: ``reading`` (done, total: cases, read once to plan and once to
+    prepare), ``plan`` (config, fold), ``steps`` (step, progress, losses, seconds), ``validation`` and, of the best
+    weights on all held-out cases, ``final`` (step, mean, per_label, cases, seconds), ``end`` (files, seconds). All but
+    ``reading`` are also in ``log.jsonl``.
     """
     started = time.monotonic()
     folder = Path(output)
     found = dataset if isinstance(dataset, Dataset) else read_dataset(Path(dataset))
     target = choose_device(device)
-    _check_folder(folder, resume=resume)
-    yield {"event": "reading", "done": 0, "total": len(found.cases)}
+    check_folder(folder, resume=resume)
     if not resume:
-        shutil.rmtree(folder / "cache", ignore_errors=True)  # of an attempt that ended before its first checkpoint
-        write_plan(found, folder, config=config, fold=fold)
+        for done, total in iterate_planning(found, folder, config=config, fold=fold):
+            yield {"event": "reading", "done": done, "total": 2 * total}
     training, held_out = choose_cases(found, fold)
     run = _Run(folder, found, load_config(folder / "plan.yaml"), device=target, fold=fold, held_out=held_out)
     yield from run.prepare(training)
     run.start(resume=resume, started=started)
-    yield from run.optimise()
+    try:
+        yield from run.optimise()
+    except KeyboardInterrupt:
+        run.save_checkpoint()
+        raise
     yield from run.finish()
 
 
-def _check_folder(folder: Path, *, resume: bool) -> None:
+def check_folder(folder: Path, *, resume: bool = False) -> None:
+    """See that a run can be started in a folder, or resumed.
+
+    Raises
+    ------
+    InputError, UsageError, OutputError
+        There is no checkpoint to resume, there is one that would be lost, or the folder cannot be written.
+    """
     checkpoint = folder / "checkpoint.pt"
     if resume and not checkpoint.is_file():
         raise InputError(f"{checkpoint}: no such checkpoint to resume from; leave out --resume to start anew")
     if not resume and checkpoint.exists():
         raise UsageError(f"{folder}: holds a training run already; add --resume to go on or choose another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
+    check_writable(folder)
 
 
 @dataclass
@@ -133,10 +139,11 @@ class _Run:
     held_out: tuple[Case, ...]
     step: int = 0
     best: float = -1.0
-    validated: int = 0
+    checked: float = 0.0
     validation_cases: int = 0
     elapsed_before: float = 0.0
     case_seconds: float = 0.0
+    fingerprint: str = field(init=False)
     rng: np.random.Generator = field(init=False)
     noise: torch.Generator = field(init=False)
     learner: Learner = field(init=False)
@@ -145,11 +152,13 @@ class _Run:
 
     def prepare(self, cases: Sequence[Case]) -> Iterator[Event]:
         """Cache the training slices."""
+        # By fingerprint: slices prepared by another plan, of an attempt that was cut off, must not be taken for these.
+        self.fingerprint = fingerprint(self.dataset, self.config)
+        cache = self.folder / "cache" / self.fingerprint
         prepared = []
         for number, case in enumerate(cases, 1):
-            cached = cache_case(case, self.folder / "cache", config=self.config, labels=self.dataset.labels)
-            prepared.append(cached)
-            yield {"event": "reading", "done": number, "total": len(cases)}
+            prepared.append(cache_case(case, cache, config=self.config, labels=self.dataset.labels))
+            yield {"event": "reading", "done": len(cases) + number, "total": 2 * len(cases)}
         if not any(len(case.foreground) for case in prepared):
             raise DatasetError(f"{self.dataset.name}: no training case has a single labelled voxel")
         self.sampler = SliceSampler(prepared, self.config)
@@ -182,14 +191,15 @@ class _Run:
         batches = -(-self.sampler.slices_per_epoch // (settings.batch_size or 1))
         seconds = None
         if settings.minutes is not None:
-            whole = settings.minutes * 60
-            last = min(self.case_seconds * len(self.held_out), _LAST_VALIDATION_SHARE * whole)
-            seconds = whole - last
+            end = self.case_seconds * (self.validation_cases + len(self.held_out))
+            seconds = settings.minutes * 60 - min(end, self._allowance(_END_SHARE))
         return Budget(settings.epochs * batches, seconds)
 
+    def _allowance(self, share: float) -> float:
+        return share * 60 * (self.config.training.minutes or float("inf"))
+
     def optimise(self) -> Iterator[Event]:
-        """Learn until the budget is used, validating now and then."""
-        settings = self.config.training
+        """Learn until the budget is used; now and then validate and save a checkpoint."""
         losses: list[dict[str, float]] = []
         reported = 0.0
         while True:
@@ -198,11 +208,21 @@ class _Run:
                 reported = progress
                 yield self._report(progress, losses)
                 losses = []
-            if self.held_out and progress < 1 and progress >= (self.validated + 1) / settings.validations:
-                yield self._validate(progress)
             if progress >= 1:
                 return
+            if progress >= self.checked + 1 / self.config.training.validations and self._affordable():
+                self.checked = progress
+                events = [self._validate()] if self.held_out else []
+                self.save_checkpoint()
+                yield from events
             losses.append(self._learn(progress))
+
+    def _affordable(self) -> bool:
+        """Whether another validation keeps to its share of a wall-clock budget."""
+        if self.config.training.minutes is None:
+            return True
+        since = self.elapsed - self.checked * 60 * self.config.training.minutes
+        return self.case_seconds * self.validation_cases <= _VALIDATION_SHARE * since
 
     def _learn(self, progress: float) -> dict[str, float]:
         images, classes = (torch.from_numpy(a).to(self.device) for a in self.sampler.draw(self.rng))
@@ -215,21 +235,17 @@ class _Run:
         event = {"event": "steps", "step": self.step, "progress": progress, "losses": means, "seconds": self.elapsed}
         return self._note(event)
 
-    def _validate(self, progress: float) -> Event:
+    def _validate(self) -> Event:
         settings = self.config.training
-        allowance = None
         # The first validation finds how many cases fit into the time; then they stay the same, to be comparable.
-        if settings.minutes is not None and not self.validation_cases:
-            allowance = settings.minutes * 60 * _VALIDATION_SHARE / settings.validations
+        allowance = self._allowance(_VALIDATION_SHARE) / settings.validations
         cases = self.held_out[: self.validation_cases or settings.validation_cases]
         result = validate(self._model(), cases, device=str(self.device), allowance_seconds=allowance)
         self.validation_cases = result.cases
         self.case_seconds = result.seconds / max(1, result.cases)
-        self.validated = int(progress * settings.validations)
         if result.mean >= self.best:
             self.best = result.mean
             save_model(self._model(), self.folder / "model.safetensors")
-        self._save_checkpoint()
         return self._note_validation("validation", result)
 
     def _model(self) -> Model:
@@ -239,7 +255,8 @@ class _Run:
             self.dataset.labels,
             self.dataset.channel_names,
             {name: self.learner.generator},
-            fingerprint(self.dataset, self.config),
+            modalities=self.dataset.modalities,
+            fingerprint=self.fingerprint,
         )
 
     def finish(self) -> Iterator[Event]:
@@ -247,19 +264,17 @@ class _Run:
         model_file = self.folder / "model.safetensors"
         files = [model_file, self.folder / "plan.yaml", self.folder / "log.jsonl", self.folder / "curve.png"]
         if self.held_out:
-            settings = self.config.training
             # The last weights compete on the same cases as those before them.
-            yield self._validate(1.0)
-            allowance = None if settings.minutes is None else settings.minutes * 60 * _LAST_VALIDATION_SHARE
-            result = validate(
-                load_model(model_file), self.held_out, device=str(self.device), allowance_seconds=allowance
-            )
-            write_text(self.folder / "validation.json", json.dumps(asdict(result), indent=2) + "\n")
+            yield self._validate()
+            allowance = self._allowance(_END_SHARE / 2)
+            best = load_model(model_file)
+            result = validate(best, self.held_out, device=str(self.device), allowance_seconds=allowance)
+            write_text(self.folder / "validation.json", json.dumps(asdict(result), indent=2, allow_nan=False) + "\n")
             files.append(self.folder / "validation.json")
             yield self._note_validation("final", result)
         else:
             save_model(self._model(), model_file)
-            self._save_checkpoint()
+        self.save_checkpoint()
         draw_curve(read_events(self.folder / "log.jsonl"), self.folder / "curve.png")
         shutil.rmtree(self.folder / "cache", ignore_errors=True)
         yield self._note({"event": "end", "files": [str(file) for file in files], "seconds": self.elapsed})
@@ -271,7 +286,8 @@ class _Run:
         append_event(self.folder / "log.jsonl", event)
         return event
 
-    def _save_checkpoint(self) -> None:
+    def save_checkpoint(self) -> None:
+        """Write everything that `_restore` needs."""
         state: dict[str, Any] = {name: getattr(self, name) for name in _RESUMED}
         state |= {
             "elapsed_before": self.elapsed,
@@ -287,9 +303,12 @@ class _Run:
         with opened_checkpoint(file, self.device) as state:
             if state["fold"] != self.fold:
                 raise UsageError(f"{file}: was trained on fold {state['fold']}; resume it with --fold {state['fold']}")
+            if state["fingerprint"] != self.fingerprint:
+                raise UsageError(f"{file}: the dataset or plan.yaml has changed since; start anew in another folder")
             for name in _RESUMED:
                 setattr(self, name, state[name])
             self.rng.bit_generator.state = json.loads(state["rng"])
             self.noise.set_state(state["noise"].cpu())
             torch.set_rng_state(state["torch"].cpu())
             self.learner.restore(state["learner"])
+        cut_events(self.folder / "log.jsonl", step=self.step)

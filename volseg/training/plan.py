@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.config import Config, Normalisation, load_config
-from volseg.errors import DatasetError
+from volseg.errors import ConfigError, DatasetError, UsageError
 from volseg.intensity import sample
 from volseg.io import read_labels
 from volseg.io.atomic import write_text
@@ -55,24 +55,22 @@ class CaseFacts:
     lowest: tuple[float, ...]
 
 
-def read_case(case: Case, *, with_labels: bool = True) -> tuple[list[Volume], LabelMap | None]:
-    """Read the channels of a case and its label map."""
-    volumes = read_images(case)
-    labels = read_labels(case.label) if with_labels and case.label else None
-    return volumes, labels
+def read_case(case: Case) -> tuple[list[Volume], LabelMap]:
+    """Read the channels of a case and its label map.
+
+    Raises
+    ------
+    DatasetError
+        The case has no label map.
+    """
+    if case.label is None:
+        raise DatasetError(f"case {case.name} has no label map; training needs one for every case")
+    return read_images(case), read_labels(case.label)
 
 
-def collect_facts(cases: Sequence[Case], *, progress: Callable[[int, int], None] | None = None) -> list[CaseFacts]:
-    """Read every case once and note what planning needs."""
-    facts = []
-    for number, case in enumerate(cases, 1):
-        volumes, labels = read_case(case)
-        if labels is None:
-            raise DatasetError(f"case {case.name} has no label map; training needs one for every case")
-        facts.append(_facts(volumes, labels))
-        if progress:
-            progress(number, len(cases))
-    return facts
+def find_facts(case: Case) -> CaseFacts:
+    """Read a case and note what planning needs of it."""
+    return _facts(*read_case(case))
 
 
 def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:
@@ -90,19 +88,31 @@ def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:
     return CaseFacts(grid.shape, grid.spacing, (extent[0], extent[1], extent[2]), values, lowest)
 
 
-def write_plan(dataset: Dataset, output: Path | str, *, config: Config | None = None, fold: Fold = 0) -> Path:
-    """Check a dataset, plan what the settings leave open, write ``plan.yaml`` into `output` and return its path.
+def iterate_planning(
+    dataset: Dataset, output: Path | str, *, config: Config | None = None, fold: Fold = 0
+) -> Iterator[tuple[int, int]]:
+    """Check a dataset, plan what the settings leave open and write ``plan.yaml`` into `output`.
+
+    Yields (cases read, cases in all).
 
     Raises
     ------
     DatasetError
         Orphans, mismatched grids or unknown labels: all of them at once.
+    UsageError
+        There is another plan already, and `config` is None or something else than that plan.
     """
     check_dataset(dataset)
-    facts = collect_facts(choose_cases(dataset, fold)[0])
+    cases, _ = choose_cases(dataset, fold)
+    facts = []
+    for number, case in enumerate(cases, 1):
+        facts.append(find_facts(case))
+        yield number, len(cases)
+    planned = make_plan(config or load_config(), dataset, facts)
     path = Path(output) / "plan.yaml"
-    write_text(path, _plan_text(make_plan(config or load_config(), dataset, facts), dataset))
-    return path
+    if path.exists() and load_config(path) not in (planned, config):
+        raise UsageError(f"{path}: is another plan; use it with --config {path}, or delete it to plan anew")
+    write_text(path, _plan_text(planned, dataset))
 
 
 def choose_cases(dataset: Dataset, fold: Fold) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
@@ -128,6 +138,9 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
     spacing: the median. Normalisation: CT by the labels' intensities over all cases, others each scan by itself.
     Slice size: the largest slice, at most 256 pixels. Depth and batch: from the slice size.
     """
+    if unknown := sorted(set(config.cleanup) - {"*", *(label.name for label in dataset.labels)}):
+        known = ", ".join(label.name for label in dataset.labels)
+        raise ConfigError(f"cleanup names {', '.join(unknown)}; the dataset's labels are {known}, and * is all")
     preparation = config.preparation
     plane: Plane = preparation.plane or _plane(facts)
     height_axis, width_axis = in_plane(plane)
@@ -160,12 +173,16 @@ def _replace(config: Config, **sections: dict[str, Any]) -> Config:
 
 
 def _plane(facts: Sequence[CaseFacts]) -> Plane:
+    planes: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
+    # Scans of one slice leave no choice.
+    for plane in planes:
+        if np.median([f.shape[NORMAL_AXIS[plane]] for f in facts]) == 1:
+            return plane
     spacing = [_median_spacing(facts, axis) for axis in range(3)]
     # On near-isotropic scans the labels decide; axial wins ties because it is first.
     score = spacing
     if max(spacing) / min(spacing) <= _ANISOTROPIC:
         score = [float(np.median([f.extent_mm[axis] for f in facts])) for axis in range(3)]
-    planes: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
     return max(planes, key=lambda plane: score[NORMAL_AXIS[plane]])
 
 

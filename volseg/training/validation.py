@@ -23,8 +23,8 @@ class Validation:
     ----------
     mean : float
         Mean over cases of the mean over labels.
-    per_label : dict of str to float
-        Mean over cases; NaN where no case has the label.
+    per_label : dict of str to float or None
+        Mean over cases; None where no case has the label.
     cases : int
         How many were predicted.
     seconds : float
@@ -32,7 +32,7 @@ class Validation:
     """
 
     mean: float
-    per_label: dict[str, float]
+    per_label: dict[str, float | None]
     cases: int
     seconds: float
 
@@ -48,13 +48,11 @@ def validate(model: Model, cases: Sequence[Case], *, device: str, allowance_seco
         if allowance_seconds is not None and len(rows) >= 2 and time.monotonic() - start > allowance_seconds:
             break
         volumes, reference = read_case(case)
-        if reference is None:
-            continue
         predicted = predict(model, volumes, device=device).labels
         rows.append([dice(predicted.mask(label), reference.mask(label)) for label in model.labels])
     table = np.array(rows, dtype=float)
     with np.errstate(all="ignore"):
-        means = [float(np.nanmean(c)) if np.isfinite(c).any() else float("nan") for c in table.T]
+        means = [float(np.nanmean(c)) if np.isfinite(c).any() else None for c in table.T]
         by_case = [np.nanmean(r) for r in table if np.isfinite(r).any()]
     names = [label.name for label in model.labels]
     mean = float(np.mean(by_case)) if by_case else 0.0

@@ -131,7 +131,7 @@ def _scan_of_case(folder: Path) -> list[Volume]:
     """Read the first channel of the scan that a case was predicted from, if it is still there."""
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        return [read(run["input"][0], series=run.get("made_by", {}).get("series"))]
+        return [read(run["input"][0], series=run.get("series"))]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError) as error:
         logger.warning("%s: shown without its scan, which cannot be read (%s)", folder, error)
         return []
