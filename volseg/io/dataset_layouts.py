@@ -123,8 +123,8 @@ def _stays_inside(text: str) -> bool:
 def _pair_folders(root: Path, *, ending: str = "") -> list[Case]:
     """Pair imagesTr with labelsTr by case name; with an `ending` (nnU-Net) every image carries its channel number.
 
-    Elsewhere ``case_0001`` may be the name of a case: numbers are channels only where there is a ``_0000``, and no label
-    map for it alone.
+    Elsewhere ``case_0001`` may be the name of a case: numbers are channels only where there is a ``_0000`` that has no
+    label map for it alone.
     """
     images = [(_stem(path, ending), path) for path in _entries(root / "imagesTr", ending)]
     labels = {_stem(path, ending): path for path in _entries(root / "labelsTr", ending)}
