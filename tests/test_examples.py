@@ -50,6 +50,8 @@ def test_recipe_trains(recipe: str, modality: str, spacing: tuple[float, float, 
     planned = model.config.model_dump(mode="json")
     asked = yaml.safe_load(path.read_text(encoding="utf-8"))
     asked["training"] = {key: value for key, value in asked["training"].items() if key not in ("minutes", "epochs")}
+    for settings in asked.pop("cleanup").values():  # of "*", every label
+        assert all(matches(entry, settings) for entry in planned["cleanup"].values())
     assert matches(planned, asked)
     (normalisation,) = planned["preparation"]["normalisation"]
     assert normalisation["kind"] == ("window" if modality == "CT" else "zscore")

@@ -20,7 +20,7 @@ from volseg.io.inputs import collect_cases
 from volseg.io.nifti import write_nifti
 from volseg.labelmap import Label
 from volseg.model.file import Model
-from volseg.pipeline import OutputSettings, process_cases, resolve_cleanup
+from volseg.pipeline import OutputSettings, process_cases
 from volseg.volume import Volume
 
 BRIGHT = Label(5, "bright", (200, 50, 50))
@@ -84,11 +84,6 @@ def test_cleanup_is_the_models_unless_given(model: Model, scan: Volume, tmp_path
     labels = volseg.read_labels(tmp_path / "out" / "scan" / "labels.nii.gz")
     assert labels.array[1, 1, 1] == 0
     assert np.count_nonzero(labels.array) == np.count_nonzero(scan.array > 100) - 1
-    with pytest.raises(UsageError, match=r"cleanup names dark; the model's labels are bright, and"):
-        resolve_cleanup(model, {"dark": CleanupConfig()})
-    configured = model.config.model_copy(update={"cleanup": {"bright": CleanupConfig(largest_component=True)}})
-    both = resolve_cleanup(replace(model, config=configured), {"*": CleanupConfig(fill_holes=True)})
-    assert both["bright"] == CleanupConfig(fill_holes=True, largest_component=True)
 
 
 def test_finished_cases_are_skipped_unless_they_differ(model: Model, scan: Volume, tmp_path: Path) -> None:

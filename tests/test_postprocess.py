@@ -10,7 +10,7 @@ from volseg.config import CleanupConfig, parse_config
 from volseg.errors import ConfigError
 from volseg.geometry import Grid
 from volseg.labelmap import Label, LabelMap
-from volseg.postprocess import clean_labels
+from volseg.postprocess import clean_labels, resolve_cleanup
 
 LABELS = (Label(3, "liver", (200, 0, 0)), Label(-7, "spleen", (0, 200, 0)), Label(70000, "cyst", (0, 0, 200)))
 
@@ -116,3 +116,15 @@ def test_agrees_with_scipy_on_the_whole_array(seed: int) -> None:
     components, count = ndimage.label(array == 3)
     sizes = ndimage.sum_labels(array == 3, components, range(1, count + 1))
     assert np.array_equal(largest, components == 1 + np.argmax(sizes))
+
+
+def test_settings_are_combined_by_what_is_set() -> None:
+    model = {"*": CleanupConfig(largest_component=True), "liver": CleanupConfig(minimum_mm3=5)}
+    over = {"*": CleanupConfig(fill_holes=True), "spleen": CleanupConfig(largest_component=False)}
+    assert resolve_cleanup(["liver", "spleen"], model, over) == {
+        "liver": CleanupConfig(largest_component=True, minimum_mm3=5, fill_holes=True),
+        "spleen": CleanupConfig(largest_component=False, fill_holes=True),
+    }
+    assert resolve_cleanup(["liver"], {}) == {}
+    with pytest.raises(ConfigError, match=r"cleanup names dark; the labels are liver, and \* is all"):
+        resolve_cleanup(["liver"], model | {"dark": CleanupConfig()})

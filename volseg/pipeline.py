@@ -26,7 +26,7 @@ import numpy as np
 
 from volseg import __version__
 from volseg.config import CleanupConfig
-from volseg.errors import InputError, UsageError, VolsegError
+from volseg.errors import InputError, VolsegError
 from volseg.inference import Prediction, Progress, predict
 from volseg.io import read_channels, write
 from volseg.io.atomic import check_writable, write_text
@@ -35,7 +35,7 @@ from volseg.io.nifti import write_nifti
 from volseg.labelmap import LabelMap
 from volseg.model.devices import choose_device
 from volseg.model.file import Model
-from volseg.postprocess import clean_labels
+from volseg.postprocess import clean_labels, resolve_cleanup
 from volseg.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def process_cases(
 ) -> Iterator[CaseResult]:
     """Segment cases one after the other and write their outputs; a case that fails does not stop the others."""
     chosen = settings or OutputSettings()
-    cleanup = resolve_cleanup(model, chosen.cleanup)
+    cleanup = resolve_cleanup([label.name for label in model.labels], model.config.cleanup, chosen.cleanup)
     check_writable(Path(output))
     for case in cases:
         runner = _CaseRun(model, case, Path(output), settings=chosen, cleanup=cleanup, device=device)
@@ -94,26 +94,6 @@ def process_cases(
             yield runner.skip() or runner.run(progress)
         except VolsegError as error:
             yield CaseResult(case, error=error)
-
-
-def resolve_cleanup(model: Model, over: dict[str, CleanupConfig]) -> dict[str, CleanupConfig]:
-    """Return the clean-up of every label: the model's, over it what is set in `over`; in each ``*``, then by name.
-
-    Raises
-    ------
-    UsageError
-        `over` names a label that the model does not have.
-    """
-    known = [label.name for label in model.labels]
-    if unknown := sorted(set(over) - {*known, "*"}):
-        raise UsageError(f"cleanup names {', '.join(unknown)}; the model's labels are {', '.join(known)}, and * is all")
-    resolved = {}
-    for name in known:
-        entries = [source[key] for source in (model.config.cleanup, over) for key in ("*", name) if key in source]
-        changes = {key: value for entry in entries for key, value in entry.model_dump(exclude_unset=True).items()}
-        if changes:
-            resolved[name] = CleanupConfig(**changes)
-    return resolved
 
 
 class _CaseRun:

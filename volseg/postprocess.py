@@ -5,7 +5,7 @@ Components are joined through faces only (6-connectivity): two structures that t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,28 @@ from volseg.errors import ConfigError
 from volseg.labelmap import LabelMap, present_values
 
 _HIGHEST_LISTED_VALUE = 65_535
+
+
+def resolve_cleanup(names: Sequence[str], *sources: Mapping[str, CleanupConfig]) -> dict[str, CleanupConfig]:
+    """Combine clean-up settings for the labels called `names`.
+
+    In each source ``*`` stands for every label, and a label's own entry goes over it; a later source goes over an
+    earlier one. Only what is set in an entry goes over. Labels that nothing is set for are left out.
+
+    Raises
+    ------
+    ConfigError
+        A source names something else than `names` and ``*``.
+    """
+    if unknown := sorted({key for source in sources for key in source} - {*names, "*"}):
+        raise ConfigError(f"cleanup names {', '.join(unknown)}; the labels are {', '.join(names)}, and * is all")
+    resolved = {}
+    for name in names:
+        entries = [source[key] for source in sources for key in ("*", name) if key in source]
+        changes = {key: value for entry in entries for key, value in entry.model_dump(exclude_unset=True).items()}
+        if changes:
+            resolved[name] = CleanupConfig(**changes)
+    return resolved
 
 
 def clean_labels(labels: LabelMap, cleanup: CleanupConfig | Mapping[str, CleanupConfig]) -> LabelMap:

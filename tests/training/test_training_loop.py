@@ -144,7 +144,7 @@ def test_resume_with_another_preparation_is_refused(dataset_folder: Path, tmp_pa
 
 
 def test_clean_up_of_an_unknown_label_is_refused_before_training(dataset_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cleanup names bal; the dataset's labels are ball, bar, and \* is all"):
+    with pytest.raises(ConfigError, match=r"cleanup names bal; the labels are ball, bar, and \* is all"):
         train(dataset_folder, tmp_path / "run", config=small("cleanup.bal.largest_component=true"))
 
 

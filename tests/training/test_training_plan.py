@@ -114,3 +114,12 @@ def test_scans_of_one_slice_are_never_cut_into_lines(dataset_folder: Path) -> No
         shape[axis] = 1
         flat = facts(shape=(shape[0], shape[1], shape[2]), spacing=(1, 1, 1), extent=(9.0, 9.0, 9.0))
         assert make_plan(load_config(), read_dataset(dataset_folder), [flat]).preparation.plane == plane
+
+
+def test_clean_up_is_planned_for_each_label(dataset_folder: Path) -> None:
+    config = load_config(overrides=("cleanup.*.largest_component=true", "cleanup.ball.fill_holes=true"))
+    plan = make_plan(config, read_dataset(dataset_folder), [facts()])
+    assert {name: (c.largest_component, c.fill_holes) for name, c in plan.cleanup.items()} == {
+        "ball": (True, True),
+        "bar": (True, False),
+    }

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.config import Config, Normalisation, load_config
-from volseg.errors import ConfigError, DatasetError, UsageError
+from volseg.errors import DatasetError, UsageError
 from volseg.intensity import sample
 from volseg.io import read_labels
 from volseg.io.atomic import write_text
 from volseg.io.datasets import Case, Dataset, check_dataset, read_images, split
 from volseg.labelmap import LabelMap
 from volseg.model.generator import levels_for
+from volseg.postprocess import resolve_cleanup
 from volseg.resample import Reorientation
 from volseg.slices import NORMAL_AXIS, Plane, in_plane
 from volseg.volume import Volume
@@ -138,9 +139,6 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
     spacing: the median. Normalisation: CT by the labels' intensities over all cases, others each scan by itself.
     Slice size: the largest slice, at most 256 pixels. Depth and batch: from the slice size.
     """
-    if unknown := sorted(set(config.cleanup) - {"*", *(label.name for label in dataset.labels)}):
-        known = ", ".join(label.name for label in dataset.labels)
-        raise ConfigError(f"cleanup names {', '.join(unknown)}; the dataset's labels are {known}, and * is all")
     preparation = config.preparation
     plane: Plane = preparation.plane or _plane(facts)
     height_axis, width_axis = in_plane(plane)
@@ -156,8 +154,10 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
     multiple = 2**levels
     height, width = (max(2, -(-n // multiple)) * multiple for n in size)
     batch_size = config.training.batch_size or max(4, min(16, _PIXELS_PER_BATCH // (height * width)))
+    # One full entry a label: what is set and what is a default cannot be told apart in a file.
+    cleanup = resolve_cleanup([label.name for label in dataset.labels], config.cleanup)
     return _replace(
-        config,
+        config.model_copy(update={"cleanup": cleanup}),
         preparation={"plane": plane, "spacing_mm": spacing, "normalisation": normalisation},
         network={"levels": levels},
         training={"slice_size": (height, width), "batch_size": batch_size},
