@@ -55,9 +55,9 @@ def test_missed_spurious_and_absent_labels_are_counted() -> None:
     assert result.class_mean_dice.mean == pytest.approx((0.5 + 0.5 + 1.0) / 3)
 
 
-def test_large_and_negative_values_are_compared_like_others() -> None:
-    labels = (Label(-3, "a", (1, 2, 3)), Label(90_000, "b", (1, 2, 3)))
-    array = np.where(REFERENCE.array == 1, -3, np.where(REFERENCE.array == 2, 90_000, 0))
+def test_large_values_with_gaps_are_compared_like_others() -> None:
+    labels = (Label(3, "a", (1, 2, 3)), Label(90_000, "b", (1, 2, 3)))
+    array = np.where(REFERENCE.array == 1, 3, np.where(REFERENCE.array == 2, 90_000, 0))
     odd = LabelMap(array, GRID, labels)
     for row, plain in zip(evaluate(shifted(odd), odd).rows, evaluate(shifted(REFERENCE), REFERENCE).rows, strict=True):
         assert row.scores == plain.scores
@@ -77,10 +77,26 @@ def test_output_folders_and_flat_files_pair_by_case_name(tmp_path: Path) -> None
     assert single.cases == ("one",)
 
 
-def test_every_prediction_without_reference_is_named() -> None:
+def test_predictions_without_reference_are_failures_and_the_rest_is_scored() -> None:
     maps = dict.fromkeys(("a", "b", "c"), REFERENCE)
-    with pytest.raises(InputError, match=r"no reference for 2 of 3 predictions: a, c; .* here b, d"):
-        evaluate(maps, {"b": REFERENCE, "d": REFERENCE})
+    result = evaluate(maps, {"b": REFERENCE, "d": REFERENCE})
+    assert result.cases == ("b",)
+    assert result.unpaired == ("d",)
+    assert list(result.failures) == ["a", "c"]
+    assert result.failures["c"] == "no reference; references are found by case name, here b, d"
+    with pytest.raises(InputError, match=r"no reference for any of 3 predictions: a, b, c; .* here d, e"):
+        evaluate(maps, {"d": REFERENCE, "e": REFERENCE})
+
+
+def test_one_file_pairs_with_the_only_case_of_a_folder_whatever_its_name(tmp_path: Path) -> None:
+    write(REFERENCE, tmp_path / "out" / "one" / "labels.nii.gz")
+    write(REFERENCE, tmp_path / "references" / "other.nii.gz")
+    file = tmp_path / "references" / "other.nii.gz"
+    assert evaluate(tmp_path / "out", file).cases == ("one",)
+    assert evaluate(file, tmp_path / "out").cases == ("other",)
+    # Two folders are matched by name, even of one case each.
+    with pytest.raises(InputError, match="no reference for any of 1 predictions: one"):
+        evaluate(tmp_path / "out", tmp_path / "references")
 
 
 @pytest.mark.parametrize(

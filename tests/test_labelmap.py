@@ -5,7 +5,7 @@ import pytest
 
 from volseg.errors import InputError
 from volseg.geometry import Grid
-from volseg.labelmap import Label, LabelMap, default_colour, present_values
+from volseg.labelmap import Label, LabelMap, default_colour, label_boxes, present_values
 
 GRID = Grid.from_spacing((2, 3, 4))
 LIVER, SPLEEN = Label(3, "liver", (200, 0, 0), "SCT:10200004"), Label(300, "spleen", (0, 200, 0))
@@ -46,8 +46,10 @@ def test_a_mask_becomes_label_1() -> None:
     assert type(labels.labels[0].value) is int
 
 
-def test_negative_values_are_labels_too() -> None:
-    assert [label.value for label in LabelMap.from_array(array_of(-2, 5, dtype="i2"), GRID).labels] == [-2, 5]
+def test_negative_values_are_refused() -> None:
+    for make in (LabelMap.from_array, lambda array, grid: LabelMap(array, grid, ())):
+        with pytest.raises(InputError, match=r"label map has the value -2; expected 0 for background and positive"):
+            make(array_of(-2, 5, dtype="i2"), GRID)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "c8", "O"])
@@ -69,7 +71,8 @@ def test_wrong_shapes_and_repeated_labels_are_refused() -> None:
 @pytest.mark.parametrize(
     ("value", "name", "colour", "message"),
     [
-        (0, "liver", (0, 0, 0), "label 'liver' has value 0, which is background"),
+        (0, "liver", (0, 0, 0), "label 'liver' has value 0; expected at least 1, as 0 is background"),
+        (-3, "liver", (0, 0, 0), "label 'liver' has value -3; expected at least 1"),
         (1, "  ", (0, 0, 0), "label 1 has an empty name"),
         (1, "liver", (0, 0, 256), r"colour of label 'liver' is \(0, 0, 256\); expected three numbers 0 to 255"),
         (1, "liver", (0, 0), "expected three numbers 0 to 255"),
@@ -84,6 +87,16 @@ def test_present_values_are_plain_integers_without_background() -> None:
     values = present_values(array_of(0, 3, 300, 3))
     assert values == {3, 300}
     assert all(type(value) is int for value in values)
+
+
+@pytest.mark.parametrize("largest", [2, 65535, 70000, 2**40])
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
+def test_boxes_of_small_and_large_values(largest: int, dtype: str) -> None:
+    assert label_boxes(array_of(0, 1, 0, largest, largest, 1, dtype=dtype)) == {
+        1: (slice(0, 1), slice(0, 2), slice(1, 2)),
+        largest: (slice(0, 1), slice(0, 2), slice(0, 4)),
+    }
+    assert label_boxes(array_of(dtype=dtype)) == {}
 
 
 def test_default_colours_are_legal_and_neighbours_differ() -> None:

@@ -12,7 +12,7 @@ from volseg.geometry import Grid
 from volseg.labelmap import Label, LabelMap
 from volseg.postprocess import clean_labels, resolve_cleanup
 
-LABELS = (Label(3, "liver", (200, 0, 0)), Label(-7, "spleen", (0, 200, 0)), Label(70000, "cyst", (0, 0, 200)))
+LABELS = (Label(3, "liver", (200, 0, 0)), Label(7, "spleen", (0, 200, 0)), Label(70000, "cyst", (0, 0, 200)))
 
 
 def label_map(array: np.ndarray, spacing: tuple[float, float, float] = (1, 1, 1)) -> LabelMap:
@@ -27,11 +27,11 @@ def test_largest_component_is_kept_for_the_named_label_only() -> None:
     array = blank()
     array[1:5, 1:5, 1:5] = 3
     array[8, 8, 8] = 3
-    array[9, 1, 1] = array[1, 9, 9] = -7
+    array[9, 1, 1] = array[1, 9, 9] = 7
     cleaned = clean_labels(label_map(array), {"liver": CleanupConfig(largest_component=True)})
     assert cleaned.array[8, 8, 8] == 0
     assert np.count_nonzero(cleaned.array == 3) == 64
-    assert np.count_nonzero(cleaned.array == -7) == 2
+    assert np.count_nonzero(cleaned.array == 7) == 2
     assert cleaned.array.dtype == array.dtype
     assert array[8, 8, 8] == 3  # the input is left alone
 
@@ -57,11 +57,11 @@ def test_only_enclosed_background_is_filled() -> None:
     array = blank()
     array[2:9, 2:9, 2:9] = 3
     array[4:7, 4:7, 4:7] = 0  # a cavity
-    array[5, 5, 5] = -7  # with another label inside
+    array[5, 5, 5] = 7  # with another label inside
     array[3, 3, 2] = 0  # a pit in the surface
     cleaned = clean_labels(label_map(array), CleanupConfig(fill_holes=True)).array
     assert cleaned[4, 4, 4] == 3
-    assert cleaned[5, 5, 5] == -7
+    assert cleaned[5, 5, 5] == 7
     assert cleaned[3, 3, 2] == 0
 
 
@@ -85,8 +85,8 @@ def test_specks_go_before_holes_are_filled() -> None:
     array = blank()
     array[1:8, 1:8, 1:8] = 3
     array[3:6, 3:6, 3:6] = 0
-    array[4, 4, 4] = -7
-    array[9:12, 9:12, 9:12] = -7
+    array[4, 4, 4] = 7
+    array[9:12, 9:12, 9:12] = 7
     steps = {"liver": CleanupConfig(fill_holes=True), "spleen": CleanupConfig(largest_component=True)}
     assert clean_labels(label_map(array), steps).array[4, 4, 4] == 3
 
@@ -99,7 +99,7 @@ def test_absent_labels_and_a_single_voxel_are_no_problem() -> None:
 
 
 def test_unknown_names_and_negative_sizes_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"names kidney, lung; the labels are spleen, liver, cyst"):
+    with pytest.raises(ConfigError, match=r"names kidney, lung; the labels are liver, spleen, cyst"):
         clean_labels(label_map(blank()), {"lung": CleanupConfig(), "kidney": CleanupConfig()})
     with pytest.raises(ConfigError, match=r"cleanup.liver.minimum_mm3: Input should be greater than or equal to 0"):
         parse_config({"cleanup": {"liver": {"minimum_mm3": -1}}})

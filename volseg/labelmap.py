@@ -14,6 +14,7 @@ from volseg.errors import InputError
 from volseg.geometry import Grid
 
 Colour = tuple[int, int, int]
+_LARGEST_LISTED_VALUE = 65535
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Label:
     Parameters
     ----------
     value : int
-        The integer in the array; never 0, which is background.
+        The integer in the array, at least 1; 0 is background.
     name : str
         What it is.
     colour : (red, green, blue), 0 to 255
@@ -38,8 +39,8 @@ class Label:
     code: str | None = None
 
     def __post_init__(self) -> None:
-        if self.value == 0:
-            raise InputError(f"label {self.name!r} has value 0, which is background; expected another integer")
+        if self.value < 1:
+            raise InputError(f"label {self.name!r} has value {self.value}; expected at least 1, as 0 is background")
         if not self.name.strip():
             raise InputError(f"label {self.value} has an empty name; give it one")
         if len(self.colour) != 3 or not all(0 <= c <= 255 for c in self.colour):
@@ -53,7 +54,7 @@ class LabelMap:
     Parameters
     ----------
     array : (I, J, K) integers
-        0 is background. Values are kept as they are, never renumbered.
+        0 is background, none is negative. Values are kept as they are, never renumbered.
     grid : Grid
         Same shape as the array.
     labels : tuple of Label
@@ -63,7 +64,7 @@ class LabelMap:
     Raises
     ------
     InputError
-        Not integers, wrong shape, a value or name given twice, or a value in the array that has no label.
+        Not integers, a negative value, wrong shape, a value or name given twice, or a value in the array without label.
     """
 
     array: NDArray[Any]
@@ -103,6 +104,8 @@ def _as_integers(array: NDArray[Any]) -> NDArray[Any]:
         return array.astype(np.uint8)
     if array.dtype.kind not in "iu":
         raise InputError(f"label map has voxel type {array.dtype}; expected integers")
+    if (lowest := int(array.min(initial=0))) < 0:
+        raise InputError(f"label map has the value {lowest}; expected 0 for background and positive integers")
     return array
 
 
@@ -117,6 +120,18 @@ def present_values(array: NDArray[Any]) -> set[int]:
         found = np.flatnonzero(np.bincount(slab.ravel(order="K"))) if small else np.unique(slab)
         values.update(found.tolist())
     return values - {0}
+
+
+def label_boxes(array: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
+    """Return the bounding box of every value that occurs in an array of integers >= 0, by value; not of 0."""
+    from scipy import ndimage
+
+    if array.max() <= _LARGEST_LISTED_VALUE:
+        return {value: box for value, box in enumerate(ndimage.find_objects(array), start=1) if box is not None}
+    # SciPy makes a list up to the largest value: number such values 1, 2, 3 ... first.
+    values = sorted(present_values(array))
+    numbers = np.searchsorted(np.array([0, *values], dtype=array.dtype), array)
+    return dict(zip(values, ndimage.find_objects(numbers), strict=True))
 
 
 def default_colour(value: int) -> Colour:

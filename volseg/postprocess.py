@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage import measure
 
 from volseg.config import CleanupConfig
 from volseg.errors import ConfigError
-from volseg.labelmap import LabelMap, present_values
-
-_HIGHEST_LISTED_VALUE = 65_535
+from volseg.labelmap import LabelMap, label_boxes
 
 
 def resolve_cleanup(names: Sequence[str], *sources: Mapping[str, CleanupConfig]) -> dict[str, CleanupConfig]:
@@ -72,13 +69,6 @@ def clean_labels(labels: LabelMap, cleanup: CleanupConfig | Mapping[str, Cleanup
         if steps[value].fill_holes:
             _fill_holes(view, value, [size == 1 for size in labels.grid.shape])
     return LabelMap(array, labels.grid, labels.labels)
-
-
-def label_boxes(array: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
-    """Return the bounding box of every value but 0 that occurs in an integer array, by value."""
-    if array.min() >= 0 and array.max() <= _HIGHEST_LISTED_VALUE:  # then one pass over the array is enough
-        return {value: box for value, box in enumerate(ndimage.find_objects(array), start=1) if box is not None}
-    return {value: ndimage.find_objects((array == value).view(np.uint8))[0] for value in present_values(array)}
 
 
 def _by_label(labels: LabelMap, cleanup: CleanupConfig | Mapping[str, CleanupConfig]) -> dict[int, CleanupConfig]:

@@ -56,6 +56,14 @@ def test_missed_labels_are_said(tmp_path: Path) -> None:
     assert "tumour [left]: 1 missed of 1 (counted as Dice 0 and as the grid's diagonal)" in output
 
 
+def test_a_prediction_without_reference_is_named_after_the_others(folders: tuple[Path, Path]) -> None:
+    (folders[1] / "case_3.nii.gz").unlink()
+    result = run(*folders)
+    assert isinstance(result.exception, PartialError)
+    assert "1 of 6 cases could not be compared:\ncase_3: no reference; " in str(result.exception)
+    assert "over 5 cases" in result.output
+
+
 def test_a_failing_case_is_named_after_the_others_are_written(folders: tuple[Path, Path], tmp_path: Path) -> None:
     (folders[1] / "case_3.nii.gz").write_bytes(b"nothing of use")
     result = run(*folders, "--csv", tmp_path / "rows.csv")

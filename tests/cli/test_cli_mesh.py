@@ -13,6 +13,7 @@ from volseg.cli.mesh_command import mesh
 from volseg.errors import AmbiguousError, GeometryError, InputError, PartialError, UsageError, VolsegError
 from volseg.geometry import Grid
 from volseg.io import write
+from volseg.io.dicom_write import write_dicom_series
 from volseg.labelmap import Label, LabelMap
 from volseg.mesh import Mesh
 from volseg.volume import Volume
@@ -101,6 +102,33 @@ def test_folder_of_a_case_and_folder_of_cases(labels_file: Path, tmp_path: Path)
     assert_refused(run(cases, "-o", tmp_path / "all.stl"), UsageError, "2 cases")
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".seg.nrrd"])
+def test_flat_folder_of_label_maps(tmp_path: Path, suffix: str) -> None:
+    array = np.zeros(GRID.shape, dtype=np.uint8)
+    array[1:4, 1:8, 1:7] = 1
+    for name in ("a", "b"):
+        write(LabelMap(array, GRID, LABELS[:1]), tmp_path / "flat" / f"{name}{suffix}")
+    assert run(tmp_path / "flat", "-o", tmp_path / "out").exit_code == 0
+    assert files(tmp_path / "out") == ["a/liver.stl", "b/liver.stl"]
+
+
+def test_output_folder_may_hold_slicers_label_map(tmp_path: Path) -> None:
+    array = np.zeros(GRID.shape, dtype=np.uint8)
+    array[1:4, 1:8, 1:7] = 1
+    write(LabelMap(array, GRID, LABELS[:1]), tmp_path / "case" / "labels.seg.nrrd")
+    assert run(tmp_path / "case", "-o", tmp_path / "out").exit_code == 0
+    assert files(tmp_path / "out") == ["liver.stl"]
+
+
+def test_scans_point_to_the_threshold(scan_file: Path, tmp_path: Path) -> None:
+    assert_refused(run(scan_file, "-o", tmp_path / "out"), InputError, "surface of a scan needs --threshold VALUE")
+    dicom = write_dicom_series(Volume(np.ones(GRID.shape, np.int16), GRID), tmp_path / "dicom")
+    for path in (tmp_path / "dicom", dicom[0]):
+        assert_refused(run(path, "-o", tmp_path / "out"), InputError, "surface of a scan needs --threshold VALUE")
+    table = run(scan_file.with_name("none.nii.gz"), "-o", tmp_path / "out")
+    assert "--threshold" not in str(table.exception)
+
+
 def test_case_that_fails_does_not_stop_the_others(labels_file: Path, tmp_path: Path) -> None:
     cases = tmp_path / "cases"
     for name in ("a", "b"):
@@ -161,6 +189,8 @@ def test_folder_without_label_maps_is_refused(tmp_path: Path) -> None:
         (["-o", "x", "--space", "rsa"], "choose lps or ras"),
         (["-o", "x", "--format", "obj"], "choose from stl, ply, glb, vtp"),
         (["-o", "x.stl", "--format", "ply"], "leave one out"),
+        (["-o", "x.obj"], "volseg writes stl, ply, glb, vtp"),
+        (["-o", "x.STEP"], "volseg writes stl, ply, glb, vtp"),
         (["-o", "x", "--simplify", "0"], "over 0 up to 1"),
         (["-o", "x", "--series", "1.2"], "without --threshold"),
         (["-o", "x", "--threshold", "1", "--labels", "y"], "--labels"),

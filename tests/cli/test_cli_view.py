@@ -53,6 +53,12 @@ def test_without_a_display_the_window_points_to_pictures(
         run(files[0])
 
 
+def test_no_picture_is_written_if_the_other_has_a_wrong_name(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"b\.jpg; expected a name that ends in \.png"):
+        run(files[0], "--contact-sheet", tmp_path / "a.png", "--screenshot", tmp_path / "b.jpg")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("size", ["800", "0x600", "800x-3", "99999x600", "axb"])
 def test_impossible_sizes_are_refused(size: str, files: tuple[Path, Path]) -> None:
     with pytest.raises(UsageError, match=rf"--size {size}: expected WIDTHxHEIGHT"):

@@ -6,6 +6,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from volseg.errors import GeometryError, InputError, OutputError
 from volseg.geometry import Grid
+from volseg.io import read_labels
 from volseg.io.itk import read_itk, read_itk_grid, read_segments, write_seg_nrrd
 from volseg.labelmap import Label, LabelMap
 
@@ -170,3 +171,13 @@ def test_a_segment_without_colour_and_value(tmp_path, image):
     sitk.WriteImage(image, str(tmp_path / "a.seg.nrrd"))
     (label,) = read_segments(tmp_path / "a.seg.nrrd")
     assert (label.value, label.name) == (1, "Tumour")
+
+
+def test_segments_of_one_name_are_told_apart(tmp_path, labelmap, caplog):
+    path = tmp_path / "a.seg.nrrd"
+    write_seg_nrrd(labelmap, path)
+    path.write_bytes(path.read_bytes().replace(b"Segment2_Name:=gone", b"Segment2_Name:=liver"))
+    assert [label.name for label in read_labels(path).labels] == ["Wirbelsäule", "liver_300", "liver_301"]
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "a.seg.nrrd: several segments are called liver" in record.message

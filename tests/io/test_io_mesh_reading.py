@@ -99,6 +99,19 @@ def test_polygons_in_ply_are_refused(tmp_path: Path) -> None:
         read_meshes(path)
 
 
+@pytest.mark.parametrize("colour", ["", " 9 9 9"], ids=["plain", "coloured"])
+@pytest.mark.parametrize("corner", [3, -1])
+def test_corners_that_are_no_vertices_are_refused(colour: str, corner: int, tmp_path: Path) -> None:
+    names = ["float x", "float y", "float z", *(["uchar red", "uchar green", "uchar blue"] if colour else [])]
+    properties = "".join(f"property {name}\n" for name in names)
+    header = f"ply\nformat ascii 1.0\nelement vertex 3\n{properties}element face 1\n"
+    rows = "".join(f"{point}{colour}\n" for point in ("0 0 0", "1 0 0", "1 1 0"))
+    path = tmp_path / "a.ply"
+    path.write_text(f"{header}property list uchar int vertex_indices\nend_header\n{rows}3 0 1 {corner}\n")
+    with pytest.raises(InputError, match=r"a\.ply: is damaged \(.*faces name vertices outside 0\.\.2"):
+        read_meshes(path)
+
+
 def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.stl: cannot be read .* check the path"):
         read_meshes(tmp_path / "a.stl")

@@ -51,6 +51,50 @@ def test_label_map_without_a_table_is_named_by_the_option(scan: Path, labels: Pa
     assert [label.name for label in subject.labels.labels] == ["label_1"]
 
 
+def test_lone_label_map_is_known_by_the_table_given(labels: Path, tmp_path: Path) -> None:
+    table = sidecar_path(labels).rename(tmp_path / "names.tsv")
+    subject = read_subject([labels], labels=table)
+    assert subject.volume is None
+    assert subject.labels is not None
+    assert [label.name for label in subject.labels.labels] == ["liver"]
+
+
+def test_lone_label_map_without_a_table_is_known_by_its_values(labels: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sidecar_path(labels).unlink()
+    with caplog.at_level(logging.WARNING):
+        subject = read_subject([labels])
+    assert subject.volume is None
+    assert subject.labels is not None
+    assert "shown as a label map" in caplog.text
+    assert read_subject([labels], threshold=0.5).volume is not None
+
+
+@pytest.mark.parametrize(("dtype", "low", "high"), [(np.int16, -1000, 1000), (np.uint8, 0, 120), (np.uint8, 0, 256)])
+def test_scans_of_few_values_stay_scans(dtype: type[np.generic], low: int, high: int, tmp_path: Path) -> None:
+    array = np.random.default_rng(1).integers(low, high, GRID.shape).astype(dtype)
+    subject = read_subject([write(Volume(array, GRID), tmp_path / "mr.nii.gz")[0]])
+    assert subject.volume is not None
+    assert subject.labels is None
+
+
+def test_real_label_maps_and_8_bit_scans_are_told_apart(shared_data: Path) -> None:
+    folder = shared_data / "hippocampus"
+    assert read_subject([folder / "imagesTr" / "hippocampus_075.nii.gz"]).volume is not None
+    assert read_subject([folder / "labelsTr" / "hippocampus_075.nii.gz"]).labels is not None
+    assert read_subject([shared_data / "ct" / "example_seg.nii.gz"]).labels is not None
+
+
+def test_folder_of_cases_stands_for_its_only_one(labels: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for case in ("a", "b"):
+        (out / case).mkdir(parents=True)
+        (out / case / "labels.nii.gz").write_bytes(labels.read_bytes())
+    with pytest.raises(UsageError, match=r"out: 2 cases to look at \(a, b\); give one"):
+        read_subject([out])
+    (out / "b" / "labels.nii.gz").unlink()
+    assert read_subject([out]).labels is not None
+
+
 def test_predicted_case_brings_its_scan(scan: Path, labels: Path, tmp_path: Path) -> None:
     case = tmp_path / "out" / "case"
     case.mkdir(parents=True)
@@ -91,6 +135,16 @@ def test_threshold_gives_a_surface_and_its_outline_in_one_colour(scan: Path) -> 
     assert np.allclose(mesh.bounds.mean(axis=0), (3.5, 3.5, 5), atol=0.1)
 
 
+def test_voxels_at_the_threshold_are_outside_of_surface_and_outline() -> None:
+    array = np.zeros(GRID.shape, dtype=np.int16)
+    array[1:7, 1:7, 1:5] = 150
+    array[2:6, 2:6, 2:4] = 300
+    subject = Subject(volume=Volume(array, GRID), threshold=150)
+    outlines = subject.outlines()
+    assert outlines is not None
+    assert outlines.array.sum() == 4 * 4 * 2
+
+
 def test_single_slice_has_no_surface_but_outlines(caplog: pytest.LogCaptureFixture) -> None:
     grid = Grid.from_spacing((4, 4, 1))
     labels = LabelMap.from_array(np.ones(grid.shape, dtype=np.uint8), grid)
@@ -106,7 +160,12 @@ def test_what_does_not_fit_together_is_refused(scan: Path, labels: Path, tmp_pat
     with pytest.raises(UsageError, match="2 label maps to look at"):
         read_subject([labels], segmentation=labels)
     with pytest.raises(UsageError, match=r"--labels .* give that by --segmentation"):
-        read_subject([scan], labels=sidecar_path(labels))
+        read_subject([scan], labels=sidecar_path(labels), threshold=3)
+    with pytest.raises(UsageError, match="--series 2 chooses a scan"):
+        read_subject([labels], series="2")
+    for name in ("x.glb", "x.obj"):
+        with pytest.raises(InputError, match=r"\.stl, \.ply, \.vtp"):
+            read_subject([tmp_path / name])
     with pytest.raises(UsageError, match="--threshold 3 needs a scan"):
         read_subject([labels], threshold=3)
     with pytest.raises(InputError, match="no such file"):

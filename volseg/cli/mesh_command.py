@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.console import list_files
-from volseg.errors import PartialError, UsageError, VolsegError
+from volseg.errors import InputError, PartialError, UsageError, VolsegError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ def mesh(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="Label map file, output folder of predict (one case or all), or with --threshold a scan.",
+            help="Label map file, folder of them, output folder of predict, or with --threshold a scan.",
         ),
     ],
     output: Annotated[
@@ -54,7 +54,8 @@ def mesh(
     Each label becomes OUTPUT/<label>.<format>; a folder of several cases, OUTPUT/<case>/<label>.<format>. In .glb, and
     in .vtp, the labels of a single file stay separate and coloured.
     """
-    from volseg.surface.export import find_label_maps, surface_of_scan, surfaces_of_labels
+    from volseg.io.label_files import find_label_maps, single_label_map
+    from volseg.surface.export import surface_of_scan, surfaces_of_labels
 
     target = _make_target(output, formats, space, single_file)
     if threshold is not None:
@@ -66,6 +67,9 @@ def mesh(
     if series is not None:
         raise UsageError("--series chooses a scan; it has no meaning without --threshold")
     cases = find_label_maps(input_)
+    if not cases:
+        raise InputError(f"{input_}: no label maps in this folder; the surface of a scan needs --threshold VALUE")
+    alone = single_label_map(input_) is not None
     if target.file and len(cases) > 1:
         raise UsageError(f"{input_} holds {len(cases)} cases and {output} is one file; give a folder")
     files: list[Path] = []
@@ -73,7 +77,7 @@ def mesh(
     for case, path in cases.items():
         try:
             meshes = surfaces_of_labels(path, labels=labels, smooth=smooth, simplify=simplify)
-            files += target.write(meshes, case)
+            files += target.write(meshes, "" if alone else case)
         except VolsegError as error:
             errors.append(error)
     list_files(files)
@@ -106,8 +110,11 @@ class _Target:
 
 def _make_target(output: Path, formats: str | None, space: str | None, single_file: bool) -> _Target:
     from volseg.io.meshes import MESH_FORMATS, SPACES, parse_formats
+    from volseg.surface.export import OTHER_MESH_SUFFIXES
 
     suffix = output.suffix.lower().removeprefix(".")
+    if output.suffix.lower() in OTHER_MESH_SUFFIXES and not output.is_dir():
+        raise UsageError(f"-o {output}: volseg writes {', '.join(MESH_FORMATS)}; choose one of them, or a folder")
     is_file = suffix in MESH_FORMATS and not output.is_dir()
     names = parse_formats(formats) if formats is not None else (suffix if is_file else "stl",)
     if is_file and names != (suffix,):

@@ -46,8 +46,12 @@ def view(
     """
     from volseg.view import save_contact_sheet, save_screenshot, show
     from volseg.view.inputs import read_subject
+    from volseg.view.picture import check_png
 
     pixels = _parse_size(size or "1600x1200")
+    for picture in (contact_sheet, screenshot):
+        if picture is not None:
+            check_png(picture)
     subject = read_subject(inputs or [], segmentation=segmentation, labels=labels, series=series, threshold=threshold)
     if contact_sheet is not None:
         list_files([save_contact_sheet(subject.volume, subject.outlines(), contact_sheet, width=pixels[0])])

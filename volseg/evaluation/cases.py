@@ -15,9 +15,8 @@ from volseg.evaluation.pairing import Pair, Source, pair_cases
 from volseg.evaluation.result import Evaluation, Row
 from volseg.io import read_labels
 from volseg.io.labels import read_label_table
-from volseg.labelmap import Label, LabelMap
+from volseg.labelmap import Label, LabelMap, label_boxes
 from volseg.metrics import Scores, compare
-from volseg.postprocess import label_boxes
 from volseg.resample import reorient
 
 logger = logging.getLogger(__name__)
@@ -45,7 +44,8 @@ def evaluate(
     ----------
     predictions, references : path, LabelMap, or mapping of case name to LabelMap
         A file, a folder of files ``<case>.<suffix>``, a folder of output folders ``<case>/labels.nii.gz``, or one such
-        output folder. Pairs have the same case name; a single prediction and a single reference are always a pair.
+        output folder. Pairs have the same case name; a lone prediction and a lone reference are a pair whatever their
+        names, where one of them is given as a file, LabelMap or output folder.
     labels : path, optional
         Table of label names, or a ``dataset.json``. Without it names come from the references, a ``dataset.json`` in
         their folder or the one above, and the predictions, in this order.
@@ -57,12 +57,12 @@ def evaluate(
     Returns
     -------
     Evaluation
-        Cases that could not be compared are in its `failures`.
+        Cases that could not be compared, and predictions without a reference, are in its `failures`.
 
     Raises
     ------
     InputError
-        Predictions without reference; nothing to compare; or no case could be compared.
+        No prediction has a reference; nothing to compare; or no case could be compared.
     GeometryError
         The only case lies on another grid than its reference.
     """
@@ -70,9 +70,9 @@ def evaluate(
         raise UsageError(f"tolerance is {tolerance_mm} mm; expected a number of at least 0")
     table = None if labels is None else Path(labels)
     names = _Names(() if table is None else read_label_table(table), _dataset_labels(references, table))
-    pairs, unpaired = pair_cases(predictions, references)
+    pairs, unmatched, unpaired = pair_cases(predictions, references)
     scores: dict[str, dict[int, Scores]] = {}
-    failures: dict[str, VolsegError] = {}
+    failures: dict[str, VolsegError] = {**unmatched}
     for done, (case, pair) in enumerate(pairs.items(), start=1):
         try:
             scores[case] = _compare_case(pair, names, table, tolerance_mm)

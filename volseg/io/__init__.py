@@ -190,7 +190,7 @@ def write(thing: Volume | LabelMap, path: str | Path) -> list[Path]:
     from volseg.io.labels import sidecar_path, write_label_table
     from volseg.io.voxels import smallest_integer
 
-    dtype = smallest_integer(int(thing.array.min()), int(thing.array.max()))
+    dtype = smallest_integer(int(thing.array.max()))
     write_nifti(thing.array.astype(dtype, copy=False), thing.grid, path)
     write_label_table(thing.labels, sidecar_path(path))
     return [path, sidecar_path(path)]

@@ -5,28 +5,30 @@ ITK's arrays are (k, j, i) and its world LPS+; both are turned here, the latter 
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  (its documentation's name)
-from scipy.ndimage import find_objects
 
 from volseg.errors import InputError, OutputError
 from volseg.geometry import RAS_TO_LPS, Float, Grid
 from volseg.io.atomic import atomic_path
 from volseg.io.names import case_name
 from volseg.io.voxels import clean_values, make_grid, smallest_integer
-from volseg.labelmap import Label, LabelMap, default_colour
+from volseg.labelmap import Label, LabelMap, default_colour, label_boxes
 from volseg.volume import Volume
 
+_LOG = logging.getLogger(__name__)
 _LARGEST_SEGMENT_VALUE = 65535
 _STDERR_LOCK = threading.Lock()
 
@@ -78,6 +80,8 @@ def read_itk_grid(path: Path) -> Grid:
 def read_segments(path: Path) -> tuple[Label, ...]:
     """Read the names and colours that Slicer wrote into a ``.seg.nrrd``; none for other files.
 
+    Slicer allows several segments of one name; each gets its value appended, with a warning.
+
     Raises
     ------
     InputError
@@ -90,9 +94,12 @@ def read_segments(path: Path) -> tuple[Label, ...]:
         {k: _metadata(header, f"Segment{n}_{k}") for k in ("LabelValue", "Name", "ID", "Color")} for n in numbers
     ]
     try:
-        return tuple(_segment(entry) for entry in entries)
+        labels = tuple(_segment(entry) for entry in entries)
     except (ValueError, InputError) as error:
         raise InputError(f"{path}: has a damaged segment entry ({error}); expected what 3D Slicer writes") from error
+    if repeated := sorted(name for name, count in Counter(label.name for label in labels).items() if count > 1):
+        _LOG.warning("%s: several segments are called %s; their values are appended", path, ", ".join(repeated))
+    return tuple(replace(s, name=f"{s.name}_{s.value}") if s.name in repeated else s for s in labels)
 
 
 def write_seg_nrrd(labelmap: LabelMap, path: Path) -> None:
@@ -101,28 +108,28 @@ def write_seg_nrrd(labelmap: LabelMap, path: Path) -> None:
     Parameters
     ----------
     labelmap : LabelMap
-        Values 0 to 65535.
+        Values up to 65535.
     path : Path
         Ends in ``.seg.nrrd``.
 
     Raises
     ------
     OutputError
-        The file cannot be written, or a label value is out of range.
+        The file cannot be written, or a label value is too large.
     """
     array = labelmap.array
-    lowest, highest = int(array.min()), max(int(array.max()), *(label.value for label in labelmap.labels), 0)
-    if lowest < 0 or highest > _LARGEST_SEGMENT_VALUE:
+    highest = max((label.value for label in labelmap.labels), default=0)
+    if highest > _LARGEST_SEGMENT_VALUE:
         raise OutputError(
-            f"{path}: labels are {lowest} to {highest}; .seg.nrrd takes 0 to {_LARGEST_SEGMENT_VALUE}, write .nii.gz"
+            f"{path}: has the label {highest}; .seg.nrrd takes up to {_LARGEST_SEGMENT_VALUE}, write .nii.gz"
         )
-    array = array.astype(smallest_integer(0, highest), copy=False)
+    array = array.astype(smallest_integer(highest), copy=False)
     image = sitk.GetImageFromArray(array.T)
     lps = RAS_TO_LPS @ labelmap.grid.affine
     image.SetSpacing(labelmap.grid.spacing)
     image.SetOrigin(lps[:3, 3].tolist())
     image.SetDirection((lps[:3, :3] / labelmap.grid.spacing).ravel().tolist())
-    for key, text in _slicer_metadata(labelmap.labels, find_objects(array)).items():
+    for key, text in _slicer_metadata(labelmap.labels, label_boxes(array)).items():
         image.SetMetaData(key, text)
     with atomic_path(path) as temporary, _quiet():
         try:
@@ -131,7 +138,7 @@ def write_seg_nrrd(labelmap: LabelMap, path: Path) -> None:
             raise OutputError(f"{path}: cannot be written ({_last_line(error)}); check the disk") from error
 
 
-def _slicer_metadata(labels: tuple[Label, ...], boxes: Sequence[tuple[slice, ...] | None]) -> dict[str, str]:
+def _slicer_metadata(labels: tuple[Label, ...], boxes: Mapping[int, tuple[slice, ...]]) -> dict[str, str]:
     """Return Slicer's header entries (vtkMRMLSegmentationStorageNode); extents are inclusive, absent is 0 -1."""
     entries = {
         "Segmentation_MasterRepresentation": "Binary labelmap",
@@ -139,7 +146,7 @@ def _slicer_metadata(labels: tuple[Label, ...], boxes: Sequence[tuple[slice, ...
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
     for number, label in enumerate(labels):
-        box = boxes[label.value - 1] if label.value <= len(boxes) else None
+        box = boxes.get(label.value)
         extent = [(s.start, s.stop - 1) for s in box] if box else [(0, -1)] * 3
         segment = {
             "ID": f"Segment_{label.value}",

@@ -60,7 +60,11 @@ def read_meshes(path: str | Path, *, colour: Colour = Mesh.colour) -> list[Mesh]
     space = _SPACE.search(content.tag)
     if space is None or space[1].upper() == "LPS":
         content = replace(content, vertices=content.vertices @ RAS_TO_LPS[:3, :3])
-    return _split(content, path.stem, colour)
+    try:
+        whole = Mesh(content.vertices, content.faces, path.stem, colour)
+    except InputError as error:
+        raise InputError(f"{path}: is damaged ({error})") from error
+    return _split(content, whole)
 
 
 def _read_vtk(path: Path) -> MeshContent:
@@ -96,19 +100,19 @@ def _read_vtk(path: Path) -> MeshContent:
     )
 
 
-def _split(content: MeshContent, name: str, colour: Colour) -> list[Mesh]:
+def _split(content: MeshContent, whole: Mesh) -> list[Mesh]:
     """Make a mesh of each part; without parts, of each colour, unless the colours are a gradient."""
     parts, colours = content.parts, content.colours
     if parts is None and colours is not None:
         shades, parts = np.unique(colours, axis=0, return_inverse=True)
         parts, colours = (parts.reshape(-1), colours) if len(shades) <= _MOST_COLOURS else (None, None)
     if parts is None:
-        return [Mesh(content.vertices, content.faces, name, colour)]
+        return [whole]
     meshes = []
     of_face = parts[content.faces[:, 0]]
     for part in np.unique(of_face):
         used, faces = np.unique(content.faces[of_face == part], return_inverse=True)
-        called = content.names[part - 1] if 0 < part <= len(content.names) else name
-        red, green, blue = colours[used[0]].tolist() if colours is not None else colour
+        called = content.names[part - 1] if 0 < part <= len(content.names) else whole.name
+        red, green, blue = colours[used[0]].tolist() if colours is not None else whole.colour
         meshes.append(Mesh(content.vertices[used], faces.reshape(-1, 3), called, (red, green, blue)))
     return meshes

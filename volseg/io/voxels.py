@@ -15,7 +15,7 @@ from volseg.geometry import Grid
 _LOG = logging.getLogger(__name__)
 _SPACING_LIMITS_MM = (1e-6, 1e4)
 _LABEL_TOLERANCE = 1e-3
-_LABEL_TYPES = (np.uint8, np.uint16, np.int16, np.uint32, np.int32, np.int64)
+_LABEL_TYPES = (np.uint8, np.uint16, np.uint32, np.int64)
 
 
 def clean_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -98,10 +98,9 @@ def to_label_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
         raise InputError(f"{path}: has the label {int(lowest)}; expected 0 for background and positive integers")
     if highest > np.iinfo(np.int64).max:
         raise InputError(f"{path}: has the label {highest:g}; expected at most {np.iinfo(np.int64).max}")
-    return array.astype(smallest_integer(int(lowest), int(highest)), copy=False)
+    return array.astype(smallest_integer(int(highest)), copy=False)
 
 
-def smallest_integer(lowest: int, highest: int) -> np.dtype[Any]:
-    """Return the smallest integer type that holds both values; unsigned where it can be."""
-    fitting = (t for t in _LABEL_TYPES if np.iinfo(t).min <= lowest and highest <= np.iinfo(t).max)
-    return np.dtype(next(fitting))
+def smallest_integer(highest: int) -> np.dtype[Any]:
+    """Return the smallest type for label values from 0 to the highest."""
+    return np.dtype(next(t for t in _LABEL_TYPES if highest <= np.iinfo(t).max))

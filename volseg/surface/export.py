@@ -1,48 +1,21 @@
-"""From a path to meshes: which label maps are there, read them, extract their surfaces."""
+"""From a file to meshes: read it, extract its surfaces."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from volseg.errors import InputError
+import numpy as np
+
+from volseg.errors import AmbiguousError, InputError, VolsegError
 from volseg.io import read, read_labels
 from volseg.io.names import case_name
 from volseg.mesh import Mesh
 from volseg.surface.extract import extract_isosurface, extract_surfaces
 
-_LABELS_FILE = "labels.nii.gz"
+# Files of surfaces that volseg neither reads nor writes.
+OTHER_MESH_SUFFIXES = (".obj", ".gltf", ".vtk", ".off", ".3mf", ".step")
+_ADVICE = "the surface of a scan needs --threshold VALUE"
 _MOST_LABELS = 1000
-
-
-def find_label_maps(path: str | Path) -> dict[str, Path]:
-    """Find the label maps that a path stands for.
-
-    Parameters
-    ----------
-    path : path
-        A label map file, the output folder of one predicted case, or a folder of such folders.
-
-    Returns
-    -------
-    dict of str to Path
-        Case name to file. The name is empty where the path stands for one label map.
-
-    Raises
-    ------
-    InputError
-        A folder without label maps.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        return {"": path}
-    if (path / _LABELS_FILE).is_file():
-        return {"": path / _LABELS_FILE}
-    found = {file.parent.name: file for file in sorted(path.glob(f"*/{_LABELS_FILE}"))}
-    if not found:
-        raise InputError(
-            f"{path}: no {_LABELS_FILE} in it or its folders; a scan needs a threshold (--threshold VALUE)"
-        )
-    return found
 
 
 def surfaces_of_labels(
@@ -55,12 +28,14 @@ def surfaces_of_labels(
     InputError
         The file cannot be read as a label map, or there is not a single voxel of a label.
     """
-    found = read_labels(path, labels=labels)
+    try:
+        found = read_labels(path, labels=labels)
+    except InputError as error:
+        if _is_scan(Path(path)):
+            raise InputError(f"{error}; {_ADVICE}") from error
+        raise
     if len(found.labels) > _MOST_LABELS:
-        raise InputError(
-            f"{path}: has {len(found.labels)} different values, as a scan has and no label map; the surface of a scan "
-            "needs a threshold (--threshold VALUE)"
-        )
+        raise InputError(f"{path}: has {len(found.labels)} different values, as a scan has and no label map; {_ADVICE}")
     meshes = extract_surfaces(found, smooth=smooth, simplify=simplify)
     if not meshes:
         names = ", ".join(label.name for label in found.labels) or "none"
@@ -78,3 +53,14 @@ def surface_of_scan(
         return extract_isosurface(volume, threshold, smooth=smooth, simplify=simplify, name=name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _is_scan(path: Path) -> bool:
+    """Whether a file that is no label map can be read as a scan."""
+    try:
+        volume = read(path)
+    except AmbiguousError:
+        return True
+    except VolsegError:
+        return False
+    return volume.modality is not None or bool(volume.array.min() < 0 or np.any(volume.array % 1))

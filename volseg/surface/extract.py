@@ -8,20 +8,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from volseg.errors import GeometryError, InputError
 from volseg.geometry import Grid
-from volseg.labelmap import Label, LabelMap
+from volseg.labelmap import Label, LabelMap, label_boxes
 from volseg.mesh import Mesh
 from volseg.surface.march import march
-from volseg.surface.simplify import check_fraction, simplify_mesh
+from volseg.surface.simplify import check_fraction, simplify_meshes
 from volseg.surface.smooth import smooth_mesh
 from volseg.volume import Volume
 
 logger = logging.getLogger(__name__)
 Triple = tuple[int, int, int]
-_LARGEST_TABLE = 65535
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +41,7 @@ def extract_surfaces(labels: LabelMap, *, smooth: bool = True, simplify: float =
     smooth : bool
         Remove the voxel staircase (`smooth_mesh`); each surface then encloses as much as its label's voxels.
     simplify : float
-        Fraction of the triangles to keep, over 0 up to 1 (`simplify_mesh`).
+        Fraction of the triangles to keep, over 0 up to 1 (`simplify_mesh`); surfaces that keep notably more are logged.
 
     Returns
     -------
@@ -64,7 +62,7 @@ def extract_surfaces(labels: LabelMap, *, smooth: bool = True, simplify: float =
     present = {mesh.name for mesh in meshes}
     if absent := [label.name for label in labels.labels if label.name not in present]:
         logger.warning("no voxels, so no surface: %s", ", ".join(absent))
-    return [simplify_mesh(mesh, keep=simplify) for mesh in meshes]
+    return simplify_meshes(meshes, keep=simplify)
 
 
 def extract_isosurface(
@@ -109,7 +107,7 @@ def extract_isosurface(
     mesh = replace(march(field[box], volume.grid.crop(start, stop)), name=name or volume.name or "surface")
     if smooth:
         mesh = smooth_mesh(mesh, voxel_mm=volume.grid.affine[:3, :3])
-    return simplify_mesh(mesh, keep=simplify)
+    return simplify_meshes([mesh], keep=simplify)[0]
 
 
 def extract_surface(crop: LabelCrop, *, smooth: bool = True) -> Mesh:
@@ -122,23 +120,11 @@ def extract_surface(crop: LabelCrop, *, smooth: bool = True) -> Mesh:
 
 def crop_labels(labels: LabelMap) -> Iterator[LabelCrop]:
     """Cut each label that occurs out of a label map, in order of value; the whole array is searched once."""
-    for label, box in zip(labels.labels, _find_boxes(labels), strict=True):
-        if box is not None:
+    boxes = label_boxes(labels.array)
+    for label in labels.labels:
+        if box := boxes.get(label.value):
             start, stop = _triple([s.start for s in box]), _triple([s.stop for s in box])
             yield LabelCrop(label, labels.array[box] == label.value, labels.grid.crop(start, stop))
-
-
-def _find_boxes(labels: LabelMap) -> list[tuple[slice, ...] | None]:
-    values = np.array([label.value for label in labels.labels], dtype=np.int64)
-    if len(values) == 0:
-        return []
-    if values[0] > 0 and values[-1] <= _LARGEST_TABLE:
-        boxes = ndimage.find_objects(labels.array, max_label=int(values[-1]))
-        return [boxes[value - 1] for value in values]
-    # SciPy makes a table up to the largest value and cannot take negative ones: number such labels 1, 2, 3 ... first.
-    numbers = np.where(labels.array == 0, 0, np.searchsorted(values, labels.array) + 1)
-    boxes = ndimage.find_objects(numbers, max_label=len(values))
-    return [boxes[number] for number in range(len(values))]
 
 
 def _box_with_neighbours(inside: NDArray[np.bool_]) -> tuple[Triple, Triple]:

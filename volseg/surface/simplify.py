@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 import fast_simplification
@@ -13,6 +14,16 @@ from volseg.mesh import Mesh
 
 logger = logging.getLogger(__name__)
 _VOLUME_TOLERANCE = 0.05
+_NOTABLY_MORE = 1.1
+
+
+def simplify_meshes(meshes: Sequence[Mesh], *, keep: float) -> list[Mesh]:
+    """Simplify each mesh (`simplify_mesh`); one warning lists those that keep notably more triangles than asked."""
+    simpler = [simplify_mesh(mesh, keep=keep) for mesh in meshes]
+    shares = [(new.name, len(new.faces) / len(old.faces)) for new, old in zip(simpler, meshes, strict=True)]
+    if more := [f"{name} ({share:.0%})" for name, share in shares if share > _NOTABLY_MORE * keep]:
+        logger.warning("more than %.3g%% of the triangles kept, to keep the shape: %s", 100 * keep, ", ".join(more))
+    return simpler
 
 
 def simplify_mesh(mesh: Mesh, *, keep: float) -> Mesh:
@@ -23,7 +34,7 @@ def simplify_mesh(mesh: Mesh, *, keep: float) -> Mesh:
     mesh : Mesh
         Closed.
     keep : float
-        Fraction of the triangles to keep, over 0 up to 1. More are kept, which is logged, where fewer would open the
+        Fraction of the triangles to keep, over 0 up to 1. More are kept where fewer would open the
         surface or change its volume by over 5 %: small things have few triangles to spare.
 
     Returns
@@ -50,10 +61,6 @@ def simplify_mesh(mesh: Mesh, *, keep: float) -> Mesh:
         fraction *= 2
     else:
         simpler = mesh
-    if fraction > keep:
-        logger.info(
-            "%s: keeps %g of its triangles, not %g, which would lose its shape", mesh.name, min(fraction, 1), keep
-        )
     return simpler
 
 

@@ -12,17 +12,23 @@ import numpy as np
 
 from volseg.errors import InputError, UsageError
 from volseg.io import read, read_labels
+from volseg.io.dicom import is_dicom
+from volseg.io.label_files import find_label_maps, single_label_map
 from volseg.io.labels import sidecar_path
 from volseg.io.mesh_reading import MESH_SUFFIXES, read_meshes
 from volseg.io.names import has_suffix
-from volseg.labelmap import Label, LabelMap, default_colour
+from volseg.io.voxels import to_label_values
+from volseg.labelmap import Label, LabelMap, default_colour, present_values
 from volseg.mesh import Mesh
 from volseg.surface import extract_isosurface, extract_surfaces
+from volseg.surface.export import OTHER_MESH_SUFFIXES
 from volseg.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-_CASE_LABELS = "labels.nii.gz"
+_NO_MESHES_HERE = (".glb", *OTHER_MESH_SUFFIXES)
+_MOST_LABELS = 255
+_EVEN = 0.5
 _THRESHOLD_COLOUR = (240, 170, 90)
 
 
@@ -48,10 +54,10 @@ class Subject:
         return meshes
 
     def outlines(self) -> LabelMap | None:
-        """Return the label map; without one, the voxels of at least the threshold value."""
+        """Return the label map; without one, the voxels above the threshold value, as in `surfaces`."""
         if self.labels is not None or self.volume is None or self.threshold is None:
             return self.labels
-        inside = (self.volume.array >= self.threshold).astype(np.uint8)
+        inside = (self.volume.array > self.threshold).astype(np.uint8)
         return LabelMap(inside, self.volume.grid, (Label(1, _threshold_name(self.threshold), _THRESHOLD_COLOUR),))
 
 
@@ -69,8 +75,9 @@ def read_subject(
     ----------
     inputs : sequence of Path
         At most one scan and one label map, and any number of meshes. The folder of a predicted case stands for its
-        label map and, unless a scan is given, its scan. A ``.seg.nrrd``, and a file with a label table beside it, is a
-        label map.
+        label map and, unless a scan is given, its scan; a folder of cases for the one that it holds. A ``.seg.nrrd``,
+        and a file with a label table beside it, is a label map. A lone image is one too if `labels` is given, or if it
+        holds few values in large even areas (logged).
     segmentation : Path, optional
         The label map, where its name does not tell.
     labels : Path, optional
@@ -88,21 +95,30 @@ def read_subject(
     Raises
     ------
     UsageError
-        Nothing, two scans or two label maps; a table without a label map, or a threshold without a scan.
+        Nothing, two scans, two label maps or several cases; a table without a label map; a threshold or series without
+        a scan.
     InputError, GeometryError
         A file cannot be read.
     """
-    cases = [path for path in inputs if (path / _CASE_LABELS).is_file()]
-    map_paths = [path / _CASE_LABELS for path in cases] + ([segmentation] if segmentation else [])
-    scans: list[Volume] = []
+    cases: list[Path] = []
+    map_paths = [segmentation] if segmentation else []
+    scan_paths: list[Path] = []
     meshes: list[Mesh] = []
-    for path in inputs:
-        if has_suffix(path, MESH_SUFFIXES):
+    for path in map(_stands_for, inputs):
+        if has_suffix(path, (*MESH_SUFFIXES, *_NO_MESHES_HERE)):
             meshes += read_meshes(path, colour=default_colour(len(meshes) + 1))
+        elif path.is_dir() and (own := single_label_map(path)):
+            cases.append(path)
+            map_paths.append(own)
         elif has_suffix(path, (".seg.nrrd",)) or sidecar_path(path).is_file():
             map_paths.append(path)
-        elif path not in cases:
-            scans.append(read(path, series=series))
+        else:
+            scan_paths.append(path)
+    if series is not None and not scan_paths:
+        raise UsageError(f"--series {series} chooses a scan; give one as INPUT")
+    scans = [read(path, series=series) for path in scan_paths]
+    if len(scans) == 1 and not map_paths and threshold is None and (labels or _is_label_map(scans[0], scan_paths[0])):
+        map_paths, scans = scan_paths, []
     if not scans and cases:
         scans = _scan_of_case(cases[0])
     _check_numbers(scans, map_paths, labels=labels, threshold=threshold)
@@ -110,6 +126,37 @@ def read_subject(
         raise UsageError("nothing to look at; give a scan, a label map, the folder of a prediction, or meshes")
     label_map = read_labels(map_paths[0], labels=labels) if map_paths else None
     return Subject(scans[0] if scans else None, label_map, tuple(meshes), threshold)
+
+
+def _stands_for(path: Path) -> Path:
+    """Return the one case or label map in a folder of them; everything else as it is."""
+    if not path.is_dir() or single_label_map(path) or is_dicom(path):
+        return path
+    found = find_label_maps(path)
+    if len(found) > 1:
+        more = ", ..." if len(found) > 10 else ""
+        raise UsageError(f"{path}: {len(found)} cases to look at ({', '.join([*found][:10])}{more}); give one")
+    # A case is its folder, where its scan is noted.
+    return next((file if file.parent == path else file.parent for file in found.values()), path)
+
+
+def _is_label_map(volume: Volume, path: Path) -> bool:
+    """Whether an image holds 0 and few other integers, in areas too even for a scan."""
+    try:
+        values = to_label_values(volume.array, path)
+    except InputError:
+        return False
+    if volume.modality is not None or values.min() > 0 or len(present_values(values)) > _MOST_LABELS:
+        return False
+    # Of non-zero voxels with an equal neighbour, label maps have over 0.8, 8-bit MR and averaged brains under 0.35.
+    along = np.moveaxis(values, int(np.argmin(volume.grid.spacing)), 0)
+    inside = along[:-1] != 0
+    if np.count_nonzero((along[1:] == along[:-1]) & inside) <= _EVEN * np.count_nonzero(inside):
+        return False
+    logger.warning(
+        "%s: holds few values in large even areas, so it is shown as a label map (-s says so outright)", path
+    )
+    return True
 
 
 def _check_numbers(scans: list[Volume], map_paths: list[Path], *, labels: Path | None, threshold: float | None) -> None:

@@ -21,7 +21,12 @@ def png_path(path: str | Path) -> Iterator[Path]:
     OutputError
         The file cannot be written.
     """
-    if Path(path).suffix.lower() != ".png":
-        raise UsageError(f"picture is to be written to {path}; expected a name that ends in .png")
+    check_png(path)
     with atomic_path(path) as temporary:
         yield temporary
+
+
+def check_png(path: str | Path) -> None:
+    """Refuse a name that does not end in ``.png``, with a UsageError."""
+    if Path(path).suffix.lower() != ".png":
+        raise UsageError(f"picture is to be written to {path}; expected a name that ends in .png")

@@ -35,7 +35,7 @@ class SlicePicture:
 
 @dataclass(frozen=True)
 class Scene:
-    """Meshes and slices to draw. Holds arrays alone, so that another process can draw it."""
+    """Meshes and slices to draw. Plain data that can be pickled, so that another process can draw it."""
 
     meshes: tuple[Mesh, ...]
     slices: tuple[SlicePicture, ...]

@@ -19,7 +19,6 @@ from volseg.volume import Volume
 # Array axes grow to the patient's left, back and feet: columns then run to the right of the picture and rows down
 # in all three planes of the radiological convention (patient's right on the left; sagittal: front on the left).
 _DISPLAY = "LPI"
-_WORLD_LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 _MARGIN_MM = 20.0
 _MARGIN_FRACTION = 0.25
 
@@ -136,4 +135,4 @@ def _position(grid: Grid, plane: Plane, index: int) -> str:
     axis = NORMAL_AXIS[plane]
     centre[axis] = index
     position = float(grid.to_world(centre)[axis])
-    return f"{_WORLD_LETTERS[axis][position >= 0]} {abs(position):.1f} mm"
+    return f"{('RAS' if position >= 0 else _DISPLAY)[axis]} {abs(position):.1f} mm"
