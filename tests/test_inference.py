@@ -153,9 +153,7 @@ def test_a_ball_stays_in_place_in_mm_at_another_spacing(plane: Plane, spacing: t
     assert np.abs(depth[inside != (depth > 0)]).max() < 0.8  # mm from the surface: only border voxels differ
 
 
-@pytest.mark.parametrize(
-    ("values", "dtype"), [((1, 2), np.uint8), ((3, 300), np.uint16), ((-1, 200), np.int16), ((70_000, 5), np.uint32)]
-)
+@pytest.mark.parametrize(("values", "dtype"), [((1, 2), np.uint8), ((3, 300), np.uint16), ((70_000, 5), np.uint32)])
 def test_label_values_are_kept_in_the_smallest_type(values: tuple[int, int], dtype: type) -> None:
     scan = random_classes(awkward(STORAGES[2]))
     labels = tuple(Label(value, f"label {value}", (9, 9, 9)) for value in values)
