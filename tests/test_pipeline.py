@@ -94,7 +94,7 @@ def test_finished_cases_are_skipped_unless_they_differ(model: Model, scan: Volum
     assert second.skipped
     assert second.files == first.files
     (other,) = run(model, inputs, tmp_path / "out", mesh_formats=("stl",))
-    assert "by another model or with other settings; add --overwrite" in str(other.error)
+    assert "is there, but mesh_formats differ; add --overwrite" in str(other.error)
     (redone,) = run(model, inputs, tmp_path / "out", mesh_formats=("stl",), overwrite=True)
     assert redone.error is None
     assert not redone.skipped
@@ -114,7 +114,7 @@ def test_a_case_with_a_missing_file_or_another_scan_is_not_finished(model: Model
     assert first.files[0].is_file()
     volseg.write(scan.with_array(scan.array + 1), tmp_path / "scan.nii.gz")
     (third,) = run(model, inputs, tmp_path / "out")
-    assert "was made from another state of the scan" in str(third.error)
+    assert "is there, but scan files differ" in str(third.error)
 
 
 def test_an_unfinished_case_is_redone(model: Model, scan: Volume, tmp_path: Path) -> None:

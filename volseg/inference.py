@@ -117,7 +117,7 @@ class _Outputs:
     def __init__(self, model: Model, stack: SliceStack, grid: Grid, probabilities: bool) -> None:
         self.model, self.grid = model, grid
         values = [0, *(label.value for label in model.labels)]
-        self.values = np.array(values, dtype=np.result_type(*(np.min_scalar_type(v) for v in values)))
+        self.values = np.array(values, dtype=np.min_scalar_type(max(values)))
         self.labels = np.zeros(grid.shape, dtype=self.values.dtype)
         self.labels_view = self._view(self.labels, stack)
         self.probabilities = np.zeros((len(values), *grid.shape), dtype=np.float16) if probabilities else None

@@ -131,21 +131,21 @@ class _CaseRun:
         previous = _read_run(self.folder)
         if self.settings.overwrite or not previous:
             return None
-        if previous.get("made_by") != self._made_by():
+        old, new = previous.get("made_by", {}), self._made_by()
+        if differing := [name for name in new if old.get(name) != new[name]]:
             raise InputError(
-                f"{self.folder}: was made from another state of the scan, by another model or with other settings; add "
-                "--overwrite or choose another output folder"
+                f"{self.folder}: is there, but {' and '.join(differing)} differ; add --overwrite or choose another "
+                "output folder"
             )
         files = tuple(self.folder / name for name in previous["files"])
         return CaseResult(self.case, files, skipped=True) if all(file.is_file() for file in files) else None
 
     def _made_by(self) -> dict[str, Any]:
         return {
-            "fingerprint": self.model.fingerprint,
-            "sha256": self.model.sha256,
+            "model": [self.model.fingerprint, self.model.sha256],
             "probabilities": self.settings.probabilities,
             "mesh_formats": list(self.settings.mesh_formats),
-            "scan": file_state(self.case.paths),
+            "scan files": file_state(self.case.paths),
             "cleanup": {name: entry.model_dump() for name, entry in self.cleanup.items()},
         }
 

@@ -80,8 +80,13 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
+def _unwrap(text: str) -> str:
+    """Join the lines of each paragraph: the help wraps them anew, to the width of the terminal."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
 for _command in (train, predict, evaluate, mesh, view, inspect, demo):
-    app.command()(_guarded(_command))
+    app.command(help=_unwrap(_command.__doc__ or ""))(_guarded(_command))
 
 
 def main() -> None:

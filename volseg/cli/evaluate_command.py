@@ -11,6 +11,8 @@ from volseg.cli.console import list_files
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError
 
+_SHOWN = 10  # reasons
+
 
 def evaluate(
     predictions: Annotated[
@@ -46,6 +48,8 @@ def evaluate(
     written += [result.to_json(json)] if json else []
     list_files(written)
     if result.failures:
-        lines = "\n".join(f"{case}: {reason}" for case, reason in result.failures.items())
+        reasons = [f"{case}: {reason}" for case, reason in result.failures.items()]
+        more = [f"... and {len(reasons) - _SHOWN} more, all in --json"] if len(reasons) > _SHOWN else []
+        lines = "\n".join(reasons[:_SHOWN] + more)
         total = len(result.failures) + len(result.cases)
         raise PartialError(f"{len(result.failures)} of {total} cases could not be compared:\n{lines}")

@@ -60,12 +60,20 @@ def predict(
         for result in process_cases(loaded, cases, output, settings=settings, device=device, progress=show):
             results.append(result)
             bar.update(overall, advance=1)
-            if result.skipped:
-                bar.console.print(
-                    f"{result.case.name}: finished already, skipped (--overwrite redoes it)", soft_wrap=True
-                )
+            bar.console.print(
+                f"[{len(results)}/{len(cases)}] {_ending(result)}", soft_wrap=True, markup=False, highlight=False
+            )
     list_files(file for result in results for file in result.files if not result.skipped)
     _raise_failures(results)
+
+
+def _ending(result: CaseResult) -> str:
+    paths = ", ".join(map(str, result.case.paths))
+    if result.error:
+        return f"{paths}: failed"
+    if result.skipped:
+        return f"{paths}: finished already, skipped (--overwrite redoes it)"
+    return f"{paths} -> {result.files[-1].parent}"
 
 
 def _cleanup(changes: list[str]) -> dict[str, CleanupConfig]:

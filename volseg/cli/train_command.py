@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,19 +61,27 @@ def train(
         list_files([output / "plan.yaml"])
         return
     events = iterate_training(found, output, config=settings, fold=held_out, device=device, resume=resume)
+    list_files(_follow(events))
+
+
+def _follow(events: Iterator[dict[str, Any]]) -> list[Path]:
+    """Show what happens and return the files of the run."""
+    files: list[Path] = []
     with progress_bar(counts=False) as bar:
         task = bar.add_task("reading", total=1.0)
         for event in events:
             match event["event"]:
                 case "reading":
                     bar.update(task, completed=event["done"] / event["total"])
+                case "plan":
+                    bar.console.print(_plan_line(event), highlight=False, soft_wrap=True)
                 case "steps":
                     bar.update(task, description=_describe(event), completed=event["progress"])
                 case "validation" | "final":
                     bar.console.print(_dice_line(event), highlight=False, soft_wrap=True)
                 case "end":
                     files = [Path(file) for file in event["files"]]
-    list_files(files)
+    return files
 
 
 def _settings(config: Path | None, preset: str | None, changes: list[str]) -> Config:
@@ -95,6 +104,16 @@ def _fold(text: str) -> Any:
     return int(text)
 
 
+def _plan_line(event: dict[str, Any]) -> str:
+    config = event["config"]
+    height, width = config["training"]["slice_size"]
+    return (
+        f"{event['cases']} cases to learn from, {event['held_out']} held out (fold {event['fold']}); "
+        f"{config['preparation']['plane']} slices of {height}x{width}, batches of {config['training']['batch_size']}, "
+        f"on {event['device']}"
+    )
+
+
 def _describe(event: dict[str, Any]) -> str:
     losses = ", ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
     return f"step {event['step']}: {losses}"
@@ -104,4 +123,5 @@ def _dice_line(event: dict[str, Any]) -> str:
     shown = {name: "absent" if dice is None else f"{dice:.4f}" for name, dice in event["per_label"].items()}
     labels = ", ".join(f"{name} {dice}" for name, dice in shown.items())
     kind = "validation" if event["event"] == "validation" else "best weights"
-    return f"{kind} at step {event['step']}: Dice {event['mean']:.4f} over {event['cases']} cases ({labels})"
+    count = f"{event['cases']} of {event['held_out']} cases"
+    return f"{kind} at step {event['step']}: Dice {event['mean']:.4f} over {count} ({labels})"

@@ -100,7 +100,7 @@ def extract_isosurface(
     if not inside.any() or inside.all():
         low, high = np.min(volume.array), np.max(volume.array)
         raise InputError(
-            f"threshold {threshold:g} gives no surface; the values are {low:g} to {high:g}, choose between"
+            f"threshold {threshold:g} gives no surface; the values are {low:g} to {high:g}; choose one between"
         )
     start, stop = _box_with_neighbours(inside)
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))

@@ -87,9 +87,9 @@ def iterate_training(
     """Do what `train` does and yield an event for each thing that happens, for progress bars.
 
     Events are dictionaries with a key ``event``: ``reading`` (done, total: cases, read once to plan and once to
-    prepare), ``plan`` (config, fold), ``steps`` (step, progress, losses, seconds), ``validation`` and, of the best
-    weights on all held-out cases, ``final`` (step, mean, per_label, cases, seconds), ``end`` (files, seconds). All but
-    ``reading`` are also in ``log.jsonl``.
+    prepare), ``plan`` (config, fold, cases, held_out, device), ``steps`` (step, progress, losses, seconds),
+    ``validation`` and, of the best weights on all held-out cases, ``final`` (step, mean, per_label, cases, held_out,
+    seconds), ``end`` (files, seconds). All but ``reading`` are also in ``log.jsonl``.
     """
     started = time.monotonic()
     folder = Path(output)
@@ -102,7 +102,7 @@ def iterate_training(
     training, held_out = choose_cases(found, fold)
     run = _Run(folder, found, load_config(folder / "plan.yaml"), device=target, fold=fold, held_out=held_out)
     yield from run.prepare(training)
-    run.start(resume=resume, started=started)
+    yield run.start(resume=resume, started=started)
     try:
         yield from run.optimise()
     except KeyboardInterrupt:
@@ -163,7 +163,7 @@ class _Run:
             raise DatasetError(f"{self.dataset.name}: no training case has a single labelled voxel")
         self.sampler = SliceSampler(prepared, self.config)
 
-    def start(self, *, resume: bool, started: float) -> None:
+    def start(self, *, resume: bool, started: float) -> Event:
         """Seed or restore everything random and everything learnt."""
         torch.manual_seed(self.config.training.seed)
         self.started = started
@@ -180,7 +180,9 @@ class _Run:
         else:
             with suppress(FileNotFoundError):
                 (self.folder / "log.jsonl").unlink()
-            self._note({"event": "plan", "config": self.config.model_dump(mode="json"), "fold": self.fold})
+        cases = {"cases": len(self.sampler.cases), "held_out": len(self.held_out), "device": str(self.device)}
+        event = {"event": "plan", "config": self.config.model_dump(mode="json"), "fold": self.fold, **cases}
+        return event if resume else self._note(event)
 
     @property
     def elapsed(self) -> float:
@@ -280,7 +282,9 @@ class _Run:
         yield self._note({"event": "end", "files": [str(file) for file in files], "seconds": self.elapsed})
 
     def _note_validation(self, kind: str, result: Validation) -> Event:
-        return self._note({"event": kind, "step": self.step, **asdict(result)})
+        numbers = asdict(result)
+        del numbers["by_case"]
+        return self._note({"event": kind, "step": self.step, "held_out": len(self.held_out), **numbers})
 
     def _note(self, event: Event) -> Event:
         append_event(self.folder / "log.jsonl", event)

@@ -27,6 +27,8 @@ class Validation:
         Mean over cases; None where no case has the label.
     cases : int
         How many were predicted.
+    by_case : dict of str to float or None
+        Mean over labels of each case; None where it has none.
     seconds : float
         How long it took.
     """
@@ -34,6 +36,7 @@ class Validation:
     mean: float
     per_label: dict[str, float | None]
     cases: int
+    by_case: dict[str, float | None]
     seconds: float
 
 
@@ -53,7 +56,9 @@ def validate(model: Model, cases: Sequence[Case], *, device: str, allowance_seco
     table = np.array(rows, dtype=float)
     with np.errstate(all="ignore"):
         means = [float(np.nanmean(c)) if np.isfinite(c).any() else None for c in table.T]
-        by_case = [np.nanmean(r) for r in table if np.isfinite(r).any()]
+        by_case = [float(np.nanmean(r)) if np.isfinite(r).any() else None for r in table]
     names = [label.name for label in model.labels]
-    mean = float(np.mean(by_case)) if by_case else 0.0
-    return Validation(mean, dict(zip(names, means, strict=True)), len(rows), time.monotonic() - start)
+    scored = [dice for dice in by_case if dice is not None]
+    mean = float(np.mean(scored)) if scored else 0.0
+    named = dict(zip([case.name for case in cases], by_case, strict=False))
+    return Validation(mean, dict(zip(names, means, strict=True)), len(rows), named, time.monotonic() - start)
