@@ -47,7 +47,7 @@ def test_there_are_48_orientations() -> None:
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("angles", ANGLES)
-def test_values_keep_their_world_positions_and_the_inverse_is_exact(orientation: str, angles: str) -> None:
+def test_values_keep_their_world_positions_and_go_back_through_the_view(orientation: str, angles: str) -> None:
     for storage in STORAGES[::5]:
         grid = stored(storage, ANGLES[angles])
         change = Reorientation.between(grid, orientation)
@@ -56,9 +56,9 @@ def test_values_keep_their_world_positions_and_the_inverse_is_exact(orientation:
         assert turned.shape[1:] == target.shape
         assert np.allclose(turned, positions(target), atol=1e-9)
         assert np.shares_memory(turned, world)
-        assert np.array_equal(change.inverse().array(turned), world)
-        assert change.inverse().grid(target).distance_mm(grid) < 1e-9
-        assert change.inverse().inverse() == change
+        written = np.zeros_like(world)
+        change.array(written)[...] = turned
+        assert np.array_equal(written, world)
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)

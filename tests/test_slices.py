@@ -5,19 +5,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.slices import NORMAL_AXIS, Plane, in_plane, neighbour_indices, stack_slices, unstack_slices
+from volseg.slices import NORMAL_AXIS, Plane, in_plane, neighbour_indices, stack_slices
 
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 
 
 @pytest.mark.parametrize("plane", PLANES)
 @pytest.mark.parametrize("lead", [(), (2,), (2, 6)])
-def test_unstacking_is_the_inverse_of_stacking(plane: Plane, lead: tuple[int, ...]) -> None:
+def test_what_is_written_into_slices_is_in_the_volume(plane: Plane, lead: tuple[int, ...]) -> None:
     array = np.arange(np.prod(lead, dtype=int) * 60).reshape(*lead, 3, 4, 5)
     stack = stack_slices(array, plane)
-    assert np.array_equal(unstack_slices(stack, plane), array)
-    assert np.array_equal(stack_slices(unstack_slices(array, plane), plane), array)
     assert np.shares_memory(stack, array)
+    written = np.zeros_like(array)
+    stack_slices(written, plane)[...] = stack
+    assert np.array_equal(written, array)
 
 
 @pytest.mark.parametrize("plane", PLANES)

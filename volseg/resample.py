@@ -19,7 +19,7 @@ _LETTERS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "
 
 @dataclass(frozen=True)
 class Reorientation:
-    """A permutation and flips of the three voxel axes; exact, and exactly invertible.
+    """A permutation and flips of the three voxel axes: exact, and undone by writing through the view that it gives.
 
     Parameters
     ----------
@@ -60,11 +60,6 @@ class Reorientation:
             matrix[old, new] = -1 if flip else 1
             matrix[old, 3] = grid.shape[old] - 1 if flip else 0
         return Grid((shape[0], shape[1], shape[2]), grid.affine @ matrix)
-
-    def inverse(self) -> Reorientation:
-        """Return the reorientation that undoes this one."""
-        i, j, k = (self.axes.index(a) for a in range(3))
-        return Reorientation((i, j, k), (self.flips[i], self.flips[j], self.flips[k]))
 
 
 def reorient(array: NDArray[Any], grid: Grid, orientation: str = "RAS") -> tuple[NDArray[Any], Grid]:

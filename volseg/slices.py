@@ -17,13 +17,8 @@ NORMAL_AXIS: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 
 
 def stack_slices(array: NDArray[Any], plane: Plane) -> NDArray[Any]:
-    """(..., I, J, K) in RAS order -> (..., S, H, W); a view."""
+    """(..., I, J, K) in RAS order -> (..., S, H, W); a view, so that what is written into slices is in the volume."""
     return np.moveaxis(array, NORMAL_AXIS[plane] - 3, -3)
-
-
-def unstack_slices(stack: NDArray[Any], plane: Plane) -> NDArray[Any]:
-    """(..., S, H, W) -> (..., I, J, K) in RAS order; a view, the inverse of `stack_slices`."""
-    return np.moveaxis(stack, -3, NORMAL_AXIS[plane] - 3)
 
 
 def neighbour_indices(indices: NDArray[np.int64], count: int, neighbours: int) -> NDArray[np.int64]:
