@@ -3,38 +3,15 @@ from __future__ import annotations
 import gzip
 import logging
 import struct
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from nifti_files import AFFINE, VALUES, nifti_bytes, patched, saved
 
 from volseg.errors import AmbiguousError, GeometryError, InputError, OutputError
 from volseg.geometry import Grid
-from volseg.io.nifti import read_nifti, read_nifti_all, read_nifti_grid, write_nifti
-
-AFFINE = np.array([[-2, 0, 0, 30], [0, 1.5, 0, -20], [0, 0, 3, 11], [0, 0, 0, 1.0]])
-VALUES = np.arange(5 * 4 * 3, dtype=np.int16).reshape(5, 4, 3)
-
-
-def nifti_bytes(array=VALUES, affine=AFFINE, kind=nib.Nifti1Image, change=None) -> bytearray:
-    image = kind(array, affine)
-    image.set_qform(affine, 1)
-    image.set_sform(affine, 1)
-    if change:
-        change(image.header)
-    return bytearray(image.to_bytes())
-
-
-def saved(folder: Path, content: bytes, name="scan.nii") -> Path:
-    (folder / name).write_bytes(content)
-    return folder / name
-
-
-def patched(offset: int, layout: str, *values) -> bytearray:
-    content = nifti_bytes()
-    struct.pack_into("<" + layout, content, offset, *values)
-    return content
+from volseg.io.nifti import count_nifti_volumes, read_nifti, read_nifti_all, read_nifti_grid, write_nifti
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
@@ -196,9 +173,48 @@ def test_complex_and_rgb_are_refused_by_name(tmp_path):
         read_nifti(saved(tmp_path, nifti_bytes(rgb)))
 
 
-def test_five_dimensions_are_refused(tmp_path):
-    with pytest.raises(InputError, match="5 dimensions"):
-        read_nifti_all(saved(tmp_path, nifti_bytes(np.zeros((2, 2, 2, 2, 3), np.int16))))
+def test_five_dimensions_are_named_by_both_numbers(tmp_path):
+    array = np.arange(3 * 2 * 2 * 2 * 3, dtype=np.int16).reshape(3, 2, 2, 2, 3)
+    path = saved(tmp_path, nifti_bytes(array))
+    volumes = read_nifti_all(path)
+    assert list(volumes) == ["scan_0_0", "scan_1_0", "scan_0_1", "scan_1_1", "scan_0_2", "scan_1_2"]
+    for t, u in np.ndindex(2, 3):
+        np.testing.assert_array_equal(volumes[f"scan_{t}_{u}"].array, array[..., t, u])
+        np.testing.assert_array_equal(read_nifti(path, series=f"scan_{t}_{u}").array, array[..., t, u])
+    with pytest.raises(AmbiguousError, match=r"holds 6 volumes \(scan_0_0, scan_1_0, scan_0_1, \.\.\.\)"):
+        read_nifti(path)
+    assert count_nifti_volumes(path) == 6
+
+
+def test_a_vector_image_keeps_its_single_time_in_the_names(tmp_path):
+    path = saved(tmp_path, nifti_bytes(np.zeros((3, 2, 2, 1, 2), np.int16)))
+    assert list(read_nifti_all(path)) == ["scan_0_0", "scan_0_1"]
+
+
+def test_six_dimensions_and_absurdly_many_volumes_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"6 dimensions \[2, 2, 2, 1, 1, 3\]; expected at most 5"):
+        read_nifti_all(saved(tmp_path, nifti_bytes(np.zeros((2, 2, 2, 1, 1, 3), np.int16))))
+    with pytest.raises(InputError, match="holds 1073676289 volumes; expected at most 100000"):
+        read_nifti_all(saved(tmp_path, patched(40, "8h", 5, 1, 1, 1, 32767, 32767, 1, 1)))
+
+
+def test_one_of_many_volumes_is_read_alone(tmp_path):
+    array = np.arange(3 * 2 * 2 * 300, dtype=">i2").reshape(3, 2, 2, 300)
+    content = bytes(nifti_bytes(array))
+    for name, body in [("scan.nii", content), ("scan.nii.gz", gzip.compress(content))]:
+        path = saved(tmp_path, body, name)
+        volume = read_nifti(path, series="scan_271")
+        np.testing.assert_array_equal(volume.array, array[..., 271])
+        assert volume.name == "scan_271"
+        assert volume.array.base.nbytes == 24
+        with pytest.raises(InputError, match="has no volume 'scan_300'; expected one of scan_0, scan_1, scan_2, "):
+            read_nifti(path, series="scan_300")
+
+
+def test_the_volumes_of_a_file_share_its_memory(tmp_path):
+    volumes = list(read_nifti_all(saved(tmp_path, nifti_bytes(np.zeros((3, 2, 2, 300), np.int16)))).values())
+    assert len(volumes) == 300
+    assert all(np.shares_memory(volumes[0].array.base, volume.array) for volume in volumes)
 
 
 @pytest.mark.parametrize(

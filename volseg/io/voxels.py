@@ -14,6 +14,7 @@ from volseg.geometry import Grid
 
 _LOG = logging.getLogger(__name__)
 _SPACING_LIMITS_MM = (1e-6, 1e4)
+_FARTHEST_MM = 1e6
 _LABEL_TOLERANCE = 1e-3
 _LABEL_TYPES = (np.uint8, np.uint16, np.uint32, np.int64)
 
@@ -41,7 +42,7 @@ def clean_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
     """
     if array.dtype.kind in "iub":
         return array.astype(array.dtype.newbyteorder("="), copy=False)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         values = array.astype(np.float32, copy=False)
     finite = np.isfinite(values)
     bad = values.size - np.count_nonzero(finite)
@@ -62,16 +63,21 @@ def make_grid(shape: tuple[int, int, int], affine: ArrayLike, path: Path) -> Gri
     Raises
     ------
     GeometryError
-        The affine (4, 4; mm, RAS+) is not finite, singular, or its spacing is none of a scan.
+        The affine (4, 4; mm, RAS+) is not finite, singular, or its spacing or position are none of a scan.
     """
     try:
-        grid = Grid(shape, np.asarray(affine, dtype=np.float64))
+        with np.errstate(all="ignore"):  # numbers whose square overflows are singular, and said to be
+            grid = Grid(shape, np.asarray(affine, dtype=np.float64))
     except GeometryError as error:
         raise GeometryError(f"{path}: {error}") from error
     low, high = _SPACING_LIMITS_MM
     if min(grid.spacing) < low or max(grid.spacing) > high:
         raise GeometryError(
             f"{path}: spacing is {grid.spacing} mm; expected {low:g} to {high:g}; the header is damaged"
+        )
+    if np.abs(grid.origin).max() > _FARTHEST_MM:
+        raise GeometryError(
+            f"{path}: origin is {grid.origin} mm; expected at most {_FARTHEST_MM:g} away; the header is damaged"
         )
     return grid
 
