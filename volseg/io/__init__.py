@@ -8,31 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from volseg.errors import InputError, UsageError
+from numpy.typing import NDArray
+
+from volseg.errors import AmbiguousError, InputError
 from volseg.geometry import Grid
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, READABLE_FORMATS, case_name, has_suffix
+from volseg.io.writing import write
 from volseg.labelmap import Label, LabelMap
 from volseg.volume import Volume
 
-__all__ = ["read", "read_all", "read_channels", "read_grid", "read_labels", "write"]
+__all__ = ["read", "read_all", "read_channels", "read_grid", "read_label_layers", "read_labels", "write"]
 
 
-def read(path: str | Path, *, series: str | None = None) -> Volume:
+def read(path: str | Path, *, series: str | None = None, strict: bool = False) -> Volume:
     """Read one scan.
 
     Parameters
     ----------
     path : path
-        A NIfTI, NRRD, MetaImage or DICOM file, or a folder of DICOM files.
+        A NIfTI, NRRD, MetaImage or DICOM file, a folder or zip archive of DICOM files, or a DICOMDIR.
     series : str, optional
         Which one, where there are several: what the error lists. For DICOM a series, for 4D NIfTI a name of `read_all`.
+    strict : bool
+        Refuse a DICOM stack that is tilted, uneven or incomplete. Otherwise it is resampled onto a straight grid, every
+        slice at its true position, with a warning that says so; or refused where too much is missing.
 
     Returns
     -------
     Volume
-        Array (I, J, K) as stored, neither turned nor resampled: integers, or float32 where the file has fractions or a
-        scaling. NaN and infinity are replaced by the smallest value, with a warning.
+        Array (I, J, K) as stored, neither turned nor (but for the above) resampled: integers, or float32 where the file
+        has fractions or a scaling. NaN and infinity are replaced by the smallest value, with a warning.
 
     Raises
     ------
@@ -48,7 +55,7 @@ def read(path: str | Path, *, series: str | None = None) -> Volume:
     if kind == "dicom":
         from volseg.io.dicom import read_series
 
-        return read_series(path, series=series)
+        return read_series(path, series=series, strict=strict)
     if series is not None:
         volumes = read_all(path)
         if series not in volumes:
@@ -63,20 +70,21 @@ def read(path: str | Path, *, series: str | None = None) -> Volume:
     return read_itk(path)
 
 
-def read_all(path: str | Path) -> dict[str, Volume]:
-    """Read every volume of a file or DICOM folder, by name; otherwise as `read`.
+def read_all(path: str | Path, *, strict: bool = False) -> dict[str, Volume]:
+    """Read every volume of a file, DICOM folder or archive, by name; otherwise as `read`.
 
     Returns
     -------
     dict of str to Volume
-        One entry for each DICOM series and for each volume of a 4D NIfTI file (``<stem>_<n>``); else one, ``<stem>``.
+        One entry for each volume of a DICOM series (time points, echoes and b-values apart) and for each volume of a 4D
+        or 5D NIfTI file (``<stem>_<n>``); else one, ``<stem>``.
     """
     path = Path(path)
     kind = _kind(path)
     if kind == "dicom":
         from volseg.io.dicom import read_all_series
 
-        return read_all_series(path)
+        return read_all_series(path, strict=strict)
     if kind == "nifti":
         from volseg.io.nifti import read_nifti_all
 
@@ -114,16 +122,23 @@ def read_grid(path: str | Path) -> Grid:
     return read_itk_grid(path)
 
 
-def read_labels(path: str | Path, *, labels: str | Path | None = None) -> LabelMap:
+def read_labels(
+    path: str | Path, *, labels: str | Path | None = None, image: str | Path | Volume | None = None
+) -> LabelMap:
     """Read a label map with the names and colours of its labels.
 
     Parameters
     ----------
     path : path
-        NIfTI, NRRD (also Slicer's ``.seg.nrrd``) or MetaImage; integers, or floats within 1e-3 of integers.
+        NIfTI, NRRD (also Slicer's ``.seg.nrrd``) or MetaImage: integers, or floats within 1e-3 of integers. DICOM SEG
+        (fractions count from one half) or RTSTRUCT.
     labels : path, optional
         A table of names and colours (see `volseg.io.labels`), or a ``dataset.json``. Without it they come from the
-        ``.seg.nrrd`` itself, else from ``<stem>.tsv`` beside the file. Values without a name become ``label_<value>``.
+        ``.seg.nrrd`` or DICOM object itself, else from ``<stem>.tsv`` beside the file. Values without a name become
+        ``label_<value>``.
+    image : path or Volume, optional
+        The scan that was segmented. An RTSTRUCT needs it, unless its series lies in the same folder; a DICOM SEG is put
+        on its grid.
 
     Returns
     -------
@@ -132,68 +147,58 @@ def read_labels(path: str | Path, *, labels: str | Path | None = None) -> LabelM
 
     Raises
     ------
+    AmbiguousError
+        Its labels overlap; see `read_label_layers`.
     InputError
         As `read`; also negative values, fractions, and a table with mistakes.
     """
+    layers = read_label_layers(path, labels=labels, image=image)
+    if len(layers) == 1:
+        return layers[0]
+    names = "; ".join(", ".join(label.name for label in layer.labels) for layer in layers)
+    raise AmbiguousError(
+        f"{path}: its labels overlap, so they do not fit into one label map but into {len(layers)}: {names}; write "
+        "them to a file each by `volseg convert`, or read them by volseg.io.read_label_layers"
+    )
+
+
+def read_label_layers(
+    path: str | Path, *, labels: str | Path | None = None, image: str | Path | Volume | None = None
+) -> tuple[LabelMap, ...]:
+    """Read label maps of which each holds labels that do not overlap; one, where none of them do.
+
+    Parameters and errors are those of `read_labels`.
+    """
     path = Path(path)
-    if _kind(path) == "dicom":
-        raise InputError(f"{path}: label maps are read from NIfTI, NRRD and MetaImage files, not from DICOM")
+    kind = _kind(path)
+    if kind == "dicom":
+        from volseg.io.dicom_labels import read_dicom_labels
+
+        layers = read_dicom_labels(path, image=read(image) if isinstance(image, str | Path) else image)
+    else:
+        layers = (_read_label_image(path),)
+    return layers if labels is None else tuple(_renamed(layer, Path(labels)) for layer in layers)
+
+
+def _read_label_image(path: Path) -> LabelMap:
     from volseg.io.voxels import to_label_values
 
     volume = read(path)
-    table = _label_table(path, None if labels is None else Path(labels))
+    return _named(to_label_values(volume.array, path), volume.grid, _label_table(path), path)
+
+
+def _renamed(layer: LabelMap, table: Path) -> LabelMap:
+    from volseg.io.labels import read_label_table
+
+    return _named(layer.array, layer.grid, read_label_table(table), table)
+
+
+def _named(array: NDArray[Any], grid: Grid, labels: tuple[Label, ...], path: Path) -> LabelMap:
     try:
-        return LabelMap.from_array(to_label_values(volume.array, path), volume.grid, labels=table)
+        return LabelMap.from_array(array, grid, labels=labels)
     except InputError as error:
         message = str(error)
         raise InputError(message if message.startswith(str(path)) else f"{path}: {message}") from error
-
-
-def write(thing: Volume | LabelMap, path: str | Path) -> list[Path]:
-    """Write a scan or label map on its own grid; the orientation stays as it is.
-
-    Parameters
-    ----------
-    thing : Volume or LabelMap
-        What to write.
-    path : path
-        ``.nii`` or ``.nii.gz``; a label map also ``.seg.nrrd``. Missing folders are made.
-
-    Returns
-    -------
-    list of Path
-        The files written. A label map as NIfTI has its names and colours in ``<stem>.tsv`` beside it.
-
-    Raises
-    ------
-    UsageError
-        Another suffix.
-    OutputError
-        A file cannot be written; nothing is left half-written.
-    """
-    path = Path(path)
-    if isinstance(thing, LabelMap) and has_suffix(path, (".seg.nrrd",)):
-        from volseg.io.itk import write_seg_nrrd
-
-        write_seg_nrrd(thing, path)
-        return [path]
-    if not has_suffix(path, (".nii", ".nii.gz")):
-        known = ".nii, .nii.gz" + (" or .seg.nrrd" if isinstance(thing, LabelMap) else "")
-        raise UsageError(
-            f"{path}: cannot be written as {''.join(path.suffixes) or 'a file without suffix'}; use {known}"
-        )
-    from volseg.io.nifti import write_nifti
-
-    if isinstance(thing, Volume):
-        write_nifti(thing.array, thing.grid, path)
-        return [path]
-    from volseg.io.labels import sidecar_path, write_label_table
-    from volseg.io.voxels import smallest_integer
-
-    dtype = smallest_integer(int(thing.array.max()))
-    write_nifti(thing.array.astype(dtype, copy=False), thing.grid, path)
-    write_label_table(thing.labels, sidecar_path(path))
-    return [path, sidecar_path(path)]
 
 
 def _kind(path: Path) -> str:
@@ -215,11 +220,9 @@ def _kind(path: Path) -> str:
     raise InputError(f"{path}: {what}; readable are {READABLE_FORMATS}")
 
 
-def _label_table(path: Path, table: Path | None) -> tuple[Label, ...]:
+def _label_table(path: Path) -> tuple[Label, ...]:
     from volseg.io.labels import read_label_table, sidecar_path
 
-    if table is not None:
-        return read_label_table(table)
     if has_suffix(path, (".nrrd",)):
         from volseg.io.itk import read_segments
 

@@ -5,27 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from filecmp import cmp
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels import get_decoder, pixel_array
 
 from volseg.errors import InputError, MissingPackageError
-from volseg.io.dicom_grid import order_slices
-from volseg.io.dicom_header import DAMAGE, SliceHeader, quiet_pydicom
+from volseg.geometry import RAS_TO_LPS, Grid
+from volseg.io.dicom_grid import Stack, check_stack, stack_slices
+from volseg.io.dicom_header import FrameHeader
+from volseg.io.dicom_pixels import read_values
+from volseg.io.dicom_repair import Repair, plan_repair, resample
 from volseg.io.dicom_series import Scan, Series, choose_series, is_dicom, list_series, scan_dicom
+from volseg.io.dicom_source import DicomSource, SourceFrame
 from volseg.io.names import case_name
 from volseg.volume import Volume
 
 __all__ = [
-    "DicomSource",
+    "Arrangement",
     "Scan",
     "Series",
+    "arrange",
     "is_dicom",
     "list_series",
     "read_all_series",
@@ -37,64 +38,80 @@ __all__ = [
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class DicomSource:
-    """The files of a volume: one instance UID and path a slice, in the order of the third array axis."""
+@dataclass(frozen=True, eq=False)
+class Arrangement:
+    """A series as it will be read.
 
-    series_uid: str
-    frame_of_reference_uid: str
-    sop_instance_uids: tuple[str, ...]
-    paths: tuple[str, ...]
+    Parameters
+    ----------
+    stack : Stack
+        Its slices, in order.
+    grid : Grid
+        Of the volume.
+    repair : Repair, optional
+        How the slices are brought onto the grid where they do not form it.
+    copies : tuple of FrameHeader
+        Slices that are left out, as byte for byte the same file is there.
+    """
+
+    stack: Stack
+    grid: Grid
+    repair: Repair | None
+    copies: tuple[FrameHeader, ...]
 
 
-def read_series(path: Path, *, series: str | None = None) -> Volume:
-    """Read one series of a DICOM file or folder.
+def read_series(path: Path, *, series: str | None = None, strict: bool = False) -> Volume:
+    """Read one volume of a DICOM file, folder or zip archive.
 
     Parameters
     ----------
     path : Path
-        A file (one slice) or a folder, searched at any depth.
+        A file, a folder or archive, searched at any depth, or a DICOMDIR.
     series : str, optional
-        Which series, where there are several: full id, number, exact description, or an ending of the id.
+        Which one, where there are several: full id, number, exact description or name, or an ending of the id.
+    strict : bool
+        Refuse a stack that is tilted, uneven or incomplete instead of resampling it.
 
     Returns
     -------
     Volume
         ``array[i, j, k]`` is the pixel in column i and row j of slice k, slices ascending along their normal; after
-        RescaleSlope and RescaleIntercept. Integers where these are whole numbers, else float32.
+        RescaleSlope and RescaleIntercept. Integers where these are whole numbers, else float32. `source` is a
+        `DicomSource`.
 
     Raises
     ------
     AmbiguousError
         Several series, or several that fit; lists them.
     InputError
-        No such file or series, a damaged file, an image that is no slice of a volume, missing geometry, a missing or
-        repeated slice, uneven spacing.
+        No such file or series, a damaged file, an image that is no slice of a volume, missing geometry, a repeated
+        slice, slices that are turned or too far apart, a decoder that failed.
     MissingPackageError
         The pixels are compressed and no installed package decodes them.
     """
-    return read_stack(choose_series(list_series(path), path, series), path)
+    return read_stack(choose_series(list_series(path), path, series), path, strict=strict)
 
 
-def read_all_series(path: Path) -> dict[str, Volume]:
-    """Read every series of a DICOM file or folder that is a volume; one that is not is left out with a warning.
+def read_all_series(path: Path, *, strict: bool = False) -> dict[str, Volume]:
+    """Read every volume of a DICOM file, folder or archive; one that cannot be read is left out with a warning.
 
     Returns
     -------
     dict of name -> Volume
-        Names are the series descriptions, with the number, then a count, behind them where they repeat.
+        Names are the series descriptions, with what tells the volumes of one series apart (``_time2``, ``_b1000``), the
+        number, then a count, behind them where they repeat.
 
     Raises
     ------
-    InputError
+    InputError, MissingPackageError
         None can be read (the first reason), or as `list_series`.
     """
     volumes: dict[str, Volume] = {}
-    refusals: list[InputError] = []
+    refusals: list[InputError | MissingPackageError] = []
     for series in list_series(path):
         try:
-            volume = read_stack(series, path)
-        except InputError as error:
+            volume = read_stack(series, path, strict=strict)
+        except (InputError, MissingPackageError) as error:
             refusals.append(error)
             continue
         name = _unique(str(volume.name), series.number, volumes)
@@ -106,7 +123,7 @@ def read_all_series(path: Path) -> dict[str, Volume]:
     return volumes
 
 
-def read_stack(series: Series, path: Path) -> Volume:
+def read_stack(series: Series, path: Path, *, strict: bool = False) -> Volume:
     """Read the volume that a series is; `path`, where it was found, names it if it has no description.
 
     Raises
@@ -114,26 +131,75 @@ def read_stack(series: Series, path: Path) -> Volume:
     InputError, MissingPackageError
         As `read_series`.
     """
-    for header in series.slices:
-        if header.refusal is not None:
-            raise InputError(f"{header.path}: {header.refusal}")
-    slices, grid = order_slices(_without_copies(series.slices))
-    if slices[0].inverted:
-        _LOG.warning("%s: MONOCHROME1, dark pixels have high values; values are kept as stored", slices[0].path)
-    source = DicomSource(
-        series_uid=slices[0].series_uid,
-        frame_of_reference_uid=slices[0].frame_of_reference_uid,
-        sop_instance_uids=tuple(header.sop_instance_uid for header in slices),
-        paths=tuple(str(header.path) for header in slices),
-    )
+    plan = arrange(series)
+    for copy in plan.copies:
+        _LOG.warning("%s: a copy of another file of the series; left out", copy)
+    first = plan.stack.frames[0]
+    if plan.repair is not None:
+        if strict:
+            raise InputError(
+                f"{first.file.folder}: {plan.repair.what}; refused, as repairs are switched off (--strict)"
+            )
+        _LOG.warning("%s: %s", first.file.folder, plan.repair.describe())
+    if first.inverted:
+        _LOG.warning("%s: MONOCHROME1, dark pixels have high values; values are kept as stored", first)
+    values = read_values(plan.stack.frames)
     return Volume(
-        _read_values(slices),
-        grid,
-        name=series.description or case_name(path),
+        values if plan.repair is None else _resampled(values, plan.repair),
+        plan.grid,
+        name=series.name or "_".join(filter(None, (case_name(path), series.label))),
         modality=series.modality or None,
-        unit=slices[0].unit,
-        source=source,
+        unit=first.unit,
+        source=_source(plan.stack),
     )
+
+
+def arrange(series: Series) -> Arrangement:
+    """Say how a series will be read, from its headers alone.
+
+    Raises
+    ------
+    InputError
+        It will be refused.
+    """
+    for header in series.frames:
+        if header.refusal is not None:
+            raise InputError(f"{header}: {header.refusal}")
+    frames, copies = _without_copies(series.frames)
+    stack = stack_slices(frames)
+    check_stack(stack)
+    repair = plan_repair(stack)
+    return Arrangement(stack, stack.grid if repair is None else repair.grid, repair, tuple(copies))
+
+
+def _resampled(values: NDArray[Any], repair: Repair) -> NDArray[Any]:
+    padding = [
+        frame.padding * frame.slope + frame.intercept for frame in repair.stack.frames if frame.padding is not None
+    ]
+    lowest = float(values.min())
+    # Where no slice reaches is no patient: the value that the scanner has for it, if it occurs, else the lowest.
+    background = padding[0] if padding and lowest <= padding[0] <= float(values.max()) else lowest
+    return resample(repair, lambda k: values[:, :, k], background)
+
+
+def _source(stack: Stack) -> DicomSource:
+    first = stack.frames[0]
+    frames = []
+    for header, plane in zip(stack.frames, stack.planes, strict=True):
+        upright = plane.copy()
+        upright[:3, 2] = stack.normal
+        frames.append(
+            SourceFrame(
+                file=header.file,
+                sop_class_uid=header.sop_class_uid,
+                sop_instance_uid=header.sop_instance_uid,
+                frame=header.frame_number,
+                columns=header.columns,
+                rows=header.rows,
+                plane=RAS_TO_LPS @ upright,
+            )
+        )
+    return DicomSource(first.study_uid, first.series_uid, first.frame_of_reference_uid, tuple(frames))
 
 
 def _unique(name: str, number: str, taken: dict[str, Volume]) -> str:
@@ -141,75 +207,20 @@ def _unique(name: str, number: str, taken: dict[str, Volume]) -> str:
     return next(candidate for candidate in candidates if candidate not in taken)
 
 
-def _without_copies(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
-    """Drop files that are byte for byte another file of the series; other repetitions are left to be refused."""
-    by_instance: dict[object, list[SliceHeader]] = {}
-    for header in slices:
-        by_instance.setdefault((header.sop_instance_uid, header.position), []).append(header)
+def _without_copies(frames: Sequence[FrameHeader]) -> tuple[list[FrameHeader], list[FrameHeader]]:
+    """Set aside files that are byte for byte another file of the series; other repetitions are left to be refused."""
+    by_instance: dict[object, list[FrameHeader]] = {}
+    for header in frames:
+        by_instance.setdefault((header.sop_instance_uid, header.index, header.position), []).append(header)
     copies = {
-        other.path
+        other.file
         for same in by_instance.values()
-        for one, other in combinations(same, 2)
-        if cmp(one.path, other.path, shallow=False)
+        for one, other in combinations(sorted(same, key=lambda header: header.file), 2)
+        if _content(one) == _content(other)
     }
-    for copy in sorted(copies):
-        _LOG.warning("%s: a copy of another file of the series; left out", copy)
-    return [header for header in slices if header.path not in copies]
+    return [h for h in frames if h.file not in copies], [h for h in frames if h.file in copies and h.index == 0]
 
 
-def _read_values(slices: Sequence[SliceHeader]) -> NDArray[Any]:
-    """(I, J, K) rescaled values, slice by slice into one array."""
-    dtype = _value_type(slices)
-    array = np.empty((slices[0].columns, slices[0].rows, len(slices)), dtype, order="F")
-    for k, header in enumerate(slices):
-        pixels = _read_pixels(header)
-        if dtype.kind == "f":
-            array[:, :, k] = (pixels * header.slope + header.intercept).T
-            continue
-        values = pixels.astype(np.int64) + int(header.intercept)
-        limits = np.iinfo(dtype)
-        if values.min() < limits.min or values.max() > limits.max:
-            raise InputError(f"{header.path}: values go beyond the {header.bits} bits that its BitsStored promises")
-        array[:, :, k] = values.T
-    return array
-
-
-def _value_type(slices: Sequence[SliceHeader]) -> np.dtype[Any]:
-    """Return the smallest type that holds every value that the headers allow."""
-    for header in slices:
-        if header.slope == 0:
-            raise InputError(f"{header.path}: RescaleSlope is 0, which makes all values equal; expected another number")
-    if any(header.slope != 1 or header.intercept != round(header.intercept) for header in slices):
-        return np.dtype(np.float32)
-    lowest = min((-(2 ** (h.bits - 1)) if h.signed else 0) + h.intercept for h in slices)
-    highest = max(2 ** (h.bits - 1 if h.signed else h.bits) - 1 + h.intercept for h in slices)
-    for bits in (16, 32):
-        if -(2 ** (bits - 1)) <= lowest and highest < 2 ** (bits - 1):
-            return np.dtype(f"int{bits}")
-    return np.dtype(np.int64)
-
-
-def _read_pixels(header: SliceHeader) -> NDArray[Any]:
-    """(rows, columns) stored values of one file."""
-    try:
-        with quiet_pydicom():
-            dataset = pydicom.dcmread(header.path)
-            _require_decoder(header.path, dataset)
-            pixels: NDArray[Any] = pixel_array(dataset)
-    except DAMAGE as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{header.path}: the pixels cannot be decoded ({reason}); copy the file again") from error
-    if pixels.shape != (header.rows, header.columns):
-        raise InputError(
-            f"{header.path}: the pixels decode to shape {pixels.shape}; expected {header.rows} rows, {header.columns} "
-            "columns"
-        )
-    return pixels
-
-
-def _require_decoder(path: Path, dataset: Any) -> None:
-    syntax = dataset.file_meta.TransferSyntaxUID
-    decoder = get_decoder(syntax)
-    if not decoder.is_available:
-        packages = "; or ".join(decoder.missing_dependencies)
-        raise MissingPackageError(f"{path}: the pixels are compressed with {syntax.name}; install {packages}")
+def _content(header: FrameHeader) -> bytes:
+    with header.file.open() as stream:
+        return stream.read()

@@ -1,71 +1,96 @@
-"""One DICOM file's header: what the reader must know of it before it looks at a pixel."""
+"""One DICOM file's header: what the reader must know of its pictures before it looks at a pixel."""
 
 from __future__ import annotations
 
-import math
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydicom
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-# Everything that pydicom and its decoders were seen to raise on damaged files.
-DAMAGE = (
-    InvalidDicomError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
+from volseg.io.dicom_attributes import DAMAGE, Attributes, number_of, numbers_of, quiet_pydicom, size_of, text_of
+from volseg.io.dicom_files import DicomFile
+from volseg.io.dicom_frames import Layout, is_mosaic, layout_of, pictures
 
-_TAGS = [
-    "SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID",
-    "SeriesNumber SeriesDescription Modality ImageType EchoNumbers EchoTime",
-    "Rows Columns SamplesPerPixel PhotometricInterpretation NumberOfFrames BitsStored PixelRepresentation",
-    "ImagePositionPatient ImageOrientationPatient PixelSpacing SpacingBetweenSlices SliceThickness",
-    "RescaleSlope RescaleIntercept RescaleType Units ModalityLUTSequence",
+__all__ = [
+    "DAMAGE",
+    "FrameHeader",
+    "OtherObject",
+    "open_dataset",
+    "quiet_pydicom",
+    "read_dataset",
+    "read_headers",
+    "starts_as_dicom",
 ]
+
+_PARAMETRIC_MAP = "Parametric Map Storage"
+_MARK = slice(128, 132)
+# A data set without preamble starts with its file meta or its identifying group, in little endian.
+_BARE_GROUPS = (b"\x02\x00", b"\x08\x00")
+_TAGS = [
+    "SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID PatientID",
+    "SeriesNumber SeriesDescription Modality ImageType EchoNumbers EchoTime InstanceNumber",
+    "Rows Columns SamplesPerPixel PhotometricInterpretation NumberOfFrames",
+    "BitsAllocated BitsStored PixelRepresentation",
+    "ImagePositionPatient ImageOrientationPatient PixelSpacing SpacingBetweenSlices SliceThickness",
+    "RescaleSlope RescaleIntercept RescaleType Units ModalityLUTSequence PixelPaddingValue FrameIncrementPointer",
+    "AcquisitionNumber TemporalPositionIdentifier TemporalPositionIndex TriggerTime DiffusionBValue InversionTime",
+    "DiffusionGradientOrientation FlipAngle ComplexImageComponent AcquisitionTime ContentTime",
+    "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DetectorInformationSequence",
+]
+# What may tell volumes apart that share a series and positions, in the order in which it is tried.
+_TRAITS = {
+    "echo": ("EffectiveEchoTime", "EchoTime"),
+    "b": ("DiffusionBValue",),
+    "component": ("ComplexImageComponent",),
+    "type": ("FrameType", "ImageType"),
+    "time": ("TemporalPositionIndex", "TemporalPositionIdentifier"),
+    "acquisition": ("FrameAcquisitionNumber", "AcquisitionNumber"),
+    "trigger": ("NominalCardiacTriggerDelayTime", "TriggerTime"),
+    "inversion": ("InversionTime",),
+    "flip": ("FlipAngle",),
+    "direction": ("DiffusionGradientOrientation",),
+    "acquired": ("AcquisitionTime",),
+    "content": ("ContentTime",),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class OtherObject:
     """A DICOM file that holds no image: a segmentation, structure set, report, dose, directory."""
 
-    path: Path
+    file: DicomFile
     kind: str
     modality: str
 
 
 @dataclass(frozen=True, slots=True)
-class SliceHeader:
-    """What one image file says of itself; lengths in mm, directions and positions in LPS+.
+class FrameHeader:
+    """What a file says of one picture in it; lengths in mm, directions and positions in LPS+.
 
-    `refusal` says why this kind of image cannot be a slice of a volume here, or is None. Missing geometry is None.
+    `index` counts the pictures of the file from 0; `layout` says how they are stored. `refusal` says why this kind of
+    image cannot be a slice of a volume here, or is None. Missing geometry is None. `traits` are what may tell volumes
+    apart that share a series and positions: time point, b-value and the like.
     """
 
-    path: Path
+    file: DicomFile
+    index: int
+    layout: Layout
+    sop_class_uid: str
     sop_instance_uid: str
+    patient_id: str
     study_uid: str
     series_uid: str
     frame_of_reference_uid: str
     number: str
     description: str
     modality: str
+    image_type: str
+    stack: str
     echo: str
+    instance_number: int | None
+    traits: Mapping[str, str]
     refusal: str | None
     rows: int
     columns: int
@@ -73,30 +98,68 @@ class SliceHeader:
     orientation: tuple[float, ...] | None
     pixel_spacing: tuple[float, ...] | None
     slice_spacing: float | None
+    thickness: float | None
     slope: float
     intercept: float
     unit: str | None
     bits: int
     signed: bool
+    is_float: bool
+    padding: float | None
     inverted: bool
+    transfer_syntax: str
+
+    @property
+    def is_auxiliary(self) -> bool:
+        """Whether it is a localizer or a picture of a screen, which nobody means by the scan."""
+        return "LOCALIZER" in self.image_type.split("\\") or "Secondary Capture" in UID(self.sop_class_uid).name
+
+    @property
+    def frame_number(self) -> int | None:
+        """Number of the frame in a multi-frame instance, from 1; else None."""
+        return self.index + 1 if self.layout.kind == "frames" else None
+
+    def __str__(self) -> str:
+        return str(self.file) if self.layout.kind == "single" else f"{self.file} (picture {self.index + 1})"
 
 
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Keep pydicom's warnings on values it could still read from the user, who can do nothing about them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
+def starts_as_dicom(file: DicomFile) -> bool:
+    """Whether a file has DICOM's mark behind a preamble, or starts as a data set without one does."""
+    start = file.start(_MARK.stop)
+    if start[_MARK] == b"DICM":
+        return True
+    # Group, then an element number below 0x100, as in the first attributes of both groups.
+    return len(start) == _MARK.stop and start[:2] in _BARE_GROUPS and start[3] == 0
 
 
-def has_dicom_mark(path: Path) -> bool:
-    """Whether a file has ``DICM`` behind a preamble of 128 bytes."""
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+def open_dataset(file: DicomFile, **options: Any) -> Any:
+    """Read a file by pydicom, also one without preamble and file meta if it clearly is DICOM.
+
+    Raises
+    ------
+    One of `DAMAGE`
+        The file is cut off, or no DICOM.
+    """
+    with file.open() as stream:
+        return read_dataset(stream, **options)
 
 
-def read_header(path: Path) -> SliceHeader | OtherObject:
-    """Read the header of one DICOM file.
+def read_dataset(stream: BinaryIO, **options: Any) -> Any:
+    """Read an open, seekable file as `open_dataset` does."""
+    bare = stream.read(_MARK.stop)[_MARK] != b"DICM"
+    stream.seek(0)
+    dataset = pydicom.dcmread(stream, force=bare, **options)
+    if bare:
+        if not UID(text_of(dataset, "SOPClassUID")).name.endswith("Storage"):
+            raise ValueError("neither DICOM's mark nor a SOPClassUID is there; it is no DICOM, or not from its start")
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            implicit, _ = dataset.original_encoding
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return dataset
+
+
+def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
+    """Read the headers of the pictures in one DICOM file.
 
     Raises
     ------
@@ -105,89 +168,100 @@ def read_header(path: Path) -> SliceHeader | OtherObject:
     """
     tags = [tag for line in _TAGS for tag in line.split()]
     with quiet_pydicom():
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
-        kind = UID(_text(dataset, "SOPClassUID") or _text(dataset.file_meta, "MediaStorageSOPClassUID")).name
+        dataset = open_dataset(file, stop_before_pixels=True, specific_tags=tags)
+        kind = UID(text_of(dataset, "SOPClassUID") or text_of(dataset.file_meta, "MediaStorageSOPClassUID")).name
         if not kind and "Rows" not in dataset:
             raise ValueError("SOPClassUID is missing, the file may be cut off")
-        if "Image Storage" not in kind and ("Storage" in kind or "Rows" not in dataset):
-            return OtherObject(path, kind.removesuffix(" Storage"), _text(dataset, "Modality"))
-        return _slice_header(path, dataset)
+        is_image = "Image Storage" in kind or kind == _PARAMETRIC_MAP
+        if not is_image and ("Storage" in kind or "Rows" not in dataset):
+            return OtherObject(file, kind.removesuffix(" Storage"), text_of(dataset, "Modality"))
+        refusal = _refusal(dataset)
+        if is_mosaic(dataset):  # its geometry is in private elements
+            dataset = open_dataset(file, stop_before_pixels=True)
+        dataset.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+        layout = layout_of(dataset)
+        _check_size(file, dataset, layout)
+        found = pictures(dataset, layout) if refusal is None else [dataset]
+        return [_frame_header(file, n, layout, refusal, attributes) for n, attributes in enumerate(found)]
 
 
-def _slice_header(path: Path, dataset: Any) -> SliceHeader:
-    spacings = [_number(dataset, "SpacingBetweenSlices", 0.0), _number(dataset, "SliceThickness", 0.0)]
-    modality = _text(dataset, "Modality")
-    return SliceHeader(
-        path=path,
-        sop_instance_uid=_text(dataset, "SOPInstanceUID"),
-        study_uid=_text(dataset, "StudyInstanceUID"),
-        series_uid=_text(dataset, "SeriesInstanceUID"),
-        frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
-        number=_text(dataset, "SeriesNumber"),
-        description=_text(dataset, "SeriesDescription"),
+def _check_size(file: DicomFile, dataset: Any, layout: Layout) -> None:
+    """Refuse a header that promises more pixels than its file can hold, before memory is taken."""
+    syntax = UID(dataset.TransferSyntaxUID)
+    if syntax.is_encapsulated or syntax.is_deflated:
+        return
+    pixels = size_of(dataset, "Rows") * size_of(dataset, "Columns") * int(number_of(dataset, "NumberOfFrames", 1))
+    needed = pixels * int(number_of(dataset, "BitsAllocated", 16)) // 8
+    if needed > (there := file.size()):
+        raise ValueError(
+            f"its header asks for {needed} bytes of pixels, the file has {there}; it is cut off or damaged"
+        )
+
+
+def _frame_header(
+    file: DicomFile, index: int, layout: Layout, refusal: str | None, attributes: Attributes
+) -> FrameHeader:
+    gap, thickness = (abs(number_of(attributes, k, 0.0)) for k in ("SpacingBetweenSlices", "SliceThickness"))
+    modality, table = text_of(attributes, "Modality"), attributes.get("ModalityLUTSequence")
+    number, padding = (numbers_of(attributes, k, 1) for k in ("InstanceNumber", "PixelPaddingValue"))
+    return FrameHeader(
+        file=file,
+        index=index,
+        layout=layout,
+        sop_class_uid=text_of(attributes, "SOPClassUID"),
+        sop_instance_uid=text_of(attributes, "SOPInstanceUID"),
+        patient_id=text_of(attributes, "PatientID"),
+        study_uid=text_of(attributes, "StudyInstanceUID"),
+        series_uid=text_of(attributes, "SeriesInstanceUID"),
+        frame_of_reference_uid=text_of(attributes, "FrameOfReferenceUID"),
+        number=text_of(attributes, "SeriesNumber"),
+        description=text_of(attributes, "SeriesDescription"),
         modality=modality,
-        echo=f"{_text(dataset, 'EchoNumbers')} {_text(dataset, 'EchoTime')}",
-        refusal=_refusal(dataset),
-        rows=_size(dataset, "Rows"),
-        columns=_size(dataset, "Columns"),
-        position=_numbers(dataset, "ImagePositionPatient", 3),
-        orientation=_numbers(dataset, "ImageOrientationPatient", 6),
-        pixel_spacing=_numbers(dataset, "PixelSpacing", 2),
-        slice_spacing=next((abs(spacing) for spacing in spacings if spacing), None),
-        slope=_number(dataset, "RescaleSlope", 1.0),
-        intercept=_number(dataset, "RescaleIntercept", 0.0),
-        unit=_unit(dataset, modality),
-        bits=int(_number(dataset, "BitsStored", 16)),
-        signed=_number(dataset, "PixelRepresentation", 0) == 1,
-        inverted=_text(dataset, "PhotometricInterpretation") == "MONOCHROME1",
+        image_type=text_of(attributes, "ImageType"),
+        stack=text_of(attributes, "StackID"),
+        echo=text_of(attributes, "EchoNumbers"),
+        instance_number=int(number[0]) if number else None,
+        traits=_traits(attributes),
+        refusal=refusal,
+        rows=layout.rows,
+        columns=layout.columns,
+        position=numbers_of(attributes, "ImagePositionPatient", 3),
+        orientation=numbers_of(attributes, "ImageOrientationPatient", 6),
+        pixel_spacing=numbers_of(attributes, "PixelSpacing", 2),
+        slice_spacing=gap or thickness or None,
+        thickness=thickness or None,
+        slope=1.0 if table else number_of(attributes, "RescaleSlope", 1.0),
+        intercept=0.0 if table else number_of(attributes, "RescaleIntercept", 0.0),
+        unit=_unit(attributes, modality),
+        bits=int(table[0].LUTDescriptor[2]) if table else int(number_of(attributes, "BitsStored", 16)),
+        # Such pixels have another attribute, behind the header, and no BitsStored.
+        is_float=UID(text_of(attributes, "SOPClassUID")).name == _PARAMETRIC_MAP
+        and attributes.get("BitsStored") is None,
+        signed=number_of(attributes, "PixelRepresentation", 0) == 1 and not table,
+        padding=padding[0] if padding else None,
+        inverted=text_of(attributes, "PhotometricInterpretation") == "MONOCHROME1",
+        transfer_syntax=text_of(attributes, "TransferSyntaxUID"),
     )
+
+
+def _traits(attributes: Attributes) -> dict[str, str]:
+    traits = {name: text_of(attributes, *keywords) for name, keywords in _TRAITS.items()}
+    # The standard's own way to say what varies between frames; each index is a trait of its own.
+    indices = text_of(attributes, "DimensionIndexValues")
+    for number, index in enumerate(indices.split("\\"), start=1):
+        traits[f"dimension{number}_"] = index
+    return traits
 
 
 def _refusal(dataset: Any) -> str | None:
     """Say why an image of this kind cannot be a slice of a volume."""
-    photometric = _text(dataset, "PhotometricInterpretation")
-    frames = int(_number(dataset, "NumberOfFrames", 1))
-    if "MOSAIC" in _text(dataset, "ImageType").split("\\"):
-        return "a mosaic (all slices side by side in one picture) is not read; convert it with dcm2niix"
-    if frames > 1 or "Enhanced" in UID(_text(dataset, "SOPClassUID")).name:
-        return f"a multi-frame image ({frames} frames in one file) is not read; convert it with dcm2niix"
-    if _number(dataset, "SamplesPerPixel", 1) != 1 or not photometric.startswith("MONOCHROME"):
+    photometric = text_of(dataset, "PhotometricInterpretation")
+    if number_of(dataset, "SamplesPerPixel", 1) != 1 or not photometric.startswith("MONOCHROME"):
         return f"a colour image ({photometric or 'unknown colours'}) is not a scan; expected MONOCHROME2"
-    if "ModalityLUTSequence" in dataset:
-        return "its values need a look-up table (ModalityLUTSequence), which is not read; convert it with dcm2niix"
     return None
 
 
-def _unit(dataset: Any, modality: str) -> str | None:
-    if _text(dataset, "RescaleType", "HU" if modality == "CT" else "") == "HU":
+def _unit(attributes: Attributes, modality: str) -> str | None:
+    if (text_of(attributes, "RescaleType") or ("HU" if modality == "CT" else "")) == "HU":
         return "HU"
-    return _text(dataset, "Units") or None
-
-
-def _text(dataset: Any, keyword: str, default: str = "") -> str:
-    value = dataset.get(keyword)
-    if value is None or isinstance(value, str):
-        return (value or default).strip("\0 ")
-    return "\\".join(map(str, value)) if hasattr(value, "__iter__") else str(value)
-
-
-def _numbers(dataset: Any, keyword: str, count: int) -> tuple[float, ...] | None:
-    value = dataset.get(keyword)
-    if value is None or value == "" or (hasattr(value, "__len__") and not len(value)):
-        return None
-    numbers = tuple(map(float, value)) if hasattr(value, "__iter__") else (float(value),)
-    if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise ValueError(f"{keyword} is {list(numbers)}; expected {count} finite number(s)")
-    return numbers
-
-
-def _number(dataset: Any, keyword: str, default: float) -> float:
-    numbers = _numbers(dataset, keyword, 1)
-    return default if numbers is None else numbers[0]
-
-
-def _size(dataset: Any, keyword: str) -> int:
-    size = int(_number(dataset, keyword, 0))
-    if size < 1:
-        raise ValueError(f"{keyword} is {size} or missing; expected at least 1")
-    return size
+    return text_of(attributes, "Units") or None

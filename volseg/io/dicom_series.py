@@ -1,113 +1,139 @@
-"""DICOM series: which files of a folder belong together, and which series is meant."""
+"""DICOM series: which pictures of a folder belong together, and which series is meant."""
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from volseg.errors import AmbiguousError, InputError
-from volseg.io.dicom_header import DAMAGE, OtherObject, SliceHeader, has_dicom_mark, read_header
+from volseg.io.dicom_files import DicomFile, stored_files
+from volseg.io.dicom_header import DAMAGE, FrameHeader, OtherObject, open_dataset, read_headers, starts_as_dicom
+from volseg.io.dicom_split import split_volumes
 
+_LOG = logging.getLogger(__name__)
 _SUFFIXES = {".dcm", ".dicom", ".ima"}
 # Cosines that differ by more belong to another stack; finer differences are measured in mm when the grid is built.
 _PARALLEL = 0.01
+_SAME_SPACING = 1e-3
 _LISTED = 20
 
 
 @dataclass(frozen=True)
 class Series:
-    """Image files that form one stack.
+    """Pictures that form one volume.
 
     Parameters
     ----------
     id : str
-        SeriesInstanceUID; with ``#1``, ``#2`` behind it where one UID holds stacks of several orientations, matrix
-        sizes, echoes or frames of reference.
-    slices : tuple of SliceHeader
+        SeriesInstanceUID; with ``#1``, ``#2`` behind it where one UID holds several volumes.
+    frames : tuple of FrameHeader
         At least one, in no particular order.
+    label : str
+        What tells it from other volumes of the same UID: ``time2``, ``b1000``; empty where nothing has a name.
     """
 
     id: str
-    slices: tuple[SliceHeader, ...]
+    frames: tuple[FrameHeader, ...]
+    label: str = ""
 
     @property
     def number(self) -> str:
         """SeriesNumber, or an empty text."""
-        return self.slices[0].number
+        return self.frames[0].number
 
     @property
     def description(self) -> str:
         """SeriesDescription, or an empty text."""
-        return self.slices[0].description
+        return self.frames[0].description
+
+    @property
+    def name(self) -> str:
+        """Description and label, as far as there are any."""
+        return "_".join(filter(None, (self.description, self.label)))
 
     @property
     def modality(self) -> str:
         """DICOM's word: CT, MR, PT; or an empty text."""
-        return self.slices[0].modality
+        return self.frames[0].modality
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """(I, J, K): columns, rows, files."""
-        return self.slices[0].columns, self.slices[0].rows, len(self.slices)
+        """(I, J, K): columns, rows, pictures."""
+        return self.frames[0].columns, self.frames[0].rows, len(self.frames)
 
     def describe(self) -> str:
-        """One phrase for messages: number, description, modality, size, end of the id."""
+        """One phrase for messages: number, name, modality, size, end of the id."""
         size = "x".join(map(str, self.size))
-        return f"{self.number or '-'} '{self.description}' {self.modality} {size} [...{self.id[-12:]}]"
+        return f"{self.number or '-'} '{self.name}' {self.modality} {size} [...{self.id[-12:]}]"
 
 
 @dataclass(frozen=True)
 class Scan:
-    """All that DICOM has in a folder or file: series, objects that are no images, damaged files with the reason."""
+    """All that DICOM has at a path.
+
+    Parameters
+    ----------
+    series : tuple of Series
+        Volumes, readable or not.
+    others : tuple of OtherObject
+        Objects that are no images.
+    damaged : tuple of (file, reason)
+        DICOM files that cannot be read, so that nobody knows which series lacks them.
+    strangers : tuple of files
+        Named as DICOM, but none.
+    """
 
     path: Path
     series: tuple[Series, ...]
     others: tuple[OtherObject, ...]
-    damaged: tuple[tuple[Path, str], ...]
+    damaged: tuple[tuple[DicomFile, str], ...]
+    strangers: tuple[DicomFile, ...]
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is a DICOM file, or a folder holds one at any depth."""
-    files = _files(path) if path.is_dir() else iter([path])
-    return any(file.is_file() and _is_candidate(file) for file in files)
+    """Whether a file is a DICOM file, or a folder or zip archive holds one at any depth."""
+    return path.exists() and any(starts_as_dicom(file) or _is_empty(file) for file in stored_files(path))
 
 
 def scan_dicom(path: Path) -> Scan:
-    """Read all DICOM headers of a file or, at any depth, a folder, and group the images into series.
+    """Read all DICOM headers of a file, zip archive or, at any depth, a folder, and group the pictures into volumes.
 
-    Hidden files and files that are not DICOM are left out.
+    Hidden files and files that are not DICOM are left out. A DICOMDIR stands for the files that it lists.
 
     Raises
     ------
     InputError
-        The path does not exist or a folder cannot be listed.
+        The path does not exist, a folder cannot be listed, an archive is damaged or hostile.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
-    headers: list[SliceHeader] = []
+    frames: list[FrameHeader] = []
     others: list[OtherObject] = []
-    damaged: list[tuple[Path, str]] = []
-    for file in _files(path) if path.is_dir() else iter([path]):
+    damaged: list[tuple[DicomFile, str]] = []
+    strangers: list[DicomFile] = []
+    for file in _listed_files(path):
+        if not starts_as_dicom(file) and not _is_empty(file):
+            if path.is_file() or PurePosixPath(file.name).suffix.lower() in _SUFFIXES:
+                strangers.append(file)
+            continue
         try:
-            if not file.is_file() or not _is_candidate(file):
-                continue
-            header = read_header(file)
+            found = read_headers(file)
         except DAMAGE as error:
             damaged.append((file, " ".join(str(error).split())[:200] or type(error).__name__))
             continue
-        if isinstance(header, OtherObject):
-            others.append(header)
+        if isinstance(found, OtherObject):
+            others.append(found)
         else:
-            headers.append(header)
-    return Scan(path, tuple(_group(headers)), tuple(others), tuple(damaged))
+            frames.extend(found)
+    return Scan(path, tuple(_group(frames)), tuple(others), tuple(damaged), tuple(strangers))
 
 
 def list_series(path: Path) -> list[Series]:
-    """List the image series of a DICOM file or folder, also those that cannot be read as a volume.
+    """List the volumes of a DICOM file, folder or zip archive, also those that cannot be read.
 
     Raises
     ------
@@ -123,16 +149,21 @@ def list_series(path: Path) -> list[Series]:
         kinds = ", ".join(sorted({other.kind for other in scan.others}))
         found = f"only {kinds}" if kinds else "nothing that is DICOM"
         raise InputError(f"{path}: no DICOM image series; found {found}")
+    if scan.strangers:
+        _LOG.warning("%s: %d file(s) named as DICOM are none; left out", scan.strangers[0], len(scan.strangers))
     return list(scan.series)
 
 
 def choose_series(series: list[Series], path: Path, wanted: str | None) -> Series:
-    """Return the one series that is there or that `wanted` names.
+    """Return the one volume that is there or that `wanted` names.
+
+    Without `wanted`, localizers, screen pictures and single pictures beside a stack of the same series do not count; a
+    warning says what was left out.
 
     Parameters
     ----------
     wanted : str, optional
-        Full id, series number, exact description, or an ending of the id; the first of these that fits counts.
+        Full id, series number, exact description or name, or an ending of the id; the first of these that fits counts.
 
     Raises
     ------
@@ -141,7 +172,7 @@ def choose_series(series: list[Series], path: Path, wanted: str | None) -> Serie
     AmbiguousError
         Several fit, or there are several and none was asked for.
     """
-    found = series if wanted is None else _matches(series, wanted)
+    found = _worth_reading(series) if wanted is None else _matches(series, wanted)
     if len(found) == 1:
         return found[0]
     listed = "; ".join(entry.describe() for entry in (found or series)[:_LISTED])
@@ -155,50 +186,106 @@ def choose_series(series: list[Series], path: Path, wanted: str | None) -> Serie
     )
 
 
+def _worth_reading(series: list[Series]) -> list[Series]:
+    stacks = {_uid(entry) for entry in series if len(entry.frames) > 1 and not entry.frames[0].is_auxiliary}
+    found = [
+        entry
+        for entry in series
+        if not entry.frames[0].is_auxiliary and (len(entry.frames) > 1 or _uid(entry) not in stacks)
+    ]
+    if len(found) != 1:
+        return found or series
+    for entry in series:
+        if entry is not found[0]:
+            _LOG.warning("%s: left out, beside the series that is read: %s", entry.frames[0].file, entry.describe())
+    return found
+
+
+def _uid(series: Series) -> str:
+    return series.id.partition("#")[0]
+
+
 def _matches(series: list[Series], wanted: str) -> list[Series]:
     def fitting(text: str) -> Iterator[list[Series]]:
         yield [s for s in series if s.id == text]
         yield [s for s in series if s.id.rpartition("#")[0] == text]
         yield [s for s in series if s.number == text]
+        yield [s for s in series if s.name == text]
         yield [s for s in series if s.description == text]
         yield [s for s in series if s.id.endswith(text)]
 
     return next((found for found in fitting(wanted.strip()) if found), [])
 
 
-def _group(headers: Iterable[SliceHeader]) -> Iterator[Series]:
-    stacks: dict[str, dict[tuple[object, ...], list[list[SliceHeader]]]] = {}
-    for header in headers:
-        # Over-anonymised files have no series UID; then number and description must keep strangers apart.
-        uid = header.series_uid or f"{header.study_uid}/{header.number}/{header.description}"
-        key = (header.frame_of_reference_uid, header.modality, header.rows, header.columns, header.echo)
-        alike = stacks.setdefault(uid, {}).setdefault(key, [])
-        stack = next((stack for stack in alike if _parallel(stack[0], header)), None)
+def _group(frames: Iterable[FrameHeader]) -> Iterator[Series]:
+    stacks: dict[str, dict[tuple[object, ...], list[list[FrameHeader]]]] = {}
+    for header in frames:
+        # Over-anonymised files have no series UID; then patient, number and description must keep strangers apart.
+        uid = header.series_uid or "/".join((header.study_uid, header.patient_id, header.number, header.description))
+        alike = stacks.setdefault(uid, {}).setdefault(_kind(header), [])
+        stack = next((stack for stack in alike if _same_plane(stack[0], header)), None)
         if stack is None:
             alike.append([header])
         else:
             stack.append(header)
-    for uid, by_key in stacks.items():
-        found = [stack for alike in by_key.values() for stack in alike]
-        for count, stack in enumerate(found, start=1):
-            yield Series(uid if len(found) == 1 else f"{uid}#{count}", tuple(stack))
+    for uid, by_kind in stacks.items():
+        found = [part for alike in by_kind.values() for stack in alike for part in split_volumes(stack)]
+        for count, (label, part) in enumerate(found, start=1):
+            yield Series(uid if len(found) == 1 else f"{uid}#{count}", tuple(part), label)
 
 
-def _parallel(one: SliceHeader, other: SliceHeader) -> bool:
-    if one.orientation is None or other.orientation is None:
-        return one.orientation is other.orientation
-    return bool(np.abs(np.subtract(one.orientation, other.orientation)).max() < _PARALLEL)
+def _kind(header: FrameHeader) -> tuple[object, ...]:
+    """Pictures that differ in this never form one volume."""
+    return (
+        header.frame_of_reference_uid,
+        header.modality,
+        header.sop_class_uid,
+        header.is_auxiliary,
+        header.refusal,
+        header.rows,
+        header.columns,
+        header.echo,
+        header.stack,
+    )
 
 
-def _is_candidate(file: Path) -> bool:
-    # A file that is named as DICOM but is none is reported as damaged, since a slice may be lost with it.
-    return file.suffix.lower() in _SUFFIXES or has_dicom_mark(file)
+def _same_plane(one: FrameHeader, other: FrameHeader) -> bool:
+    """Whether two pictures are parallel and of the same pixel size, or both without geometry."""
+    if one.orientation is None or other.orientation is None or one.pixel_spacing is None or other.pixel_spacing is None:
+        return (one.orientation, one.pixel_spacing) == (other.orientation, other.pixel_spacing)
+    turned = np.abs(np.subtract(one.orientation, other.orientation)).max()
+    scaled = np.abs(np.subtract(one.pixel_spacing, other.pixel_spacing)).max()
+    return bool(turned < _PARALLEL and scaled <= _SAME_SPACING * max(map(abs, one.pixel_spacing)))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename}: folder cannot be listed ({error.strerror}); check its rights") from error
+def _is_empty(file: DicomFile) -> bool:
+    # A slice that was copied as nothing must not go unnoticed; other files without content are no concern.
+    named = PurePosixPath(file.name).suffix.lower() in _SUFFIXES
+    return named and not file.member and file.path.stat().st_size == 0
 
-    for root, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(root, name) for name in sorted(files) if not name.startswith("."))
+
+def _listed_files(path: Path) -> Iterator[DicomFile]:
+    """List the files at a path; for a DICOMDIR itself those that it lists."""
+    if path.is_file() and path.name.upper().startswith("DICOMDIR"):
+        yield from _of_directory(path)
+    else:
+        yield from stored_files(path)
+
+
+def _of_directory(path: Path) -> Iterator[DicomFile]:
+    try:
+        directory = open_dataset(DicomFile(path))
+        records = [record.get("ReferencedFileID") for record in directory.get("DirectoryRecordSequence") or ()]
+    except DAMAGE as error:
+        raise InputError(f"{path}: damaged DICOMDIR ({error}); give the folder that holds the images") from error
+    names = [Path(*([record] if isinstance(record, str) else record)) for record in records if record]
+    if outside := next((name for name in names if name.is_absolute() or ".." in name.parts), None):
+        raise InputError(f"{path}: lists {outside}, which lies outside its folder; not read")
+    files = [path.parent / name for name in names]
+    missing = [file for file in files if not file.is_file()]
+    if missing or not files:
+        raise InputError(
+            f"{path}: lists {len(files)} files, of which {len(missing)} are missing"
+            f"{f' ({missing[0]})' if missing else ''}; copy the whole medium, or give the folder that holds the images"
+        )
+    yield from (DicomFile(file) for file in files)

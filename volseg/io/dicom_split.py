@@ -1,0 +1,125 @@
+"""The volumes in a stack of pictures that cannot be one: time points, echoes, b-values, acquisitions.
+
+A stack is split only where it must be (positions repeat, or distances are uneven), by the first trait of the headers
+that leaves whole volumes. What no trait explains stays together, and is refused or resampled as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from volseg.errors import InputError
+from volseg.io.dicom_grid import SAME_POSITION_MM, stack_slices
+from volseg.io.dicom_header import FrameHeader
+
+# Fewer slices are evenly spaced by chance.
+_FEWEST_SLICES = 3
+
+Parts = list[tuple[str, list[FrameHeader]]]
+
+
+def split_volumes(frames: Sequence[FrameHeader]) -> Parts:
+    """Split pictures of one orientation and size into volumes.
+
+    Returns
+    -------
+    list of (label, frames)
+        The label says what tells the volume from the others, such as ``b1000`` or ``time3``; empty where there is one.
+    """
+    whole: Parts = [("", list(frames))]
+    if len(frames) == 1 or any(frame.refusal for frame in frames):
+        return whole
+    try:
+        stack = stack_slices(frames)
+    except InputError:  # reading it will say what is wrong
+        return whole
+    repeats = bool((np.diff(stack.heights) < SAME_POSITION_MM).any())
+    if not repeats and stack.is_even:
+        return whole
+    levels = _levels(frames)
+    if repeats and len(set(levels)) == 1:
+        return whole  # pictures of one place are no volumes, however they are sorted
+    accepted = _are_volumes if repeats else _are_even
+    for parts in _candidates(frames, levels):
+        if len(parts) > 1 and accepted(parts):
+            return parts
+    return whole
+
+
+def _levels(frames: Sequence[FrameHeader]) -> list[int]:
+    """For each frame the number of its position along the normal; positions a micrometre apart are one."""
+    stack = stack_slices(frames)
+    steps = np.concatenate([[0], np.cumsum(np.diff(stack.heights) >= SAME_POSITION_MM)])
+    level = {id(frame): int(step) for frame, step in zip(stack.frames, steps, strict=True)}
+    return [level[id(frame)] for frame in frames]
+
+
+def _candidates(frames: Sequence[FrameHeader], levels: list[int]) -> list[Parts]:
+    names = dict.fromkeys(name for frame in frames for name in frame.traits)
+    varying = [name for name in names if len({frame.traits.get(name, "") for frame in frames}) > 1]
+    found = [_by(frames, _traits_of(name), name) for name in varying]
+    if len({frame.file for frame in frames}) > 1 and any(frame.layout.kind != "single" for frame in frames):
+        found.append(_by(frames, lambda f: str(f.file), "part"))
+    found += [_by(frames, _traits_of(*pair), "part") for pair in combinations(varying, 2)]
+    if ranked := _by_rank(frames, levels):
+        found.append(ranked)
+    return found
+
+
+def _traits_of(*names: str) -> Callable[[FrameHeader], str]:
+    return lambda frame: "|".join(frame.traits.get(name, "") for name in names)
+
+
+def _by(frames: Sequence[FrameHeader], key: Callable[[FrameHeader], str], name: str) -> Parts:
+    groups: dict[str, list[FrameHeader]] = defaultdict(list)
+    for frame in frames:
+        groups[key(frame)].append(frame)
+    ordered = sorted(groups, key=_natural)
+    return [(_label(name, value, number), groups[value]) for number, value in enumerate(ordered, start=1)]
+
+
+def _by_rank(frames: Sequence[FrameHeader], levels: list[int]) -> Parts:
+    """Take the first picture of every position, the second, and so on, as the instance numbers count them."""
+    counts = Counter(levels).values()
+    numbers = {(level, frame.instance_number) for level, frame in zip(levels, frames, strict=True)}
+    if len(set(counts)) != 1 or len(numbers) != len(frames) or any(number is None for _, number in numbers):
+        return []
+    ranks: dict[int, list[FrameHeader]] = defaultdict(list)
+    seen: Counter[int] = Counter()
+    for level, frame in sorted(zip(levels, frames, strict=True), key=lambda entry: entry[1].instance_number or 0):
+        ranks[seen[level]].append(frame)
+        seen[level] += 1
+    return [(f"part{rank + 1}", ranks[rank]) for rank in sorted(ranks)]
+
+
+def _are_volumes(parts: Parts) -> bool:
+    """Whether no position repeats in a part, and all parts but one are of the same positions or even by themselves."""
+    stacks = [stack_slices(frames) for _, frames in parts]
+    if any((np.diff(stack.heights) < SAME_POSITION_MM).any() for stack in stacks):
+        return False
+    longest = max(len(stack.frames) for stack in stacks)
+    whole = sum(len(stack.frames) == longest for stack in stacks)
+    if longest > 1 and whole >= len(stacks) - 1:
+        return True
+    return _are_even(parts)
+
+
+def _are_even(parts: Parts) -> bool:
+    return all(len(frames) >= _FEWEST_SLICES and stack_slices(frames).is_even for _, frames in parts)
+
+
+def _natural(value: str) -> list[tuple[float, str]]:
+    """Sort texts with numbers in them by the numbers."""
+    pieces = re.split(r"(\d+(?:\.\d+)?)", value)
+    return [(float(piece), "") if number % 2 else (float("inf"), piece) for number, piece in enumerate(pieces)]
+
+
+def _label(name: str, value: str, number: int) -> str:
+    """Return ``b1000``, ``time3``: the value where it is short and a name by itself, else the number of the part."""
+    plain = re.fullmatch(r"\d{1,6}", value) or (name == "component" and value.isalnum())
+    return f"{name}{value}" if plain and name != "part" else f"{name}{number}"
