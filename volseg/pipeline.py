@@ -5,6 +5,7 @@ A case's outputs are an interface (version 1, named in ``run.json``)::
     OUT/<case>/labels.nii.gz         label map on the scan's own grid
                labels.tsv            names and colours
                probabilities.nii.gz  of every label along the fourth axis, if asked for
+               labels_<form>.dcm     DICOM objects that refer to the scan's files, if asked for: seg, labelmap, rtstruct
                meshes/<label>.<ext>  if asked for
                run.json              what was done; written last, so that it marks a finished case
 """
@@ -53,16 +54,22 @@ class OutputSettings:
         Also ``probabilities.nii.gz``.
     mesh_formats : tuple of str
         Also a surface of each label in these formats.
+    dicom_forms : tuple of {"seg", "labelmap", "rtstruct"}
+        Also these DICOM objects, on the slices of the DICOM scan as they are stored.
     cleanup : dict of str to CleanupConfig
         By label name, ``*`` for all; what is set in it goes over what the model was configured with.
     overwrite : bool
         Redo cases that are finished.
+    strict : bool
+        Refuse scans that would have to be repaired; see `volseg.io.read`.
     """
 
     probabilities: bool = False
     mesh_formats: tuple[str, ...] = ()
+    dicom_forms: tuple[str, ...] = ()
     cleanup: dict[str, CleanupConfig] = field(default_factory=dict)
     overwrite: bool = False
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,13 +152,16 @@ class _CaseRun:
             "model": [self.model.fingerprint, self.model.sha256],
             "probabilities": self.settings.probabilities,
             "mesh_formats": list(self.settings.mesh_formats),
+            "dicom_forms": list(self.settings.dicom_forms),
+            "strict": self.settings.strict,
             "scan files": file_state(self.case.paths),
             "cleanup": {name: entry.model_dump() for name, entry in self.cleanup.items()},
         }
 
     def run(self, progress: Progress | None) -> CaseResult:
         with self._timed("read"):
-            volumes = read_channels(self.case.paths, series=self.case.series)
+            volumes = read_channels(self.case.paths, series=self.case.series, strict=self.settings.strict)
+        self._check_source(volumes[0])
         self._compare_modalities(volumes)
         with self._timed("predict"):
             prediction = predict(
@@ -166,6 +176,7 @@ class _CaseRun:
         self._remove_previous()
         with self._timed("write"):
             self._write(labels, prediction)
+            self._write_dicom(labels, volumes[0])
         if self.settings.mesh_formats and 1 in labels.grid.shape:
             logger.warning(
                 "%s: has a single slice; a surface needs at least 2, so no meshes are written", self.case.name
@@ -175,6 +186,14 @@ class _CaseRun:
                 self._write_meshes(labels)
         self._write_run(labels, volumes)
         return CaseResult(self.case, tuple(self.files))
+
+    def _check_source(self, scan: Volume) -> None:
+        """Refuse before the hours of work what can not be written after them."""
+        if self.settings.dicom_forms and scan.source is None:
+            raise InputError(
+                f"{self.case.paths[0]}: is no DICOM scan, so there are no files that a DICOM object could refer to; "
+                "leave out --dicom, or give the DICOM series"
+            )
 
     def _compare_modalities(self, volumes: Sequence[Volume]) -> None:
         for volume, name, expected in zip(volumes, self.model.channel_names, self.model.modalities, strict=False):
@@ -199,6 +218,10 @@ class _CaseRun:
             path = self.folder / "probabilities.nii.gz"
             write_nifti(np.moveaxis(prediction.probabilities[1:], 0, -1), prediction.labels.grid, path)
             self.files.append(path)
+
+    def _write_dicom(self, labels: LabelMap, scan: Volume) -> None:
+        for form in self.settings.dicom_forms:
+            self.files += write(labels, self.folder / f"labels_{form}.dcm", image=scan, form=form)
 
     def _write_meshes(self, labels: LabelMap) -> None:
         from volseg.io.meshes import write_meshes

@@ -41,6 +41,9 @@ def mesh(
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Table with names and colours of the labels.")] = None,
     series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder with several.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="With --threshold: refuse tilted, uneven or incomplete DICOM stacks.")
+    ] = False,
     smooth: Annotated[bool, typer.Option(help="Remove the voxel staircase; the volume is kept.")] = True,
     simplify: Annotated[
         float, typer.Option(help="Fraction of the triangles to keep; more where a small shape would suffer.")
@@ -61,7 +64,7 @@ def mesh(
     if threshold is not None:
         if labels is not None:
             raise UsageError("--labels names the labels of a label map; it has no meaning with --threshold")
-        surface = surface_of_scan(input_, threshold, series=series, smooth=smooth, simplify=simplify)
+        surface = surface_of_scan(input_, threshold, series=series, strict=strict, smooth=smooth, simplify=simplify)
         list_files(target.write([surface]))
         return
     if series is not None:

@@ -25,7 +25,13 @@ def predict(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder; each case gets one of its own in it.")],
     mesh: Annotated[str, typer.Option(help="Also surfaces, in formats such as stl,glb,ply,vtp.")] = "",
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also the probability of each label.")] = False,
+    dicom: Annotated[
+        str, typer.Option(help="Also DICOM objects on the scan's own slices: seg, labelmap, rtstruct; by commas.")
+    ] = "",
     series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder with several.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse tilted, uneven or incomplete DICOM stacks, resample none.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
     set_: Annotated[
         list[str] | None,
@@ -44,8 +50,10 @@ def predict(
     settings = OutputSettings(
         probabilities=probabilities,
         mesh_formats=parse_formats(mesh) if mesh else (),
+        dicom_forms=_dicom_forms(dicom),
         cleanup=_cleanup(set_ or []),
         overwrite=overwrite,
+        strict=strict,
     )
     loaded = load_model(model)
     cases = collect_cases(inputs, channels=len(loaded.channel_names), series=series)
@@ -74,6 +82,15 @@ def _ending(result: CaseResult) -> str:
     if result.skipped:
         return f"{paths}: finished already, skipped (--overwrite redoes it)"
     return f"{paths} -> {result.files[-1].parent}"
+
+
+def _dicom_forms(text: str) -> tuple[str, ...]:
+    from volseg.io.writing import LABEL_FORMS
+
+    forms = tuple(dict.fromkeys(form.strip().lower() for form in text.split(",") if form.strip()))
+    if unknown := [form for form in forms if form not in LABEL_FORMS]:
+        raise UsageError(f"--dicom {unknown[0]} is unknown; choose from {', '.join(LABEL_FORMS)}")
+    return forms
 
 
 def _cleanup(changes: list[str]) -> dict[str, CleanupConfig]:

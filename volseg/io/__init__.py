@@ -94,14 +94,14 @@ def read_all(path: str | Path, *, strict: bool = False) -> dict[str, Volume]:
     return {case_name(path): read_itk(path)}
 
 
-def read_channels(paths: Sequence[Path], *, series: str | None = None) -> list[Volume]:
+def read_channels(paths: Sequence[Path], *, series: str | None = None, strict: bool = False) -> list[Volume]:
     """Read the channels of one case: one a path, or all of them from a single 4D NIfTI file.
 
-    `series` chooses among several, as in `read`; errors are those of `read`.
+    `series` and `strict` are those of `read`, and so are the errors.
     """
     if len(paths) == 1 and series is None and has_suffix(paths[0], NIFTI_SUFFIXES):
         return list(read_all(paths[0]).values())
-    return [read(path, series=series) for path in paths]
+    return [read(path, series=series, strict=strict) for path in paths]
 
 
 def read_grid(path: str | Path) -> Grid:

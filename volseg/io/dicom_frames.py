@@ -61,7 +61,7 @@ class Layout:
 
     @property
     def tiles_in_a_row(self) -> int:
-        """Tiles side by side in a mosaic: it is as nearly square as can be."""
+        """Tiles side by side in a mosaic, which is as nearly square as can be."""
         return math.ceil(math.sqrt(self.count))
 
 
@@ -87,10 +87,11 @@ def layout_of(dataset: Any) -> Layout:
     if not is_mosaic(dataset):
         return Layout("single", 1, rows, columns)
     tiles = _tiles(dataset)
-    side = math.ceil(math.sqrt(tiles))
-    if rows % side or columns % side:
+    across = math.ceil(math.sqrt(tiles))
+    down = math.ceil(tiles / across) if _UIH_TILES in dataset else across  # Siemens also has empty rows of tiles
+    if rows % down or columns % across:
         raise ValueError(f"its mosaic of {tiles} slices does not divide {rows} rows and {columns} columns")
-    return Layout("mosaic", tiles, rows // side, columns // side)
+    return Layout("mosaic", tiles, rows // down, columns // across)
 
 
 def pictures(dataset: Any, layout: Layout) -> Iterator[Attributes]:

@@ -41,7 +41,7 @@ def collect_cases(inputs: Sequence[str], *, channels: int, series: str | None = 
     Parameters
     ----------
     inputs : sequence of str
-        Each one case: an image file, a DICOM file or folder, or ``A,B`` for several channels. A folder of image files
+        Each one case: an image file, a DICOM file, folder or zip archive, or ``A,B`` for several channels. A folder of image files
         stands for all of them; nnU-Net's ``_0000``, ``_0001`` of one folder are the channels of one case.
     channels : int
         How many the model wants.
@@ -111,9 +111,9 @@ def _stem(path: Path, series: str | None) -> str:
     """File stem, or for a DICOM folder the description of the series that is read."""
     from volseg.io.dicom_series import choose_series, list_series
 
-    if path.is_dir():
+    if path.is_dir() or has_suffix(path, (".zip",)):
         try:
-            description = choose_series(list_series(path), path, series).description
+            description = choose_series(list_series(path), path, series).name
         except InputError:  # reading it will say what is wrong
             description = ""
         if description:

@@ -44,10 +44,16 @@ def surfaces_of_labels(
 
 
 def surface_of_scan(
-    path: str | Path, threshold: float, *, series: str | None = None, smooth: bool = True, simplify: float = 1.0
+    path: str | Path,
+    threshold: float,
+    *,
+    series: str | None = None,
+    strict: bool = False,
+    smooth: bool = True,
+    simplify: float = 1.0,
 ) -> Mesh:
     """Read a scan and extract the surface on which it has a value; see `read` and `extract_isosurface`."""
-    volume = read(path, series=series)
+    volume = read(path, series=series, strict=strict)
     name = volume.name or case_name(path)
     try:
         return extract_isosurface(volume, threshold, smooth=smooth, simplify=simplify, name=name)
