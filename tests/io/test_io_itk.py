@@ -6,23 +6,8 @@ import SimpleITK as sitk  # noqa: N813
 
 from volseg.errors import GeometryError, InputError, OutputError
 from volseg.geometry import Grid
-from volseg.io import read_labels
-from volseg.io.itk import read_itk, read_itk_grid, read_segments, write_seg_nrrd
-from volseg.labelmap import Label, LabelMap
-
-SPINE, LIVER, ABSENT = (
-    Label(3, "Wirbelsäule", (255, 0, 10)),
-    Label(300, "liver", (1, 2, 3)),
-    Label(301, "gone", (9, 9, 9)),
-)
-
-
-@pytest.fixture
-def labelmap(oblique_grid) -> LabelMap:
-    array = np.zeros(oblique_grid.shape, np.int32)
-    array[2:5, 3, 1:9] = SPINE.value
-    array[19, 23, 9] = LIVER.value
-    return LabelMap(array, oblique_grid, (SPINE, LIVER, ABSENT))
+from volseg.io.itk import read_itk, read_itk_grid, write_itk
+from volseg.volume import Volume
 
 
 @pytest.fixture
@@ -119,65 +104,83 @@ def test_absurd_spacing(tmp_path, image):
         read_itk_grid(tmp_path / "a.nrrd")
 
 
-def test_seg_nrrd_keeps_values_positions_names_and_colours(tmp_path, labelmap):
-    path = tmp_path / "a.seg.nrrd"
-    write_seg_nrrd(labelmap, path)
-    volume = read_itk(path)
-    np.testing.assert_array_equal(volume.array, labelmap.array)
-    assert volume.array.dtype == np.uint16
-    assert volume.grid.is_close(labelmap.grid, tolerance_mm=1e-9)
-    assert read_segments(path) == labelmap.labels
-    assert volume.name == "a"
+@pytest.mark.parametrize(
+    ("unit", "mm"), [('"mm" "mm" "mm"', 1), ('"um" "um" "um"', 0.001), ('"µm" "µm" "µm"', 0.001), ('"m" "m" "m"', 1000)]
+)
+def test_the_unit_of_a_nrrd(tmp_path, unit, mm):
+    header = (
+        "NRRD0004\ntype: uint8\ndimension: 3\nspace: RAS\nsizes: 4 3 2\nspace directions: (2,0,0) (0,1.5,0) (0,0,3)\n"
+        f"space origin: (10,20,30)\nspace units: {unit}\nencoding: raw\n\n"
+    )
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(24))
+    np.testing.assert_allclose(read_itk_grid(tmp_path / "a.nrrd").to_world([1, 1, 1]), [12 * mm, 21.5 * mm, 33 * mm])
 
 
-def test_seg_nrrd_has_what_slicer_reads(tmp_path, labelmap):
-    write_seg_nrrd(labelmap, tmp_path / "a.seg.nrrd")
-    header = (tmp_path / "a.seg.nrrd").read_bytes().split(b"\n\n")[0].decode().splitlines()
-    assert "encoding: gzip" in header
-    assert "space: left-posterior-superior" in header
-    assert "Segment0_ID:=Segment_3" in header
-    assert "Segment0_LabelValue:=3" in header
-    assert "Segment0_Layer:=0" in header
-    assert "Segment0_Extent:=2 4 3 3 1 8" in header
-    assert "Segment2_Extent:=0 -1 0 -1 0 -1" in header
-    assert "Segment1_Color:=0.00392157 0.00784314 0.0117647" in header
+def test_the_unit_of_a_metaimage(tmp_path, image):
+    sitk.WriteImage(image, str(tmp_path / "a.mha"))
+    inside = (tmp_path / "a.mha").read_bytes()
+    (tmp_path / "a.mha").write_bytes(inside.replace(b"DimSize", b"DistanceUnits = um\nDimSize"))
+    np.testing.assert_allclose(read_itk_grid(tmp_path / "a.mha").spacing, [0.0007, 0.0008, 0.003])
+    (tmp_path / "a.mha").write_bytes(inside.replace(b"DimSize", b"DistanceUnits = furlong\nDimSize"))
+    with pytest.raises(InputError, match="has the unit 'furlong'; expected one of mm, cm, m or um"):
+        read_itk_grid(tmp_path / "a.mha")
 
 
-def test_seg_nrrd_keeps_shear(tmp_path, labelmap):
-    affine = labelmap.grid.affine.copy()
+def test_a_nrrd_that_does_not_say_how_the_patient_lies_is_a_warning(tmp_path, caplog):
+    header = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nspacings: 2 1.5 3\nencoding: raw\n\n"
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(24))
+    np.testing.assert_allclose(read_itk_grid(tmp_path / "a.nrrd").to_world([1, 1, 1]), [-2, -1.5, 3])
+    assert "a.nrrd: does not say how its axes lie in the patient" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["a.mha", "a.nrrd"])
+def test_the_content_says_which_format_it_is(tmp_path, image, content):
+    sitk.WriteImage(image, str(tmp_path / content))
+    other = (tmp_path / content).rename(tmp_path / ("b.nrrd" if content == "a.mha" else "b.mha"))
+    np.testing.assert_array_equal(read_itk(other).array, sitk.GetArrayFromImage(image).T)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "v1.2.mha"])
+@pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", ">i2"])
+def test_a_written_scan_has_its_type_values_and_places(tmp_path, oblique_grid, name, dtype):
+    array = np.random.default_rng(0).integers(0, 120, oblique_grid.shape).astype(dtype)
+    write_itk(Volume(array, oblique_grid), tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    volume = read_itk(tmp_path / name)
+    assert volume.array.dtype == (np.float32 if dtype == "f8" else np.dtype(dtype).newbyteorder("="))
+    np.testing.assert_array_equal(volume.array, array)
+    assert volume.grid.is_close(oblique_grid, tolerance_mm=1e-9)
+    stored = sitk.ReadImage(str(tmp_path / name))
+    assert sitk.GetArrayViewFromImage(stored).dtype == np.dtype(dtype).newbyteorder("=")
+    x, y, z = stored.TransformIndexToPhysicalPoint((19, 3, 7))
+    np.testing.assert_allclose([-x, -y, z], oblique_grid.to_world([19, 3, 7]))
+
+
+@pytest.mark.parametrize(("dtype", "stored"), [(bool, np.uint8), (np.float16, np.float32), (np.longdouble, np.float32)])
+def test_types_that_itk_lacks_are_written_as_the_next(tmp_path, oblique_grid, dtype, stored):
+    write_itk(Volume(np.ones(oblique_grid.shape, dtype), oblique_grid), tmp_path / "a.nrrd")
+    array = read_itk(tmp_path / "a.nrrd").array
+    assert array.dtype == stored
+    assert (array == 1).all()
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_a_scan_on_a_sheared_grid_is_not_written(tmp_path, oblique_grid, name):
+    affine = oblique_grid.affine.copy()
     affine[1, 2] += 0.7
-    sheared = LabelMap(labelmap.array, Grid(labelmap.grid.shape, affine), labelmap.labels)
-    write_seg_nrrd(sheared, tmp_path / "a.seg.nrrd")
-    assert read_itk_grid(tmp_path / "a.seg.nrrd").is_close(sheared.grid, tolerance_mm=1e-6)
-
-
-def test_label_values_that_do_not_fit_are_refused(tmp_path, labelmap):
-    wide = LabelMap.from_array(labelmap.array * 1000, labelmap.grid)
-    with pytest.raises(OutputError, match=r"300000; .*write \.nii\.gz"):
-        write_seg_nrrd(wide, tmp_path / "a.seg.nrrd")
+    sheared = Grid(oblique_grid.shape, affine)
+    with pytest.raises(OutputError, match=r"not perpendicular .*write \.nii\.gz, or resample"):
+        write_itk(Volume(np.zeros(sheared.shape, np.uint8), sheared), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_damaged_segment_entry(tmp_path, labelmap):
-    path = tmp_path / "a.seg.nrrd"
-    write_seg_nrrd(labelmap, path)
-    path.write_bytes(path.read_bytes().replace(b"Segment0_LabelValue:=3", b"Segment0_LabelValue:=x"))
-    with pytest.raises(InputError, match="damaged segment entry"):
-        read_segments(path)
+def test_an_upper_case_suffix_would_split_the_file(tmp_path, oblique_grid):
+    with pytest.raises(OutputError, match=r"lower case, \.mha"):
+        write_itk(Volume(np.zeros(oblique_grid.shape, np.uint8), oblique_grid), tmp_path / "a.MHA")
 
 
-def test_a_segment_without_colour_and_value(tmp_path, image):
-    image.SetMetaData("Segment0_ID", "Tumour")
-    sitk.WriteImage(image, str(tmp_path / "a.seg.nrrd"))
-    (label,) = read_segments(tmp_path / "a.seg.nrrd")
-    assert (label.value, label.name) == (1, "Tumour")
-
-
-def test_segments_of_one_name_are_told_apart(tmp_path, labelmap, caplog):
-    path = tmp_path / "a.seg.nrrd"
-    write_seg_nrrd(labelmap, path)
-    path.write_bytes(path.read_bytes().replace(b"Segment2_Name:=gone", b"Segment2_Name:=liver"))
-    assert [label.name for label in read_labels(path).labels] == ["Wirbelsäule", "liver_300", "liver_301"]
-    (record,) = caplog.records
-    assert record.levelname == "WARNING"
-    assert "a.seg.nrrd: several segments are called liver" in record.message
+def test_a_grid_that_does_not_come_back_is_not_written(tmp_path, oblique_grid, monkeypatch):
+    monkeypatch.setattr(sitk.Image, "SetDirection", lambda *_: None)
+    with pytest.raises(OutputError, match=r"does not hold the grid \(20x24x10 voxels, .*exactly"):
+        write_itk(Volume(np.zeros(oblique_grid.shape, np.uint8), oblique_grid), tmp_path / "a.nrrd")
+    assert list(tmp_path.iterdir()) == []

@@ -1,36 +1,38 @@
 """NRRD (.nrrd, .nhdr, Slicer's .seg.nrrd) and MetaImage (.mha, .mhd), by SimpleITK.
 
-ITK's arrays are (k, j, i) and its world LPS+; both are turned here, the latter by `geometry.RAS_TO_LPS` alone.
+ITK's arrays are (k, j, i) and its world LPS+; both are turned here, the latter by `geometry.RAS_TO_LPS` alone. The text
+headers are checked before SimpleITK reads them.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import re
-import tempfile
-import threading
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  (its documentation's name)
+from numpy.typing import NDArray
 
-from volseg.errors import InputError, OutputError
-from volseg.geometry import RAS_TO_LPS, Float, Grid
+from volseg.errors import InputError, OutputError, UsageError
+from volseg.geometry import RAS_TO_LPS, Grid
 from volseg.io.atomic import atomic_path
+from volseg.io.meta_header import check_meta
 from volseg.io.names import case_name
-from volseg.io.voxels import clean_values, make_grid, smallest_integer
-from volseg.labelmap import Label, LabelMap, default_colour, label_boxes
+from volseg.io.native import quiet_stderr
+from volseg.io.nrrd_header import check_nrrd
+from volseg.io.seg_nrrd import segment_entries, segments_by_layer
+from volseg.io.text_header import LONGEST_HEADER, damaged
+from volseg.io.voxels import clean_values, make_grid, smallest_integer, to_label_values
+from volseg.labelmap import Label, LabelMap
 from volseg.volume import Volume
 
 _LOG = logging.getLogger(__name__)
 _LARGEST_SEGMENT_VALUE = 65535
-_STDERR_LOCK = threading.Lock()
+_EXACT_MM = 1e-6
 
 
 def read_itk(path: Path) -> Volume:
@@ -49,187 +51,223 @@ def read_itk(path: Path) -> Volume:
     Raises
     ------
     InputError
-        Missing, not such a file, damaged, several numbers a voxel, or more than three dimensions.
+        Missing, not such a file, damaged, several numbers a voxel, or more than three dimensions; or a header that asks
+        for more than the file holds.
     GeometryError
         The affine is not finite, singular or absurd.
     """
-    grid = read_itk_grid(path)
-    with _wrapped(path):
-        image = sitk.ReadImage(str(path))
-        array = sitk.GetArrayFromImage(image).T
-    return Volume(clean_values(array.reshape(grid.shape, order="F"), path), grid, case_name(path))
+    header = _Header(path)
+    grid = header.grid(most_components=1)
+    return Volume(clean_values(header.read_array().reshape(grid.shape, order="F"), path), grid, case_name(path))
 
 
 def read_itk_grid(path: Path) -> Grid:
     """Read only the grid, from the header; raises as `read_itk`."""
-    header = _read_header(path)
-    dimension, components = header.GetDimension(), header.GetNumberOfComponents()
-    if components > 1:
-        raise InputError(
-            f"{path}: has {components} numbers a voxel (colours, a vector field, or overlapping segments in layers); "
-            "expected one"
-        )
-    if dimension not in (2, 3):
-        raise InputError(f"{path}: has {dimension} dimensions; expected 2 or 3")
-    if "complex" in sitk.GetPixelIDValueAsString(header.GetPixelID()):
-        raise InputError(f"{path}: has complex voxels; expected one real number a voxel")
-    size = [*header.GetSize(), 1]
-    return make_grid((size[0], size[1], size[2]), RAS_TO_LPS @ _lps_affine(header, dimension), path)
+    return _Header(path).grid(most_components=1)
 
 
 def read_segments(path: Path) -> tuple[Label, ...]:
-    """Read the names and colours that Slicer wrote into a ``.seg.nrrd``; none for other files.
-
-    Slicer allows several segments of one name; each gets its value appended, with a warning.
+    """Read the names, colours and codes that Slicer wrote into a ``.seg.nrrd`` of one layer; none for other files.
 
     Raises
     ------
     InputError
         The file cannot be read, or a segment's entries are not what Slicer writes.
     """
-    header = _read_header(path)
-    keys = [re.fullmatch(r"Segment(\d+)_(ID|Name)", key) for key in header.GetMetaDataKeys()]
-    numbers = sorted({int(match[1]) for match in keys if match})
-    entries = [
-        {k: _metadata(header, f"Segment{n}_{k}") for k in ("LabelValue", "Name", "ID", "Color")} for n in numbers
-    ]
-    try:
-        labels = tuple(_segment(entry) for entry in entries)
-    except (ValueError, InputError) as error:
-        raise InputError(f"{path}: has a damaged segment entry ({error}); expected what 3D Slicer writes") from error
-    if repeated := sorted(name for name, count in Counter(label.name for label in labels).items() if count > 1):
-        _LOG.warning("%s: several segments are called %s; their values are appended", path, ", ".join(repeated))
-    return tuple(replace(s, name=f"{s.name}_{s.value}") if s.name in repeated else s for s in labels)
+    return segments_by_layer(_Header(path).entries, 1, path)[0]
 
 
-def write_seg_nrrd(labelmap: LabelMap, path: Path) -> None:
-    """Write a label map as 3D Slicer's ``.seg.nrrd``: one layer, with names and colours (codes are not written).
+def read_seg_layers(path: Path) -> tuple[LabelMap, ...]:
+    """Read the layers of Slicer's ``.seg.nrrd``, of which each holds segments that do not overlap.
 
     Parameters
     ----------
-    labelmap : LabelMap
-        Values up to 65535.
+    path : Path
+        ``.nrrd`` or ``.nhdr``.
+
+    Returns
+    -------
+    tuple of LabelMap
+        All on one grid, with names, colours and codes. Values as in the file: two layers may use the same. Empty where
+        the file says nothing of segments.
+
+    Raises
+    ------
+    InputError
+        As `read_itk`; also a segment's entries that are not what Slicer writes, and values that are no labels.
+    """
+    header = _Header(path)
+    labels = segments_by_layer(header.entries, header.components, path)
+    if not any(labels):
+        return ()
+    grid = header.grid(most_components=None)
+    array = header.read_array().reshape((header.components, *grid.shape), order="F")
+    try:
+        return tuple(
+            LabelMap.from_array(
+                to_label_values(clean_values(np.asfortranarray(values), path), path), grid, labels=known
+            )
+            for values, known in zip(array, labels, strict=True)
+        )
+    except InputError as error:
+        message = str(error)
+        raise InputError(message if message.startswith(str(path)) else f"{path}: {message}") from error
+
+
+def write_seg_nrrd(labels: LabelMap | Sequence[LabelMap], path: Path) -> None:
+    """Write label maps as 3D Slicer's ``.seg.nrrd``, with names and colours, and codes of the form ``scheme:value``.
+
+    Parameters
+    ----------
+    labels : LabelMap or sequence of LabelMap
+        One, or layers on one grid whose segments may overlap. Values up to 65535; a sheared grid is kept.
     path : Path
         Ends in ``.seg.nrrd``.
 
     Raises
     ------
     OutputError
-        The file cannot be written, or a label value is too large.
+        The file cannot be written, a label value is too large, or the layers lie on different grids.
     """
-    array = labelmap.array
-    highest = max((label.value for label in labelmap.labels), default=0)
+    layers = (labels,) if isinstance(labels, LabelMap) else tuple(labels)
+    if not layers:
+        raise UsageError(f"{path}: no label map is given; expected at least one")
+    grid = layers[0].grid
+    if not all(layer.grid.is_close(grid) for layer in layers):
+        raise OutputError(f"{path}: its layers lie on different grids; resample them onto one, or write a file each")
+    highest = max((label.value for layer in layers for label in layer.labels), default=0)
     if highest > _LARGEST_SEGMENT_VALUE:
         raise OutputError(
             f"{path}: has the label {highest}; .seg.nrrd takes up to {_LARGEST_SEGMENT_VALUE}, write .nii.gz"
         )
-    array = array.astype(smallest_integer(highest), copy=False)
-    image = sitk.GetImageFromArray(array.T)
-    lps = RAS_TO_LPS @ labelmap.grid.affine
-    image.SetSpacing(labelmap.grid.spacing)
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / labelmap.grid.spacing).ravel().tolist())
-    for key, text in _slicer_metadata(labelmap.labels, label_boxes(array)).items():
-        image.SetMetaData(key, text)
-    with atomic_path(path) as temporary, _quiet():
+    arrays = [layer.array.astype(smallest_integer(highest), copy=False) for layer in layers]
+    # ITK's name for numbers that lie in layers is vector.
+    array = arrays[0].T if len(arrays) == 1 else np.stack([array.T for array in arrays], axis=-1)
+    _write(array, grid, path, entries=segment_entries(layers))
+
+
+def write_itk(volume: Volume, path: Path) -> None:
+    """Write a scan as NRRD or MetaImage, compressed.
+
+    Parameters
+    ----------
+    volume : Volume
+        Written in its own type (bool as uint8, float16 as float32, longer floats as float64).
+    path : Path
+        Ends in ``.nrrd`` or ``.mha``.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written, or the grid is sheared, which most programs that read these formats drop silently.
+    """
+    if volume.grid.is_sheared:
+        raise OutputError(
+            f"{path}: the voxel axes are not perpendicular (a tilted gantry), which few programs read from this "
+            "format; write .nii.gz, or resample onto a straight grid first"
+        )
+    stored_as: dict[str, Any] = {"b1": np.uint8, "f2": np.float32, "f16": np.float64}
+    dtype = np.dtype(stored_as.get(volume.array.dtype.str[1:], volume.array.dtype)).newbyteorder("=")
+    _write(volume.array.astype(dtype, copy=False).T, volume.grid, path, entries={})
+
+
+def _write(array: NDArray[Any], grid: Grid, path: Path, *, entries: Mapping[str, str]) -> None:
+    """Write (k, j, i[, layer]) numbers; the header is read again, in case that ITK straightened the axes."""
+    if path.suffix != path.suffix.lower():  # MetaIO would put the voxels of .MHA into a second file
+        raise OutputError(f"{path}: write the suffix in lower case, {path.suffix.lower()}")
+    lps = RAS_TO_LPS @ grid.affine
+    with atomic_path(path) as temporary:
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
+            image.SetSpacing(grid.spacing)
+            image.SetOrigin(lps[:3, 3].tolist())
+            image.SetDirection((lps[:3, :3] / grid.spacing).ravel().tolist())
+            for key, text in entries.items():
+                image.SetMetaData(key, text)
+            with quiet_stderr():
+                sitk.WriteImage(image, str(temporary), useCompression=True)
         except RuntimeError as error:
             raise OutputError(f"{path}: cannot be written ({_last_line(error)}); check the disk") from error
+        if not _Header(temporary).grid(most_components=None).is_close(grid, tolerance_mm=_EXACT_MM):
+            raise OutputError(f"{path}: this format does not hold the grid ({grid.describe()}) exactly; write .nii.gz")
 
 
-def _slicer_metadata(labels: tuple[Label, ...], boxes: Mapping[int, tuple[slice, ...]]) -> dict[str, str]:
-    """Return Slicer's header entries (vtkMRMLSegmentationStorageNode); extents are inclusive, absent is 0 -1."""
-    entries = {
-        "Segmentation_MasterRepresentation": "Binary labelmap",
-        "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
-        "Segmentation_ReferenceImageExtentOffset": "0 0 0",
-    }
-    for number, label in enumerate(labels):
-        box = boxes.get(label.value)
-        extent = [(s.start, s.stop - 1) for s in box] if box else [(0, -1)] * 3
-        segment = {
-            "ID": f"Segment_{label.value}",
-            "Name": label.name,
-            "NameAutoGenerated": "0",
-            "Color": " ".join(f"{c / 255:.6g}" for c in label.colour),
-            "ColorAutoGenerated": "0",
-            "LabelValue": str(label.value),
-            "Layer": "0",
-            "Extent": " ".join(f"{first} {last}" for first, last in extent),
-            "Tags": "",
-        }
-        entries.update({f"Segment{number}_{key}": text for key, text in segment.items()})
-    return entries
+class _Header:
+    """The header of a file, read by SimpleITK after its text was checked."""
 
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; check the path")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: is empty; expected a NRRD or MetaImage file")
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                block = file.read(LONGEST_HEADER)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
+        self.text = (check_nrrd if block.startswith(b"NRRD00") else check_meta)(block, path)
+        self.reader = sitk.ImageFileReader()
+        self.reader.SetFileName(str(path))
+        self.reader.SetImageIO(self.text.parser)
+        with _wrapped(path):
+            self.reader.ReadImageInformation()
+        if math.prod(self.reader.GetSize()) * self.components != self.text.numbers:
+            raise damaged(path, f"its sizes are read as {self.reader.GetSize()} and otherwise")
 
-def _segment(entry: dict[str, str]) -> Label:
-    # Slicer before 4.11 wrote no value: one segment a layer, with value 1.
-    value = int(entry["LabelValue"] or 1)
-    if not entry["Color"].strip():
-        return Label(value, entry["Name"] or entry["ID"], default_colour(value))
-    red, green, blue = (round(255 * float(c)) for c in entry["Color"].split())
-    return Label(value, entry["Name"] or entry["ID"], (red, green, blue))
+    @property
+    def components(self) -> int:
+        """How many numbers a voxel has."""
+        return int(self.reader.GetNumberOfComponents())
 
+    @property
+    def entries(self) -> dict[str, str]:
+        """Keys and values of Slicer's segments; what is not UTF-8 in the values is replaced."""
+        keys = [key for key in self.reader.GetMetaDataKeys() if key.startswith("Segment") and key.isascii()]
+        texts = {key: str(self.reader.GetMetaData(key)) for key in keys}
+        return {key: text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for key, text in texts.items()}
 
-def _metadata(header: Any, key: str) -> str:
-    return str(header.GetMetaData(key)) if header.HasMetaDataKey(key) else ""
+    def grid(self, *, most_components: int | None) -> Grid:
+        """Return the grid of an image of two or three dimensions with at most so many real numbers a voxel."""
+        dimension, path = int(self.reader.GetDimension()), self.path
+        if most_components is not None and self.components > most_components:
+            raise InputError(
+                f"{path}: has {self.components} numbers a voxel (colours, a vector field, or overlapping segments in "
+                "layers); expected one"
+            )
+        if dimension not in (2, 3):
+            raise InputError(f"{path}: has {dimension} dimensions; expected 2 or 3")
+        if "complex" in sitk.GetPixelIDValueAsString(self.reader.GetPixelID()):
+            raise InputError(f"{path}: has complex voxels; expected one real number a voxel")
+        if not self.text.of_the_patient:
+            _LOG.warning("%s: does not say how its axes lie in the patient (space); taken as LPS", path)
+        affine = np.eye(4)
+        direction = np.reshape(self.reader.GetDirection(), (dimension, dimension))
+        affine[:dimension, :dimension] = direction * self.reader.GetSpacing()
+        affine[:dimension, 3] = self.reader.GetOrigin()
+        affine[:3] *= self.text.mm_per_unit
+        size = [*self.reader.GetSize(), 1]
+        return make_grid((size[0], size[1], size[2]), RAS_TO_LPS @ affine, path)
 
-
-def _read_header(path: Path) -> Any:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; check the path")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: is empty; expected a NRRD or MetaImage file")
-    header = sitk.ImageFileReader()
-    header.SetFileName(str(path))
-    with _wrapped(path):
-        header.ReadImageInformation()
-    return header
-
-
-def _lps_affine(header: Any, dimension: int) -> Float:
-    affine = np.eye(4)
-    direction = np.reshape(header.GetDirection(), (dimension, dimension))
-    affine[:dimension, :dimension] = direction * header.GetSpacing()
-    affine[:dimension, 3] = header.GetOrigin()
-    return affine
+    def read_array(self) -> NDArray[Any]:
+        """Return the numbers as ([layer], i, j[, k])."""
+        with _wrapped(self.path):
+            array: NDArray[Any] = sitk.GetArrayFromImage(self.reader.Execute()).T
+        return array
 
 
 @contextmanager
 def _wrapped(path: Path) -> Iterator[None]:
     """Turn ITK's failures, and what MetaIO only prints (it goes on with wrong voxels), into an InputError."""
     failure: RuntimeError | None = None
-    with _quiet() as printed:
+    with quiet_stderr() as printed:
         try:
             yield
         except RuntimeError as error:
             failure = error
     text = " ".join(printed.text.split())
     if failure or "MetaImage:" in text or "Uncompress failed" in text:
-        reason = text or _last_line(failure)
-        raise InputError(f"{path}: is not a NRRD or MetaImage file, damaged or cut off ({reason})") from failure
-
-
-@dataclass
-class _Printed:
-    text: str = field(default="")
-
-
-@contextmanager
-def _quiet() -> Iterator[_Printed]:
-    """Catch what native code prints on stderr; MetaIO writes to the file descriptor, past every ITK switch."""
-    printed = _Printed()
-    with _STDERR_LOCK, tempfile.TemporaryFile() as capture:
-        saved = os.dup(2)
-        os.dup2(capture.fileno(), 2)
-        try:
-            yield printed
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            capture.seek(0)
-            printed.text = capture.read().decode("utf-8", errors="replace")
+        raise damaged(path, text or _last_line(failure)) from failure
 
 
 def _last_line(error: Exception | None) -> str:

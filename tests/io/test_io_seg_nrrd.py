@@ -1,0 +1,271 @@
+"""Slicer's segmentations: names, colours, codes and layers in the header of a NRRD file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from volseg.errors import InputError, OutputError, UsageError
+from volseg.geometry import Grid
+from volseg.io import read_labels
+from volseg.io.itk import read_itk, read_itk_grid, read_seg_layers, read_segments, write_seg_nrrd
+from volseg.labelmap import Label, LabelMap, default_colour
+
+SPINE, LIVER, ABSENT = (
+    Label(3, "Wirbelsäule", (255, 0, 10)),
+    Label(300, "liver", (1, 2, 3)),
+    Label(301, "gone", (9, 9, 9)),
+)
+
+
+@pytest.fixture
+def labelmap(oblique_grid) -> LabelMap:
+    array = np.zeros(oblique_grid.shape, np.int32)
+    array[2:5, 3, 1:9] = SPINE.value
+    array[19, 23, 9] = LIVER.value
+    return LabelMap(array, oblique_grid, (SPINE, LIVER, ABSENT))
+
+
+def layered_file(path, entries: str, *, layers: int = 2, type_: str = "unsigned char", size: int = 1) -> np.ndarray:
+    """Write layers as Slicer does, on the grid diag(-1, -2, 3); return them as (layer, i, j, k)."""
+    array = np.random.default_rng(0).integers(0, 3, (layers, 4, 3, 2)).astype(f"u{size}")
+    header = (
+        f"NRRD0004\n# Slicer\ntype: {type_}\ndimension: 4\nspace: left-posterior-superior\nsizes: {layers} 4 3 2\n"
+        "space directions: none (1,0,0) (0,2,0) (0,0,3)\nkinds: list domain domain domain\nendian: little\n"
+        f"encoding: raw\nspace origin: (-10,-20,30)\n{entries.strip()}\n\n"
+    )
+    path.write_bytes(header.encode() + array.tobytes(order="F"))
+    return array
+
+
+def segment(number: int, *, layer: int, value: int, name: str, tags: str = "") -> str:
+    return (
+        f"Segment{number}_ID:=Segment_{number + 1}\nSegment{number}_Name:={name}\nSegment{number}_Color:=1 0.5 0\n"
+        f"Segment{number}_LabelValue:={value}\nSegment{number}_Layer:={layer}\nSegment{number}_Tags:={tags}\n"
+        f"Segment{number}_Extent:=0 3 0 2 0 1\n"
+    )
+
+
+LIVER_TAGS = (
+    "Segmentation.Status:inprogress|TerminologyEntry:Segmentation category and type - 3D Slicer General Anatomy list"
+    "~SCT^123037004^Anatomical Structure~SCT^10200004^Liver~^^~Anatomic codes - DICOM master list~^^~^^|"
+)
+MASS_TAGS = (
+    "TerminologyEntry:Segmentation category and type - DICOM master list~SCT^49755003^Morphologically Altered Structure"
+    "~SCT^4147007^Mass~SCT^7771000^Left~Anatomic codes - DICOM master list~^^~^^|"
+)
+
+
+def test_layers_are_label_maps_with_names_colours_and_codes(tmp_path):
+    path = tmp_path / "a.seg.nrrd"
+    entries = (
+        segment(0, layer=0, value=1, name="liver", tags=LIVER_TAGS)
+        + segment(1, layer=1, value=1, name="tumour", tags=MASS_TAGS)
+        + segment(2, layer=0, value=2, name="spleen")
+    )
+    array = layered_file(path, entries)
+    first, second = read_seg_layers(path)
+    np.testing.assert_array_equal(first.array, array[0])
+    np.testing.assert_array_equal(second.array, array[1])
+    np.testing.assert_allclose(first.grid.to_world([1, 1, 1]), [9, 18, 33])
+    assert second.grid is first.grid
+    assert first.labels == (Label(1, "liver", (255, 128, 0), "SCT:10200004"), Label(2, "spleen", (255, 128, 0)))
+    assert second.labels == (
+        Label(1, "tumour", (255, 128, 0), "SCT:4147007"),
+        Label(2, "label_2", default_colour(2)),
+    )
+    assert first.array.flags.f_contiguous
+
+
+def test_files_of_older_slicers_have_a_layer_of_value_1_for_each_segment(tmp_path):
+    path = tmp_path / "a.seg.nrrd"
+    entries = "".join(f"Segment{n}_ID:=Segment_{n}\nSegment{n}_Name:=organ {n}\n" for n in range(3))
+    array = layered_file(path, entries, layers=3, type_="unsigned short", size=2)
+    layers = read_seg_layers(path)
+    assert [layer.labels[0].name for layer in layers] == ["organ 0", "organ 1", "organ 2"]
+    assert [layer.labels[0].value for layer in layers] == [1, 1, 1]
+    np.testing.assert_array_equal(layers[2].array, array[2])
+
+
+def test_layers_without_segments_are_no_segmentation(tmp_path):
+    layered_file(tmp_path / "a.nrrd", "thing:=x")
+    assert read_seg_layers(tmp_path / "a.nrrd") == ()
+    with pytest.raises(InputError, match=r"2 numbers a voxel \(colours, a vector field, or overlapping segments"):
+        read_itk(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (segment(0, layer=2, value=1, name="x"), "damaged segment entry .*layer 2 of 2"),
+        (segment(0, layer=-1, value=1, name="x"), "damaged segment entry"),
+        (segment(0, layer=0, value=-4, name="x"), "damaged segment entry"),
+        (segment(0, layer=0, value=1, name="x").replace("1 0.5 0", "inf 0 0"), "damaged segment entry"),
+        (segment(0, layer=0, value=1, name="x").replace("1 0.5 0", "1 0"), "damaged segment entry"),
+        (
+            segment(0, layer=0, value=1, name="x") + segment(1, layer=0, value=1, name="y"),
+            r"a\.seg\.nrrd: .* given twice",
+        ),
+    ],
+)
+def test_segments_that_contradict_themselves(tmp_path, entries, message):
+    layered_file(tmp_path / "a.seg.nrrd", entries)
+    with pytest.raises(InputError, match=message):
+        read_seg_layers(tmp_path / "a.seg.nrrd")
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        "",
+        "|",
+        "TerminologyEntry:|",
+        "TerminologyEntry:a~b^c^d|",
+        "TerminologyEntry:a~b^c^d~^^~^^~~^^~^^|",
+        "x:~SCT^1^y~SCT^2^z",
+    ],
+)
+def test_tags_without_a_code(tmp_path, tags):
+    layered_file(tmp_path / "a.seg.nrrd", segment(0, layer=0, value=1, name="x", tags=tags))
+    assert read_seg_layers(tmp_path / "a.seg.nrrd")[0].labels[0].code is None
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    path = tmp_path / "a.seg.nrrd"
+    layered_file(path, segment(0, layer=0, value=1, name="Lebertum?r") + "K?y:=1")
+    path.write_bytes(path.read_bytes().replace(b"?", b"\xfc"))
+    assert read_seg_layers(path)[0].labels[0].name == "Lebertum\N{REPLACEMENT CHARACTER}r"
+
+
+def test_written_layers_come_back(tmp_path, labelmap):
+    overlapping = np.zeros(labelmap.array.shape, np.uint8)
+    overlapping[2:9, 3, 1:9] = 3
+    second = LabelMap(overlapping, labelmap.grid, (Label(3, "lesion", (7, 8, 9), "SCT:52988006"),))
+    path = tmp_path / "a.seg.nrrd"
+    write_seg_nrrd([labelmap, second], path)
+    for expected, found in zip((labelmap, second), read_seg_layers(path), strict=True):
+        np.testing.assert_array_equal(found.array, expected.array)
+        assert found.grid.is_close(labelmap.grid, tolerance_mm=1e-9)
+        assert found.labels == expected.labels
+    header = path.read_bytes().split(b"\n\n")[0].decode()
+    assert "sizes: 2 20 24 10" in header
+    assert "Segment3_ID:=Segment_1_3\n" in header
+    assert "Segment3_Layer:=1\n" in header
+    assert "Segment3_Extent:=2 8 3 3 1 8\n" in header
+
+
+def test_layers_must_share_a_grid(tmp_path, labelmap):
+    other = LabelMap(labelmap.array, labelmap.grid.crop((1, 0, 0), (21, 24, 10)), labelmap.labels)
+    with pytest.raises(OutputError, match="layers lie on different grids"):
+        write_seg_nrrd([labelmap, other], tmp_path / "a.seg.nrrd")
+    with pytest.raises(UsageError, match="no label map is given"):
+        write_seg_nrrd([], tmp_path / "a.seg.nrrd")
+
+
+def test_codes_are_written_as_slicers_terminology(tmp_path):
+    labels = (
+        Label(1, "liver", (1, 1, 1), "SCT:10200004"),
+        Label(2, "left kidney", (2, 2, 2), "SCT:64033007"),
+        Label(3, "tumour", (3, 3, 3), "SCT:108369006"),
+        Label(4, "mine|~^", (4, 4, 4), "99X:a1"),
+        Label(5, "no code", (5, 5, 5)),
+    )
+    array = np.arange(6, dtype=np.uint8).reshape(6, 1, 1)
+    path = tmp_path / "a.seg.nrrd"
+    write_seg_nrrd(LabelMap(array, Grid.from_spacing(array.shape), labels), path)
+    assert read_segments(path) == labels
+    context = "TerminologyEntry:Segmentation category and type - 3D Slicer General Anatomy list"
+    lines = path.read_bytes().split(b"\n\n")[0].decode().splitlines()
+    tags = [line.split(":=")[1] for line in lines if "_Tags:=" in line]
+    rest = "Anatomic codes - DICOM master list~^^~^^|"
+    anatomy = f"{context}~SCT^123037004^Anatomical Structure"
+    altered = f"{context}~SCT^49755003^Morphologically Altered Structure"
+    assert tags == [
+        f"{anatomy}~SCT^10200004^Liver~^^~{rest}",
+        f"{anatomy}~SCT^64033007^Kidney~SCT^7771000^Left~{rest}",
+        f"{altered}~SCT^108369006^Neoplasm~^^~{rest}",
+        f"{anatomy}~99X^a1^mine___~^^~{rest}",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("code", ["7", "SCT:1|2", "SCT: 3", "a~b:c"])
+def test_codes_of_another_form_are_not_written(tmp_path, code):
+    array = np.ones((2, 1, 1), np.uint8)
+    write_seg_nrrd(
+        LabelMap(array, Grid.from_spacing((2, 1, 1)), (Label(1, "x", (1, 1, 1), code),)), tmp_path / "a.seg.nrrd"
+    )
+    assert read_segments(tmp_path / "a.seg.nrrd")[0].code is None
+
+
+@pytest.mark.parametrize("name", ["a\nb", "back\\slash", 'quo"te', "x:=y", "größe", "# hash"])
+def test_any_name_comes_back(tmp_path, name):
+    array = np.ones((2, 1, 1), np.uint8)
+    write_seg_nrrd(LabelMap(array, Grid.from_spacing((2, 1, 1)), (Label(1, name, (1, 1, 1)),)), tmp_path / "a.seg.nrrd")
+    assert read_segments(tmp_path / "a.seg.nrrd")[0].name == name
+
+
+def test_seg_nrrd_keeps_values_positions_names_and_colours(tmp_path, labelmap):
+    path = tmp_path / "a.seg.nrrd"
+    write_seg_nrrd(labelmap, path)
+    volume = read_itk(path)
+    np.testing.assert_array_equal(volume.array, labelmap.array)
+    assert volume.array.dtype == np.uint16
+    assert volume.grid.is_close(labelmap.grid, tolerance_mm=1e-9)
+    assert read_segments(path) == labelmap.labels
+    assert volume.name == "a"
+
+
+def test_seg_nrrd_has_what_slicer_reads(tmp_path, labelmap):
+    write_seg_nrrd(labelmap, tmp_path / "a.seg.nrrd")
+    header = (tmp_path / "a.seg.nrrd").read_bytes().split(b"\n\n")[0].decode().splitlines()
+    assert "encoding: gzip" in header
+    assert "space: left-posterior-superior" in header
+    assert "Segment0_ID:=Segment_3" in header
+    assert "Segment0_LabelValue:=3" in header
+    assert "Segment0_Layer:=0" in header
+    assert "Segment0_Extent:=2 4 3 3 1 8" in header
+    assert "Segment2_Extent:=0 -1 0 -1 0 -1" in header
+    assert "Segment1_Color:=0.00392157 0.00784314 0.0117647" in header
+
+
+def test_seg_nrrd_keeps_shear(tmp_path, labelmap):
+    affine = labelmap.grid.affine.copy()
+    affine[1, 2] += 0.7
+    sheared = LabelMap(labelmap.array, Grid(labelmap.grid.shape, affine), labelmap.labels)
+    write_seg_nrrd(sheared, tmp_path / "a.seg.nrrd")
+    assert read_itk_grid(tmp_path / "a.seg.nrrd").is_close(sheared.grid, tolerance_mm=1e-6)
+
+
+def test_label_values_that_do_not_fit_are_refused(tmp_path, labelmap):
+    wide = LabelMap.from_array(labelmap.array * 1000, labelmap.grid)
+    with pytest.raises(OutputError, match=r"300000; .*write \.nii\.gz"):
+        write_seg_nrrd(wide, tmp_path / "a.seg.nrrd")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_segment_entry(tmp_path, labelmap):
+    path = tmp_path / "a.seg.nrrd"
+    write_seg_nrrd(labelmap, path)
+    path.write_bytes(path.read_bytes().replace(b"Segment0_LabelValue:=3", b"Segment0_LabelValue:=x"))
+    with pytest.raises(InputError, match="damaged segment entry"):
+        read_segments(path)
+
+
+def test_a_segment_without_colour_and_value(tmp_path):
+    image = sitk.Image(4, 3, 2, sitk.sitkUInt8)
+    image.SetMetaData("Segment0_ID", "Tumour")
+    sitk.WriteImage(image, str(tmp_path / "a.seg.nrrd"))
+    (label,) = read_segments(tmp_path / "a.seg.nrrd")
+    assert (label.value, label.name) == (1, "Tumour")
+
+
+def test_segments_of_one_name_are_told_apart(tmp_path, labelmap, caplog):
+    path = tmp_path / "a.seg.nrrd"
+    write_seg_nrrd(labelmap, path)
+    path.write_bytes(path.read_bytes().replace(b"Segment2_Name:=gone", b"Segment2_Name:=liver"))
+    assert [label.name for label in read_labels(path).labels] == ["Wirbelsäule", "liver_300", "liver_301"]
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "a.seg.nrrd: several segments are called liver" in record.message

@@ -1,0 +1,229 @@
+"""Headers of NRRD and MetaImage that native code must not be given."""
+
+from __future__ import annotations
+
+import gzip
+import re
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from volseg.errors import InputError, VolsegError
+from volseg.io.itk import read_itk
+from volseg.io.meta_header import check_meta
+from volseg.io.nrrd_header import check_nrrd
+
+VALUES = np.arange(24, dtype="<i2").reshape(4, 3, 2)
+NRRD = {
+    "type": "short",
+    "dimension": "3",
+    "space": "left-posterior-superior",
+    "sizes": "4 3 2",
+    "space directions": "(1,0,0) (0,1,0) (0,0,1)",
+    "endian": "little",
+    "encoding": "raw",
+    "space origin": "(0,0,0)",
+}
+META = {
+    "ObjectType": "Image",
+    "NDims": "3",
+    "BinaryData": "True",
+    "BinaryDataByteOrderMSB": "False",
+    "CompressedData": "False",
+    "TransformMatrix": "1 0 0 0 1 0 0 0 1",
+    "Offset": "0 0 0",
+    "ElementSpacing": "1 1 1",
+    "DimSize": "4 3 2",
+    "ElementType": "MET_SHORT",
+}
+
+
+def nrrd(change: dict[str, str] | None = None, *, more: str = "", data: bytes = VALUES.tobytes("F")) -> bytes:
+    lines = [f"{name}: {value}" for name, value in {**NRRD, **(change or {})}.items()]
+    return ("\n".join(["NRRD0004", *lines]) + f"\n{more}\n").encode() + data
+
+
+def meta(
+    change: dict[str, str] | None = None, *, more: str = "", file: str = "LOCAL", data: bytes = VALUES.tobytes("F")
+) -> bytes:
+    lines = [f"{name} = {value}" for name, value in {**META, **(change or {})}.items()]
+    return ("\n".join(lines) + f"\n{more}ElementDataFile = {file}\n").encode() + data
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """Write a file and see that it is refused before SimpleITK is asked."""
+
+    def check(name: str, content: bytes, message: str) -> None:
+        (tmp_path / name).write_bytes(content)
+        monkeypatch.setattr(sitk, "ImageFileReader", lambda: pytest.fail("native code was given the file"))
+        with pytest.raises(InputError, match=message) as caught:
+            read_itk(tmp_path / name)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 600
+
+    return check
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.nrrd", nrrd()), ("a.mha", meta())])
+def test_the_sound_files_are_read(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    np.testing.assert_array_equal(read_itk(tmp_path / name).array, VALUES)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sizes": "4000 4000 4000"}, r"asks for 128000000000 bytes, the file has 48; it is cut off"),
+        ({"sizes": "4294967296 4294967296 4294967296"}, "asks for"),
+        ({"sizes": "4000 4000 4000", "encoding": "gzip"}, "asks for 128000000000 bytes, the file has 48 compressed"),
+        ({"sizes": "-4 3 2"}, "expected whole numbers of at least 1"),
+        ({"sizes": "4 0 2"}, "expected whole numbers of at least 1"),
+        ({"sizes": "4 3 2.5"}, "expected whole numbers of at least 1"),
+        ({"sizes": "4 3"}, "it has 2 sizes, but dimension '3'"),
+        ({"sizes": ""}, "it has 0 sizes"),
+        ({"dimension": "-3"}, "but dimension '-3'"),
+        ({"dimension": "16", "sizes": " ".join("1" * 16)}, "has 16 dimensions"),
+        ({"type": "block"}, "its type is 'block'"),
+        ({"encoding": "zrl"}, "its encoding 'zrl'"),
+        ({"encoding": "hex"}, "asks for 96 bytes"),
+        ({"encoding": "ascii", "sizes": "40 3 2"}, "asks for 479 bytes"),
+        ({"encoding": "bzip2", "sizes": "2000 2000 2000"}, r"48 bytes would become 14\.9 GiB"),
+        ({"space units": '"um" "mm" "mm"'}, "has the unit 'mm, um'"),
+        ({"data file": "/dev/zero"}, "names the data file '/dev/zero'; expected one file, or a LIST"),
+        ({"data file": "../x.raw"}, "names the data file"),
+        ({"data file": "%s%s%n.raw 1 10 1"}, "names the data file"),
+        ({"data file": "x" * 300}, "names the data file"),
+        ({"data file": "missing.raw"}, r"has its voxels in missing\.raw, which is not there"),
+        ({"data file": "."}, "not there"),
+    ],
+)
+def test_hostile_nrrd(refused, change, message):
+    refused("a.nrrd", nrrd(change), message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"DimSize": "4000 4000 4000"}, "asks for 128000000000 bytes, the file has 48"),
+        ({"DimSize": "4000 4000 4000", "CompressedData": "True"}, "the file has 48 compressed"),
+        ({"DimSize": "-4 -3 2"}, "expected whole numbers of at least 1"),
+        ({"DimSize": "4 0 2"}, "expected whole numbers of at least 1"),
+        ({"NDims": "100"}, "it has 3 sizes, but dimension '100'"),
+        ({"NDims": "100", "DimSize": " ".join(["1"] * 100)}, "DimSize has 100 numbers; expected at most 25"),
+        ({"NDims": "99999999"}, "but dimension '99999999'"),
+        ({"NDims": "-3"}, "but dimension '-3'"),
+        ({"Offset": "1 " * 20000}, "no line of such a header"),
+        ({"Offset": "1 " * 4000}, "Offset has 4000 numbers"),
+        ({"Comment": "x" * 100_000}, "no line of such a header"),
+        ({"K" * 5000: "1"}, "no line of such a header"),
+        ({"ElementNumberOfChannels": "99999"}, "asks for"),
+        ({"ElementNumberOfChannels": "-1"}, "'-1' channels"),
+        ({"ElementType": "MET_FOO"}, "its ElementType is 'FOO'"),
+        ({"ElementSpacing": "-1 1 1"}, "has the spacing -1 1 1; expected positive numbers"),
+        (
+            {"CompressedData": "True", "CompressedDataSize": "99999999999"},
+            "CompressedDataSize is 99999999999, the file",
+        ),
+        ({"CompressedData": "True", "CompressedDataSize": "-5"}, "CompressedDataSize is -5"),
+        ({"BinaryData": "False", "DimSize": "40 3 2"}, "asks for 479 bytes"),
+        ({"DistanceUnits": "ft"}, "has the unit 'ft'"),
+    ],
+)
+def test_hostile_metaimage(refused, change, message):
+    refused("a.mha", meta(change), message)
+
+
+@pytest.mark.parametrize(
+    "file", ["/etc/passwd", "../a.raw", "%s%s%n", "x%03d.raw 1 2 1", "C:\\x.raw", "", "missing.raw"]
+)
+def test_hostile_data_files_of_a_metaimage(refused, file):
+    refused("a.mhd", meta(file=file, data=b""), "names the data file|not there")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.nrrd", nrrd(more="sizes: 4000 4000 4000\n"), "sizes is given twice"),
+        ("a.mha", meta(more="DimSize = 4000 4000 4000\n"), "DimSize is given twice"),
+        ("a.mha", meta(more="word " * 100 + "\n"), "no line of such a header"),
+        ("a.mha", meta(more="a = \0\n"), "no ElementDataFile"),
+        ("a.mha", b"\n" * 100_000, "no ElementDataFile"),
+        ("a.nrrd", b"NRRD0004\n" + b"#" * (1 << 22), "its header has no end"),
+        ("a.nrrd", b"NRRD0004\n", "it has 0 sizes"),
+    ],
+)
+def test_headers_that_parsers_would_read_differently(refused, name, content, message):
+    refused(name, content, re.escape(message))
+
+
+def test_sizes_that_native_code_reads_differently_are_an_error(tmp_path, monkeypatch):
+    (tmp_path / "a.nrrd").write_bytes(nrrd())
+    monkeypatch.setattr(sitk.ImageFileReader, "GetSize", lambda _: (4, 3, 3))
+    with pytest.raises(InputError, match=r"its sizes are read as \(4, 3, 3\) and otherwise"):
+        read_itk(tmp_path / "a.nrrd")
+
+
+def test_key_values_and_comments_that_look_like_fields(tmp_path):
+    more = "# sizes: 9 9 9\nsizes:=9 9 9\nspace:=RAS\nnote:=type: double\n"
+    (tmp_path / "a.nrrd").write_bytes(nrrd(more=more))
+    np.testing.assert_array_equal(read_itk(tmp_path / "a.nrrd").array, VALUES)
+
+
+def test_the_texts_that_itk_takes_over_from_dicom(tmp_path):
+    image = sitk.GetImageFromArray(VALUES.T)
+    texts = {
+        "0010|0010": "A^B = c: d",
+        "0010|4000": "long text " * 500,
+        "0028|0030": "0.5\\0.5",
+        "note": "two\na: 2\na: 3",
+    }
+    for key, text in {**texts, "numbers": " ".join(map(str, range(100)))}.items():
+        image.SetMetaData(key, text)
+    for name in ("a.mha", "a.nrrd"):
+        sitk.WriteImage(image, str(tmp_path / name))
+        np.testing.assert_array_equal(read_itk(tmp_path / name).array, VALUES)
+
+
+def test_windows_line_ends_and_compression(tmp_path):
+    header = nrrd({"encoding": "gzip"}, data=b"").replace(b"\n", b"\r\n")
+    (tmp_path / "a.nrrd").write_bytes(header + gzip.compress(VALUES.tobytes("F")))
+    np.testing.assert_array_equal(read_itk(tmp_path / "a.nrrd").array, VALUES)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_voxels_in_files_of_their_own(tmp_path, listed):
+    names = [f"slice {k}.raw" for k in range(2)] if listed else ["all.raw"]
+    for k, name in enumerate(names):
+        (tmp_path / name).write_bytes((VALUES[:, :, k] if listed else VALUES).tobytes("F"))
+    text = "\n".join(["LIST", *names]) + "\n" if listed else names[0]
+    (tmp_path / "a.nhdr").write_bytes(nrrd(more=f"data file: {text}\n", data=b"").rstrip() + b"\n")
+    (tmp_path / "a.mhd").write_bytes(meta(file=text.replace("LIST", "LIST 2"), data=b""))
+    for name in ("a.nhdr", "a.mhd"):
+        np.testing.assert_array_equal(read_itk(tmp_path / name).array, VALUES)
+    (tmp_path / names[-1]).write_bytes(b"\0")
+    for name in ("a.nhdr", "a.mhd"):
+        with pytest.raises(InputError, match="its header asks for 48 bytes"):
+            read_itk(tmp_path / name)
+
+
+@pytest.mark.parametrize(("check", "sound"), [(check_nrrd, nrrd()), (check_meta, meta())])
+def test_spoilt_text_is_a_header_or_a_reason(tmp_path, check, sound):
+    rng = np.random.default_rng(2)
+    path = tmp_path / "a.nrrd"
+    path.write_bytes(sound)
+    passed = 0
+    for _ in range(1500):
+        content = bytearray(sound)
+        for _ in range(rng.integers(1, 4)):
+            at, length = int(rng.integers(len(content))), int(rng.integers(4))
+            content[at : at + length] = bytes(rng.choice([b"0", b"-", b"9" * 20, b"\n", b": ", b"\xff", b"\xd9\xa3"]))
+        try:
+            header = check(bytes(content), path)
+        except VolsegError:
+            continue
+        passed += 1
+        assert 1 <= header.numbers <= len(sound)
+    assert 100 < passed < 1500
