@@ -216,7 +216,9 @@ def _kind(path: Path) -> str:
 
     if is_dicom(path):
         return "dicom"
-    what = "no DICOM files in this folder" if path.is_dir() else "unknown type of file"
+    what = "unknown type of file"
+    if path.is_dir() or has_suffix(path, (".zip",)):
+        what = f"no DICOM files in this {'folder' if path.is_dir() else 'archive'}"
     raise InputError(f"{path}: {what}; readable are {READABLE_FORMATS}")
 
 

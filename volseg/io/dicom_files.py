@@ -21,6 +21,7 @@ from volseg.errors import InputError
 from volseg.io.names import has_suffix
 
 _GZIP_MARK = b"\x1f\x8b"
+_GZIP = 31  # zlib's number for it
 _ZIP_MARKS = (b"PK\x03\x04", b"PK\x05\x06")
 # Of one byte deflate makes at most so many; real scans shrink by less than 20.
 _MOST_DEFLATED = 1032
@@ -81,17 +82,14 @@ class DicomFile:
             return _MOST_DEFLATED * size if stream.read(2) == _GZIP_MARK else size
 
     def start(self, size: int) -> bytes:
-        """Read its first bytes; none where it cannot be read."""
-        try:
-            if self.member:
-                with _archive(self.path).open(self.member) as stream:
-                    data = stream.read(size)
-            else:
-                with self.path.open("rb") as file:
-                    data = file.read(size)
-            return _unpacked(data, size).read() if data[:2] == _GZIP_MARK else data
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError):
-            return b""
+        """Read its first bytes; raises as `open`."""
+        if self.member:
+            with _archive(self.path).open(self.member) as stream:
+                data = stream.read(size)
+        else:
+            with self.path.open("rb") as file:
+                data = file.read(size)
+        return zlib.decompressobj(_GZIP).decompress(data, size) if data[:2] == _GZIP_MARK else data
 
 
 @lru_cache(maxsize=1)
@@ -173,13 +171,13 @@ def _check_archive(path: Path, members: list[zipfile.ZipInfo]) -> None:
             )
 
 
-def _unpacked(data: bytes, size: int | None = None) -> BinaryIO:
-    """Give a stream of plain bytes; gzip is unpacked, at most to `size` or what a scan may grow to."""
+def _unpacked(data: bytes) -> BinaryIO:
+    """Give a stream of plain bytes; gzip is unpacked, unless it is a bomb."""
     if data[:2] != _GZIP_MARK:
         return io.BytesIO(data)
     limit = max(_LARGEST_MEMBER, _LARGEST_RATIO * len(data))
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
-        plain = stream.read(size if size is not None else limit + 1)
+        plain = stream.read(limit + 1)
     if len(plain) > limit:
         raise OSError(f"unpacks from {len(data)} to more than {limit} bytes, as a decompression bomb does")
     return io.BytesIO(plain)

@@ -96,7 +96,7 @@ class Scan:
 
 def is_dicom(path: Path) -> bool:
     """Whether a file is a DICOM file, or a folder or zip archive holds one at any depth."""
-    return path.exists() and any(starts_as_dicom(file) or _is_empty(file) for file in stored_files(path))
+    return path.exists() and any(_is_candidate(file) for file in stored_files(path))
 
 
 def scan_dicom(path: Path) -> Scan:
@@ -116,8 +116,8 @@ def scan_dicom(path: Path) -> Scan:
     damaged: list[tuple[DicomFile, str]] = []
     strangers: list[DicomFile] = []
     for file in _listed_files(path):
-        if not starts_as_dicom(file) and not _is_empty(file):
-            if path.is_file() or PurePosixPath(file.name).suffix.lower() in _SUFFIXES:
+        if not _is_candidate(file):
+            if path.is_file() or _is_named_as_dicom(file):
                 strangers.append(file)
             continue
         try:
@@ -258,10 +258,16 @@ def _same_plane(one: FrameHeader, other: FrameHeader) -> bool:
     return bool(turned < _PARALLEL and scaled <= _SAME_SPACING * max(map(abs, one.pixel_spacing)))
 
 
-def _is_empty(file: DicomFile) -> bool:
-    # A slice that was copied as nothing must not go unnoticed; other files without content are no concern.
-    named = PurePosixPath(file.name).suffix.lower() in _SUFFIXES
-    return named and not file.member and file.path.stat().st_size == 0
+def _is_candidate(file: DicomFile) -> bool:
+    """Whether a file is DICOM, or would have been: a slice that cannot be read must not go unnoticed."""
+    try:
+        return starts_as_dicom(file) or (_is_named_as_dicom(file) and file.size() == 0)
+    except DAMAGE:
+        return bool(file.member) or _is_named_as_dicom(file) or not PurePosixPath(file.name).suffix
+
+
+def _is_named_as_dicom(file: DicomFile) -> bool:
+    return PurePosixPath(file.name).suffix.lower() in _SUFFIXES
 
 
 def _listed_files(path: Path) -> Iterator[DicomFile]:

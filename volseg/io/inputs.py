@@ -41,8 +41,8 @@ def collect_cases(inputs: Sequence[str], *, channels: int, series: str | None = 
     Parameters
     ----------
     inputs : sequence of str
-        Each one case: an image file, a DICOM file, folder or zip archive, or ``A,B`` for several channels. A folder of image files
-        stands for all of them; nnU-Net's ``_0000``, ``_0001`` of one folder are the channels of one case.
+        Each one case: an image file, a DICOM file, folder or zip archive, or ``A,B`` for several channels. A folder of
+        image files stands for all of them; nnU-Net's ``_0000``, ``_0001`` of one folder are the channels of one case.
     channels : int
         How many the model wants.
     series : str, optional

@@ -1,0 +1,163 @@
+"""DICOM objects that volseg reads but does not write: multi-frame images and mosaics, made by hand for tests."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import EnhancedMRImageStorage, generate_uid
+
+from volseg.geometry import RAS_TO_LPS
+from volseg.io.dicom_write import write_dicom_series
+from volseg.volume import Volume
+
+
+def _first_slice(volume: Volume, path: Path) -> Any:
+    """A classic slice with all that patient, study and series need, to be made into something else."""
+    scratch = path.with_name(f"{path.stem}-scratch")
+    files = write_dicom_series(volume, scratch)
+    dataset = pydicom.dcmread(files[0])
+    for file in files:
+        file.unlink()
+    scratch.rmdir()
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(dataset, keyword)
+    del dataset.SpacingBetweenSlices
+    return dataset
+
+
+def orientation(volume: Volume) -> list[float]:
+    """The six numbers of ImageOrientationPatient."""
+    return (RAS_TO_LPS[:3, :3] @ volume.grid.direction)[:, :2].T.ravel().tolist()
+
+
+def position(volume: Volume, k: int) -> list[float]:
+    """The three numbers of ImagePositionPatient of a slice."""
+    return (RAS_TO_LPS[:3, :3] @ volume.grid.to_world([0, 0, k])).tolist()
+
+
+def _item(**values: object) -> list[Dataset]:
+    item = Dataset()
+    for keyword, value in values.items():
+        setattr(item, keyword, value)
+    return [item]
+
+
+def write_enhanced(volumes: Sequence[Volume], path: Path, *, order: Sequence[int] | None = None) -> Path:
+    """Write volumes of one grid as time points of an Enhanced MR image, frames in any order."""
+    dataset = _first_slice(volumes[0], path)
+    frames = [(t, k) for t in range(len(volumes)) for k in range(volumes[0].grid.shape[2])]
+    frames = [frames[n] for n in order] if order is not None else frames
+    spacing = volumes[0].grid.spacing
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    dataset.Modality, dataset.NumberOfFrames, dataset.ImageType = (
+        "MR",
+        len(frames),
+        ["ORIGINAL", "PRIMARY", "M", "NONE"],
+    )
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        del dataset[keyword]
+    shared = Dataset()
+    shared.PixelMeasuresSequence = _item(PixelSpacing=[spacing[1], spacing[0]], SliceThickness=spacing[2])
+    shared.PlaneOrientationSequence = _item(ImageOrientationPatient=orientation(volumes[0]))
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    groups = []
+    for t, k in frames:
+        group = Dataset()
+        group.PlanePositionSequence = _item(ImagePositionPatient=position(volumes[0], k))
+        group.PixelValueTransformationSequence = _item(RescaleSlope=1 + t, RescaleIntercept=t, RescaleType="US")
+        group.FrameContentSequence = _item(
+            StackID="1",
+            InStackPositionNumber=k + 1,
+            TemporalPositionIndex=t + 1,
+            DimensionIndexValues=[1, k + 1, t + 1],
+        )
+        groups.append(group)
+    dataset.PerFrameFunctionalGroupsSequence = groups
+    stored = [volumes[t].array[:, :, k].T for t, k in frames]
+    dataset.PixelData = np.stack(stored).astype("<i2").tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _csa_header(tags: dict[str, list[str]]) -> bytes:
+    """Siemens' private header: names, and values as texts (format SV10)."""
+    content = b"SV10\4\3\2\1" + struct.pack("<2I", len(tags), 77)
+    for name, values in tags.items():
+        content += name.encode().ljust(64, b"\0") + struct.pack("<i4s3i", len(values), b"FD\0\0", 4, len(values), 77)
+        for value in values:
+            data = value.encode() + b"\0"
+            content += struct.pack("<4i", len(data), len(data), 77, len(data)) + data + bytes(-len(data) % 4)
+    return content
+
+
+def _tiled(volume: Volume, across: int, down: int) -> Any:
+    columns, rows, count = volume.grid.shape
+    picture = np.zeros((down * rows, across * columns), np.int16)
+    for k in range(count):
+        row, column = divmod(k, across)
+        picture[row * rows : (row + 1) * rows, column * columns : (column + 1) * columns] = volume.array[:, :, k].T
+    return picture
+
+
+def write_mosaic(volume: Volume, path: Path) -> Path:
+    """Write a volume as a Siemens mosaic; its first tile is the volume's first slice, whichever way that is."""
+    dataset = _first_slice(volume, path)
+    columns, rows, count = volume.grid.shape
+    side = int(np.ceil(np.sqrt(count)))
+    picture = _tiled(volume, side, side)
+    spacing = volume.grid.spacing
+    axes = np.reshape(orientation(volume), (2, 3))
+    half = axes[0] * spacing[0] * (side - 1) * columns / 2 + axes[1] * spacing[1] * (side - 1) * rows / 2
+    normal = np.subtract(position(volume, 1), position(volume, 0)) / spacing[2]
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    dataset.Rows, dataset.Columns = picture.shape
+    dataset.PixelSpacing = [spacing[1], spacing[0]]
+    dataset.SpacingBetweenSlices = spacing[2]
+    dataset.ImageOrientationPatient = axes.ravel().tolist()
+    dataset.ImagePositionPatient = (np.array(position(volume, 0)) - half).tolist()
+    block = dataset.private_block(0x0029, "SIEMENS CSA HEADER", create=True)
+    tags = {"NumberOfImagesInMosaic": [str(count)], "SliceNormalVector": [f"{x:.10f}" for x in normal]}
+    block.add_new(0x10, "OB", _csa_header(tags))
+    dataset.PixelData = picture.astype("<i2").tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_united_imaging(volume: Volume, path: Path) -> Path:
+    """Write a volume as a United Imaging mosaic, which lists the position of every tile."""
+    dataset = _first_slice(volume, path)
+    count = volume.grid.shape[2]
+    across = int(np.ceil(np.sqrt(count)))
+    picture = _tiled(volume, across, int(np.ceil(count / across)))
+    spacing = volume.grid.spacing
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "VFRAME"]
+    dataset.Rows, dataset.Columns = picture.shape
+    dataset.PixelSpacing, dataset.SliceThickness = [spacing[1], spacing[0]], spacing[2]
+    dataset.ImageOrientationPatient, dataset.ImagePositionPatient = orientation(volume), position(volume, 0)
+    block = dataset.private_block(0x0065, "Image Private Header", create=True)
+    block.add_new(0x50, "DS", str(count))
+    block.add_new(0x51, "SQ", [_item(ImagePositionPatient=position(volume, k))[0] for k in range(count)])
+    dataset.PixelData = picture.astype("<i2").tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_film(volume: Volume, path: Path, **values: object) -> Path:
+    """Write a volume as a multi-frame image without functional groups; `values` are set over what it says."""
+    dataset = _first_slice(volume, path)
+    spacing = volume.grid.spacing
+    dataset.NumberOfFrames = volume.grid.shape[2]
+    dataset.PixelSpacing, dataset.SpacingBetweenSlices = [spacing[1], spacing[0]], spacing[2]
+    dataset.ImageOrientationPatient, dataset.ImagePositionPatient = orientation(volume), position(volume, 0)
+    dataset.PixelData = volume.array.T.astype("<i2").tobytes()
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid(prefix=None)
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(path, enforce_file_format=True)
+    return path

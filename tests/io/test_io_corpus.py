@@ -1,0 +1,105 @@
+"""Readers graded on difficult files with independent references; `load` is the adapter that the grader calls."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+
+import volseg
+from volseg.errors import InputError
+from volseg.io import read_all, read_label_layers
+
+# Named volumes, or one slice, are what is asked for and what the manifest allows, but the grader has no truth for them
+# and takes any answer for a wrong one. Here each is compared with nibabel or pydicom instead.
+WITHOUT_TRUTH = {"dicom-gzip-named", "nii-2d-extension", "nii-4d-oblique", "nii-4d-scaled", "nii2-4d"}
+# Not graded at all: three patients in one folder.
+UNGRADED = {"ct-dicomdir-three-patients"}
+
+
+def load(path: str) -> list[tuple[NDArray[Any], NDArray[np.float64]]]:
+    """Read everything at a path."""
+    return [(volume.array, volume.grid.affine) for volume in volseg.read_all(path).values()]
+
+
+@pytest.fixture(scope="module")
+def hard(shared_data: Path) -> Path:
+    folder = shared_data / "hard"
+    if not (folder / "tools" / "score.py").is_file():
+        pytest.skip("the corpus of difficult files (shared/data/hard) is not here")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manifest(hard: Path) -> dict[str, Any]:
+    cases = json.loads((hard / "manifest.json").read_text(encoding="utf-8"))["cases"]
+    return {case["id"]: case for case in cases}
+
+
+def test_no_difficult_file_is_read_wrong(hard: Path, tmp_path: Path) -> None:
+    result = tmp_path / "grades.json"
+    command = [sys.executable, hard / "tools" / "score.py", "test_io_corpus:load", "--json", result]
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": paths})
+    grades = json.loads(result.read_text(encoding="utf-8"))
+    assert len(grades) > 100
+    wrong = {entry["id"]: (entry["grade"], entry["why"]) for entry in grades if entry["grade"] != "right"}
+    assert set(wrong) <= WITHOUT_TRUTH | UNGRADED, wrong
+
+
+@pytest.mark.parametrize("case", sorted(WITHOUT_TRUTH - {"dicom-gzip-named"}))
+def test_named_volumes_are_those_of_nibabel(hard: Path, manifest: dict[str, Any], case: str) -> None:
+    path = hard / manifest[case]["path"]
+    image = nibabel.load(path)
+    expected = np.asarray(image.dataobj, dtype=np.float64)
+    if expected.ndim == 2:
+        expected = expected[:, :, None, None]
+    volumes = list(read_all(path).values())
+    assert len(volumes) == expected.shape[3]
+    for n, volume in enumerate(volumes):
+        np.testing.assert_allclose(volume.array, expected[..., n], rtol=1e-6)
+        np.testing.assert_allclose(volume.grid.affine, image.affine, atol=1e-4)
+
+
+def test_gzipped_dicom_is_the_file_inside(hard: Path, manifest: dict[str, Any]) -> None:
+    path = hard / manifest["dicom-gzip-named"]["path"]
+    with gzip.open(path) as stream:
+        dataset = pydicom.dcmread(stream)
+    (volume,) = read_all(path).values()
+    np.testing.assert_array_equal(volume.array[:, :, 0], dataset.pixel_array.T)
+    x, y, z = dataset.ImagePositionPatient
+    np.testing.assert_allclose(volume.grid.origin, [-x, -y, z], atol=1e-4)
+
+
+def test_patients_and_series_are_never_mixed(hard: Path, manifest: dict[str, Any]) -> None:
+    case = manifest["ct-dicomdir-three-patients"]
+    volumes = read_all(hard / case["path"])
+    counts: dict[str, int] = {}
+    for volume in volumes.values():
+        datasets = [pydicom.dcmread(file.path, stop_before_pixels=True) for file in volume.source.files]
+        assert len({(dataset.PatientID, dataset.SeriesInstanceUID) for dataset in datasets}) == 1
+        counts[datasets[0].SeriesInstanceUID] = counts.get(datasets[0].SeriesInstanceUID, 0) + len(datasets)
+        assert volume.modality != "CR"
+    assert max(counts.values()) > 3
+
+
+def test_mask_on_another_grid_is_never_taken_for_the_image_s(hard: Path, manifest: dict[str, Any]) -> None:
+    case = manifest["nii-mask-other-grid"]
+    (mask,), image = read_label_layers(hard / case["path"]), volseg.read(hard / case["image"])
+    assert mask.grid.shape != image.grid.shape
+    assert not mask.grid.is_close(image.grid)
+
+
+def test_structure_set_without_its_images_is_refused(hard: Path, manifest: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="its scan does not lie beside it; give the scan"):
+        read_label_layers(hard / manifest["rtstruct-no-images"]["path"])
