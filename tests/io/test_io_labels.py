@@ -21,8 +21,23 @@ def test_table_round_trip(tmp_path):
     write_label_table(LABELS, tmp_path / "labels.tsv")
     assert read_label_table(tmp_path / "labels.tsv") == LABELS
     first, second, *_ = (tmp_path / "labels.tsv").read_text(encoding="utf-8").splitlines()
-    assert first.split("\t") == ["index", "name", "abbreviation", "color", "mapping"]
-    assert second.split("\t") == ["1", "liver, left", "n/a", "#ff0010", "SCT:10200004"]
+    assert first.split("\t") == ["index", "name", "abbreviation", "color", "mapping", "code"]
+    assert second.split("\t") == ["1", "liver, left", "n/a", "#ff0010", "n/a", "SCT:10200004"]
+
+
+def test_bids_own_integers_are_the_mapping(tmp_path):
+    labels = (Label(1, "grey", (1, 2, 3), "1"), Label(2, "other", (4, 5, 6)))
+    write_label_table(labels, tmp_path / "a.tsv")
+    assert (tmp_path / "a.tsv").read_text(encoding="utf-8") == (
+        "index\tname\tabbreviation\tcolor\tmapping\n1\tgrey\tn/a\t#010203\t1\n2\tother\tn/a\t#040506\tn/a\n"
+    )
+    assert read_label_table(tmp_path / "a.tsv") == labels
+
+
+def test_a_code_in_the_mapping_is_read_as_older_versions_wrote_it(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("index\tname\tmapping\tcode\n1\tliver\tSCT:10200004\tn/a\n2\tgrey\t1\tSCT:1\n3\tx\tn/a\t\n")
+    assert [label.code for label in read_label_table(path)] == ["SCT:10200004", "SCT:1", None]
 
 
 def test_columns_in_any_order_background_and_byte_order_mark(tmp_path):

@@ -1,7 +1,8 @@
 """Names and colours of labels: the table beside a label map, and ``dataset.json``.
 
 The table is BIDS's ``dseg.tsv``: tab-separated, columns ``index`` and ``name``, optionally ``abbreviation``, ``color``
-(``#rrggbb``) and ``mapping`` (a terminology code). https://bids-specification.readthedocs.io, "Discrete segmentations".
+(``#rrggbb``) and ``mapping`` (an integer: the label in BIDS's own list), and a column of ours, ``code`` (a terminology
+code, ``SCT:10200004``). https://bids-specification.readthedocs.io, "Common image-derived labels".
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from volseg.io.atomic import write_text
 from volseg.io.names import case_name, has_suffix
 from volseg.labelmap import Colour, Label, default_colour
 
+CODE_COLUMN = "code"
 _COLUMNS = ("index", "name", "abbreviation", "color", "mapping")
 _ABSENT = "n/a"
 
@@ -39,7 +41,8 @@ def read_label_table(path: Path) -> tuple[Label, ...]:
     Returns
     -------
     tuple of Label
-        Without background (0). A label without a colour gets `default_colour`.
+        Without background (0). A label without a colour gets `default_colour`; its code comes from the column ``code``,
+        else from ``mapping``, where older tables have it.
 
     Raises
     ------
@@ -62,14 +65,29 @@ def read_label_table(path: Path) -> tuple[Label, ...]:
 
 def write_label_table(labels: Iterable[Label], path: Path) -> None:
     """Write names, colours and codes of labels as a table that `read_label_table` reads back."""
+    labels = tuple(labels)
+    columns = label_columns(labels)
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    writer.writerow(columns)
     for label in labels:
         red, green, blue = label.colour
-        colour = f"#{red:02x}{green:02x}{blue:02x}"
-        writer.writerow([label.value, label.name, _ABSENT, colour, label.code or _ABSENT])
+        cells = [label.value, label.name, _ABSENT, f"#{red:02x}{green:02x}{blue:02x}", _ABSENT, _ABSENT]
+        if label.code:
+            cells[5 if _is_terminology(label.code) else 4] = label.code
+        writer.writerow(cells[: len(columns)])
     write_text(path, text.getvalue())
+
+
+def label_columns(labels: Iterable[Label]) -> tuple[str, ...]:
+    """Return the columns that `write_label_table` writes: BIDS's, and `CODE_COLUMN` where a label has a code."""
+    coded = any(label.code and _is_terminology(label.code) for label in labels)
+    return (*_COLUMNS, CODE_COLUMN) if coded else _COLUMNS
+
+
+def _is_terminology(code: str) -> bool:
+    """Whether a code is none of BIDS's own integers, which belong into the column ``mapping``."""
+    return not re.fullmatch(r"[0-9]+", code)
 
 
 def labels_from_json(entries: Mapping[str, Any], path: Path) -> tuple[Label, ...]:
@@ -132,9 +150,8 @@ def _labels(rows: Iterable[tuple[str, Mapping[str, Any]]], path: Path) -> tuple[
             value = _value(row)
             if value == 0:
                 continue
-            label = Label(
-                value, row["name"].strip(), _colour(row.get("color", ""), value), _optional(row.get("mapping"))
-            )
+            code = _optional(row.get(CODE_COLUMN)) or _optional(row.get("mapping"))
+            label = Label(value, row["name"].strip(), _colour(row.get("color", ""), value), code)
             if twin := next((other for other in labels if value == other.value or label.name == other.name), None):
                 raise ValueError(f"{value} {label.name!r} repeats {twin.value} {twin.name!r}")
             labels.append(label)
