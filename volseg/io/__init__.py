@@ -56,15 +56,12 @@ def read(path: str | Path, *, series: str | None = None, strict: bool = False) -
         from volseg.io.dicom import read_series
 
         return read_series(path, series=series, strict=strict)
-    if series is not None:
-        volumes = read_all(path)
-        if series not in volumes:
-            raise InputError(f"{path}: has no volume {series!r}; expected one of {', '.join(volumes)}")
-        return volumes[series]
     if kind == "nifti":
         from volseg.io.nifti import read_nifti
 
-        return read_nifti(path)
+        return read_nifti(path, series=series)
+    if series not in (None, case_name(path)):
+        raise InputError(f"{path}: has no volume {series!r}; expected {case_name(path)}")
     from volseg.io.itk import read_itk
 
     return read_itk(path)
@@ -176,15 +173,26 @@ def read_label_layers(
 
         layers = read_dicom_labels(path, image=read(image) if isinstance(image, str | Path) else image)
     else:
-        layers = (_read_label_image(path),)
+        layers = _read_segment_layers(path) or (_read_label_image(path),)
     return layers if labels is None else tuple(_renamed(layer, Path(labels)) for layer in layers)
 
 
 def _read_label_image(path: Path) -> LabelMap:
+    from volseg.io.labels import read_label_table, sidecar_path
     from volseg.io.voxels import to_label_values
 
-    volume = read(path)
-    return _named(to_label_values(volume.array, path), volume.grid, _label_table(path), path)
+    volume, sidecar = read(path), sidecar_path(path)
+    table = read_label_table(sidecar) if sidecar.is_file() else ()
+    return _named(to_label_values(volume.array, path), volume.grid, table, path)
+
+
+def _read_segment_layers(path: Path) -> tuple[LabelMap, ...]:
+    """Read what 3D Slicer wrote into a NRRD file; none where there are no segments."""
+    if not has_suffix(path, (".nrrd", ".nhdr")):
+        return ()
+    from volseg.io.itk import read_seg_layers
+
+    return read_seg_layers(path)
 
 
 def _renamed(layer: LabelMap, table: Path) -> LabelMap:
@@ -220,15 +228,3 @@ def _kind(path: Path) -> str:
     if path.is_dir() or has_suffix(path, (".zip",)):
         what = f"no DICOM files in this {'folder' if path.is_dir() else 'archive'}"
     raise InputError(f"{path}: {what}; readable are {READABLE_FORMATS}")
-
-
-def _label_table(path: Path) -> tuple[Label, ...]:
-    from volseg.io.labels import read_label_table, sidecar_path
-
-    if has_suffix(path, (".nrrd",)):
-        from volseg.io.itk import read_segments
-
-        if segments := read_segments(path):
-            return segments
-    sidecar = sidecar_path(path)
-    return read_label_table(sidecar) if sidecar.is_file() else ()

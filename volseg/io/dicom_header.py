@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _PARAMETRIC_MAP = "Parametric Map Storage"
+_NEWER_THAN_PYDICOM = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
 _MARK = slice(128, 132)
 # A data set without preamble starts with its file meta or its identifying group, in little endian.
 _BARE_GROUPS = (b"\x02\x00", b"\x08\x00")
@@ -169,7 +170,8 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
     tags = [tag for line in _TAGS for tag in line.split()]
     with quiet_pydicom():
         dataset = open_dataset(file, stop_before_pixels=True, specific_tags=tags)
-        kind = UID(text_of(dataset, "SOPClassUID") or text_of(dataset.file_meta, "MediaStorageSOPClassUID")).name
+        uid = text_of(dataset, "SOPClassUID") or text_of(dataset.file_meta, "MediaStorageSOPClassUID")
+        kind = _NEWER_THAN_PYDICOM.get(uid) or UID(uid).name
         if not kind and "Rows" not in dataset:
             raise ValueError("SOPClassUID is missing, the file may be cut off")
         is_image = "Image Storage" in kind or kind == _PARAMETRIC_MAP

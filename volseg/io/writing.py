@@ -35,7 +35,8 @@ def write(
     Returns
     -------
     list of Path
-        The files written. A label map as NIfTI has its names and colours in ``<stem>.tsv`` beside it.
+        The files written. A label map as NIfTI has its names and colours in ``<stem>.tsv`` beside it, and in a BIDS
+        file (``..._dseg.nii.gz``) what they mean in ``<stem>.json``.
 
     Raises
     ------
@@ -63,6 +64,7 @@ def _write_labels(labelmap: LabelMap, path: Path, image: Volume | None, form: st
         return [path]
     if not has_suffix(path, (".nii", ".nii.gz")):
         raise _unknown(path, ".nii, .nii.gz, .seg.nrrd or .dcm")
+    from volseg.io.bids import is_dseg, write_dseg_json
     from volseg.io.labels import sidecar_path, write_label_table
     from volseg.io.nifti import write_nifti
     from volseg.io.voxels import smallest_integer
@@ -70,7 +72,8 @@ def _write_labels(labelmap: LabelMap, path: Path, image: Volume | None, form: st
     dtype = smallest_integer(int(labelmap.array.max()))
     write_nifti(labelmap.array.astype(dtype, copy=False), labelmap.grid, path)
     write_label_table(labelmap.labels, sidecar_path(path))
-    return [path, sidecar_path(path)]
+    written = [path, sidecar_path(path)]
+    return [*written, write_dseg_json(labelmap, path)] if is_dseg(path) else written
 
 
 def _write_dicom(labelmap: LabelMap, path: Path, image: Volume | None, form: str) -> None:
