@@ -134,3 +134,20 @@ def test_equal_heights_of_two_fields_of_view_are_two_volumes(tmp_path: Path) -> 
     write_part(tmp_path, 200, lambda d, k: setattr(d, "AcquisitionNumber", 2), other)
     volumes = list(read_all_series(tmp_path).values())
     assert [volume.grid.origin[0] for volume in volumes] == pytest.approx([10, 110])
+
+
+def test_thin_slices_below_thick_ones_are_one_scan(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_part(tmp_path, 0, lambda d, k: setattr(d, "AcquisitionNumber", 1))
+    thick = Grid.from_spacing((6, 5, 3), (0.7, 0.9, 4.0), (10, -20, 40))
+    write_part(tmp_path, 200, lambda d, k: setattr(d, "AcquisitionNumber", 2), thick)
+    volume = read_series(tmp_path)
+    assert volume.grid.shape == (6, 5, 10)
+    assert volume.grid.to_world([0, 0, 9]) == pytest.approx([10, -20, 48])
+    assert "4 mm from z = 36.00 mm" in caplog.text
+
+
+def test_parts_too_far_apart_are_two_scans(tmp_path: Path) -> None:
+    write_part(tmp_path, 0, lambda d, k: setattr(d, "AcquisitionNumber", 1))
+    far = Grid.from_spacing((6, 5, 3), (0.7, 0.9, 2.0), (10, -20, 90))
+    write_part(tmp_path, 200, lambda d, k: setattr(d, "AcquisitionNumber", 2), far)
+    assert list(read_all_series(tmp_path)) == ["scan_acquisition1", "scan_acquisition2"]

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
 from volseg.errors import InputError
-from volseg.io.dicom_grid import SAME_POSITION_MM, stack_slices
+from volseg.geometry import Float
+from volseg.io.dicom_grid import SAME_POSITION_MM, Stack, stack_slices
 from volseg.io.dicom_header import FrameHeader
+from volseg.io.dicom_repair import plan_repair
 
 # Fewer slices are evenly spaced by chance.
 _FEWEST_SLICES = 3
@@ -45,10 +47,9 @@ def split_volumes(frames: Sequence[FrameHeader]) -> Parts:
     if repeats and len(set(levels)) == 1:
         return whole  # pictures of one place are no volumes, however they are sorted
     accepted = _are_volumes if repeats else _are_even
-    for parts in _candidates(frames, levels):
-        if len(parts) > 1 and accepted(parts):
-            return parts
-    return whole
+    found = next((parts for parts in _candidates(frames, levels) if len(parts) > 1 and accepted(parts)), whole)
+    # Thin slices below thick ones, say, are one scan, unless the hole between the parts is too wide.
+    return whole if not repeats and _follow_each_other(found) and _is_repairable(stack) else found
 
 
 def _levels(frames: Sequence[FrameHeader]) -> list[int]:
@@ -111,6 +112,25 @@ def _are_volumes(parts: Parts) -> bool:
 
 def _are_even(parts: Parts) -> bool:
     return all(len(frames) >= _FEWEST_SLICES and stack_slices(frames).is_even for _, frames in parts)
+
+
+def _follow_each_other(parts: Parts) -> bool:
+    """Whether the parts are one above the other."""
+    normal = stack_slices(parts[0][1]).normal
+    ranges = sorted((heights.min(), heights.max()) for heights in (_heights(part, normal) for _, part in parts))
+    return all(below[1] < above[0] for below, above in pairwise(ranges))
+
+
+def _heights(frames: Sequence[FrameHeader], normal: Float) -> Float:
+    return np.array([frame.position for frame in frames], dtype=np.float64) @ normal
+
+
+def _is_repairable(stack: Stack) -> bool:
+    try:
+        plan_repair(stack)
+    except InputError:
+        return False
+    return True
 
 
 def _natural(value: str) -> list[tuple[float, str]]:
