@@ -161,7 +161,9 @@ def _tiles(dataset: Any) -> int:
             return int(dataset[tag].value)
     tiles = _siemens(dataset).get("NumberOfImagesInMosaic", {}).get("items")
     if not tiles:
-        raise ValueError("it is a mosaic, but does not say of how many slices; convert it with the scanner's software")
+        raise ValueError(
+            "it is a mosaic, but does not say of how many slices; convert it by dcm2niix, or export slices"
+        )
     return int(tiles[0])
 
 

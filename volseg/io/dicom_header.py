@@ -177,17 +177,29 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
         is_image = "Image Storage" in kind or kind == _PARAMETRIC_MAP
         if not is_image and ("Storage" in kind or "Rows" not in dataset):
             return OtherObject(file, kind.removesuffix(" Storage"), text_of(dataset, "Modality"))
-        refusal = _refusal(dataset)
         if is_mosaic(dataset):  # its geometry is in private elements
             dataset = open_dataset(file, stop_before_pixels=True)
         dataset.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
-        layout = layout_of(dataset)
-        _check_size(file, dataset, layout)
-        found = pictures(dataset, layout) if refusal is None else [dataset]
+        _check_size(file, dataset)
+        layout, found, refusal = _pictures(dataset)
         return [_frame_header(file, n, layout, refusal, attributes) for n, attributes in enumerate(found)]
 
 
-def _check_size(file: DicomFile, dataset: Any, layout: Layout) -> None:
+def _pictures(dataset: Any) -> tuple[Layout, list[Attributes], str | None]:
+    """Return how the pictures are stored, the attributes of each, and why they cannot be slices of a volume."""
+    whole = Layout("single", 1, size_of(dataset, "Rows"), size_of(dataset, "Columns"))
+    if (refusal := _refusal(dataset)) is not None:
+        return whole, [dataset], refusal
+    try:
+        layout = layout_of(dataset)
+        return layout, list(pictures(dataset, layout)), None
+    except ValueError as error:
+        if not is_mosaic(dataset):
+            raise
+        return whole, [dataset], str(error)
+
+
+def _check_size(file: DicomFile, dataset: Any) -> None:
     """Refuse a header that promises more pixels than its file can hold, before memory is taken."""
     syntax = UID(dataset.TransferSyntaxUID)
     if syntax.is_encapsulated or syntax.is_deflated:
