@@ -5,7 +5,7 @@ A case's outputs are an interface (version 1, named in ``run.json``)::
     OUT/<case>/labels.nii.gz         label map on the scan's own grid
                labels.tsv            names and colours
                probabilities.nii.gz  of every label along the fourth axis, if asked for
-               labels_<form>.dcm     DICOM objects that refer to the scan's files, if asked for: seg, labelmap, rtstruct
+               labels_<form>.dcm     DICOM objects that refer to the scan's files, if asked for; see `DICOM_FORMS`
                meshes/<label>.<ext>  if asked for
                run.json              what was done; written last, so that it marks a finished case
 """
@@ -33,6 +33,7 @@ from volseg.io import read_channels, write
 from volseg.io.atomic import check_writable, write_text
 from volseg.io.inputs import CaseInput, file_state, path_hash
 from volseg.io.nifti import write_nifti
+from volseg.io.writing import LABEL_FORMS
 from volseg.labelmap import LabelMap
 from volseg.model.devices import choose_device
 from volseg.model.file import Model
@@ -42,6 +43,8 @@ from volseg.volume import Volume
 logger = logging.getLogger(__name__)
 
 OUTPUT_FORMAT = 1
+# A segmentation also of the probabilities.
+DICOM_FORMS = (*LABEL_FORMS, "fractional")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class OutputSettings:
         Also ``probabilities.nii.gz``.
     mesh_formats : tuple of str
         Also a surface of each label in these formats.
-    dicom_forms : tuple of {"seg", "labelmap", "rtstruct"}
+    dicom_forms : tuple of {"seg", "labelmap", "rtstruct", "fractional"}
         Also these DICOM objects, on the slices of the DICOM scan as they are stored.
     cleanup : dict of str to CleanupConfig
         By label name, ``*`` for all; what is set in it goes over what the model was configured with.
@@ -168,7 +171,7 @@ class _CaseRun:
                 self.model,
                 volumes,
                 device=self.device,
-                probabilities=self.settings.probabilities,
+                probabilities=self.settings.probabilities or "fractional" in self.settings.dicom_forms,
                 progress=progress,
             )
         with self._timed("cleanup"):
@@ -176,7 +179,7 @@ class _CaseRun:
         self._remove_previous()
         with self._timed("write"):
             self._write(labels, prediction)
-            self._write_dicom(labels, volumes[0])
+            self._write_dicom(labels, prediction, volumes[0])
         if self.settings.mesh_formats and 1 in labels.grid.shape:
             logger.warning(
                 "%s: has a single slice; a surface needs at least 2, so no meshes are written", self.case.name
@@ -213,15 +216,25 @@ class _CaseRun:
 
     def _write(self, labels: LabelMap, prediction: Prediction) -> None:
         self.files += write(labels, self.folder / "labels.nii.gz")
-        if prediction.probabilities is not None:
+        if self.settings.probabilities and prediction.probabilities is not None:
             # Background is 1 minus the sum of the labels, which are written in the model's order along the fourth axis.
             path = self.folder / "probabilities.nii.gz"
             write_nifti(np.moveaxis(prediction.probabilities[1:], 0, -1), prediction.labels.grid, path)
             self.files.append(path)
 
-    def _write_dicom(self, labels: LabelMap, scan: Volume) -> None:
+    def _write_dicom(self, labels: LabelMap, prediction: Prediction, scan: Volume) -> None:
         for form in self.settings.dicom_forms:
-            self.files += write(labels, self.folder / f"labels_{form}.dcm", image=scan, form=form)
+            path = self.folder / f"labels_{form}.dcm"
+            if form != "fractional":
+                self.files += write(labels, path, image=scan, form=form)
+            elif prediction.probabilities is not None:
+                from volseg.io.dicom_seg import write_dicom_probabilities
+
+                grid, names = prediction.labels.grid, self.model.labels
+                write_dicom_probabilities(
+                    prediction.probabilities[1:], path, grid=grid, labels=names, source=scan.source
+                )
+                self.files.append(path)
 
     def _write_meshes(self, labels: LabelMap) -> None:
         from volseg.io.meshes import write_meshes

@@ -26,7 +26,10 @@ def predict(
     mesh: Annotated[str, typer.Option(help="Also surfaces, in formats such as stl,glb,ply,vtp.")] = "",
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also the probability of each label.")] = False,
     dicom: Annotated[
-        str, typer.Option(help="Also DICOM objects on the scan's own slices: seg, labelmap, rtstruct; by commas.")
+        str,
+        typer.Option(
+            help="Also DICOM objects on the scan's own slices: seg, labelmap, rtstruct, fractional; by commas."
+        ),
     ] = "",
     series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder with several.")] = None,
     strict: Annotated[
@@ -85,11 +88,11 @@ def _ending(result: CaseResult) -> str:
 
 
 def _dicom_forms(text: str) -> tuple[str, ...]:
-    from volseg.io.writing import LABEL_FORMS
+    from volseg.pipeline import DICOM_FORMS
 
     forms = tuple(dict.fromkeys(form.strip().lower() for form in text.split(",") if form.strip()))
-    if unknown := [form for form in forms if form not in LABEL_FORMS]:
-        raise UsageError(f"--dicom {unknown[0]} is unknown; choose from {', '.join(LABEL_FORMS)}")
+    if unknown := [form for form in forms if form not in DICOM_FORMS]:
+        raise UsageError(f"--dicom {unknown[0]} is unknown; choose from {', '.join(DICOM_FORMS)}")
     return forms
 
 

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 from zipfile import BadZipFile
 
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 # Everything that pydicom and its decoders were seen to raise on damaged files.
 DAMAGE = (
     InvalidDicomError,
+    BytesLengthException,
     BadZipFile,
     ArithmeticError,
     AssertionError,

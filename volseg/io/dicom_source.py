@@ -98,13 +98,16 @@ def values_on_frame(frame: SourceFrame, array: NDArray[Any], grid: Grid, *, line
         offset + (column * columns if by_column else 0) + (row * rows if by_row else 0)
         for (column, row, _, offset), (by_column, by_row) in zip(to_voxel, moves, strict=True)
     ]
-    if linear:
-        from scipy import ndimage
-
-        return np.asarray(ndimage.map_coordinates(array, np.broadcast_arrays(*axes, rows + columns)[:3], order=1))
     nearest = [np.rint(axis).astype(np.intp) for axis in axes]
     inside = np.ones((frame.rows, frame.columns), dtype=bool)
     for axis, size in zip(nearest, grid.shape, strict=True):
         inside &= (axis >= 0) & (axis < size)
-    i, j, k = (np.clip(axis, 0, size - 1) for axis, size in zip(nearest, grid.shape, strict=True))
-    return np.asarray(np.where(inside, array[i, j, k], array.dtype.type(0)))
+    if linear:
+        from scipy import ndimage
+
+        at = np.broadcast_arrays(*axes, rows + columns)[:3]
+        values = ndimage.map_coordinates(array, at, order=1, mode="nearest")
+    else:
+        i, j, k = (np.clip(axis, 0, size - 1) for axis, size in zip(nearest, grid.shape, strict=True))
+        values = array[i, j, k]
+    return np.asarray(np.where(inside, values, array.dtype.type(0)))
