@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 from torch import Tensor, nn
@@ -229,3 +230,53 @@ def test_wrong_inputs_are_named(tmp_path: Path) -> None:
         collect_cases([f"{tmp_path / 'a.nii.gz'},{tmp_path / 'a.nii.gz'}"], channels=3)
     with pytest.raises(UsageError, match=r"a.nii.gz: given twice"):
         collect_cases([str(tmp_path / "a.nii.gz")] * 2, channels=1)
+
+
+def test_dicom_objects_lie_on_the_scans_slices(model: Model, scan: Volume, tmp_path: Path) -> None:
+    write_dicom_series(scan, tmp_path / "slices", description="T1")
+    forms = ("seg", "labelmap", "rtstruct", "fractional")
+    (result,) = run(model, [str(tmp_path / "slices")], tmp_path / "out", dicom_forms=forms)
+    assert result.error is None
+    case, image = tmp_path / "out" / "T1", volseg.read(tmp_path / "slices")
+    assert not (case / "probabilities.nii.gz").exists()
+    expected = volseg.read_labels(case / "labels.nii.gz")
+    for form in forms:
+        labels = volseg.read_labels(case / f"labels_{form}.dcm", image=image)
+        assert labels.grid.is_close(image.grid)
+        np.testing.assert_array_equal(labels.array, expected.array)
+        assert [(label.value, label.name) for label in labels.labels] == [(5, "bright")]
+
+
+def test_dicom_objects_need_a_dicom_scan(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    (result,) = run(model, [str(tmp_path / "scan.nii.gz")], tmp_path / "out", dicom_forms=("seg",))
+    assert "is no DICOM scan, so there are no files that a DICOM object could refer to" in str(result.error)
+    assert not (tmp_path / "out" / "scan").exists()
+
+
+def test_a_tilted_series_is_segmented_and_results_return_onto_its_slices(
+    model: Model, scan: Volume, tmp_path: Path
+) -> None:
+    for k, path in enumerate(write_dicom_series(scan, tmp_path / "slices", description="tilted")):
+        dataset = pydicom.dcmread(path)
+        # Each slice 1.5 mm further along its columns: the stack leans, the slices stay as they are.
+        step = 1.5 * k * np.array(dataset.ImageOrientationPatient[3:], dtype=float)
+        dataset.ImagePositionPatient = [f"{x:.8f}" for x in np.array(dataset.ImagePositionPatient, dtype=float) + step]
+        dataset.save_as(path)
+    (refused,) = run(model, [str(tmp_path / "slices")], tmp_path / "strict", strict=True)
+    assert "the stack is tilted by 26.6 degrees; refused, as repairs are switched off (--strict)" in str(refused.error)
+    (result,) = run(model, [str(tmp_path / "slices")], tmp_path / "out", dicom_forms=("labelmap",))
+    assert result.error is None
+    image = volseg.read(tmp_path / "slices")
+    segmentation = pydicom.dcmread(tmp_path / "out" / "tilted" / "labels_labelmap.dcm")
+    by_source = {}
+    for group, frame in zip(segmentation.PerFrameFunctionalGroupsSequence, segmentation.pixel_array, strict=True):
+        source = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        by_source[source] = frame
+    assert len(by_source) == scan.grid.shape[2]
+    for frame in image.source.frames:
+        stored = pydicom.dcmread(frame.file.path)
+        expected = np.where(stored.pixel_array * stored.RescaleSlope + stored.RescaleIntercept > 100, 5, 0)
+        # Interpolation across the tilt moves an edge by at most half a pixel.
+        inside = expected == by_source[frame.sop_instance_uid]
+        assert inside.mean() > 0.95
