@@ -13,12 +13,14 @@ from typing import Annotated, Any
 import typer
 
 from volseg import __version__
+from volseg.cli.convert_command import convert
 from volseg.cli.demo_command import demo
 from volseg.cli.evaluate_command import evaluate
 from volseg.cli.inspect_command import inspect
 from volseg.cli.mesh_command import mesh
 from volseg.cli.predict_command import predict
 from volseg.cli.train_command import train
+from volseg.cli.verify_command import verify
 from volseg.cli.view_command import view
 from volseg.errors import VolsegError
 
@@ -85,7 +87,7 @@ def _unwrap(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
-for _command in (train, predict, evaluate, mesh, view, inspect, demo):
+for _command in (train, predict, evaluate, mesh, view, inspect, verify, convert, demo):
     app.command(help=_unwrap(_command.__doc__ or ""))(_guarded(_command))
 
 

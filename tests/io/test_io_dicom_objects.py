@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from volseg.errors import InputError
+from volseg.geometry import Grid
+from volseg.io import read, write
+from volseg.io.dicom import scan_dicom
+from volseg.io.dicom_files import DicomFile
+from volseg.io.dicom_objects import is_dicom_input, is_structure_set, label_objects, read_label_object
+from volseg.io.dicom_write import write_dicom_series
+from volseg.labelmap import Label, LabelMap
+from volseg.volume import Volume
+
+GRID = Grid.from_spacing((6, 5, 4))
+LABELS = (Label(2, "left kidney", (200, 0, 0)), Label(1, "liver", (0, 200, 0)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A series with a segmentation, a label map segmentation and a structure set beside it."""
+    scan = Volume(np.arange(120, dtype=np.int16).reshape(GRID.shape), GRID, modality="CT")
+    write_dicom_series(scan, tmp_path)
+    array = np.zeros(GRID.shape, np.uint8)
+    array[1:3, 1:3, 1:3], array[4, 2:4, 1:3] = 1, 2
+    image = read(tmp_path)
+    for form in ("seg", "labelmap", "rtstruct"):
+        write(LabelMap(array, GRID, LABELS), tmp_path / f"{form}.dcm", image=image, form=form)
+    return tmp_path
+
+
+def test_names_and_references(folder: Path) -> None:
+    slices = pydicom.dcmread(folder / "0001.dcm")
+    found = label_objects(scan_dicom(folder))
+    assert [other.file.name for other in found] == ["labelmap.dcm", "rtstruct.dcm", "seg.dcm"]
+    assert [is_structure_set(other) for other in found] == [False, True, False]
+    for other in found:
+        header = read_label_object(other.file)
+        assert header.names == ("liver", "left kidney")
+        assert header.reference.series_uids == (slices.SeriesInstanceUID,)
+        assert header.reference.frame_of_reference_uid == slices.FrameOfReferenceUID
+
+
+def test_frame_of_reference_of_structures_without_one_of_their_own(folder: Path) -> None:
+    dataset = pydicom.dcmread(folder / "rtstruct.dcm")
+    expected = dataset.StructureSetROISequence[0].ReferencedFrameOfReferenceUID
+    dataset.pop("FrameOfReferenceUID", None)
+    dataset.pop("ReferencedFrameOfReferenceSequence", None)
+    dataset.save_as(folder / "rtstruct.dcm")
+    reference = read_label_object(DicomFile(folder / "rtstruct.dcm")).reference
+    assert (reference.series_uids, reference.frame_of_reference_uid) == ((), expected)
+
+
+def test_damage_names_the_file(folder: Path) -> None:
+    (folder / "seg.dcm").write_bytes(b"")
+    with pytest.raises(InputError, match=r"seg.dcm: damaged DICOM object"):
+        read_label_object(DicomFile(folder / "seg.dcm"))
+
+
+def test_a_name_decides_before_the_content(folder: Path, tmp_path: Path) -> None:
+    assert is_dicom_input(folder)
+    assert is_dicom_input(folder / "seg.dcm")
+    (folder / "seg.dcm").rename(folder / "seg.nii")
+    assert not is_dicom_input(folder / "seg.nii")
+    assert not is_dicom_input(folder / "none")

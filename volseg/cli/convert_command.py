@@ -1,0 +1,106 @@
+"""`volseg convert`: one form of a scan or label map into another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from volseg.cli.console import list_files
+from volseg.cli.plain_text import plain
+from volseg.cli.progress import progress_bar
+from volseg.errors import PartialError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from volseg.conversion import ConversionSettings, ConvertedVolume
+
+_FORMS = ("seg", "labelmap", "rtstruct", "fractional")
+
+
+def convert(
+    input_: Annotated[
+        Path, typer.Argument(metavar="IN", help="Scan or labels: NIfTI, NRRD, MetaImage, DICOM file, folder or zip.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="X.nii.gz, .nii, .nrrd, .mha; labels also .seg.nrrd and .dcm; a folder is a DICOM series.",
+        ),
+    ],
+    series: Annotated[
+        str | None, typer.Option(help="Which series of a DICOM folder with several: of IN, or of --image for labels.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every volume of IN, each a file in the folder OUT.")] = False,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="With --all: nii.gz (default), nii, nrrd, mha, dicom.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="IN is labels, and this table has their names.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="Scan that the labels were made on; they come out on its voxels.")
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="FORM",
+            help="What OUT.dcm is: seg (default), labelmap, rtstruct, fractional (probabilities).",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse tilted, uneven or incomplete DICOM stacks, resample none.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at OUT.")] = False,
+) -> None:
+    """Convert a scan or label map to another form; values and places in the patient stay.
+
+    IN is taken for labels where OUT is .seg.nrrd or .dcm, where IN is .seg.nrrd or a DICOM segmentation or structure
+    set, where a label table <stem>.tsv is beside it, and with --labels, --image or --as; else for a scan. The names of
+    labels go along, in OUT or in <stem>.tsv beside it. Labels that overlap become several files.
+
+    Examples: volseg convert slices/ scan.nii.gz; volseg convert labels.nii.gz labels.dcm --image slices/;
+    volseg convert RS.dcm structures.seg.nrrd --image slices/; volseg convert study/ out/ --all.
+    """
+    from volseg.conversion import ConversionSettings
+    from volseg.conversion import convert as write_as
+
+    if form is not None and form not in _FORMS:
+        raise UsageError(f"--as {form} is unknown; choose from {', '.join(_FORMS)}")
+    settings = ConversionSettings(series, labels, image, form, strict, overwrite)
+    if every:
+        _convert_every(input_, output, settings, format_ or "nii.gz")
+        return
+    if format_ is not None:
+        raise UsageError("--format goes with --all; without it the end of OUT says the format")
+    list_files(_as_folders(write_as(input_, output, settings)))
+
+
+def _as_folders(files: Sequence[Path]) -> list[Path]:
+    """Name the folder of a DICOM series instead of its slices."""
+    slices = [file for file in files if file.suffix == ".dcm"]
+    return list(dict.fromkeys(file.parent if len(slices) > 1 and file in slices else file for file in files))
+
+
+def _convert_every(source: Path, folder: Path, settings: ConversionSettings, form: str) -> None:
+    from volseg.conversion import FORMATS, convert_all
+
+    if settings.series or settings.labels or settings.image or settings.form:
+        raise UsageError("--all writes every scan of IN; it goes with --format, --strict and --overwrite alone")
+    if form not in FORMATS:
+        raise UsageError(f"--format {form} is unknown; choose from {', '.join(FORMATS)}")
+    results: list[ConvertedVolume] = []
+    with progress_bar() as bar:
+        task = bar.add_task("volumes", total=None)
+        for result in convert_all(source, folder, settings, form=form):
+            results.append(result)
+            bar.update(task, completed=len(results))
+    list_files(_as_folders([file for result in results for file in result.files]))
+    failed = [result for result in results if result.error]
+    if len(results) == 1 and failed and failed[0].error:
+        raise failed[0].error
+    if failed:
+        lines = [plain(f"{result.name}: {result.error}") for result in failed]
+        raise PartialError("\n".join([f"{len(failed)} of {len(results)} volumes failed", *lines]))

@@ -1,0 +1,65 @@
+"""`volseg verify`: whether a segmentation lies where its image lies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from volseg.cli.plain_text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from volseg.verification import Verification
+
+
+def verify(
+    image: Annotated[Path, typer.Argument(help="A scan: NIfTI, NRRD or MetaImage file, DICOM file, folder or zip.")],
+    segmentation: Annotated[Path, typer.Argument(help="Label map, .seg.nrrd, DICOM SEG or RTSTRUCT.")],
+    series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder with several.")] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="MM", help="Corners this near are the same. Default: 1 % of the voxel edge."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known as JSON.")] = False,
+) -> None:
+    """Say whether a segmentation lies on the voxels of an image.
+
+    They agree where the grids are the same, also if the axes are stored in another order; a DICOM segmentation may
+    leave out slices, but must not belong to another patient space. Ends with 0 where they agree, with 1 where they do
+    not, saying how they differ and what to do.
+    """
+    from volseg.errors import GeometryError
+    from volseg.verification import verify as compare
+
+    found = compare(image, segmentation, series=series, tolerance_mm=tolerance)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False))
+    else:
+        for line in _lines(found):
+            typer.echo(plain(line))
+    if not found.agrees:
+        raise GeometryError(plain(found.describe()))
+
+
+def _lines(found: Verification) -> Iterator[str]:
+    if found.agrees:
+        yield f"agrees: {found.describe()}"
+    yield f"image: {found.image_grid}"
+    if found.worst_corner_mm is not None:
+        yield f"segmentation: {found.segmentation_grid}"
+    if found.label_extent is None:
+        yield "labels: none, the segmentation is empty"
+    else:
+        ranges = ", ".join(f"{first:g} to {last:g}" for first, last in found.label_extent)
+        outside = 100 * (found.outside_fraction or 0)
+        where = f"{outside:.3g} % of them outside the image" if outside else "all inside"
+        yield f"labels: image voxels {ranges}; {where}"
+    answers = {True: "yes", False: "no"}
+    if found.same_frame_of_reference is not None:
+        yield f"same DICOM frame of reference: {answers[found.same_frame_of_reference]}"
+    if found.refers_to_image is not None:
+        yield f"made on this series: {answers[found.refers_to_image]}"

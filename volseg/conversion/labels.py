@@ -1,0 +1,157 @@
+"""Label maps: onto the grid of an image where one is given, and in layers where labels overlap."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from volseg.conversion.settings import FRACTIONAL, ConversionSettings, check_free, is_folder, is_object
+from volseg.errors import GeometryError, UsageError
+from volseg.geometry import Grid
+from volseg.io import read, read_label_layers, write
+from volseg.io.bids import is_dseg
+from volseg.io.dicom_objects import is_dicom_input
+from volseg.io.labels import sidecar_path, write_label_table
+from volseg.io.names import NIFTI_SUFFIXES, case_name, has_suffix
+from volseg.io.voxels import smallest_integer
+from volseg.labelmap import LabelMap, present_values
+from volseg.placement import compare_grids, label_extent
+from volseg.volume import Volume
+
+_LOG = logging.getLogger(__name__)
+
+
+def convert_labels(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
+    """Write a label map in another form."""
+    _check_target(source, target, settings)
+    image = read_image(target, settings)
+    layers = read_label_layers(source, labels=settings.labels, image=image if is_dicom_input(source) else None)
+    if image is not None:
+        _check_place(layers, image.grid, source)
+        if not is_object(target):  # whose writers go by the slices as they are stored
+            layers = tuple(_moved(layer, image.grid, source) for layer in layers)
+    if len(layers) > 1 and has_suffix(target, (".seg.nrrd",)):
+        from volseg.io.itk import write_seg_nrrd
+
+        write_seg_nrrd(layers, target)
+        return [target]
+    targets = [target] if len(layers) == 1 else _numbered(target, len(layers))
+    check_free([file for path in targets for file in _files_of(path)], settings)
+    pairs = zip(layers, targets, strict=True)
+    return [file for layer, path in pairs for file in _write(layer, path, image, settings.form)]
+
+
+def _check_target(source: Path, target: Path, settings: ConversionSettings) -> None:
+    if is_folder(target):
+        raise UsageError(f"{target}: labels are no DICOM series; end it in .nii.gz, .seg.nrrd or, with --image, .dcm")
+    if settings.form is not None and not is_object(target):
+        raise UsageError(f"--as {settings.form} is what a .dcm file of labels is; {target} is none")
+    check_free(_files_of(target), settings)
+    if source.is_file() and has_suffix(source, NIFTI_SUFFIXES):
+        _check_single(source)
+
+
+def read_image(target: Path, settings: ConversionSettings) -> Volume | None:
+    """Read the scan that labels or probabilities were made on.
+
+    Raises
+    ------
+    UsageError
+        It is missing, or not from DICOM, and the target is a DICOM object, which refers to its files.
+    """
+    if settings.image is None:
+        if is_object(target):
+            raise UsageError(
+                f"{target}: is a DICOM object of labels, which refers to the files of its scan; give that by --image "
+                "(a scan itself becomes a folder of DICOM files)"
+            )
+        if settings.series is not None:
+            raise UsageError("--series chooses a scan; of labels it is that of --image, which is missing")
+        return None
+    image = read(settings.image, series=settings.series, strict=settings.strict)
+    if is_object(target) and image.source is None:
+        raise UsageError(f"--image {settings.image}: is no DICOM scan, whose files a DICOM object of labels refers to")
+    return image
+
+
+def put_on_grid(labelmap: LabelMap, grid: Grid) -> LabelMap:
+    """Bring a label map onto another grid of the same patient space: each voxel takes the nearest one's label.
+
+    0 where the label map does not reach.
+    """
+    from scipy import ndimage
+
+    to_voxel = np.linalg.solve(labelmap.grid.affine, grid.affine)
+    # Not SciPy's "constant", which takes what lies less than half a voxel beyond the outer centres for outside.
+    array = ndimage.affine_transform(
+        labelmap.array, to_voxel[:3, :3], to_voxel[:3, 3], grid.shape, order=0, mode="grid-constant"
+    )
+    return LabelMap(array, grid, labelmap.labels)
+
+
+def _check_single(source: Path) -> None:
+    """Say of a file with several volumes what may be meant, as `read_labels` cannot."""
+    from volseg.io.nifti import count_nifti_volumes
+
+    if (count := count_nifti_volumes(source)) > 1:
+        raise UsageError(
+            f"{source}: holds {count} volumes, a label map is one; probabilities are written by --as {FRACTIONAL}, the "
+            "volumes of a scan by --all"
+        )
+
+
+def _check_place(layers: Sequence[LabelMap], image: Grid, source: Path) -> None:
+    """Refuse labels that lie outside the image; warn where they lie on other voxels, or some are lost."""
+    placement = compare_grids(image, layers[0].grid)
+    _, outside = label_extent(layers, image)
+    if outside == 1:
+        raise GeometryError(
+            f"{source}: no label lies inside the image (grid corners are up to {placement.worst_corner_mm:.4g} mm "
+            "apart); give the scan that the labels were made on"
+        )
+    if placement.relation in ("other grid", "apart"):
+        _LOG.warning(
+            "%s: lies on another grid than the image (%s; corners up to %.4g mm apart); each voxel of the image takes "
+            "the nearest label",
+            source,
+            layers[0].grid.describe(),
+            placement.worst_corner_mm,
+        )
+    if outside:
+        _LOG.warning("%s: %.3g %% of the labelled voxels lie outside the image and are lost", source, 100 * outside)
+
+
+def _moved(labelmap: LabelMap, grid: Grid, source: Path) -> LabelMap:
+    moved = put_on_grid(labelmap, grid)
+    gone = present_values(labelmap.array) - present_values(moved.array)
+    if gone:
+        names = ", ".join(label.name for label in labelmap.labels if label.value in gone)
+        _LOG.warning("%s: no voxel of the image has the label %s", source, names)
+    return moved
+
+
+def _write(labelmap: LabelMap, target: Path, image: Volume | None, form: str | None) -> list[Path]:
+    if is_object(target):
+        return write(labelmap, target, image=image, form=form)
+    if has_suffix(target, (".nii", ".nii.gz", ".seg.nrrd")):
+        return write(labelmap, target)
+    dtype = smallest_integer(int(labelmap.array.max()))
+    files = write(Volume(labelmap.array.astype(dtype, copy=False), labelmap.grid), target)
+    write_label_table(labelmap.labels, sidecar_path(target))
+    return [*files, sidecar_path(target)]
+
+
+def _files_of(target: Path) -> list[Path]:
+    """Return what a label map is written to: itself, and beside it what it cannot hold."""
+    if has_suffix(target, (".seg.nrrd", ".dcm")):
+        return [target]
+    table = sidecar_path(target)
+    return [target, table, table.with_suffix(".json")] if is_dseg(target) else [target, table]
+
+
+def _numbered(target: Path, count: int) -> list[Path]:
+    suffix = target.name[len(case_name(target)) :]
+    return [target.with_name(f"{case_name(target)}_{number}{suffix}") for number in range(1, count + 1)]

@@ -1,0 +1,69 @@
+"""Probabilities: along the fourth axis of a NIfTI file, or as a fractional DICOM segmentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from volseg.conversion.labels import read_image
+from volseg.conversion.settings import FRACTIONAL, ConversionSettings, check_free, is_object
+from volseg.errors import GeometryError, InputError, UsageError
+from volseg.io import read_channels
+from volseg.io.dicom_objects import is_dicom_input, label_objects
+from volseg.io.labels import read_label_table, sidecar_path, write_label_table
+from volseg.io.names import has_suffix
+from volseg.labelmap import Label, default_colour
+from volseg.placement import compare_grids
+
+
+def convert_probabilities(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
+    """Write probabilities in the other of their two forms."""
+    if is_object(target):
+        return _to_dicom(source, target, settings)
+    if has_suffix(target, (".nii", ".nii.gz")):
+        return _to_nifti(source, target, settings)
+    raise UsageError(f"{target}: probabilities are written as .dcm from NIfTI, and as .nii.gz from DICOM")
+
+
+def _to_dicom(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
+    from volseg.io.dicom_seg import write_dicom_probabilities
+
+    image = read_image(target, settings)
+    volumes = read_channels([source])
+    labels = _labels(source, len(volumes), settings)
+    grid = volumes[0].grid
+    if image is None or compare_grids(image.grid, grid).relation == "apart":
+        raise GeometryError(f"{source}: lies apart from the image; give the scan that the probabilities were made on")
+    arrays = [volume.array for volume in volumes]
+    write_dicom_probabilities(arrays, target, grid=grid, labels=labels, source=image.source)
+    return [target]
+
+
+def _labels(source: Path, count: int, settings: ConversionSettings) -> tuple[Label, ...]:
+    """Find the names: given, beside the file, or those of the label map that `volseg predict` wrote beside it."""
+    candidates = [settings.labels, sidecar_path(source), source.with_name("labels.tsv")]
+    table = next((path for path in candidates if path is not None and path.is_file()), None)
+    if table is None:
+        raise UsageError(f"{source}: no names of its labels are beside it; give a table by --labels")
+    labels = read_label_table(table)
+    if len(labels) != count:
+        raise InputError(f"{source}: holds {count} volumes, but {table} names {len(labels)} labels; expected one each")
+    return labels
+
+
+def _to_nifti(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
+    from volseg.io.dicom import scan_dicom
+    from volseg.io.dicom_seg_read import read_dicom_probabilities
+    from volseg.io.nifti import write_nifti
+
+    check_free([sidecar_path(target)], settings)
+    found = label_objects(scan_dicom(source)) if is_dicom_input(source) else []
+    if len(found) != 1:
+        raise UsageError(f"{source}: --as {FRACTIONAL} to NIfTI needs one DICOM segmentation; found {len(found)}")
+    volumes = read_dicom_probabilities(found[0].file, image=read_image(target, settings))
+    stack = np.stack([volume.array for volume in volumes.values()], axis=-1)
+    write_nifti(stack, next(iter(volumes.values())).grid, target)
+    labels = [Label(value, name, default_colour(value)) for value, name in enumerate(volumes, start=1)]
+    write_label_table(labels, sidecar_path(target))
+    return [target, sidecar_path(target)]

@@ -1,0 +1,183 @@
+"""DICOM series and objects as entries of an inspection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volseg.errors import InputError, VolsegError
+from volseg.inspection.entries import Entry, Slices, grid_facts
+from volseg.inspection.reader_notes import collected_notes
+from volseg.io.dicom import Arrangement, Scan, Series, arrange, read_stack
+from volseg.io.dicom_files import DicomFile
+from volseg.io.dicom_grid import Stack, stack_slices
+from volseg.io.dicom_header import FrameHeader, OtherObject, open_dataset
+from volseg.io.dicom_objects import label_objects, read_label_object
+from volseg.io.dicom_pixels import value_type
+from volseg.volume import Volume
+
+# Transfer syntaxes (PS3.6, table A-1) in the words of the people who meet them; the rest are shown as numbers.
+_COMPRESSIONS = {
+    "1.2.840.10008.1.2": "uncompressed",
+    "1.2.840.10008.1.2.1": "uncompressed",
+    "1.2.840.10008.1.2.1.99": "deflated",
+    "1.2.840.10008.1.2.2": "uncompressed, big endian",
+    "1.2.840.10008.1.2.4.50": "JPEG, lossy",
+    "1.2.840.10008.1.2.4.51": "JPEG 12 bit, lossy",
+    "1.2.840.10008.1.2.4.57": "JPEG lossless",
+    "1.2.840.10008.1.2.4.70": "JPEG lossless",
+    "1.2.840.10008.1.2.4.80": "JPEG-LS lossless",
+    "1.2.840.10008.1.2.4.81": "JPEG-LS, near-lossless",
+    "1.2.840.10008.1.2.4.90": "JPEG 2000 lossless",
+    "1.2.840.10008.1.2.4.91": "JPEG 2000",
+    "1.2.840.10008.1.2.4.110": "JPEG XL lossless",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.4.201": "HTJ2K lossless",
+    "1.2.840.10008.1.2.4.202": "HTJ2K lossless",
+    "1.2.840.10008.1.2.4.203": "HTJ2K",
+    "1.2.840.10008.1.2.5": "RLE lossless",
+}
+
+
+def series_entry(series: Series, path: Path, *, headers: bool) -> Entry:
+    """Describe a volume: read it, or only say from its headers how it will be read."""
+    facts = _of_headers(series)
+    with collected_notes() as texts:
+        try:
+            plan = arrange(series)
+            volume = None if headers else read_stack(series, path)
+            facts |= _of_plan(plan) | _of_values(plan, volume)
+            texts += _unread_notes(plan) if headers else []
+        except VolsegError as error:
+            facts |= {"problem": str(error), "shape": series.size}
+    repair = str(facts.get("repair"))
+    # The repair has a field of its own.
+    return Entry("DICOM series", notes=tuple(text for text in texts if repair not in text), **facts)
+
+
+def other_entries(scan: Scan) -> Iterator[Entry]:
+    """Describe all that is no volume: segmentations, other objects, damaged files, files that are no DICOM."""
+    labels = label_objects(scan)
+    for other in labels:
+        yield _label_entry(other, scan)
+    for kind in sorted({other.kind for other in scan.others} - {other.kind for other in labels}):
+        alike = [other for other in scan.others if other.kind == kind]
+        problem = f"{alike[0].file}: {kind} is not an image; not read here"
+        modality = alike[0].modality or None
+        yield Entry(f"DICOM {kind}", _name(alike[0].file, scan), modality=modality, files=len(alike), problem=problem)
+    for reason in sorted({reason for _, reason in scan.damaged}):
+        damaged = [file for file, why in scan.damaged if why == reason]
+        problem = f"{damaged[0]}: damaged DICOM file: {reason}; no series beside it is read until it is moved away"
+        yield Entry("DICOM file", _name(damaged[0], scan), files=len(damaged), problem=problem)
+    if scan.strangers:
+        problem = f"{scan.strangers[0]}: is named as DICOM, but is none; left out"
+        yield Entry("DICOM file", _name(scan.strangers[0], scan), files=len(scan.strangers), problem=problem)
+
+
+def _label_entry(other: OtherObject, scan: Scan) -> Entry:
+    kind, name, modality = f"DICOM {other.kind}", _name(other.file, scan), other.modality or None
+    try:
+        found = read_label_object(other.file)
+    except InputError as error:
+        return Entry(kind, name, modality=modality, problem=str(error))
+    reference = found.reference
+    return Entry(
+        kind,
+        name,
+        modality=modality,
+        frame_of_reference=reference.frame_of_reference_uid or None,
+        contents=found.names,
+        refers_to=reference.series_uids,
+    )
+
+
+def _name(file: DicomFile, scan: Scan) -> str:
+    """Path inside what was inspected."""
+    root, whole = str(scan.path), str(file)
+    return whole.removeprefix(root).lstrip("/\\") or file.name
+
+
+def _of_headers(series: Series) -> dict[str, Any]:
+    first = series.frames[0]
+    syntaxes = dict.fromkeys(frame.transfer_syntax for frame in series.frames)
+    return {
+        "name": series.description or first.file.name,
+        "volume": series.label,
+        "series": _id(series),
+        "modality": series.modality or None,
+        "files": len({frame.file for frame in series.frames}),
+        "unit": first.unit,
+        "inverted": first.inverted,
+        "compression": " and ".join(dict.fromkeys(_COMPRESSIONS.get(uid, uid) for uid in syntaxes)) or None,
+        "frame_of_reference": first.frame_of_reference_uid or None,
+        "slices": _slices(series),
+    }
+
+
+def _id(series: Series) -> str:
+    """Return the series' id; where its files have none, what replaces it, but for the patient's."""
+    first = series.frames[0]
+    return series.id if first.series_uid else series.id.removeprefix(f"{first.study_uid}/{first.patient_id}/")
+
+
+def _slices(series: Series) -> Slices | None:
+    if len(series.frames) < 2 or any(frame.refusal for frame in series.frames):
+        return None
+    try:
+        stack = stack_slices(series.frames)
+    except InputError:  # reading it will say what is wrong
+        return None
+    gaps = np.diff(stack.heights)
+    return Slices(_order(series.frames[0]), stack.usual_gap_mm, float(gaps.max()), _tilt(stack))
+
+
+def _order(first: FrameHeader) -> str:
+    if first.layout.kind == "mosaic":
+        return "tiles of a mosaic"
+    if first.layout.kind == "single":
+        return "positions along the normal"
+    groups = "PerFrameFunctionalGroupsSequence"
+    has_groups = groups in open_dataset(first.file, stop_before_pixels=True, specific_tags=["SOPClassUID", groups])
+    return "functional groups" if has_groups else "first position and spacing of a multi-frame file"
+
+
+def _tilt(stack: Stack) -> float:
+    step = stack.planes[-1, :3, 3] - stack.planes[0, :3, 3]
+    along = float(step @ stack.normal)
+    return float(np.degrees(np.arctan2(np.linalg.norm(step - along * stack.normal), along)))
+
+
+def _of_plan(plan: Arrangement) -> dict[str, Any]:
+    repair = plan.repair
+    return {
+        **grid_facts(plan.grid),
+        "copies": len(plan.copies),
+        "repair": repair.describe() if repair else None,
+        "displacement_mm": repair.displacement_mm if repair else None,
+        "dtype": str(value_type(plan.stack.frames)),
+    }
+
+
+def _unread_notes(plan: Arrangement) -> list[str]:
+    """Say what the reader would warn of."""
+    inverted = plan.stack.frames[0].inverted
+    notes = [f"{copy}: a copy of another file of the series; left out" for copy in plan.copies]
+    return notes + (["MONOCHROME1, dark pixels have high values; values are kept as stored"] if inverted else [])
+
+
+def _of_values(plan: Arrangement, volume: Volume | None) -> dict[str, Any]:
+    first = plan.stack.frames[0]
+    padding = None if first.padding is None else first.padding * first.slope + first.intercept
+    facts: dict[str, Any] = {"padding_value": padding}
+    if volume is None:
+        return facts
+    array = volume.array
+    facts |= {"dtype": str(array.dtype), "value_range": (array.min().item(), array.max().item())}
+    if padding is not None:
+        # float32 as the values are: 0.1 * 3 is not what float64 makes of it.
+        wanted = np.float32(padding) if array.dtype.kind == "f" else padding
+        facts["padding_fraction"] = float(np.count_nonzero(array == wanted) / array.size)
+    return facts

@@ -1,0 +1,33 @@
+"""What the readers warn of, kept with the image that it is about instead of on stderr."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class _Collector(logging.Handler):
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self.texts = texts
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text not in self.texts:
+            self.texts.append(text)
+
+
+@contextmanager
+def collected_notes() -> Iterator[list[str]]:
+    """Collect the warnings that volseg logs while the block runs, each once; nobody else gets them meanwhile."""
+    texts: list[str] = []
+    logger, handler = logging.getLogger("volseg"), _Collector(texts)
+    propagates = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield texts
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagates
