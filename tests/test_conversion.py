@@ -162,6 +162,11 @@ def test_label_table_goes_along(labels_file: Path, tmp_path: Path) -> None:
     assert read_labels(files[0]).labels == LABELS
 
 
+def test_folder_of_a_predicted_case(labels_file: Path, tmp_path: Path) -> None:
+    assert convert(tmp_path, tmp_path / "out.seg.nrrd") == [tmp_path / "out.seg.nrrd"]
+    assert read_labels(tmp_path / "out.seg.nrrd").labels == LABELS
+
+
 def test_label_table_can_be_given(labelmap: LabelMap, tmp_path: Path) -> None:
     write_nifti(labelmap.array, labelmap.grid, tmp_path / "plain.nii")
     write_label_table([Label(2, "Leber", (1, 2, 3)), Label(5, "Herd", (4, 5, 6))], tmp_path / "names.tsv")

@@ -95,6 +95,11 @@ def test_other_grids_disagree(image: Path, tmp_path: Path) -> None:
     assert "it belongs to another scan, or its header is wrong" in apart.describe()
 
 
+def test_folder_of_a_predicted_case(image: Path, tmp_path: Path) -> None:
+    write(LabelMap(ARRAY, GRID, LABELS), tmp_path / "case" / "labels.nii.gz")
+    assert verify(image, tmp_path / "case").agrees
+
+
 def test_empty_segmentation(image: Path, tmp_path: Path) -> None:
     found = verify(image, saved(tmp_path, ARRAY * 0, GRID.affine))
     assert (found.agrees, found.label_extent, found.outside_fraction) == (True, None, None)

@@ -21,6 +21,7 @@ from volseg.io.dicom_objects import (
     label_objects,
     read_label_object,
 )
+from volseg.io.label_files import single_label_map
 from volseg.labelmap import LabelMap
 from volseg.placement import Extent, compare_grids, grid_tolerance_mm, label_extent
 from volseg.volume import Volume
@@ -123,7 +124,7 @@ def verify(
     image : path
         A scan, as `volseg.read` takes it.
     segmentation : path
-        A label map, as `volseg.read_labels` takes it; its labels may overlap.
+        A label map, as `volseg.read_labels` takes it, or the folder of a predicted case; labels may overlap.
     series : str, optional
         Which series of an image with several.
     tolerance_mm : float, optional
@@ -135,8 +136,9 @@ def verify(
     InputError, GeometryError
         One of the two cannot be read.
     """
-    scan, dicom = _Image(Path(image), series), _read_object(Path(segmentation))
-    layers, own_grid = _read_layers(Path(segmentation), scan, dicom)
+    path = single_label_map(Path(segmentation)) or Path(segmentation)
+    scan, dicom = _Image(Path(image), series), _read_object(path)
+    layers, own_grid = _read_layers(path, scan, dicom)
     tolerance = grid_tolerance_mm(scan.grid) if tolerance_mm is None else tolerance_mm
     placement = compare_grids(scan.grid, layers[0].grid, tolerance_mm=tolerance)
     if dicom is not None and scan.repaired is not None and _are_stored_slices(layers, scan.repaired, tolerance):

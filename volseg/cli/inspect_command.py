@@ -21,7 +21,9 @@ def inspect(
     headers: Annotated[
         bool, typer.Option("--headers", help="Look at headers alone: quick, but damaged pixels are not found.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print all that is known as JSON; keys: volseg.inspection.Entry.")
+    ] = False,
 ) -> None:
     """Say what a file or folder holds and what is wrong with it: series, images, segmentations, damaged files.
 

@@ -24,7 +24,9 @@ def verify(
         float | None,
         typer.Option(min=0, metavar="MM", help="Corners this near are the same. Default: 1 % of the voxel edge."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print all that is known as JSON; keys: volseg.verification.Verification.")
+    ] = False,
 ) -> None:
     """Say whether a segmentation lies on the voxels of an image.
 

@@ -12,6 +12,7 @@ from volseg.conversion.scans import FORMATS, ConvertedVolume, convert_all, conve
 from volseg.conversion.settings import FRACTIONAL, ConversionSettings, check_free, is_folder
 from volseg.errors import InputError, UsageError
 from volseg.io.dicom_objects import is_dicom_input, label_objects
+from volseg.io.label_files import single_label_map
 from volseg.io.labels import read_table, sidecar_path
 from volseg.io.names import has_suffix
 
@@ -32,7 +33,7 @@ def convert(source: str | Path, target: str | Path, settings: ConversionSettings
     Parameters
     ----------
     source : path
-        What `volseg.read` or `volseg.read_labels` takes.
+        What `volseg.read` or `volseg.read_labels` takes; or the folder of a predicted case, for its label map.
     target : path
         ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``; for a scan also a folder for a DICOM series; for labels also
         ``.seg.nrrd``, and ``.dcm`` with an image. Values stay as they are, fractions as float32.
@@ -54,7 +55,7 @@ def convert(source: str | Path, target: str | Path, settings: ConversionSettings
     OutputError
         A target is there already, or cannot be written.
     """
-    source, target, settings = Path(source), Path(target), settings or ConversionSettings()
+    source, target, settings = _label_map_of(Path(source)), Path(target), settings or ConversionSettings()
     if source.exists() and source.resolve() == target.resolve():
         raise UsageError(f"{target}: is the input itself; choose another name")
     check_free([target], settings)
@@ -64,6 +65,11 @@ def convert(source: str | Path, target: str | Path, settings: ConversionSettings
     if content == "probabilities":
         return convert_probabilities(source, target, settings)
     return convert_labels(source, target, settings)
+
+
+def _label_map_of(source: Path) -> Path:
+    own = single_label_map(source) if source.is_dir() else None
+    return source if own is None or is_dicom_input(source) else own
 
 
 def _content(source: Path, target: Path, settings: ConversionSettings) -> Content:
