@@ -2,9 +2,10 @@
 
     python benchmarks/dicom_reading.py [--slices N] [--repeats N] [--syntax NAME ...]
 
-The series is a made-up CT (volseg.phantoms), written in shuffled order to a temporary folder, uncompressed and compressed
-without loss. The three read the same values, which is checked. volseg decodes compressed pixels in processes of their own,
-whose start is counted. The pydicom loop is the usual one: read, sort by position, stack `pixel_array * slope + intercept`.
+The series is a made-up CT (volseg.phantoms), written in shuffled order to a temporary folder, uncompressed and
+compressed without loss. The three read the same values, which is checked. volseg decodes compressed pixels in processes
+of their own, whose start is counted. The pydicom loop is the usual one: read, sort by position, stack
+`pixel_array * slope + intercept`.
 Prints medians and the peers' times as multiples of volseg's.
 """
 

@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from volseg.config import Config, load_config
+    from volseg.conversion import convert
     from volseg.errors import VolsegError
     from volseg.evaluation import Evaluation, evaluate
     from volseg.geometry import Grid
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from volseg.model.file import Model, load_model, save_model
     from volseg.surface import extract_isosurface, extract_surfaces, measure
     from volseg.training.loop import train
+    from volseg.verification import Verification, verify
     from volseg.volume import Volume
 
 _HOMES = {
@@ -43,8 +45,10 @@ _HOMES = {
     "Mesh": "mesh",
     "Model": "model.file",
     "Prediction": "inference",
+    "Verification": "verification",
     "Volume": "volume",
     "VolsegError": "errors",
+    "convert": "conversion",
     "evaluate": "evaluation",
     "extract_isosurface": "surface",
     "extract_surfaces": "surface",
@@ -58,6 +62,7 @@ _HOMES = {
     "read_labels": "io",
     "save_model": "model.file",
     "train": "training.loop",
+    "verify": "verification",
     "write": "io",
     "write_mesh": "io.meshes",
 }
@@ -71,8 +76,10 @@ __all__ = [
     "Mesh",
     "Model",
     "Prediction",
+    "Verification",
     "VolsegError",
     "Volume",
+    "convert",
     "evaluate",
     "extract_isosurface",
     "extract_surfaces",
@@ -86,6 +93,7 @@ __all__ = [
     "read_labels",
     "save_model",
     "train",
+    "verify",
     "write",
     "write_mesh",
 ]

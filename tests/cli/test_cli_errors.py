@@ -105,7 +105,12 @@ CASES: dict[str, tuple[Callable[[Path], None], str, int, str]] = {
     "missing file": (nothing, "predict no.nii.gz -m model.safetensors -o out", 1, "no.nii.gz: no such file"),
     "truncated gzip": (cut_gzip, "predict cut.nii.gz -m model.safetensors -o out", 1, "cut.nii.gz: "),
     "not an image": (text_as_image, "inspect text.nii.gz", 1, "text.nii.gz"),
-    "missing slice": (missing_slice, "predict slices -m model.safetensors -o out", 1, "slice"),
+    "missing slice": (
+        missing_slice,
+        "predict slices -m model.safetensors -o out --strict",
+        1,
+        "repairs are switched off (--strict)",
+    ),
     "label map on another grid": (nothing, "evaluate moved.nii.gz labels.nii.gz", 1, "5"),
     "unknown config key": (unknown_key, "train . -o run --config config.yaml", 2, "did you mean 'decoder'?"),
     "impossible value": (nothing, "train . -o run --set optimiser.learning_rate=-1", 2, "learning_rate"),
@@ -210,7 +215,7 @@ def test_debug_keeps_the_exit_code(name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("options", [[], ["--debug"]])
 def test_an_interrupt_has_its_own_exit_code(options: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(path: Path) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("volseg.inspection.inspect", interrupt)

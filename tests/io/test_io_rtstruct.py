@@ -23,10 +23,11 @@ from volseg.errors import InputError, OutputError
 from volseg.geometry import RAS_TO_LPS, Grid
 from volseg.io import rtstruct_read
 from volseg.io.dicom_files import DicomFile
+from volseg.io.dicom_objects import read_label_object
 from volseg.io.dicom_source import DicomSource, SourceFrame, values_on_frame
 from volseg.io.dicom_write import write_dicom_series
 from volseg.io.rtstruct import write_rtstruct
-from volseg.io.rtstruct_read import read_rtstruct, referenced_series
+from volseg.io.rtstruct_read import read_rtstruct
 from volseg.labelmap import Label, LabelMap, default_colour
 from volseg.volume import Volume
 
@@ -248,10 +249,9 @@ def test_what_the_file_says_of_itself(scan: Volume, tmp_path: Path) -> None:
     assert [tuple(roi.ROIDisplayColor) for roi in first.ROIContourSequence] == [label.colour for label in LABELS]
     (code,) = first.RTROIObservationsSequence[0].RTROIIdentificationCodeSequence
     assert (code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning) == ("10200004", "SCT", "blob")
-    assert referenced_series(tmp_path / "a.dcm") == (
-        (scan.source.series_uid,),
-        (scan.source.frame_of_reference_uid,),
-    )
+    reference = read_label_object(DicomFile(tmp_path / "a.dcm")).reference
+    assert reference.series_uids == (scan.source.series_uid,)
+    assert reference.frame_of_reference_uid == scan.source.frame_of_reference_uid
 
 
 def test_a_label_without_voxels_is_kept(scan: Volume, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -475,7 +475,6 @@ def test_structures_of_two_frames_and_a_contradicting_reference(path: Path, capl
     dataset.save_as(path)
     assert len(read_rtstruct(path, image=image())) == 2
     assert "has another frame of reference than the series that it refers to; read nevertheless" in caplog.text
-    assert referenced_series(path) == (("1.3",), (FRAME, "1.9"))
 
 
 def test_a_file_without_preamble(path: Path, tmp_path: Path) -> None:
@@ -489,7 +488,7 @@ def test_a_file_without_preamble(path: Path, tmp_path: Path) -> None:
 
 def test_what_is_no_structure_set_is_refused_by_name(scan: Volume, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.dcm: no such file; check the path"):
-        referenced_series(tmp_path / "none.dcm")
+        read_rtstruct(tmp_path / "none.dcm", image=image())
     with pytest.raises(
         InputError, match=r"is of class 1\.2\.840\.10008\.5\.1\.4\.1\.1\.2; expected an RT Structure Set"
     ):
@@ -560,7 +559,7 @@ def test_real_contours_give_exactly_the_published_masks(
     volume = read(shared_data / series)
     (found,) = read_rtstruct(shared_data / structures, image=volume)
     np.testing.assert_array_equal(found.array > 0, reference_on(volume.grid, shared_data / reference))
-    assert referenced_series(shared_data / structures).series_uids == (volume.source.series_uid,)
+    assert read_label_object(DicomFile(shared_data / structures)).reference.series_uids == (volume.source.series_uid,)
 
 
 def test_real_cases_as_the_manifest_has_them(shared_data: Path) -> None:
@@ -580,7 +579,9 @@ def test_real_cases_as_the_manifest_has_them(shared_data: Path) -> None:
 
 def test_a_real_file_without_preamble_and_images(shared_data: Path) -> None:
     file = shared_data / "hard" / "seg" / "rtstruct-no-images" / "rtstruct.dcm"
-    assert referenced_series(file).series_uids == ("1.2.826.0.1.3680043.8.498.2010020400001.2.1.1",)
+    assert read_label_object(DicomFile(file)).reference.series_uids == (
+        "1.2.826.0.1.3680043.8.498.2010020400001.2.1.1",
+    )
     with pytest.raises(InputError, match="its frame of reference is"):
         read_rtstruct(file, image=image())
 

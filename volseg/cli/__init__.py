@@ -18,6 +18,7 @@ from volseg.cli.demo_command import demo
 from volseg.cli.evaluate_command import evaluate
 from volseg.cli.inspect_command import inspect
 from volseg.cli.mesh_command import mesh
+from volseg.cli.plain_text import plain
 from volseg.cli.predict_command import predict
 from volseg.cli.train_command import train
 from volseg.cli.verify_command import verify
@@ -53,7 +54,7 @@ def _options(
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Report what nothing else caught; such an error is a mistake in volseg, or a machine out of memory."""
-    reason = " ".join(str(error).split())
+    reason = plain(str(error))
     typer.echo(f"error: unexpected {kind.__name__}: {reason}\nrun `volseg --debug ...` to see where", err=True)
 
 
@@ -72,7 +73,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         except VolsegError as error:
             _show_trace_if_wanted()
             for line in str(error).splitlines():
-                typer.echo(f"error: {line}", err=True)
+                typer.echo(f"error: {plain(line)}", err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as interrupt:
             _show_trace_if_wanted()
@@ -97,8 +98,15 @@ def main() -> None:
     app()
 
 
+class _PlainFormatter(logging.Formatter):
+    """Warnings quote names from files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record))
+
+
 def _warnings_to_stderr() -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(lambda record: record.name.partition(".")[0] == "volseg")
-    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.setFormatter(_PlainFormatter("warning: %(message)s"))
     return handler

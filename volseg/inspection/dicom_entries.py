@@ -106,7 +106,7 @@ def _of_headers(series: Series) -> dict[str, Any]:
     return {
         "name": series.description or first.file.name,
         "volume": series.label,
-        "series": _id(series),
+        "series": series.id,
         "modality": series.modality or None,
         "files": len({frame.file for frame in series.frames}),
         "unit": first.unit,
@@ -115,12 +115,6 @@ def _of_headers(series: Series) -> dict[str, Any]:
         "frame_of_reference": first.frame_of_reference_uid or None,
         "slices": _slices(series),
     }
-
-
-def _id(series: Series) -> str:
-    """Return the series' id; where its files have none, what replaces it, but for the patient's."""
-    first = series.frames[0]
-    return series.id if first.series_uid else series.id.removeprefix(f"{first.study_uid}/{first.patient_id}/")
 
 
 def _slices(series: Series) -> Slices | None:

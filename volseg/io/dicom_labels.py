@@ -7,12 +7,10 @@ from pathlib import Path
 from volseg.errors import AmbiguousError, InputError
 from volseg.io.dicom import read_stack
 from volseg.io.dicom_files import DicomFile
+from volseg.io.dicom_objects import is_structure_set, label_objects, read_label_object
 from volseg.io.dicom_series import Scan, scan_dicom
 from volseg.labelmap import LabelMap
 from volseg.volume import Volume
-
-_SEGMENTATIONS = ("Segmentation", "Label Map Segmentation")
-_STRUCTURES = "RT Structure Set"
 
 
 def read_dicom_labels(path: Path, *, image: Volume | None = None) -> tuple[LabelMap, ...]:
@@ -38,7 +36,7 @@ def read_dicom_labels(path: Path, *, image: Volume | None = None) -> tuple[Label
         None is there, it is damaged, or its scan is missing.
     """
     scan = scan_dicom(path)
-    found = [other for other in scan.others if other.kind in (*_SEGMENTATIONS, _STRUCTURES)]
+    found = label_objects(scan)
     if not found:
         reason = f" ({scan.damaged[0][0]}: {scan.damaged[0][1]})" if scan.damaged else ""
         raise InputError(f"{path}: holds no DICOM segmentation or structure set{reason}; this is a scan, not labels")
@@ -46,7 +44,7 @@ def read_dicom_labels(path: Path, *, image: Volume | None = None) -> tuple[Label
         listed = ", ".join(str(other.file) for other in found[:10])
         raise AmbiguousError(f"{path}: holds {len(found)} segmentations; give one of them: {listed}")
     file = found[0].file
-    if found[0].kind != _STRUCTURES:
+    if not is_structure_set(found[0]):
         from volseg.io.dicom_seg_read import read_dicom_seg
 
         return read_dicom_seg(file, image=image)
@@ -57,14 +55,13 @@ def read_dicom_labels(path: Path, *, image: Volume | None = None) -> tuple[Label
 
 def _scan_of(file: DicomFile, scan: Scan) -> Volume:
     """Find the series that a structure set was drawn on, beside it."""
-    from volseg.io.rtstruct_read import referenced_series
-
-    wanted = set(referenced_series(file).series_uids)
+    wanted = read_label_object(file).reference.series_uids
     beside = scan if scan.path.is_dir() or file.member else scan_dicom(file.path.parent)
     series = [entry for entry in beside.series if entry.id.partition("#")[0] in wanted]
     if len(series) != 1:
         what = f"{len(series)} volumes of its series lie" if series else "its scan does not lie"
         raise InputError(
-            f"{file}: a structure set is contours on the slices of a scan, and {what} beside it; give the scan"
+            f"{file}: a structure set is contours on the slices of a scan, and {what} beside it; give the scan "
+            "(--image)"
         )
     return read_stack(series[0], beside.path)

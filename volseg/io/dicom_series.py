@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -220,8 +221,7 @@ def _matches(series: list[Series], wanted: str) -> list[Series]:
 def _group(frames: Iterable[FrameHeader]) -> Iterator[Series]:
     stacks: dict[str, dict[tuple[object, ...], list[list[FrameHeader]]]] = {}
     for header in frames:
-        # Over-anonymised files have no series UID; then patient, number and description must keep strangers apart.
-        uid = header.series_uid or "/".join((header.study_uid, header.patient_id, header.number, header.description))
+        uid = header.series_uid or _substitute_uid(header)
         alike = stacks.setdefault(uid, {}).setdefault(_kind(header), [])
         stack = next((stack for stack in alike if _same_plane(stack[0], header)), None)
         if stack is None:
@@ -232,6 +232,12 @@ def _group(frames: Iterable[FrameHeader]) -> Iterator[Series]:
         found = [part for alike in by_kind.values() for stack in alike for part in split_volumes(stack)]
         for count, (label, part) in enumerate(found, start=1):
             yield Series(uid if len(found) == 1 else f"{uid}#{count}", tuple(part), label)
+
+
+def _substitute_uid(header: FrameHeader) -> str:
+    """Keep strangers apart in over-anonymised files, which have no series UID; as a hash, as it is shown to users."""
+    told_by = (header.study_uid, header.patient_id, header.number, header.description)
+    return f"without-uid-{hashlib.sha256(repr(told_by).encode()).hexdigest()[:12]}"
 
 
 def _kind(header: FrameHeader) -> tuple[object, ...]:

@@ -35,7 +35,7 @@ _FLAT, _ON_SLICE = 0.1, 0.02
 _FARTHEST_MM, _MOST_LAYERS, _UNDEFINED = 1e7, 100, 0xFFFFFFFF
 
 
-class References(NamedTuple):
+class _References(NamedTuple):
     """Which series a structure set was drawn on, and the spaces (one as a rule) of its coordinates; empty if unsaid."""
 
     series_uids: tuple[str, ...]
@@ -63,11 +63,6 @@ class _Region(NamedTuple):
     def planes(self, layer: NDArray[Any]) -> list[tuple[NDArray[Any], Mask]]:
         slices = np.moveaxis(layer, self.axis, 0)
         return [(slices[k].T, mask) for k, mask in self.masks.items()]
-
-
-def referenced_series(path: _Path) -> References:
-    """Say which images a structure set was drawn on; InputError where the file is damaged or no RT Structure Set."""
-    return _read(path)[0]
 
 
 def read_rtstruct(path: _Path, *, image: Volume) -> tuple[LabelMap, ...]:
@@ -112,7 +107,7 @@ def read_rtstruct(path: _Path, *, image: Volume) -> tuple[LabelMap, ...]:
     return _layers(labels, regions, image.grid, path)
 
 
-def _read(path: _Path) -> tuple[References, list[_Roi]]:
+def _read(path: _Path) -> tuple[_References, list[_Roi]]:
     file = path if isinstance(path, DicomFile) else DicomFile(Path(path))
     if not file.path.is_file():
         raise InputError(f"{path}: no such file; check the path")
@@ -140,14 +135,14 @@ def _items(dataset: Any, keyword: str) -> Sequence[Any]:
     return dataset.get(keyword) or ()
 
 
-def _references(dataset: Any) -> References:
+def _references(dataset: Any) -> _References:
     frames = _items(dataset, "ReferencedFrameOfReferenceSequence")
     studies = [study for frame in frames for study in _items(frame, "RTReferencedStudySequence")]
     series = [series for study in studies for series in _items(study, "RTReferencedSeriesSequence")]
     series_uids = (text_of(item, "SeriesInstanceUID") for item in series)
     spaces = [text_of(item, "FrameOfReferenceUID") for item in (*frames, dataset)]
     spaces += [text_of(roi, "ReferencedFrameOfReferenceUID") for roi in _items(dataset, "StructureSetROISequence")]
-    return References(tuple(dict.fromkeys(filter(None, series_uids))), tuple(dict.fromkeys(filter(None, spaces))))
+    return _References(tuple(dict.fromkeys(filter(None, series_uids))), tuple(dict.fromkeys(filter(None, spaces))))
 
 
 def _rois(dataset: Any, default_frame: str) -> list[_Roi]:
@@ -193,7 +188,7 @@ def _contour(item: Any) -> tuple[str | None, Float]:
     return kind if kind in ("CLOSED_PLANAR", _XOR) else None, numbers.reshape(-1, 3) @ RAS_TO_LPS[:3, :3]
 
 
-def _in_frame_of(image: Volume, references: References, rois: list[_Roi], path: _Path) -> list[_Roi]:
+def _in_frame_of(image: Volume, references: _References, rois: list[_Roi], path: _Path) -> list[_Roi]:
     """Leave out structures in another space than the image's; refuse if that is all of them."""
     source = image.source if isinstance(image.source, DicomSource) else DicomSource("", "", "", ())
     frame = source.frame_of_reference_uid
