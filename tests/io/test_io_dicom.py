@@ -214,8 +214,8 @@ def test_missing_slice_is_filled_at_the_true_positions_and_said(
     assert_smooth(volume, within=1.0)
     assert (
         "slices are missing (1): 4 mm from z = 34.00 mm (0003.dcm) to z = 38.00 mm (0005.dcm), 2 mm is usual; "
-        "resampled at the true positions onto 8 straight slices 2 mm apart (stacked as they are, slices would be off by "
-        "up to 1 mm)"
+        "resampled at the true positions onto 8 straight slices 2 mm apart (stacked as they are, slices would be off "
+        "by up to 1 mm)"
     ) in caplog.text
     assert len(volume.source.frames) == 7
     with pytest.raises(InputError, match=r"slices are missing \(1\): .*; refused, as repairs are switched off"):
