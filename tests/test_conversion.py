@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
-from numpy.typing import NDArray
+from world import assert_same_in_world
 
 from volseg.conversion import ConversionSettings, convert, convert_all, put_on_grid
 from volseg.errors import AmbiguousError, GeometryError, InputError, OutputError, UsageError
@@ -50,16 +49,6 @@ def labels_file(labelmap: LabelMap, tmp_path: Path) -> Path:
     return write(labelmap, tmp_path / "labels.nii.gz")[0]
 
 
-def assert_same_in_world(array: NDArray[Any], grid: Grid, expected: Volume | LabelMap) -> None:
-    """The same values at the same points of the patient, however they are stored."""
-    ijk = np.stack(np.indices(expected.grid.shape), axis=-1).reshape(-1, 3)
-    found = grid.to_voxel(expected.grid.to_world(ijk))
-    nearest = np.rint(found).astype(int)
-    assert array.size == expected.array.size
-    assert np.abs(found - nearest).max() < 1e-3
-    np.testing.assert_array_equal(array[tuple(nearest.T)], expected.array.ravel())
-
-
 def shifted(grid: Grid, *step_mm: float) -> Grid:
     affine = grid.affine.copy()
     affine[:3, 3] += step_mm
@@ -76,7 +65,7 @@ def test_a_scan_to_every_form_and_back(scan: Volume, slices: Path, tmp_path: Pat
     files = convert(tmp_path / name, tmp_path / back)
     assert all(file.is_file() for file in files)
     found = read(tmp_path / back)
-    assert_same_in_world(found.array, found.grid, scan)
+    assert_same_in_world(found, scan)
     assert found.array.dtype == np.int16
 
 
@@ -93,7 +82,7 @@ def test_one_of_several_series(scan: Volume, slices: Path, tmp_path: Path) -> No
         convert(slices, tmp_path / "out.nii")
     convert(slices, tmp_path / "out.nii", ConversionSettings(series="half"))
     found = read(tmp_path / "out.nii")
-    assert_same_in_world(found.array, found.grid, scan.with_array(scan.array // 2))
+    assert_same_in_world(found, scan.with_array(scan.array // 2))
 
 
 def test_strict_refuses_repairs(slices: Path, tmp_path: Path) -> None:
@@ -115,7 +104,7 @@ def test_every_volume_becomes_a_file(scan: Volume, slices: Path, tmp_path: Path)
     assert half.files == (tmp_path / "out" / "HEAD_2.nrrd",)  # also apart where case does not count
     assert (lost.name, lost.files) == ("lost", ())
     assert "ImagePositionPatient is missing" in str(lost.error)
-    assert_same_in_world(read(half.files[0]).array, read(half.files[0]).grid, scan.with_array(scan.array // 2))
+    assert_same_in_world(read(half.files[0]), scan.with_array(scan.array // 2))
 
 
 def test_every_volume_of_a_4d_file(tmp_path: Path) -> None:
@@ -149,7 +138,7 @@ def test_labels_to_every_form_and_back(
     files = convert(tmp_path / name, tmp_path / back, ConversionSettings(image=slices if form else None))
     assert all(file.is_file() for file in files)
     found = read_labels(tmp_path / back)
-    assert_same_in_world(found.array, found.grid, labelmap)
+    assert_same_in_world(found, labelmap)
     assert [(label.value, label.name) for label in found.labels] == [(2, "liver"), (5, "lesion")]
     assert found.labels[0].code == "SCT:10200004"
     for label, expected in zip(found.labels, LABELS, strict=True):
@@ -187,7 +176,7 @@ def test_overlapping_labels_become_several_files(labelmap: LabelMap, slices: Pat
     write_seg_nrrd([labelmap, other], tmp_path / "in.seg.nrrd")
     files = convert(tmp_path / "in.seg.nrrd", tmp_path / "out.nii.gz")
     assert [file.name for file in files] == ["out_1.nii.gz", "out_1.tsv", "out_2.nii.gz", "out_2.tsv"]
-    assert_same_in_world(read_labels(files[2]).array, read_labels(files[2]).grid, other)
+    assert_same_in_world(read_labels(files[2]), other)
     assert convert(tmp_path / "in.seg.nrrd", tmp_path / "out.seg.nrrd") == [tmp_path / "out.seg.nrrd"]
     assert len(read_label_layers(tmp_path / "out.seg.nrrd")) == 2
     objects = convert(tmp_path / "in.seg.nrrd", tmp_path / "out.dcm", ConversionSettings(image=slices))
@@ -202,7 +191,7 @@ def test_labels_come_onto_the_voxels_of_the_image(labelmap: LabelMap, slices: Pa
     files = convert(path, tmp_path / "out.nii.gz", ConversionSettings(image=slices))
     found = read_labels(files[0])
     assert found.grid.is_close(read(slices).grid)
-    assert_same_in_world(found.array, found.grid, labelmap)
+    assert_same_in_world(found, labelmap)
 
 
 def _flipped(grid: Grid) -> Grid:
@@ -267,7 +256,7 @@ def test_a_folder_with_scan_and_labels_is_a_scan(
 def test_a_structure_set_finds_its_scan_beside_it(labelmap: LabelMap, labels_file: Path, slices: Path) -> None:
     convert(labels_file, slices / "rs.dcm", ConversionSettings(image=slices, form="rtstruct"))
     (file,) = convert(slices / "rs.dcm", slices.parent / "rs.seg.nrrd")
-    assert_same_in_world(read_labels(file).array, read_labels(file).grid, labelmap)
+    assert_same_in_world(read_labels(file), labelmap)
 
 
 # --------------------------------------------------------------------------------------------------- probabilities

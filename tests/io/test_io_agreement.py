@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade_dicom import write_enhanced, write_mosaic, write_united_imaging
-from numpy.typing import NDArray
+from world import assert_same_in_world, values_at, voxel_centres
 
 from volseg.geometry import Grid
 from volseg.io import read, read_grid, read_labels, write
@@ -52,26 +52,11 @@ SCANS: dict[str, Callable[[Volume, Path], object]] = {
 }
 
 
-def values_at(array: NDArray[np.generic], grid: Grid, points: NDArray[np.float64]) -> NDArray[np.generic]:
-    """Values of the voxels whose centres are at the points; a point that is no centre fails."""
-    ijk = grid.to_voxel(points)
-    nearest = np.rint(ijk).astype(int)
-    assert np.abs(ijk - nearest).max() < 0.01
-    assert (nearest >= 0).all()
-    return array[tuple(nearest.T)]
-
-
-def centres(grid: Grid) -> NDArray[np.float64]:
-    return grid.to_world(np.stack(np.indices(grid.shape), axis=-1).reshape(-1, 3))
-
-
 @pytest.mark.parametrize("name", SCANS)
 def test_scans_agree(scan: Volume, tmp_path: Path, name: str) -> None:
     SCANS[name](scan, tmp_path / name)
     volume = read(tmp_path / name)
-    points = centres(scan.grid)
-    assert volume.array.size == scan.array.size
-    np.testing.assert_array_equal(values_at(volume.array, volume.grid, points), scan.array.ravel())
+    assert_same_in_world(volume, scan)
     assert read_grid(tmp_path / name).is_close(volume.grid, tolerance_mm=0)
 
 
@@ -80,8 +65,7 @@ def test_every_storage_order_agrees(scan: Volume, tmp_path: Path, orientation: s
     array, grid = reorient(scan.array, scan.grid, orientation)
     for name in ("scan.nii", "scan.nrrd", "series"):
         SCANS[name](Volume(array, grid, modality="MR"), tmp_path / name)
-        volume = read(tmp_path / name)
-        np.testing.assert_array_equal(values_at(volume.array, volume.grid, centres(scan.grid)), scan.array.ravel())
+        assert_same_in_world(read(tmp_path / name), scan)
 
 
 @pytest.mark.parametrize("source", ["series", "enhanced.dcm"])
@@ -98,7 +82,7 @@ def test_labels_agree_whatever_the_storage_of_scan_and_labels(
     form = Path(name).stem if name.endswith(".dcm") else None
     write(LabelMap(stored, grid, LABELS), tmp_path / name, image=image if form else None, form=form)
     found = read_labels(tmp_path / name, image=image)
-    np.testing.assert_array_equal(values_at(found.array, found.grid, centres(scan.grid)), array.ravel())
+    np.testing.assert_array_equal(values_at(found, voxel_centres(scan.grid)), array.ravel())
     assert [(label.value, label.name) for label in found.labels] == [(2, "liver"), (5, "lesion")]
     assert found.labels[0].code == "SCT:10200004"
     for label, expected in zip(found.labels, LABELS, strict=True):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.uid import JPEGLSLossless, RLELossless, generate_uid
 from scipy.spatial.transform import Rotation
+from world import assert_same_in_world
 
 from volseg.errors import AmbiguousError, InputError, MissingPackageError
 from volseg.geometry import RAS_TO_LPS, Grid
@@ -49,15 +50,6 @@ def edit(path: Path, change: Callable[[Any], object]) -> None:
     dataset = pydicom.dcmread(path)
     change(dataset)
     dataset.save_as(path)
-
-
-def assert_same_in_world(volume: Volume, expected: Volume) -> None:
-    ijk = np.stack(np.indices(expected.grid.shape), axis=-1).reshape(-1, 3)
-    found = volume.grid.to_voxel(expected.grid.to_world(ijk))
-    nearest = np.rint(found).astype(int)
-    assert volume.array.size == expected.array.size
-    assert np.abs(found - nearest).max() < 1e-3
-    np.testing.assert_array_equal(volume.array[tuple(nearest.T)], expected.array[tuple(ijk.T)])
 
 
 def read_with_sitk(files: list[Path]) -> tuple[NDArray[Any], Grid]:

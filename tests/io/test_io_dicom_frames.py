@@ -7,6 +7,7 @@ import pydicom
 import pytest
 from handmade_dicom import write_enhanced, write_film, write_mosaic, write_united_imaging
 from pydicom.uid import JPEGLSLossless
+from world import assert_same_in_world
 
 from volseg.errors import AmbiguousError, InputError
 from volseg.geometry import Grid
@@ -19,15 +20,6 @@ LEFT_HANDED = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1.0
 def phantom(grid: Grid, start: int = 0) -> Volume:
     array = (np.arange(np.prod(grid.shape)).reshape(grid.shape) + start).astype(np.int16)
     return Volume(array, grid, modality="MR")
-
-
-def assert_same_in_world(volume: Volume, expected: Volume) -> None:
-    ijk = np.stack(np.indices(expected.grid.shape), axis=-1).reshape(-1, 3)
-    found = volume.grid.to_voxel(expected.grid.to_world(ijk))
-    nearest = np.rint(found).astype(int)
-    assert volume.array.size == expected.array.size
-    assert np.abs(found - nearest).max() < 1e-3
-    np.testing.assert_array_equal(volume.array[tuple(nearest.T)], expected.array[tuple(ijk.T)])
 
 
 @pytest.fixture(params=["along", "against"])
