@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import warnings
 import zipfile
@@ -10,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from volseg.errors import InputError
 from volseg.geometry import Grid
@@ -68,7 +69,10 @@ def test_zip_member_outside_its_folder_is_refused(folder: Path, tmp_path: Path, 
     assert not (tmp_path.parent / "evil.dcm").exists()
 
 
-def test_link_bomb_and_encrypted_member_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_link_bomb_and_encrypted_member_are_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("volseg.io.dicom_files._LARGEST_SWOLLEN", 1 << 24)
     link = zipfile.ZipInfo("link.dcm")
     link.create_system, link.external_attr = 3, 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "link.zip", "w") as target:
@@ -197,3 +201,56 @@ def test_files_are_listed_in_order_and_named(folder: Path) -> None:
     assert [file.name for file in files] == ["0001.dcm", "0002.dcm", "0003.dcm", "0004.dcm"]
     assert files[0].folder == str(folder)
     assert DicomFile(folder / "a.zip", "x/y.dcm").name == "y.dcm"
+
+
+def test_gzip_with_a_long_name_inside_is_read(scan: Volume, folder: Path) -> None:
+    for file in list(folder.iterdir()):
+        with file.with_suffix(".dcm.gz").open("wb") as target, gzip.GzipFile("x" * 300, "wb", 9, target) as stream:
+            stream.write(file.read_bytes())
+        file.unlink()
+    assert_is(read(folder), scan)
+
+
+def test_a_member_listed_twice_is_refused(folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as target:
+        target.write(folder / "0001.dcm", "0001.dcm")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            target.write(folder / "0002.dcm", "0001.dcm")
+    with pytest.raises(InputError, match=r"holds '0001.dcm' 2 times"):
+        read(tmp_path / "study.zip")
+
+
+@pytest.mark.parametrize("content", [b"", bytes(5000), bytes(100)])
+def test_a_slice_that_was_not_copied_is_missed(folder: Path, content: bytes) -> None:
+    for number, file in enumerate(sorted(folder.iterdir())):
+        file.rename(folder / f"IM{number:04d}")
+    (folder / "IM0003").write_bytes(content)
+    (folder / "LOCKFILE").write_bytes(b"")
+    with pytest.raises(InputError, match="IM0003: damaged DICOM file: has no content that is DICOM's"):
+        read(folder)
+
+
+def test_deflated_bomb_is_refused(folder: Path) -> None:
+    dataset = pydicom.dcmread(folder / "0002.dcm")
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.add_new(0x00091010, "OB", bytes(1 << 27))
+    dataset.save_as(folder / "0002.dcm")
+    assert (folder / "0002.dcm").stat().st_size < 1 << 18
+    with pytest.raises(InputError, match=r"0002.dcm: .* as a decompression bomb does"):
+        read(folder)
+
+
+def test_links_are_followed_but_not_in_circles(scan: Volume, folder: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "linked").symlink_to(folder)
+    (folder / "up").symlink_to(study)
+    assert_is(read(study), scan)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no pipes with names on this system")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: is neither a file nor a folder"):
+        read(tmp_path / "pipe")

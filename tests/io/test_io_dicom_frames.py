@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,4 +110,56 @@ def test_mosaic_without_its_private_header_is_refused(scan: Volume, tmp_path: Pa
     dataset.remove_private_tags()
     dataset.save_as(path)
     with pytest.raises(InputError, match="it is a mosaic, but does not say of how many slices"):
+        read_series(path)
+
+
+def test_slice_numbers_order_the_frames_of_a_tomogram(scan: Volume, tmp_path: Path) -> None:
+    normal = np.cross(scan.grid.direction[:, 0], scan.grid.direction[:, 1])
+    step = np.sign(normal @ scan.grid.direction[:, 2]) * scan.grid.spacing[2]
+    path = write_film(
+        scan.with_array(scan.array[:, :, ::-1]),
+        tmp_path / "tomo.dcm",
+        SpacingBetweenSlices=step,
+        FrameIncrementPointer=[0x00540080, 0x00540010],
+        SliceVector=list(range(7, 0, -1)),
+        EnergyWindowVector=[1] * 7,
+    )
+    assert_same_in_world(read_series(path), scan)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "vector"),
+    [(0x00540090, "AngularViewVector"), (0x00540070, "TimeSlotVector"), (0x00540030, "PhaseVector")],
+)
+def test_frames_that_differ_in_more_than_the_slice_are_no_stack(
+    scan: Volume, tmp_path: Path, pointer: int, vector: str
+) -> None:
+    path = write_film(scan, tmp_path / "gated.dcm", FrameIncrementPointer=pointer, **{vector: list(range(1, 8))})
+    with pytest.raises(InputError, match="ImagePositionPatient, ImageOrientationPatient is missing"):
+        read_series(path)
+
+
+def test_a_copy_of_a_multi_frame_file_is_left_out(
+    scan: Volume, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_enhanced([scan], tmp_path / "scan.dcm")
+    shutil.copy(path, tmp_path / "again.dcm")
+    assert_same_in_world(read_series(tmp_path), scan)
+    assert "scan.dcm: a copy of another file of the series; left out" in caplog.text
+
+
+@pytest.mark.parametrize("bits", [0, 65535])
+def test_impossible_bits_are_refused(scan: Volume, tmp_path: Path, bits: int) -> None:
+    path = write_film(scan, tmp_path / "film.dcm", BitsStored=bits)
+    with pytest.raises(InputError, match=f"BitsStored is {bits}; expected 1 to 64"):
+        read_series(path)
+
+
+def test_compressed_pixels_beyond_reason_are_refused_before_memory_is_taken(scan: Volume, tmp_path: Path) -> None:
+    path = write_film(scan, tmp_path / "film.dcm")
+    dataset = pydicom.dcmread(path)
+    dataset.compress(JPEGLSLossless)
+    dataset.Rows = dataset.Columns = 65535
+    dataset.save_as(path)
+    with pytest.raises(InputError, match=r"its header asks for \d+ bytes of pixels"):
         read_series(path)

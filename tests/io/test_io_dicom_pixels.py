@@ -144,3 +144,13 @@ def test_background_of_a_straightened_stack_is_the_padding_value(
     # The last row of the first slice lies where the last slice does not reach.
     i, j, k = np.rint(volume.grid.to_voxel((volume.source.frames[0].plane @ [0, 35, 0, 1])[:3])).astype(int)
     assert volume.array[i, j, k + 5] == -1000
+
+
+def test_decoders_import_nothing_from_the_working_directory(
+    scan: Volume, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit", encoding="utf-8")
+    for path in files:
+        edit(path, lambda d: d.compress(RLELossless))
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(read(files[0].parent).array, scan.array)

@@ -36,7 +36,7 @@ def write_part(folder: Path, start: int, change: Callable[[Any, int], object], g
     [
         ("TemporalPositionIdentifier", ["1", "2", "10"], ["time1", "time2", "time10"]),
         ("EchoTime", ["4.9", "11.2", "30"], ["echo1", "echo2", "echo30"]),
-        ("DiffusionBValue", [0.0, 500.0, 1000.0], ["b1", "b2", "b3"]),
+        ("DiffusionBValue", [0.0, 500.0, 1000.0], ["b0", "b500", "b1000"]),
         ("AcquisitionNumber", ["7", "8", "9"], ["acquisition7", "acquisition8", "acquisition9"]),
         ("ImageType", [["ORIGINAL", "PRIMARY", x] for x in "MPR"], ["type1", "type2", "type3"]),
         (
@@ -72,7 +72,7 @@ def test_two_traits_together_tell_volumes_apart(tmp_path: Path) -> None:
     for n, (b, flip) in enumerate([(0.0, 5), (0.0, 30), (800.0, 5), (800.0, 30)]):
         write_part(tmp_path, 200 * n, change(b, flip))
     volumes = read_all_series(tmp_path)
-    assert list(volumes) == [f"scan_part{n}" for n in (1, 2, 3, 4)]
+    assert list(volumes) == ["scan_b0_flip5", "scan_b0_flip30", "scan_b800_flip5", "scan_b800_flip30"]
     assert [volume.array.min() for volume in volumes.values()] == [0, 200, 400, 600]
 
 
@@ -151,3 +151,42 @@ def test_parts_too_far_apart_are_two_scans(tmp_path: Path) -> None:
     far = Grid.from_spacing((6, 5, 3), (0.7, 0.9, 2.0), (10, -20, 90))
     write_part(tmp_path, 200, lambda d, k: setattr(d, "AcquisitionNumber", 2), far)
     assert list(read_all_series(tmp_path)) == ["scan_acquisition1", "scan_acquisition2"]
+
+
+def test_ranks_never_mix_what_the_headers_tell_apart(tmp_path: Path) -> None:
+    echoes, times, kinds = ("5", "10", "20"), ("1", "2"), ("M", "P")
+    orders = np.random.default_rng(0)
+    combined = [(e, t, m) for e in echoes for t in times for m in kinds]
+    shuffled = [orders.permutation(len(combined)) for _ in range(4)]
+    for n, (echo, time, kind) in enumerate(combined):
+
+        def change(dataset: Any, k: int, n: int = n, told: tuple[str, str, str] = (echo, time, kind)) -> None:
+            dataset.EchoTime, dataset.TemporalPositionIdentifier = told[0], told[1]
+            dataset.ImageType = ["ORIGINAL", "PRIMARY", told[2]]
+            dataset.InstanceNumber = int(shuffled[k][n]) + 1
+
+        write_part(tmp_path, 200 * n, change)
+    volumes = read_all_series(tmp_path)
+    assert len(volumes) == 12
+    assert sorted(int(volume.array.min()) for volume in volumes.values()) == [200 * n for n in range(12)]
+    assert all(np.ptp(volume.array) == 119 for volume in volumes.values())
+
+
+def test_two_energies_are_never_interleaved(tmp_path: Path) -> None:
+    write_part(tmp_path, 0, lambda d, k: setattr(d, "KVP", "80"))
+    between = Grid.from_spacing((6, 5, 4), (0.7, 0.9, 2.0), (10, -20, 31))
+    write_part(tmp_path, 200, lambda d, k: setattr(d, "KVP", "140"), between)
+    assert list(read_all_series(tmp_path)) == ["scan_kvp80", "scan_kvp140"]
+
+
+def test_times_within_a_volume_do_not_halve_it(tmp_path: Path) -> None:
+    def change(volume: int) -> Callable[[Any, int], None]:
+        def times(dataset: Any, k: int) -> None:
+            dataset.AcquisitionTime = f"10101{2 * volume + k % 2}.0"
+            dataset.InstanceNumber = 4 * volume + k + 1
+
+        return times
+
+    for volume in range(2):
+        write_part(tmp_path, 200 * volume, change(volume))
+    assert [volume.array.shape[2] for volume in read_all_series(tmp_path).values()] == [4, 4]

@@ -50,7 +50,7 @@ def series_entry(series: Series, path: Path, *, headers: bool) -> Entry:
             plan = arrange(series)
             volume = None if headers else read_stack(series, path)
             facts |= _of_plan(plan) | _of_values(plan, volume)
-            texts += _unread_notes(plan) if headers else []
+            texts += _unread_notes(series, plan) if headers else []
         except VolsegError as error:
             facts |= {"problem": str(error), "shape": series.size}
     repair = str(facts.get("repair"))
@@ -108,7 +108,8 @@ def _of_headers(series: Series) -> dict[str, Any]:
         "volume": series.label,
         "series": series.id,
         "modality": series.modality or None,
-        "files": len({frame.file for frame in series.frames}),
+        "files": len({frame.file for frame in series.frames}) + len(series.copies),
+        "copies": len(series.copies),
         "unit": first.unit,
         "inverted": first.inverted,
         "compression": " and ".join(dict.fromkeys(_COMPRESSIONS.get(uid, uid) for uid in syntaxes)) or None,
@@ -148,17 +149,16 @@ def _of_plan(plan: Arrangement) -> dict[str, Any]:
     repair = plan.repair
     return {
         **grid_facts(plan.grid),
-        "copies": len(plan.copies),
         "repair": repair.describe() if repair else None,
         "displacement_mm": repair.displacement_mm if repair else None,
         "dtype": str(value_type(plan.stack.frames)),
     }
 
 
-def _unread_notes(plan: Arrangement) -> list[str]:
+def _unread_notes(series: Series, plan: Arrangement) -> list[str]:
     """Say what the reader would warn of."""
     inverted = plan.stack.frames[0].inverted
-    notes = [f"{copy}: a copy of another file of the series; left out" for copy in plan.copies]
+    notes = [f"{copy}: a copy of another file of the series; left out" for copy in series.copies]
     return notes + (["MONOCHROME1, dark pixels have high values; values are kept as stored"] if inverted else [])
 
 

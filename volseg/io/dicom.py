@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from volseg.errors import InputError, MissingPackageError
+from volseg.errors import GeometryError, InputError, MissingPackageError
 from volseg.geometry import RAS_TO_LPS, Grid
 from volseg.io.dicom_grid import Stack, check_stack, stack_slices
-from volseg.io.dicom_header import FrameHeader
 from volseg.io.dicom_pixels import read_values
 from volseg.io.dicom_repair import Repair, plan_repair, resample
 from volseg.io.dicom_series import Scan, Series, choose_series, is_dicom, list_series, scan_dicom
 from volseg.io.dicom_source import DicomSource, SourceFrame
 from volseg.io.names import case_name
+from volseg.io.voxels import clean_values
 from volseg.volume import Volume
 
 __all__ = [
@@ -50,14 +48,11 @@ class Arrangement:
         Of the volume.
     repair : Repair, optional
         How the slices are brought onto the grid where they do not form it.
-    copies : tuple of FrameHeader
-        Slices that are left out, as byte for byte the same file is there.
     """
 
     stack: Stack
     grid: Grid
     repair: Repair | None
-    copies: tuple[FrameHeader, ...]
 
 
 def read_series(path: Path, *, series: str | None = None, strict: bool = False) -> Volume:
@@ -132,7 +127,7 @@ def read_stack(series: Series, path: Path, *, strict: bool = False) -> Volume:
         As `read_series`.
     """
     plan = arrange(series)
-    for copy in plan.copies:
+    for copy in series.copies:
         _LOG.warning("%s: a copy of another file of the series; left out", copy)
     first = plan.stack.frames[0]
     if plan.repair is not None:
@@ -144,6 +139,8 @@ def read_stack(series: Series, path: Path, *, strict: bool = False) -> Volume:
     if first.inverted:
         _LOG.warning("%s: MONOCHROME1, dark pixels have high values; values are kept as stored", first)
     values = read_values(plan.stack.frames)
+    if values.dtype.kind == "f":
+        values = clean_values(values, first.file.path)
     return Volume(
         values if plan.repair is None else _resampled(values, plan.repair),
         plan.grid,
@@ -165,11 +162,13 @@ def arrange(series: Series) -> Arrangement:
     for header in series.frames:
         if header.refusal is not None:
             raise InputError(f"{header}: {header.refusal}")
-    frames, copies = _without_copies(series.frames)
-    stack = stack_slices(frames)
+    stack = stack_slices(series.frames)
     check_stack(stack)
     repair = plan_repair(stack)
-    return Arrangement(stack, stack.grid if repair is None else repair.grid, repair, tuple(copies))
+    try:
+        return Arrangement(stack, stack.grid if repair is None else repair.grid, repair)
+    except GeometryError as error:
+        raise InputError(f"{series.frames[0]}: {error}") from error
 
 
 def _resampled(values: NDArray[Any], repair: Repair) -> NDArray[Any]:
@@ -205,22 +204,3 @@ def _source(stack: Stack) -> DicomSource:
 def _unique(name: str, number: str, taken: dict[str, Volume]) -> str:
     candidates = [name, f"{name}_{number}", *(f"{name}_{number}_{count}" for count in range(2, len(taken) + 3))]
     return next(candidate for candidate in candidates if candidate not in taken)
-
-
-def _without_copies(frames: Sequence[FrameHeader]) -> tuple[list[FrameHeader], list[FrameHeader]]:
-    """Set aside files that are byte for byte another file of the series; other repetitions are left to be refused."""
-    by_instance: dict[object, list[FrameHeader]] = {}
-    for header in frames:
-        by_instance.setdefault((header.sop_instance_uid, header.index, header.position), []).append(header)
-    copies = {
-        other.file
-        for same in by_instance.values()
-        for one, other in combinations(sorted(same, key=lambda header: header.file), 2)
-        if _content(one) == _content(other)
-    }
-    return [h for h in frames if h.file not in copies], [h for h in frames if h.file in copies and h.index == 0]
-
-
-def _content(header: FrameHeader) -> bytes:
-    with header.file.open() as stream:
-        return stream.read()

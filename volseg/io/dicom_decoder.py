@@ -61,7 +61,7 @@ def decode(dataset: Any, frames: Sequence[int] | None) -> NDArray[Any]:
         values = decoder.as_array(dataset, index=None, **options)[0][None]
     else:
         values = np.stack([decoder.as_array(dataset, index=index, **options)[0] for index in frames])
-    if "ModalityLUTSequence" in dataset:
+    if dataset.get("ModalityLUTSequence"):
         values = apply_modality_lut(values, dataset)
     return np.asarray(values)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from volseg.io.dicom_attributes import Attributes, number_of, numbers_of, size_of, text_of
+from volseg.io.dicom_attributes import DAMAGE, Attributes, number_of, numbers_of, size_of, text_of
 
 # Functional groups whose attributes stand at the top of a single-frame instance.
 _GROUPS = (
@@ -32,11 +32,13 @@ _GROUPS = (
     "PETFrameTypeSequence",
     "ParametricMapFrameTypeSequence",
     "CardiacSynchronizationSequence",
+    "CTXRayDetailsSequence",
+    "CTReconstructionSequence",
+    "RealWorldValueMappingSequence",
 )
 _DIRECTION = "DiffusionGradientDirectionSequence"
-# The times at which the frames of a film follow each other.
-_TIMES = {0x00181063, 0x00181065}
 _MOST_FRAMES = 1_000_000
+_SLICE_VECTOR = 0x00540080
 _SIEMENS_TILES, _UIH_TILES, _UIH_ITEMS = 0x0019100A, 0x00651050, 0x00651051
 
 
@@ -133,7 +135,10 @@ def _flat(group: Any) -> dict[str, Any]:
 
 
 def _of_film(dataset: Any, count: int) -> Iterator[Attributes]:
-    """Frames without functional groups: a stack where one position, and a distance that is no time, say so."""
+    """Frames without functional groups: a stack where one position, a distance and nothing else say so.
+
+    Nuclear medicine says what its frames differ in (PS3.3 C.8.4.8): only a slice number makes a stack of them.
+    """
     top = {keyword: dataset.get(keyword) for keyword in dataset.dir()}
     detector = dataset.get("DetectorInformationSequence")
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient") if detector else ():
@@ -141,18 +146,27 @@ def _of_film(dataset: Any, count: int) -> Iterator[Attributes]:
     position, orientation = numbers_of(top, "ImagePositionPatient", 3), numbers_of(top, "ImageOrientationPatient", 6)
     # Negative where the frames of a nuclear medicine tomogram run against their normal.
     step = number_of(top, "SpacingBetweenSlices", 0) or number_of(top, "SliceThickness", 0)
-    pointer = dataset.get("FrameIncrementPointer")
-    times = _TIMES & set(pointer if isinstance(pointer, list) else [pointer])
-    if count > 1 and (position is None or orientation is None or not step or times):
-        for keyword in ("ImagePositionPatient", "ImageOrientationPatient"):
-            top[keyword] = None
-        step, position, orientation = 0.0, None, None
+    numbers = _slice_numbers(dataset, count)
+    if count > 1 and (position is None or orientation is None or not step or numbers is None):
+        position = top["ImagePositionPatient"] = top["ImageOrientationPatient"] = None
     normal = np.cross(orientation[:3], orientation[3:]) if orientation else np.zeros(3)
     for number in range(count):
         own: dict[str, Any] = {"InstanceNumber": number + 1}
-        if position is not None:
-            own["ImagePositionPatient"] = (np.array(position) + normal * step * number).tolist()
+        if position is not None and numbers is not None:
+            own["ImagePositionPatient"] = (np.array(position) + normal * step * (numbers[number] - 1)).tolist()
         yield ChainMap(own, top)
+
+
+def _slice_numbers(dataset: Any, count: int) -> list[int] | None:
+    """Return which slice each frame is, from 1; None where frames differ in anything but the slice."""
+    pointer = dataset.get("FrameIncrementPointer")
+    pointers = {pointer} if isinstance(pointer, int) else set(pointer or ())
+    others = [dataset.get(tag) for tag in pointers - {_SLICE_VECTOR}]
+    # A vector that has the same number everywhere tells nothing apart; a time always does.
+    if any(other is None or not isinstance(other.value, Sequence) or len(set(other.value)) > 1 for other in others):
+        return None
+    numbers = [int(number) for number in dataset.get("SliceVector") or range(1, count + 1)]
+    return numbers if sorted(numbers) == list(range(1, count + 1)) else None
 
 
 def _tiles(dataset: Any) -> int:
@@ -207,6 +221,6 @@ def _siemens(dataset: Any) -> Mapping[str, Any]:
 
     try:
         header = get_csa_header(dataset, "image")
-    except (CSAReadError, ValueError, KeyError, IndexError):
+    except (CSAReadError, NameError, *DAMAGE):  # its reader names what it has not read, where a header is cut off
         return {}
     return header["tags"] if header else {}

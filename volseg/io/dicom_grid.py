@@ -22,6 +22,9 @@ _LOG = logging.getLogger(__name__)
 SAME_POSITION_MM = 1e-3
 # Directions are written with few decimals; three are enough to pass.
 _UNIT = 1e-3
+_SPACING_MM, _FARTHEST_MM = (1e-6, 1e4), 1e6
+# Gaps that differ by less than a tenth are the same one, rounded.
+_SAME_GAP = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +85,10 @@ class Stack:
 
     @property
     def usual_gap_mm(self) -> float:
-        """The lower of the two middle distances of neighbours, so that of two gaps the wider one is the hole."""
-        return float(np.percentile(np.diff(self.heights), 50, method="lower"))
+        """The usual distance of neighbours, mm; of two gaps the wider one is the hole."""
+        gaps = np.diff(self.heights)
+        middle = np.percentile(gaps, 50, method="lower")
+        return float(gaps[np.abs(gaps - middle) <= _SAME_GAP * middle].mean())
 
     @property
     def is_even(self) -> bool:
@@ -120,10 +125,15 @@ def check_stack(stack: Stack) -> None:
     if same.size:
         one, other = stack.frames[same[0]], stack.frames[same[0] + 1]
         raise InputError(
-            f"{one} and {other.file.name}: two slices at the same position ({place(one)}), {same.size} such pairs in "
-            "the series, and nothing in their headers that tells volumes apart; expected one slice a position; "
-            "separate time points or acquisitions, or remove copies"
+            f"{one} and {other}: two slices at the same position ({place(one)}), {same.size} such pairs in the series, "
+            f"and nothing in their headers makes whole volumes of them{_differences(stack.frames)}; expected one slice "
+            "a position; separate time points or acquisitions, or remove copies"
         )
+
+
+def _differences(frames: Sequence[FrameHeader]) -> str:
+    names = [name for name in frames[0].traits if len({frame.traits.get(name) for frame in frames}) > 1]
+    return f" (they differ in {', '.join(names)})" if names else ""
 
 
 def _plane(header: FrameHeader) -> Float:
@@ -135,6 +145,12 @@ def _plane(header: FrameHeader) -> Float:
         raise InputError(f"{header}: {missing} is missing, so the slice has no place in the patient; not read")
     if min(spacing) <= 0:
         raise InputError(f"{header}: PixelSpacing is {list(spacing)}; expected two numbers above 0")
+    low, high = _SPACING_MM
+    if not low <= min(spacing) <= max(spacing) <= high or max(map(abs, position)) > _FARTHEST_MM:
+        raise InputError(
+            f"{header}: PixelSpacing is {list(spacing)} and ImagePositionPatient {list(position)}; expected "
+            "millimetres of a patient"
+        )
     axes = np.array(orientation).reshape(2, 3).T
     lengths = np.linalg.norm(axes, axis=0)
     if np.abs(lengths - 1).max() > _UNIT or abs(axes[:, 0] @ axes[:, 1]) > _UNIT:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import pydicom
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from volseg.io.dicom_attributes import DAMAGE, Attributes, number_of, numbers_of, quiet_pydicom, size_of, text_of
 from volseg.io.dicom_files import DicomFile
@@ -26,7 +27,13 @@ __all__ = [
 
 _PARAMETRIC_MAP = "Parametric Map Storage"
 _NEWER_THAN_PYDICOM = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
+# What no codec reaches on a scan; below the second number of bytes even an empty picture is welcome.
+_MOST_COMPRESSED, _ALWAYS_ALLOWED = 1000, 1 << 26
+_MOST_DEFLATED = 200
+_MOST_BITS = 64
+_OPTIONAL = ("SpacingBetweenSlices", "SliceThickness", "InstanceNumber", "PixelPaddingValue")
 _MARK = slice(128, 132)
+_META_LENGTH = slice(140, 144)
 # A data set without preamble starts with its file meta or its identifying group, in little endian.
 _BARE_GROUPS = (b"\x02\x00", b"\x08\x00")
 _TAGS = [
@@ -37,11 +44,14 @@ _TAGS = [
     "ImagePositionPatient ImageOrientationPatient PixelSpacing SpacingBetweenSlices SliceThickness",
     "RescaleSlope RescaleIntercept RescaleType Units ModalityLUTSequence PixelPaddingValue FrameIncrementPointer",
     "AcquisitionNumber TemporalPositionIdentifier TemporalPositionIndex TriggerTime DiffusionBValue InversionTime",
-    "DiffusionGradientOrientation FlipAngle ComplexImageComponent AcquisitionTime ContentTime",
+    "DiffusionGradientOrientation FlipAngle ComplexImageComponent AcquisitionTime ContentTime KVP ConvolutionKernel",
+    "NominalPercentageOfCardiacPhase SliceVector EnergyWindowVector DetectorVector PhaseVector RotationVector",
+    "RRIntervalVector TimeSlotVector AngularViewVector TimeSliceVector",
     "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DetectorInformationSequence",
 ]
 # What may tell volumes apart that share a series and positions, in the order in which it is tried.
 _TRAITS = {
+    "stack": ("StackID",),
     "echo": ("EffectiveEchoTime", "EchoTime"),
     "b": ("DiffusionBValue",),
     "component": ("ComplexImageComponent",),
@@ -51,6 +61,9 @@ _TRAITS = {
     "trigger": ("NominalCardiacTriggerDelayTime", "TriggerTime"),
     "inversion": ("InversionTime",),
     "flip": ("FlipAngle",),
+    "kvp": ("KVP",),
+    "kernel": ("ConvolutionKernel",),
+    "phase": ("NominalPercentageOfCardiacPhase",),
     "direction": ("DiffusionGradientOrientation",),
     "acquired": ("AcquisitionTime",),
     "content": ("ContentTime",),
@@ -88,7 +101,6 @@ class FrameHeader:
     description: str
     modality: str
     image_type: str
-    stack: str
     echo: str
     instance_number: int | None
     traits: Mapping[str, str]
@@ -147,7 +159,10 @@ def open_dataset(file: DicomFile, **options: Any) -> Any:
 
 def read_dataset(stream: BinaryIO, **options: Any) -> Any:
     """Read an open, seekable file as `open_dataset` does."""
-    bare = stream.read(_MARK.stop)[_MARK] != b"DICM"
+    head = stream.read(1 << 10)
+    bare = head[_MARK] != b"DICM"
+    if DeflatedExplicitVRLittleEndian.encode() in head:
+        _check_deflated(stream, head)
     stream.seek(0)
     dataset = pydicom.dcmread(stream, force=bare, **options)
     if bare:
@@ -157,6 +172,17 @@ def read_dataset(stream: BinaryIO, **options: Any) -> Any:
             implicit, _ = dataset.original_encoding
             dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     return dataset
+
+
+def _check_deflated(stream: BinaryIO, head: bytes) -> None:
+    """Refuse a data set that unpacks to more than a scan may grow to; pydicom would unpack it whole."""
+    stream.seek(_META_LENGTH.stop + int.from_bytes(head[_META_LENGTH], "little"))
+    data = stream.read()
+    limit = max(_ALWAYS_ALLOWED, _MOST_DEFLATED * len(data))
+    unpacker = zlib.decompressobj(wbits=-15)
+    unpacker.decompress(data, limit)
+    if unpacker.unconsumed_tail:
+        raise ValueError(f"unpacks from {len(data)} to more than {limit} bytes, as a decompression bomb does")
 
 
 def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
@@ -202,11 +228,10 @@ def _pictures(dataset: Any) -> tuple[Layout, list[Attributes], str | None]:
 def _check_size(file: DicomFile, dataset: Any) -> None:
     """Refuse a header that promises more pixels than its file can hold, before memory is taken."""
     syntax = UID(dataset.TransferSyntaxUID)
-    if syntax.is_encapsulated or syntax.is_deflated:
-        return
     pixels = size_of(dataset, "Rows") * size_of(dataset, "Columns") * int(number_of(dataset, "NumberOfFrames", 1))
     needed = pixels * int(number_of(dataset, "BitsAllocated", 16)) // 8
-    if needed > (there := file.size()):
+    there = file.size() * (_MOST_COMPRESSED if syntax.is_encapsulated or syntax.is_deflated else 1)
+    if needed > there and needed > _ALWAYS_ALLOWED * syntax.is_encapsulated:
         raise ValueError(
             f"its header asks for {needed} bytes of pixels, the file has {there}; it is cut off or damaged"
         )
@@ -215,9 +240,8 @@ def _check_size(file: DicomFile, dataset: Any) -> None:
 def _frame_header(
     file: DicomFile, index: int, layout: Layout, refusal: str | None, attributes: Attributes
 ) -> FrameHeader:
-    gap, thickness = (abs(number_of(attributes, k, 0.0)) for k in ("SpacingBetweenSlices", "SliceThickness"))
-    modality, table = text_of(attributes, "Modality"), attributes.get("ModalityLUTSequence")
-    number, padding = (numbers_of(attributes, k, 1) for k in ("InstanceNumber", "PixelPaddingValue"))
+    gap, thickness, instance, padding = (_optional(attributes, keyword) for keyword in _OPTIONAL)
+    modality, slope_and_intercept = text_of(attributes, "Modality"), _rescale(attributes)
     return FrameHeader(
         file=file,
         index=index,
@@ -232,9 +256,8 @@ def _frame_header(
         description=text_of(attributes, "SeriesDescription"),
         modality=modality,
         image_type=text_of(attributes, "ImageType"),
-        stack=text_of(attributes, "StackID"),
         echo=text_of(attributes, "EchoNumbers"),
-        instance_number=int(number[0]) if number else None,
+        instance_number=None if instance is None else int(instance),
         traits=_traits(attributes),
         refusal=refusal,
         rows=layout.rows,
@@ -242,20 +265,51 @@ def _frame_header(
         position=numbers_of(attributes, "ImagePositionPatient", 3),
         orientation=numbers_of(attributes, "ImageOrientationPatient", 6),
         pixel_spacing=numbers_of(attributes, "PixelSpacing", 2),
-        slice_spacing=gap or thickness or None,
-        thickness=thickness or None,
-        slope=1.0 if table else number_of(attributes, "RescaleSlope", 1.0),
-        intercept=0.0 if table else number_of(attributes, "RescaleIntercept", 0.0),
+        slice_spacing=abs(gap or thickness or 0.0) or None,
+        thickness=abs(thickness or 0.0) or None,
+        slope=slope_and_intercept[0],
+        intercept=slope_and_intercept[1],
         unit=_unit(attributes, modality),
-        bits=int(table[0].LUTDescriptor[2]) if table else int(number_of(attributes, "BitsStored", 16)),
+        bits=_bits(attributes),
         # Such pixels have another attribute, behind the header, and no BitsStored.
-        is_float=UID(text_of(attributes, "SOPClassUID")).name == _PARAMETRIC_MAP
-        and attributes.get("BitsStored") is None,
-        signed=number_of(attributes, "PixelRepresentation", 0) == 1 and not table,
-        padding=padding[0] if padding else None,
+        is_float=_is_parametric_map(attributes) and attributes.get("BitsStored") is None,
+        signed=number_of(attributes, "PixelRepresentation", 0) == 1 and not attributes.get("ModalityLUTSequence"),
+        padding=padding,
         inverted=text_of(attributes, "PhotometricInterpretation") == "MONOCHROME1",
         transfer_syntax=text_of(attributes, "TransferSyntaxUID"),
     )
+
+
+def _optional(attributes: Attributes, keyword: str) -> float | None:
+    """Return a number that the volume does not depend on; None where it is absent or none."""
+    try:
+        numbers = numbers_of(attributes, keyword, 1)
+    except ValueError:
+        return None
+    return numbers[0] if numbers else None
+
+
+def _is_parametric_map(attributes: Attributes) -> bool:
+    return bool(UID(text_of(attributes, "SOPClassUID")).name == _PARAMETRIC_MAP)
+
+
+def _rescale(attributes: Attributes) -> tuple[float, float]:
+    """Slope and intercept; a table of values takes their place (and is applied where the pixels are decoded)."""
+    if attributes.get("ModalityLUTSequence"):
+        return 1.0, 0.0
+    if _is_parametric_map(attributes):
+        return number_of(attributes, "RealWorldValueSlope", 1.0), number_of(attributes, "RealWorldValueIntercept", 0.0)
+    return number_of(attributes, "RescaleSlope", 1.0), number_of(attributes, "RescaleIntercept", 0.0)
+
+
+def _bits(attributes: Attributes) -> int:
+    """How many bits a value has."""
+    if table := attributes.get("ModalityLUTSequence"):
+        return int(table[0].LUTDescriptor[2])
+    bits = int(number_of(attributes, "BitsStored", 16))
+    if not 1 <= bits <= _MOST_BITS:
+        raise ValueError(f"BitsStored is {bits}; expected 1 to {_MOST_BITS}")
+    return bits
 
 
 def _traits(attributes: Attributes) -> dict[str, str]:

@@ -27,8 +27,6 @@ from volseg.io.dicom_header import DAMAGE, FrameHeader, open_dataset, quiet_pydi
 # Slices for which a further decoder process pays: each takes half a second to start.
 _SLICES_PER_PROCESS = 24
 _MOST_PROCESSES = 8
-# Of one multi-frame file, as many pictures go to a decoder at a time.
-_CHUNK = 32
 _SECONDS_PER_REQUEST = 300.0
 
 
@@ -53,15 +51,17 @@ def read_values(frames: Sequence[FrameHeader]) -> NDArray[Any]:
     MissingPackageError
         No installed package decodes the pixels.
     """
-    dtype = value_type(frames)
-    array: NDArray[Any] = np.empty((frames[0].columns, frames[0].rows, len(frames)), dtype, order="F")
-    compressed = UID(frames[0].transfer_syntax).is_encapsulated
-    chunks = [list(chunk) for chunk in _chunks(frames)]
-    if not compressed:
-        for chunk in chunks:
+    shape = frames[0].columns, frames[0].rows, len(frames)
+    try:
+        array: NDArray[Any] = np.empty(shape, value_type(frames), order="F")
+    except MemoryError as error:
+        raise InputError(f"{frames[0].file.folder}: {shape} values do not fit into memory") from error
+    count = min(max(len(frames) // _SLICES_PER_PROCESS, 1), os.cpu_count() or 1, _MOST_PROCESSES)
+    if not UID(frames[0].transfer_syntax).is_encapsulated or not sys.executable:
+        for chunk in _chunks(frames, size=len(frames)):
             _store(array, frames, chunk, _decode_here(frames[chunk[0]].file, _pictures(frames, chunk)))
         return array
-    count = min(max(len(frames) // _SLICES_PER_PROCESS, 1), len(chunks), os.cpu_count() or 1, _MOST_PROCESSES)
+    chunks = list(_chunks(frames, size=-(-len(frames) // count)))
     with _decoders(count) as decoders, ThreadPoolExecutor(count) as pool:
 
         def read_chunk(chunk: list[int]) -> None:
@@ -98,11 +98,11 @@ def value_type(frames: Sequence[FrameHeader]) -> np.dtype[Any]:
     return np.dtype(np.int64)
 
 
-def _chunks(frames: Sequence[FrameHeader]) -> Iterator[list[int]]:
-    """Numbers of slices that are read from one file together."""
+def _chunks(frames: Sequence[FrameHeader], *, size: int) -> Iterator[list[int]]:
+    """Numbers of slices that are read from one file together, `size` at most."""
     for _, numbers in groupby(range(len(frames)), key=lambda k: frames[k].file):
         together = list(numbers)
-        yield from (together[start : start + _CHUNK] for start in range(0, len(together), _CHUNK))
+        yield from (together[start : start + size] for start in range(0, len(together), size))
 
 
 def _pictures(frames: Sequence[FrameHeader], chunk: Sequence[int]) -> list[int] | None:
@@ -134,7 +134,8 @@ def _store(array: NDArray[Any], frames: Sequence[FrameHeader], chunk: Sequence[i
                 f"{header}: the pixels decode to shape {pixels.shape}; expected {header.rows} rows, {header.columns} "
                 "columns"
             )
-        array[:, :, k] = _rescaled(pixels, header, array.dtype).T
+        with np.errstate(over="ignore"):  # what becomes infinite is counted and replaced with all that is not finite
+            array[:, :, k] = _rescaled(pixels, header, array.dtype).T
 
 
 def _tile(picture: NDArray[Any], header: FrameHeader) -> NDArray[Any]:
@@ -147,7 +148,7 @@ def _rescaled(pixels: NDArray[Any], header: FrameHeader, dtype: np.dtype[Any]) -
     if dtype.kind == "f":
         if header.slope == 1 and header.intercept == 0:
             return pixels
-        return pixels * header.slope + header.intercept
+        return pixels.astype(np.float64) * header.slope + header.intercept
     shift, held, limits = int(header.intercept), np.iinfo(pixels.dtype), np.iinfo(dtype)
     if limits.min <= held.min + shift and held.max + shift <= limits.max:
         return pixels.astype(dtype) + dtype.type(shift) if shift else pixels
@@ -169,23 +170,34 @@ class _Decoder:
                 data = stream.read()
         except DAMAGE as error:
             raise _undecodable(file, str(error)) from error
-        self._process = self._process or _start()
-        # A decoder may also run without end on damaged data.
-        timer = threading.Timer(_SECONDS_PER_REQUEST, self._process.kill)
-        timer.start()
+        late = threading.Event()
+
+        def end(process: subprocess.Popen[bytes]) -> None:  # a decoder may also run without end on damaged data
+            late.set()
+            process.kill()
+
         try:
-            answer, values = _ask(self._process, data, pictures)
-        except (OSError, ValueError):  # half an answer, or nobody there to be asked
+            self._process = self._process or _start()
+            timer = threading.Timer(_SECONDS_PER_REQUEST, end, [self._process])
+            timer.start()
+            try:
+                answer, values = _ask(self._process, data, pictures)
+            finally:
+                timer.cancel()
+        except (OSError, ValueError, TypeError):  # half an answer, none, or nobody there to be asked
             answer, values = {}, None
-        finally:
-            timer.cancel()
+        except BaseException:
+            self.stop()
+            raise
         if values is not None:
             return values
         if "missing" in answer:
             raise MissingPackageError(f"{file}: {answer['missing']}")
         if "error" not in answer:
             self.stop()
-        raise _undecodable(file, answer.get("error", "the decoder crashed"))
+            reason = f"took more than {_SECONDS_PER_REQUEST:g} s" if late.is_set() else "crashed"
+            raise _undecodable(file, f"the decoder {reason}")
+        raise _undecodable(file, answer["error"])
 
     def stop(self) -> None:
         if self._process is None:
@@ -202,7 +214,8 @@ class _Decoder:
 def _start() -> subprocess.Popen[bytes]:
     paths = os.pathsep.join(path for path in sys.path if path)
     return subprocess.Popen(
-        [sys.executable, "-m", "volseg.io.dicom_decoder"],
+        # -P: not from the working directory, where a file may be called as a module is.
+        [sys.executable, "-P", "-m", "volseg.io.dicom_decoder"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

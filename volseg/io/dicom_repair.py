@@ -100,7 +100,7 @@ def resample(repair: Repair, slice_of: Callable[[int], NDArray[Any]], background
     upper = np.clip(np.searchsorted(heights, wanted), 1, len(heights) - 1)
     offsets = _offsets(repair)
     array: NDArray[Any] | None = None
-    at: dict[int, NDArray[np.float32]] = {}
+    at: dict[int, NDArray[np.floating[Any]]] = {}
     for k, (height, above) in enumerate(zip(wanted, upper, strict=True)):
         below = int(above) - 1
         for n in (below, below + 1):
@@ -182,6 +182,12 @@ def _straight_grid(stack: Stack, lateral: Float) -> Grid:
     pixels = lateral / spacing
     low, high = np.floor(pixels.min(axis=0) + _NO_SHIFT), np.ceil(pixels.max(axis=0) - _NO_SHIFT)
     first = stack.frames[0]
+    if count > _LARGEST_GROWTH * len(stack.frames):
+        raise InputError(
+            f"{first.file.folder}: {len(stack.frames)} slices, usually {stack.usual_gap_mm:.3g} mm apart, over "
+            f"{extent:.4g} mm: many nearly share a position; expected one volume, and nothing in their headers makes "
+            "several of them"
+        )
     columns, rows = first.columns + int(high[0] - low[0]), first.rows + int(high[1] - low[1])
     if columns * rows * count > _LARGEST_GROWTH * max(count, len(stack.frames)) * first.columns * first.rows:
         raise InputError(
@@ -202,13 +208,17 @@ def _offsets(repair: Repair) -> Float:
     return np.asarray((steps @ axes / (axes**2).sum(axis=0)).clip(min=0))
 
 
-def _shifted(values: NDArray[Any], offset: Float, shape: tuple[int, ...], background: float) -> NDArray[np.float32]:
+def _shifted(
+    values: NDArray[Any], offset: Float, shape: tuple[int, ...], background: float
+) -> NDArray[np.floating[Any]]:
     """Put (I, J) values `offset` pixels into a larger slice, linearly between pixels."""
     whole = np.floor(offset + _NO_SHIFT).astype(int)
     parts = np.where(offset - whole > _NO_SHIFT, offset - whole, 0)
     room = [(low, wide - low - size) for low, wide, size in zip(whole, shape, values.shape, strict=True)]
-    result = np.pad(values.astype(np.float32), room, constant_values=background)
+    # float32 holds 16-bit integers exactly, others not.
+    exact = np.float32 if values.dtype.kind == "f" or values.dtype.itemsize <= 2 else np.float64
+    result = np.pad(values.astype(exact), room, constant_values=background)
     for axis, part in enumerate(parts):
         if part:  # there is background at the end that np.roll brings to the front
-            result = result * np.float32(1 - part) + np.roll(result, 1, axis) * np.float32(part)
+            result = result * result.dtype.type(1 - part) + np.roll(result, 1, axis) * result.dtype.type(part)
     return result

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from volseg.errors import AmbiguousError, InputError
-from volseg.io.dicom_files import DicomFile, stored_files
+from volseg.io.dicom_files import DicomFile, is_zip, stored_files
 from volseg.io.dicom_header import DAMAGE, FrameHeader, OtherObject, open_dataset, read_headers, starts_as_dicom
 from volseg.io.dicom_split import split_volumes
 
@@ -21,6 +23,7 @@ _SUFFIXES = {".dcm", ".dicom", ".ima"}
 _PARALLEL = 0.01
 _SAME_SPACING = 1e-3
 _LISTED = 20
+_MARK_END = 132
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,14 @@ class Series:
         At least one, in no particular order.
     label : str
         What tells it from other volumes of the same UID: ``time2``, ``b1000``; empty where nothing has a name.
+    copies : tuple of DicomFile
+        Byte for byte the same as files of it; they are left out.
     """
 
     id: str
     frames: tuple[FrameHeader, ...]
     label: str = ""
+    copies: tuple[DicomFile, ...] = ()
 
     @property
     def number(self) -> str:
@@ -115,11 +121,10 @@ def scan_dicom(path: Path) -> Scan:
     frames: list[FrameHeader] = []
     others: list[OtherObject] = []
     damaged: list[tuple[DicomFile, str]] = []
-    strangers: list[DicomFile] = []
-    for file in _listed_files(path):
+    no_dicom: list[DicomFile] = []
+    for file in dict.fromkeys(_listed_files(path)):
         if not _is_candidate(file):
-            if path.is_file() or _is_named_as_dicom(file):
-                strangers.append(file)
+            no_dicom.append(file)
             continue
         try:
             found = read_headers(file)
@@ -130,6 +135,9 @@ def scan_dicom(path: Path) -> Scan:
             others.append(found)
         else:
             frames.extend(found)
+    lost = _lost(no_dicom, {frame.file for frame in frames})
+    damaged += [(file, "has no content that is DICOM's, though its name is like those beside it") for file in lost]
+    strangers = [file for file in no_dicom if file not in lost and (path.is_file() or _is_named_as_dicom(file))]
     return Scan(path, tuple(_group(frames)), tuple(others), tuple(damaged), tuple(strangers))
 
 
@@ -158,8 +166,8 @@ def list_series(path: Path) -> list[Series]:
 def choose_series(series: list[Series], path: Path, wanted: str | None) -> Series:
     """Return the one volume that is there or that `wanted` names.
 
-    Without `wanted`, localizers, screen pictures and single pictures beside a stack of the same series do not count; a
-    warning says what was left out.
+    Without `wanted`, localizers, screen and colour pictures, and single pictures beside a stack of the same series do
+    not count; a warning says what was left out.
 
     Parameters
     ----------
@@ -188,12 +196,9 @@ def choose_series(series: list[Series], path: Path, wanted: str | None) -> Serie
 
 
 def _worth_reading(series: list[Series]) -> list[Series]:
-    stacks = {_uid(entry) for entry in series if len(entry.frames) > 1 and not entry.frames[0].is_auxiliary}
-    found = [
-        entry
-        for entry in series
-        if not entry.frames[0].is_auxiliary and (len(entry.frames) > 1 or _uid(entry) not in stacks)
-    ]
+    scans = [entry for entry in series if not entry.frames[0].is_auxiliary and entry.frames[0].refusal is None]
+    stacks = {_uid(entry) for entry in scans if len(entry.frames) > 1}
+    found = [entry for entry in scans if len(entry.frames) > 1 or _uid(entry) not in stacks]
     if len(found) != 1:
         return found or series
     for entry in series:
@@ -219,19 +224,45 @@ def _matches(series: list[Series], wanted: str) -> list[Series]:
 
 
 def _group(frames: Iterable[FrameHeader]) -> Iterator[Series]:
-    stacks: dict[str, dict[tuple[object, ...], list[list[FrameHeader]]]] = {}
+    by_uid: dict[str, list[FrameHeader]] = {}
     for header in frames:
-        uid = header.series_uid or _substitute_uid(header)
-        alike = stacks.setdefault(uid, {}).setdefault(_kind(header), [])
+        by_uid.setdefault(header.series_uid or _substitute_uid(header), []).append(header)
+    for uid, alike in by_uid.items():
+        originals = _copies({header.file: header.sop_instance_uid for header in alike})
+        kept = [header for header in alike if header.file not in originals]
+        found = [part for stack in _stacks(kept) for part in split_volumes(stack)]
+        for count, (label, part) in enumerate(found, start=1):
+            files = {header.file for header in part}
+            copies = tuple(copy for copy, original in originals.items() if original in files)
+            yield Series(uid if len(found) == 1 else f"{uid}#{count}", tuple(part), label, copies)
+
+
+def _stacks(frames: Iterable[FrameHeader]) -> Iterator[list[FrameHeader]]:
+    """Give the pictures that could form a volume together: of one kind, parallel, of one pixel size."""
+    by_kind: dict[tuple[object, ...], list[list[FrameHeader]]] = {}
+    for header in frames:
+        alike = by_kind.setdefault(_kind(header), [])
         stack = next((stack for stack in alike if _same_plane(stack[0], header)), None)
         if stack is None:
             alike.append([header])
         else:
             stack.append(header)
-    for uid, by_kind in stacks.items():
-        found = [part for alike in by_kind.values() for stack in alike for part in split_volumes(stack)]
-        for count, (label, part) in enumerate(found, start=1):
-            yield Series(uid if len(found) == 1 else f"{uid}#{count}", tuple(part), label)
+    for alike in by_kind.values():
+        yield from alike
+
+
+def _copies(files: Mapping[DicomFile, str]) -> dict[DicomFile, DicomFile]:
+    """Find files that are byte for byte another of the same instance UID: each with the one that stays."""
+    counts = Counter(files.values())
+    kept: dict[tuple[str, bytes], DicomFile] = {}
+    found = {}
+    for file in sorted(file for file, uid in files.items() if counts[uid] > 1):
+        with file.open() as stream:
+            key = files[file], hashlib.sha256(stream.read()).digest()
+        if key in kept:
+            found[file] = kept[key]
+        kept.setdefault(key, file)
+    return found
 
 
 def _substitute_uid(header: FrameHeader) -> str:
@@ -251,7 +282,7 @@ def _kind(header: FrameHeader) -> tuple[object, ...]:
         header.rows,
         header.columns,
         header.echo,
-        header.stack,
+        header.unit,
     )
 
 
@@ -269,16 +300,28 @@ def _is_candidate(file: DicomFile) -> bool:
     try:
         return starts_as_dicom(file) or (_is_named_as_dicom(file) and file.size() == 0)
     except DAMAGE:
-        return bool(file.member) or _is_named_as_dicom(file) or not PurePosixPath(file.name).suffix
+        return True
+
+
+def _lost(files: Iterable[DicomFile], images: set[DicomFile]) -> set[DicomFile]:
+    """Find files without content that are called as the images beside them: slices that were not copied whole."""
+    names = {(file.folder, _pattern(file)) for file in images}
+    alike = (file for file in files if (file.folder, _pattern(file)) in names)
+    return {file for file in alike if len(start := file.start(_MARK_END)) < _MARK_END or not start.strip(b"\0")}
+
+
+def _pattern(file: DicomFile) -> str:
+    return re.sub(r"\d+", "0", file.name)
 
 
 def _is_named_as_dicom(file: DicomFile) -> bool:
-    return PurePosixPath(file.name).suffix.lower() in _SUFFIXES
+    name = PurePosixPath(file.name.lower().removesuffix(".gz"))
+    return name.suffix in _SUFFIXES
 
 
 def _listed_files(path: Path) -> Iterator[DicomFile]:
     """List the files at a path; for a DICOMDIR itself those that it lists."""
-    if path.is_file() and path.name.upper().startswith("DICOMDIR"):
+    if path.is_file() and path.name.upper().startswith("DICOMDIR") and not is_zip(path):
         yield from _of_directory(path)
     else:
         yield from stored_files(path)

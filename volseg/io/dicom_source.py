@@ -17,6 +17,7 @@ from volseg.io.dicom_files import DicomFile
 
 # An index that moves by less than this over a whole row or column does not depend on it.
 _NO_MOVE = 0.02
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -98,7 +99,8 @@ def values_on_frame(frame: SourceFrame, array: NDArray[Any], grid: Grid, *, line
         offset + (column * columns if by_column else 0) + (row * rows if by_row else 0)
         for (column, row, _, offset), (by_column, by_row) in zip(to_voxel, moves, strict=True)
     ]
-    nearest = [np.rint(axis).astype(np.intp) for axis in axes]
+    # Halves go up, as np.rint would take the even ones of both sides and skip the odd.
+    nearest = [np.floor(axis + 0.5 + _ROUNDING).astype(np.intp) for axis in axes]
     inside = np.ones((frame.rows, frame.columns), dtype=bool)
     for axis, size in zip(nearest, grid.shape, strict=True):
         inside &= (axis >= 0) & (axis < size)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -21,6 +22,10 @@ from volseg.io.dicom_repair import plan_repair
 
 # Fewer slices are evenly spaced by chance.
 _FEWEST_SLICES = 3
+# Of the mean distance of neighbours: what is nearer is one position.
+_SAME_POSITION = 0.05
+# What no volume ever mixes, whether positions repeat or not.
+_CONTRASTS = ("b", "component", "kvp")
 
 Parts = list[tuple[str, list[FrameHeader]]]
 
@@ -33,6 +38,14 @@ def split_volumes(frames: Sequence[FrameHeader]) -> Parts:
     list of (label, frames)
         The label says what tells the volume from the others, such as ``b1000`` or ``time3``; empty where there is one.
     """
+    for name in _CONTRASTS:
+        parts = _by(frames, _traits_of(name), name)
+        if len(parts) > 1 and min(len(part) for _, part in parts) > 1:
+            return [
+                ("_".join(filter(None, (label, inner))), volume)
+                for label, part in parts
+                for inner, volume in split_volumes(part)
+            ]
     whole: Parts = [("", list(frames))]
     if len(frames) == 1 or any(frame.refusal for frame in frames):
         return whole
@@ -40,36 +53,39 @@ def split_volumes(frames: Sequence[FrameHeader]) -> Parts:
         stack = stack_slices(frames)
     except InputError:  # reading it will say what is wrong
         return whole
-    repeats = bool((np.diff(stack.heights) < SAME_POSITION_MM).any())
-    if not repeats and stack.is_even:
-        return whole
-    levels = _levels(frames)
-    if repeats and len(set(levels)) == 1:
+    levels = _levels(frames, stack)
+    repeats = len(set(levels)) < len(frames)
+    if (not repeats and stack.is_even) or len(set(levels)) == 1:
         return whole  # pictures of one place are no volumes, however they are sorted
-    accepted = _are_volumes if repeats else _are_even
-    found = next((parts for parts in _candidates(frames, levels) if len(parts) > 1 and accepted(parts)), whole)
-    # Thin slices below thick ones, say, are one scan, unless the hole between the parts is too wide.
-    return whole if not repeats and _follow_each_other(found) and _is_repairable(stack) else found
+    candidates = [parts for parts in _candidates(frames, levels) if len(parts) > 1]
+    whole_volumes = partial(_are_whole, levels=dict(zip(map(id, frames), levels, strict=True)))
+    tests: list[Callable[[Parts], bool]] = [whole_volumes, _are_volumes] if repeats else [_are_even]
+    for accepts in tests:
+        if found := next((parts for parts in candidates if accepts(parts)), None):
+            # Thin slices below thick ones, say, are one scan, unless the hole between the parts is too wide.
+            return whole if not repeats and _follow_each_other(found) and _is_repairable(stack) else found
+    return whole
 
 
-def _levels(frames: Sequence[FrameHeader]) -> list[int]:
-    """For each frame the number of its position along the normal; positions a micrometre apart are one."""
-    stack = stack_slices(frames)
-    steps = np.concatenate([[0], np.cumsum(np.diff(stack.heights) >= SAME_POSITION_MM)])
+def _levels(frames: Sequence[FrameHeader], stack: Stack) -> list[int]:
+    """For each frame the number of its position along the normal, which may differ a little between time points."""
+    gaps = np.diff(stack.heights)
+    steps = np.concatenate([[0], np.cumsum(gaps >= max(SAME_POSITION_MM, _SAME_POSITION * float(gaps.mean())))])
     level = {id(frame): int(step) for frame, step in zip(stack.frames, steps, strict=True)}
     return [level[id(frame)] for frame in frames]
 
 
-def _candidates(frames: Sequence[FrameHeader], levels: list[int]) -> list[Parts]:
+def _candidates(frames: Sequence[FrameHeader], levels: list[int]) -> Iterator[Parts]:
     names = dict.fromkeys(name for frame in frames for name in frame.traits)
     varying = [name for name in names if len({frame.traits.get(name, "") for frame in frames}) > 1]
-    found = [_by(frames, _traits_of(name), name) for name in varying]
-    if len({frame.file for frame in frames}) > 1 and any(frame.layout.kind != "single" for frame in frames):
-        found.append(_by(frames, lambda f: str(f.file), "part"))
-    found += [_by(frames, _traits_of(*pair), "part") for pair in combinations(varying, 2)]
-    if ranked := _by_rank(frames, levels):
-        found.append(ranked)
-    return found
+    yield from (_by(frames, _traits_of(name), name) for name in varying)
+    if any(frame.layout.kind != "single" for frame in frames):
+        yield _by(frames, lambda frame: str(frame.file), "part")
+    # Not the times of each picture: with another trait they tell everything apart.
+    lasting = [name for name in varying if name not in ("acquired", "content")]
+    for count in (2, 3):
+        yield from (_by(frames, _traits_of(*some), "part") for some in combinations(lasting, count))
+    yield _by_rank(frames, levels)
 
 
 def _traits_of(*names: str) -> Callable[[FrameHeader], str]:
@@ -95,19 +111,33 @@ def _by_rank(frames: Sequence[FrameHeader], levels: list[int]) -> Parts:
     for level, frame in sorted(zip(levels, frames, strict=True), key=lambda entry: entry[1].instance_number or 0):
         ranks[seen[level]].append(frame)
         seen[level] += 1
+    if any(_mixes(name, ranks.values(), frames, levels) for name in frames[0].traits):
+        return []
     return [(f"part{rank + 1}", ranks[rank]) for rank in sorted(ranks)]
 
 
+def _mixes(name: str, ranks: Iterable[list[FrameHeader]], frames: Sequence[FrameHeader], levels: Sequence[int]) -> bool:
+    """Whether the headers tell volumes apart by a trait, the same way at every position, and the ranks mix them."""
+    at: dict[int, Counter[str]] = defaultdict(Counter)
+    for level, frame in zip(levels, frames, strict=True):
+        at[level][frame.traits.get(name, "")] += 1
+    first, *rest = at.values()
+    tells = len(first) > 1 and all(other == first for other in rest)
+    return tells and any(len({frame.traits.get(name, "") for frame in rank}) > 1 for rank in ranks)
+
+
+def _are_whole(parts: Parts, *, levels: Mapping[int, int]) -> bool:
+    """Whether every part, but perhaps the last that was not finished, has each position once."""
+    places = [[levels[id(frame)] for frame in part] for _, part in parts]
+    everywhere = set(levels.values())
+    unfinished = [place for place in places if set(place) != everywhere]
+    return all(len(set(place)) == len(place) for place in places) and len(unfinished) <= 1
+
+
 def _are_volumes(parts: Parts) -> bool:
-    """Whether no position repeats in a part, and all parts but one are of the same positions or even by themselves."""
+    """Whether no position repeats in a part, and each is even by itself."""
     stacks = [stack_slices(frames) for _, frames in parts]
-    if any((np.diff(stack.heights) < SAME_POSITION_MM).any() for stack in stacks):
-        return False
-    longest = max(len(stack.frames) for stack in stacks)
-    whole = sum(len(stack.frames) == longest for stack in stacks)
-    if longest > 1 and whole >= len(stacks) - 1:
-        return True
-    return _are_even(parts)
+    return not any((np.diff(stack.heights) < SAME_POSITION_MM).any() for stack in stacks) and _are_even(parts)
 
 
 def _are_even(parts: Parts) -> bool:
@@ -141,5 +171,6 @@ def _natural(value: str) -> list[tuple[float, str]]:
 
 def _label(name: str, value: str, number: int) -> str:
     """Return ``b1000``, ``time3``: the value where it is short and a name by itself, else the number of the part."""
+    value = re.sub(r"\.0+$", "", value)
     plain = re.fullmatch(r"\d{1,6}", value) or (name == "component" and value.isalnum())
     return f"{name}{value}" if plain and name != "part" else f"{name}{number}"
