@@ -14,6 +14,7 @@ from volseg.errors import InputError
 from volseg.geometry import Grid
 
 Colour = tuple[int, int, int]
+OTHER_ALGORITHMS = ("MANUAL", "SEMIAUTOMATIC")
 _LARGEST_LISTED_VALUE = 65535
 
 
@@ -31,18 +32,23 @@ class Label:
         How to draw it.
     code : str, optional
         A terminology code such as ``SCT:10200004``, kept as found.
+    algorithm : {"MANUAL", "SEMIAUTOMATIC"}, optional
+        How it was made, where a DICOM object says that it was not automatically; only DICOM objects keep it.
     """
 
     value: int
     name: str
     colour: Colour
     code: str | None = None
+    algorithm: str | None = None
 
     def __post_init__(self) -> None:
         if self.value < 1:
             raise InputError(f"label {self.name!r} has value {self.value}; expected at least 1, as 0 is background")
         if not self.name.strip():
             raise InputError(f"label {self.value} has an empty name; give it one")
+        if self.algorithm not in (None, *OTHER_ALGORITHMS):
+            raise InputError(f"algorithm of {self.name!r} is {self.algorithm!r}; expected MANUAL or SEMIAUTOMATIC")
         if len(self.colour) != 3 or not all(0 <= c <= 255 for c in self.colour):
             raise InputError(f"colour of label {self.name!r} is {self.colour}; expected three numbers 0 to 255")
 

@@ -76,7 +76,7 @@ def test_a_string_is_a_path_too(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"a file")
-    with pytest.raises(OutputError, match=r"labels\.tsv: cannot be written \(.*\); check the folder and the disk"):
+    with pytest.raises(OutputError, match=r"labels\.tsv: cannot be written: a file is where its folder should be \(.*out\)"):
         write_text(tmp_path / "out" / "labels.tsv", "x")
     assert (tmp_path / "out").read_bytes() == b"a file"
 
@@ -134,7 +134,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     write_text(target, "old")
     with (
         at_most(4096),
-        pytest.raises(OutputError, match=r"labels\.tsv: cannot be written \(.*\); check the folder and the disk"),
+        pytest.raises(OutputError, match=r"labels\.tsv: cannot be written: a file is where its folder should be \(.*out\)"),
     ):
         write_text(target, "new" * 10_000)
     assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["old"]

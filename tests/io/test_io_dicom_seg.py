@@ -412,14 +412,14 @@ def test_patient_and_study_are_taken_over_as_they_are(axial, tmp_path, caplog):
 
 def test_a_damaged_value_is_left_out(axial, tmp_path, caplog):
     path = axial.frames[0].file.path
-    edit(path, lambda dataset: setattr(dataset, "AcquisitionMatrix", [1, 2]))
+    edit(path, lambda dataset: (setattr(dataset, "AcquisitionMatrix", [1, 2]), setattr(dataset, "PatientID", "P7")))
     data = path.read_bytes()
     at = data.index(b"\x18\x00\x10\x13US") + 6
     # Three bytes are no whole number of shorts.
     path.write_bytes(data[:at] + b"\x03\x00" + data[at + 2 : at + 5] + data[at + 6 :])
     write_dicom_seg(phantom(grid_of(axial)), tmp_path / "seg.dcm", source=axial)
     assert "(0018,1310) is damaged and not taken over" in caplog.text
-    assert pydicom.dcmread(tmp_path / "seg.dcm").PatientID == "volseg-demo"
+    assert pydicom.dcmread(tmp_path / "seg.dcm").PatientID == "P7"
 
 
 def test_an_empty_label_map_has_one_empty_frame_a_label(axial, tmp_path):

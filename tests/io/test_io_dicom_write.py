@@ -42,7 +42,7 @@ def test_simpleitk_reads_the_same_values_at_the_same_places(oblique_grid: Grid, 
 @pytest.mark.parametrize("modality", ["CT", "MR", None])
 def test_files_are_valid_and_complete(oblique_grid: Grid, tmp_path: Path, modality: str | None) -> None:
     volume = Volume(varied(oblique_grid), oblique_grid, modality=modality)
-    paths = write_dicom_series(volume, tmp_path / "new", description="thick slices", patient_id="case-7")
+    paths = write_dicom_series(volume, tmp_path / "new", description="thick slices")
     assert paths == sorted((tmp_path / "new").iterdir())
     assert len(paths) == 10
     datasets = [pydicom.dcmread(path) for path in paths]
@@ -52,7 +52,7 @@ def test_files_are_valid_and_complete(oblique_grid: Grid, tmp_path: Path, modali
     assert first.file_meta.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian
     assert first.file_meta.MediaStorageSOPInstanceUID == first.SOPInstanceUID
     assert first.SOPClassUID.name == f"{modality or 'MR'} Image Storage"
-    assert (first.SeriesDescription, first.PatientID, first.PatientName) == ("thick slices", "case-7", "case-7")
+    assert (first.SeriesDescription, first.PatientID, first.PatientName) == ("thick slices", "", "")
     assert (first.Columns, first.Rows, first.SliceThickness) == (20, 24, 3)
     np.testing.assert_allclose(first.PixelSpacing, [0.9, 0.8])
 
@@ -110,3 +110,22 @@ def test_unwritable_folder_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         write_dicom_series(Volume(varied(grid), grid), tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_scan_from_dicom_stays_with_its_patient(tmp_path: Path) -> None:
+    volume = Volume(np.arange(60, dtype=np.int16).reshape(5, 4, 3), Grid.from_spacing((5, 4, 3)), modality="CT")
+    for path in write_dicom_series(volume, tmp_path / "old"):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientName, dataset.PatientID, dataset.StudyID = "Doe^Jane", "7", "S"
+        dataset.save_as(path)
+    (new, *_) = map(pydicom.dcmread, write_dicom_series(read_series(tmp_path / "old"), tmp_path / "new"))
+    assert (new.PatientName, new.PatientID, new.StudyID, new.Modality) == ("Doe^Jane", "7", "S", "CT")
+    assert new.StudyInstanceUID == dataset.StudyInstanceUID
+    assert new.FrameOfReferenceUID == dataset.FrameOfReferenceUID
+    assert new.SeriesInstanceUID != dataset.SeriesInstanceUID
+    assert new.SOPInstanceUID != dataset.SOPInstanceUID
+
+
+def test_unknown_modality_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_dicom_series(Volume(np.zeros((5, 4, 3)), Grid.from_spacing((5, 4, 3))), tmp_path)
+    assert "nothing says what made the scan; written as MR" in caplog.text

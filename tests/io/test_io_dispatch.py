@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from volseg.errors import AmbiguousError, InputError, UsageError
+from volseg.errors import AmbiguousError, InputError, OutputError, UsageError
 from volseg.geometry import Grid
 from volseg.io import read, read_all, read_grid, read_labels, write
 from volseg.io.nifti import write_nifti
@@ -131,3 +131,31 @@ def test_doors_are_opened_late():
     heavy = "{'nibabel', 'SimpleITK', 'pydicom', 'torch', 'pydantic'}"
     code = f"import sys, volseg.io; sys.exit(str({heavy} & set(sys.modules)) if {heavy} & set(sys.modules) else 0)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""
+
+
+def test_labels_outside_the_image_are_said_or_refused(tmp_path, caplog):
+    grid = Grid.from_spacing((8, 6, 5), (1, 1, 2))
+    write(Volume(np.zeros(grid.shape, np.int16), grid, modality="CT"), tmp_path / "scan")
+    array = np.zeros(grid.shape, np.uint8)
+    array[4:8, 1:3, 1:3] = 1
+    moved = LabelMap.from_array(array, Grid.from_spacing(grid.shape, grid.spacing, (2, 0, 0)))
+    write(moved, tmp_path / "seg.dcm", image=tmp_path / "scan", form="rtstruct")
+    assert "seg.dcm: 50 % of the labelled voxels lie outside the image and are left out" in caplog.text
+    away = LabelMap.from_array(array, Grid.from_spacing(grid.shape, grid.spacing, (20, 0, 0)))
+    for form in ("seg", "labelmap", "rtstruct"):
+        with pytest.raises(OutputError, match="100 % of the labelled voxels lie outside the image; give the scan"):
+            write(away, tmp_path / "away.dcm", image=tmp_path / "scan", form=form)
+    with pytest.raises(UsageError, match="got ndarray; expected a Volume or LabelMap"):
+        write(array, tmp_path / "a.nii.gz")
+
+
+def test_manual_contours_stay_manual(tmp_path):
+    grid = Grid.from_spacing((8, 6, 5), (1, 1, 2))
+    write(Volume(np.zeros(grid.shape, np.int16), grid, modality="CT"), tmp_path / "scan")
+    array = np.zeros(grid.shape, np.uint8)
+    array[2:6, 1:3, 1:3], array[2:6, 4:6, 1:3] = 1, 2
+    labels = (Label(1, "drawn", (9, 9, 9), algorithm="MANUAL"), Label(2, "found", (9, 9, 9)))
+    for form in ("rtstruct", "seg", "labelmap"):
+        write(LabelMap(array, grid, labels), tmp_path / f"{form}.dcm", image=tmp_path / "scan", form=form)
+        found = read_labels(tmp_path / f"{form}.dcm", image=tmp_path / "scan").labels
+        assert [label.algorithm for label in found] == ["MANUAL", None]

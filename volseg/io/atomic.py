@@ -46,6 +46,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _flush(temporary)
         _apply_umask(temporary)
         temporary.replace(target)
+    except FileExistsError as error:
+        raise OutputError(
+            f"{path}: cannot be written: a file is where its folder should be ({target.parent})"
+        ) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"{path}: cannot be written ({reason}); check the folder and the disk") from error

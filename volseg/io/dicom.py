@@ -159,6 +159,8 @@ def arrange(series: Series) -> Arrangement:
     InputError
         It will be refused.
     """
+    if series.problem:
+        raise InputError(series.problem)
     for header in series.frames:
         if header.refusal is not None:
             raise InputError(f"{header}: {header.refusal}")

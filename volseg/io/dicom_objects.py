@@ -1,4 +1,4 @@
-"""What a DICOM segmentation or structure set says of itself: names, and the series that it belongs to; no pixels."""
+"""What a DICOM segmentation or structure set says of itself: names, contours, and the scan that it belongs to."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from volseg.errors import InputError
+import numpy as np
+
+from volseg.errors import AmbiguousError, InputError
+from volseg.geometry import RAS_TO_LPS, Float
+from volseg.io import read
+from volseg.io.dicom import read_stack
 from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_header import OtherObject, open_dataset
-from volseg.io.dicom_series import Scan, is_dicom
+from volseg.io.dicom_series import Scan, Series, choose_series, is_dicom, list_series, scan_dicom
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, has_suffix
+from volseg.volume import Volume
 
 _TAGS = [
     "SOPClassUID",
@@ -47,8 +53,10 @@ class SeriesReference:
 class LabelObject:
     """A segmentation or structure set by its header: the names of its structures, and where it belongs."""
 
+    file: DicomFile
     names: tuple[str, ...]
     reference: SeriesReference
+    is_contours: bool
 
 
 def is_dicom_input(path: Path) -> bool:
@@ -85,10 +93,54 @@ def read_label_object(file: DicomFile) -> LabelObject:
                 if item.get("SegmentNumber") != 0  # the background of a label map segmentation
             )
             series = tuple(dict.fromkeys(filter(None, _series_uids(dataset))))
-            return LabelObject(names, SeriesReference(series, _frame_of_reference(dataset)))
+            reference = SeriesReference(series, _frame_of_reference(dataset))
+            return LabelObject(file, names, reference, "StructureSetROISequence" in dataset)
     except DAMAGE as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{file}: damaged DICOM object ({reason}); copy it again") from error
+
+
+def find_label_object(path: Path) -> LabelObject | None:
+    """Read the header of the one segmentation or structure set at a path; None where there is none, or several."""
+    found = label_objects(scan_dicom(path)) if is_dicom_input(path) else []
+    return read_label_object(found[0].file) if len(found) == 1 else None
+
+
+def choose_series_of(
+    labels: LabelObject | None, series: list[Series], path: Path, *, wanted: str | None = None
+) -> Series:
+    """Choose a series as `choose_series`, but of several that of which a label object says that it was made on it."""
+    try:
+        return choose_series(series, path, wanted)
+    except AmbiguousError:
+        own = () if labels is None or wanted is not None else labels.reference.series_uids
+        found = [entry for entry in series if entry.id.partition("#")[0] in own]
+        if len(found) != 1:
+            raise
+        return found[0]
+
+
+def read_scan_of(labels: Path, image: Path, *, series: str | None = None, strict: bool = False) -> Volume:
+    """Read an image as `volseg.read` does; of several series the one that the labels were made on, if they say so."""
+    if series is not None or not is_dicom_input(image):
+        return read(image, series=series, strict=strict)
+    chosen = choose_series_of(find_label_object(labels), list_series(image), image)
+    return read_stack(chosen, image, strict=strict)
+
+
+def read_contours(file: DicomFile) -> list[Float]:
+    """Return the closed contours of a structure set that `read_rtstruct` reads: (P, 3) points each, mm RAS+."""
+    with quiet_pydicom():
+        rois = open_dataset(file).get("ROIContourSequence") or ()
+        items = [item for roi in rois for item in roi.get("ContourSequence") or ()]
+        return [_points(item) for item in items if text_of(item, "ContourGeometricType").startswith("CLOSED")]
+
+
+def _points(contour: Any) -> Float:
+    # As a rule still the bytes of the file: one pydicom object a coordinate would take 50 times as long.
+    value = contour.get_item("ContourData").value
+    texts = value.decode("ascii").strip(" \0").split("\\") if isinstance(value, bytes) else value
+    return np.asarray(np.array(texts, dtype=float).reshape(-1, 3) @ RAS_TO_LPS[:3, :3])
 
 
 def _series_uids(dataset: Any) -> Iterator[str]:

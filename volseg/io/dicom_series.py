@@ -7,7 +7,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -40,12 +40,15 @@ class Series:
         What tells it from other volumes of the same UID: ``time2``, ``b1000``; empty where nothing has a name.
     copies : tuple of DicomFile
         Byte for byte the same as files of it; they are left out.
+    problem : str
+        Why it is not read, whatever its pictures: a damaged file in one of its folders may be a slice of it.
     """
 
     id: str
     frames: tuple[FrameHeader, ...]
     label: str = ""
     copies: tuple[DicomFile, ...] = ()
+    problem: str = ""
 
     @property
     def number(self) -> str:
@@ -89,7 +92,7 @@ class Scan:
     others : tuple of OtherObject
         Objects that are no images.
     damaged : tuple of (file, reason)
-        DICOM files that cannot be read, so that nobody knows which series lacks them.
+        DICOM files that cannot be read, so that nobody knows which series of their folder lacks them.
     strangers : tuple of files
         Named as DICOM, but none.
     """
@@ -138,7 +141,20 @@ def scan_dicom(path: Path) -> Scan:
     lost = _lost(no_dicom, {frame.file for frame in frames})
     damaged += [(file, "has no content that is DICOM's, though its name is like those beside it") for file in lost]
     strangers = [file for file in no_dicom if file not in lost and (path.is_file() or _is_named_as_dicom(file))]
-    return Scan(path, tuple(_group(frames)), tuple(others), tuple(damaged), tuple(strangers))
+    blocked = {file.folder: f"{file}: damaged DICOM file{_more(damaged)}: {reason}" for file, reason in damaged[::-1]}
+    series = tuple(_unless_blocked(entry, blocked) for entry in _group(frames))
+    return Scan(path, series, tuple(others), tuple(damaged), tuple(strangers))
+
+
+def _more(damaged: list[tuple[DicomFile, str]]) -> str:
+    return f" ({len(damaged)} such files)" if len(damaged) > 1 else ""
+
+
+def _unless_blocked(series: Series, blocked: Mapping[str, str]) -> Series:
+    found = next((blocked[frame.file.folder] for frame in series.frames if frame.file.folder in blocked), "")
+    if not found:
+        return series
+    return replace(series, problem=f"{found}; it may be a slice of the series beside it; copy it again or move it away")
 
 
 def list_series(path: Path) -> list[Series]:
@@ -147,13 +163,15 @@ def list_series(path: Path) -> list[Series]:
     Raises
     ------
     InputError
-        The path does not exist, a file is damaged, or there is no image.
+        The path does not exist, there is no image, or a damaged file blocks all of them.
     """
     scan = scan_dicom(path)
-    if scan.damaged:
+    if scan.damaged and all(entry.problem for entry in scan.series):
         file, reason = scan.damaged[0]
-        more = f" ({len(scan.damaged)} such files)" if len(scan.damaged) > 1 else ""
+        more = _more(list(scan.damaged))
         raise InputError(f"{file}: damaged DICOM file{more}: {reason}; copy it again or move it away")
+    if scan.damaged:
+        _LOG.warning("%s: damaged DICOM file%s; left out", scan.damaged[0][0], _more(list(scan.damaged)))
     if not scan.series:
         kinds = ", ".join(sorted({other.kind for other in scan.others}))
         found = f"only {kinds}" if kinds else "nothing that is DICOM"
@@ -218,6 +236,7 @@ def _matches(series: list[Series], wanted: str) -> list[Series]:
         yield [s for s in series if s.number == text]
         yield [s for s in series if s.name == text]
         yield [s for s in series if s.description == text]
+        yield [s for s in series if s.label == text]
         yield [s for s in series if s.id.endswith(text)]
 
     return next((found for found in fitting(wanted.strip()) if found), [])

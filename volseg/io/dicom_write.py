@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +15,29 @@ from pydicom.valuerep import DSfloat
 from volseg.errors import OutputError
 from volseg.geometry import RAS_TO_LPS
 from volseg.io.atomic import atomic_path
+from volseg.io.dicom_patient import inherit_patient, unknown_patient
+from volseg.io.dicom_source import DicomSource
 from volseg.volume import Volume
 
+_LOG = logging.getLogger(__name__)
 _INT16 = np.iinfo(np.int16)
 _MAX_TEXT = 64
 
 
-def write_dicom_series(
-    volume: Volume, folder: str | Path, *, description: str = "volseg phantom", patient_id: str = "volseg-demo"
-) -> list[Path]:
-    """Write a volume as a DICOM image series with new identifiers, slices along the third array axis.
+def write_dicom_series(volume: Volume, folder: str | Path, *, description: str = "volseg phantom") -> list[Path]:
+    """Write a volume as a DICOM image series of its own, slices along the third array axis.
+
+    A volume that was read from DICOM stays with its patient, study and frame of reference; any other is nobody's.
 
     Parameters
     ----------
     volume : Volume
-        On any grid without shear, also oblique or left-handed. Modality CT or MR; None is written as MR.
+        On any grid without shear, also oblique or left-handed. Modality CT or MR; None is written as MR, with a
+        warning.
     folder : path
         Made where it is missing. Files of the same names are replaced.
-    description, patient_id : str
-        SeriesDescription, and both PatientID and PatientName; at most 64 characters each.
+    description : str
+        SeriesDescription, at most 64 characters.
 
     Returns
     -------
@@ -51,11 +55,10 @@ def write_dicom_series(
     count = volume.grid.shape[2]
     digits = max(4, len(str(count)))
     paths = [folder / f"{k:0{digits}d}.dcm" for k in range(1, count + 1)]
-    _check(volume, folder, paths, (description, patient_id))
+    _check(volume, folder, paths, description)
     slope, intercept = _rescale(volume.array)
-    template = _template(volume, slope, intercept)
+    template = _template(volume, folder, slope, intercept)
     template.SeriesDescription = description
-    template.PatientID = template.PatientName = patient_id
     for k, path in enumerate(paths):
         dataset = _place(template, volume, k)
         stored = np.rint((volume.array[:, :, k].astype(np.float64) - float(intercept)) / float(slope))
@@ -65,16 +68,17 @@ def write_dicom_series(
     return paths
 
 
-def _check(volume: Volume, folder: Path, paths: list[Path], texts: Iterable[str]) -> None:
+def _check(volume: Volume, folder: Path, paths: list[Path], text: str) -> None:
     if volume.grid.is_sheared:
         raise OutputError(f"{folder}: the grid is sheared, which DICOM slices here cannot say; resample it first")
     if volume.modality not in ("CT", "MR", None):
         raise OutputError(f"{folder}: modality is {volume.modality!r}; expected CT or MR")
     if not np.isfinite(volume.array).all():
         raise OutputError(f"{folder}: the volume holds NaN or Inf, which DICOM cannot store; replace them")
-    for text in texts:
-        if len(text) > _MAX_TEXT or "\\" in text or not text.isprintable():
-            raise OutputError(f"{folder}: text {text[:80]!r} does not fit DICOM; expected 64 characters, no backslash")
+    if len(text) > _MAX_TEXT or "\\" in text or not text.isprintable():
+        raise OutputError(f"{folder}: text {text[:80]!r} does not fit DICOM; expected 64 characters, no backslash")
+    if volume.modality is None:
+        _LOG.warning("%s: nothing says what made the scan; written as MR", folder)
     if strangers := sorted(set(folder.glob("*.dcm")) - set(paths)):
         raise OutputError(f"{folder}: holds other DICOM files ({strangers[0].name}); choose an empty folder")
 
@@ -96,25 +100,23 @@ def _decimal(value: float) -> DSfloat:
     return DSfloat(value, auto_format=True)
 
 
-def _template(volume: Volume, slope: DSfloat, intercept: DSfloat) -> Dataset:
+def _template(volume: Volume, folder: Path, slope: DSfloat, intercept: DSfloat) -> Dataset:
     """Everything that all slices share (PS3.3 A.3 CT Image, A.4 MR Image)."""
     is_ct = volume.modality == "CT"
-    dataset = Dataset()
+    source = volume.source if isinstance(volume.source, DicomSource) else None
+    dataset = inherit_patient(source, folder) if source else unknown_patient()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.SOPClassUID = CTImageStorage if is_ct else MRImageStorage
     dataset.Modality = "CT" if is_ct else "MR"
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(prefix=None), generate_uid(prefix=None)
-    dataset.FrameOfReferenceUID = generate_uid(prefix=None)
+    dataset.SeriesInstanceUID = generate_uid(prefix=None)
+    dataset.StudyInstanceUID = (source and source.study_uid) or generate_uid(prefix=None)
+    dataset.FrameOfReferenceUID = (source and source.frame_of_reference_uid) or generate_uid(prefix=None)
     dataset.SeriesNumber, dataset.AcquisitionNumber = 1, 1
     dataset.Manufacturer = "volseg"
     dataset.PatientPosition = "HFS"
     dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if is_ct else "OTHER"]
-    # Attributes that must be there and may be empty.
-    for keyword in ("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber"):
-        setattr(dataset, keyword, "")
-    dataset.ReferringPhysicianName = dataset.PositionReferenceIndicator = ""
     if is_ct:
         dataset.KVP = None
         dataset.RescaleType = "HU"

@@ -24,7 +24,8 @@ from volseg.contours import join_holes, trace_edges
 from volseg.errors import OutputError
 from volseg.geometry import RAS_TO_LPS, Float
 from volseg.io.atomic import atomic_path
-from volseg.io.dicom_header import DAMAGE, open_dataset, quiet_pydicom
+from volseg.io.dicom_attributes import quiet_pydicom
+from volseg.io.dicom_patient import inherit_patient
 from volseg.io.dicom_source import DicomSource, SourceFrame, values_on_frame
 from volseg.labelmap import Label, LabelMap, label_boxes
 
@@ -37,26 +38,6 @@ _LARGEST_NUMBER = 2**31 - 1
 # DICOM's decimals have 16 characters: eight digits, a sign, a point and five decimals fit.
 _FARTHEST_MM = 1e8
 _CODE = re.compile(r"([^:\s\\]{1,16}):([^\s\\]{1,64})")
-# Modules Patient, General Study, Patient Study, Clinical Trial and Frame of Reference, as far as a source has them.
-_INHERITED = [
-    "PatientName PatientID IssuerOfPatientID TypeOfPatientID IssuerOfPatientIDQualifiersSequence PatientBirthDate",
-    "PatientBirthTime PatientSex OtherPatientIDsSequence OtherPatientNames EthnicGroup PatientComments",
-    "PatientSpeciesDescription PatientSpeciesCodeSequence PatientBreedDescription PatientBreedCodeSequence",
-    "BreedRegistrationSequence ResponsiblePerson ResponsiblePersonRole ResponsibleOrganization PatientIdentityRemoved",
-    "DeidentificationMethod DeidentificationMethodCodeSequence StudyInstanceUID StudyDate StudyTime",
-    "ReferringPhysicianName StudyID AccessionNumber IssuerOfAccessionNumberSequence StudyDescription",
-    "PhysiciansOfRecord ReferencedStudySequence ProcedureCodeSequence PatientAge PatientSize PatientWeight",
-    "MedicalAlerts Allergies PregnancyStatus PatientSexNeutered AdditionalPatientHistory ClinicalTrialSponsorName",
-    "ClinicalTrialProtocolID ClinicalTrialProtocolName ClinicalTrialSiteID ClinicalTrialSiteName",
-    "ClinicalTrialSubjectID ClinicalTrialSubjectReadingID ClinicalTrialTimePointID",
-    "ClinicalTrialTimePointDescription FrameOfReferenceUID PositionReferenceIndicator",
-    "LongitudinalTemporalInformationModified",
-]
-# These may be empty, but not missing.
-_ALWAYS = [
-    "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID",
-    "AccessionNumber PositionReferenceIndicator OperatorsName",
-]
 
 
 def write_rtstruct(
@@ -88,7 +69,7 @@ def write_rtstruct(
     """
     path = Path(path)
     _check(labelmap, source, path)
-    dataset = _inherited(source, path)
+    dataset = _of_patient(source, path)
     _add_series(dataset, description)
     dataset.ReferencedFrameOfReferenceSequence = [_references(source)]
     contours = _contours(labelmap, source, path)
@@ -117,24 +98,11 @@ def _check(labelmap: LabelMap, source: DicomSource, path: Path) -> None:
         )
 
 
-def _inherited(source: DicomSource, path: Path) -> Dataset:
-    """Start a data set with patient, study and frame of reference of the source, unchanged."""
-    file = source.frames[0].file
-    tags = [tag for line in _INHERITED for tag in line.split()]
-    with quiet_pydicom():
-        try:
-            dataset = open_dataset(file, stop_before_pixels=True, specific_tags=["SOPClassUID", *tags])
-            # Texts may be in another character set than this file's.
-            dataset.decode()
-        except DAMAGE as error:
-            raise OutputError(f"{path}: {file}, whose patient it shall name, cannot be read ({error})") from error
-    result = Dataset()
-    result.update({element.tag: element for element in dataset if element.keyword in tags})
-    for keyword in (keyword for line in _ALWAYS for keyword in line.split()):
-        if keyword not in result:
-            setattr(result, keyword, "")
-    result.StudyInstanceUID, result.FrameOfReferenceUID = source.study_uid, source.frame_of_reference_uid
-    return result
+def _of_patient(source: DicomSource, path: Path) -> Dataset:
+    dataset = inherit_patient(source, path)
+    dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = source.study_uid, source.frame_of_reference_uid
+    dataset.OperatorsName = ""
+    return dataset
 
 
 def _add_series(dataset: Dataset, description: str) -> None:
@@ -222,7 +190,7 @@ def _roi(label: Label, source: DicomSource) -> Dataset:
     item.ROINumber = label.value
     item.ReferencedFrameOfReferenceUID = source.frame_of_reference_uid
     item.ROIName = _fitting(label.name)
-    item.ROIGenerationAlgorithm = "AUTOMATIC"
+    item.ROIGenerationAlgorithm = label.algorithm or "AUTOMATIC"
     return item
 
 

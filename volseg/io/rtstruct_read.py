@@ -22,7 +22,7 @@ from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_header import DAMAGE, open_dataset, quiet_pydicom
 from volseg.io.dicom_source import DicomSource
 from volseg.io.voxels import smallest_integer
-from volseg.labelmap import Colour, Label, LabelMap, default_colour
+from volseg.labelmap import OTHER_ALGORITHMS, Colour, Label, LabelMap, default_colour
 from volseg.volume import Volume
 
 _LOG = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class _Roi(NamedTuple):
     name: str
     colour: Colour | None
     code: str | None
+    algorithm: str | None
     frame_of_reference_uid: str
     contours: list[tuple[bool, Float]]
     left_out: int
@@ -155,7 +156,9 @@ def _rois(dataset: Any, default_frame: str) -> list[_Roi]:
         closed = [(kind == _XOR, points) for kind, points in contours if kind and len(points) >= 3]
         frame = text_of(item, "ReferencedFrameOfReferenceUID") or default_frame
         name, colour, code = text_of(item, "ROIName"), _colour(drawn.get(number, {})), _code(observed.get(number, {}))
-        rois.append(_Roi(number, name, colour, code, frame, closed, len(contours) - len(closed)))
+        made = text_of(item, "ROIGenerationAlgorithm")
+        algorithm = made if made in OTHER_ALGORITHMS else None
+        rois.append(_Roi(number, name, colour, code, algorithm, frame, closed, len(contours) - len(closed)))
     if rois and not drawn:
         raise ValueError("ROIContourSequence is missing, the file may be cut off")
     if strangers := sorted(set(drawn) - {roi.number for roi in rois}):
@@ -218,7 +221,7 @@ def _labels(rois: list[_Roi]) -> list[Label]:
         name = roi.name or f"roi_{value}"
         while name in labels:
             name = f"{name}_{value}"
-        labels[name] = Label(value, name, roi.colour or default_colour(value), roi.code)
+        labels[name] = Label(value, name, roi.colour or default_colour(value), roi.code, roi.algorithm)
         taken.add(value)
     return list(labels.values())
 

@@ -22,7 +22,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from volseg import __version__
-from volseg.labelmap import Label, default_colour
+from volseg.labelmap import OTHER_ALGORITHMS, Label, default_colour
 
 _ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
 _ALTERED = Code("49755003", "SCT", "Morphologically Altered Structure")
@@ -121,10 +121,8 @@ def describe_segment(label: Label, number: int) -> SegmentDescription:
         segment_label=_fitting(label.name),
         segmented_property_category=coding.category,
         segmented_property_type=coding.type,
-        algorithm_type="AUTOMATIC",
-        algorithm_identification=AlgorithmIdentificationSequence(
-            name="volseg", version=__version__, family=codes.DCM.ArtificialIntelligence
-        ),
+        algorithm_type=label.algorithm or "AUTOMATIC",
+        algorithm_identification=None if label.algorithm == "MANUAL" else _identification(),
         tracking_uid=generate_uid(prefix=None),
         tracking_id=label.name,
         display_color=CIELabColor.from_rgb(*label.colour),
@@ -134,6 +132,10 @@ def describe_segment(label: Label, number: int) -> SegmentDescription:
         side = CodedConcept.from_code(coding.side)
         segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side]
     return segment
+
+
+def _identification() -> AlgorithmIdentificationSequence:
+    return AlgorithmIdentificationSequence(name="volseg", version=__version__, family=codes.DCM.ArtificialIntelligence)
 
 
 def label_of(segment: Dataset) -> Label:
@@ -161,7 +163,8 @@ def label_of(segment: Dataset) -> Label:
     name = name or str(types[0].get("CodeMeaning") or "") or f"segment_{number}"
     colour = segment.get("RecommendedDisplayCIELabValue")
     rgb = CIELabColor.from_dicom_value(list(colour)).to_rgb(clip=True) if colour else default_colour(value)
-    return Label(value, name, rgb, code_text(types[0]))
+    algorithm = str(segment.get("SegmentAlgorithmType") or "")
+    return Label(value, name, rgb, code_text(types[0]), algorithm if algorithm in OTHER_ALGORITHMS else None)
 
 
 def _fitting(name: str) -> str:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
-from volseg.errors import UsageError
+import numpy as np
+
+from volseg.errors import OutputError, UsageError
 from volseg.io.names import has_suffix
 from volseg.labelmap import LabelMap
 from volseg.volume import Volume
+
+_LOG = logging.getLogger(__name__)
 
 # What a ``.dcm`` file of labels, and a folder, may be.
 LABEL_FORMS = ("seg", "labelmap", "rtstruct")
 
 
 def write(
-    thing: Volume | LabelMap, path: str | Path, *, image: Volume | None = None, form: str | None = None
+    thing: Volume | LabelMap,
+    path: str | Path,
+    *,
+    image: str | Path | Volume | None = None,
+    form: str | None = None,
 ) -> list[Path]:
     """Write a scan or label map.
 
@@ -24,10 +33,11 @@ def write(
         What to write.
     path : path
         ``.nii``, ``.nii.gz``: on its own grid, the orientation as it is. A scan also ``.nrrd`` or ``.mha``, or a folder
-        for a DICOM series; a label map also ``.seg.nrrd``, and ``.dcm`` with `image`. Missing folders are made.
-    image : Volume, optional
-        The scan that was segmented, read from DICOM: a DICOM object lies on the slices of that scan, as its files place
-        them, and refers to them.
+        for a DICOM series (of the patient, study and frame of reference that a DICOM scan came from, else of nobody); a
+        label map also ``.seg.nrrd``, and ``.dcm`` with `image`. Missing folders are made.
+    image : path or Volume, optional
+        The DICOM scan that was segmented: a DICOM object lies on its slices, as its files place them, and refers to
+        them. Labels outside are left out with a warning.
     form : {"seg", "labelmap", "rtstruct"}, optional
         What a ``.dcm`` file of labels is: a binary segmentation (the default), a label map segmentation (small, but
         only recent software reads it), or a structure set.
@@ -43,9 +53,11 @@ def write(
     UsageError
         Another suffix or form, or a DICOM object without its scan.
     OutputError
-        A file cannot be written; nothing is left half-written.
+        All labels lie outside the image, or a file cannot be written; nothing is left half-written.
     """
     path = Path(path)
+    if not isinstance(thing, Volume | LabelMap):
+        raise UsageError(f"{path}: got {type(thing).__name__}; expected a Volume or LabelMap: an array and its grid")
     if form is not None and not (isinstance(thing, LabelMap) and has_suffix(path, (".dcm",))):
         raise UsageError(f"form is {form!r}, but only a .dcm file of labels has one; got {path}")
     if isinstance(thing, LabelMap):
@@ -53,7 +65,7 @@ def write(
     return _write_scan(thing, path)
 
 
-def _write_labels(labelmap: LabelMap, path: Path, image: Volume | None, form: str) -> list[Path]:
+def _write_labels(labelmap: LabelMap, path: Path, image: str | Path | Volume | None, form: str) -> list[Path]:
     if has_suffix(path, (".dcm",)):
         _write_dicom(labelmap, path, image, form)
         return [path]
@@ -76,13 +88,16 @@ def _write_labels(labelmap: LabelMap, path: Path, image: Volume | None, form: st
     return [*written, write_dseg_json(labelmap, path)] if is_dseg(path) else written
 
 
-def _write_dicom(labelmap: LabelMap, path: Path, image: Volume | None, form: str) -> None:
+def _write_dicom(labelmap: LabelMap, path: Path, image: str | Path | Volume | None, form: str) -> None:
+    from volseg.io import read
     from volseg.io.dicom_source import DicomSource
 
     if form not in LABEL_FORMS:
         raise UsageError(f"form is {form!r}; expected one of {', '.join(LABEL_FORMS)}")
+    image = read(image) if isinstance(image, str | Path) else image
     if image is None or not isinstance(image.source, DicomSource):
         raise UsageError(f"{path}: a DICOM object of labels refers to the scan's DICOM files; give that scan (image)")
+    _check_inside(labelmap, image, path)
     if form == "rtstruct":
         from volseg.io.rtstruct import write_rtstruct
 
@@ -91,6 +106,24 @@ def _write_dicom(labelmap: LabelMap, path: Path, image: Volume | None, form: str
         from volseg.io.dicom_seg import write_dicom_seg
 
         write_dicom_seg(labelmap, path, source=image.source, kind="labelmap" if form == "labelmap" else "binary")
+
+
+def _check_inside(labelmap: LabelMap, image: Volume, path: Path) -> None:
+    """Warn of labels that lie outside the image, as they are lost; refuse if all do."""
+    if labelmap.grid.is_close(image.grid):
+        return
+    total = outside = 0
+    for k in range(labelmap.grid.shape[2]):
+        i, j = np.nonzero(labelmap.array[:, :, k])
+        at = image.grid.to_voxel(labelmap.grid.to_world(np.stack([i, j, np.full_like(i, k)], axis=-1)))
+        total += len(i)
+        outside += int(((at < -0.5) | (at > np.array(image.grid.shape) - 0.5)).any(axis=-1).sum())
+    if not outside:
+        return
+    what = f"{100 * outside / total:.3g} % of the labelled voxels lie outside the image"
+    if outside == total:
+        raise OutputError(f"{path}: {what}; give the scan that the labels were made on")
+    _LOG.warning("%s: %s and are left out", path, what)
 
 
 def _write_scan(volume: Volume, path: Path) -> list[Path]:
