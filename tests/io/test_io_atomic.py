@@ -134,7 +134,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     write_text(target, "old")
     with (
         at_most(4096),
-        pytest.raises(OutputError, match=r"labels\.tsv: cannot be written: a file is where its folder should be \(.*out\)"),
+        pytest.raises(OutputError, match=r"labels\.tsv: cannot be written \(.*\); check the folder and the disk"),
     ):
         write_text(target, "new" * 10_000)
     assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["old"]
