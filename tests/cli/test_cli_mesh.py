@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from volseg.cli.mesh_command import mesh
 from volseg.errors import AmbiguousError, GeometryError, InputError, PartialError, UsageError, VolsegError
 from volseg.geometry import Grid
-from volseg.io import write
+from volseg.io import read, read_labels, write
 from volseg.io.dicom_write import write_dicom_series
 from volseg.labelmap import Label, LabelMap
 from volseg.mesh import Mesh
@@ -214,3 +214,25 @@ def test_missing_input(tmp_path: Path) -> None:
 def test_several_series_are_listed(shared_data: Path, tmp_path: Path) -> None:
     result = run(shared_data / "dicom", "-o", tmp_path / "out", "--threshold", "100")
     assert_refused(result, AmbiguousError, "series")
+
+
+def test_contours_find_their_scan_elsewhere(labels_file: Path, tmp_path: Path) -> None:
+    scan = Volume(np.zeros(GRID.shape, np.int16), GRID, modality="CT")
+    write_dicom_series(scan, tmp_path / "scans" / "a", description="first")
+    write_dicom_series(scan, tmp_path / "scans" / "b", description="second")
+    image = read(tmp_path / "scans", series="second")
+    contours = write(read_labels(labels_file), tmp_path / "rs" / "rs.dcm", image=image, form="rtstruct")[0]
+    assert_refused(run(contours, "-o", tmp_path / "out"), InputError, "give the scan")
+    result = run(contours, "-o", tmp_path / "out", "--image", tmp_path / "scans")  # its reference chooses the series
+    assert result.exit_code == 0, result.output
+    assert files(tmp_path / "out") == ["left_kidney.stl", "liver.stl"]
+    wrong = run(contours, "-o", tmp_path / "out", "--image", tmp_path / "scans", "--series", "first")
+    assert_refused(wrong, InputError, "frame of reference")
+    assert_refused(run(labels_file, "-o", tmp_path / "out", "--image", image), UsageError, "leave it out")
+
+
+def test_an_8_bit_scan_is_no_label_map(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 233, GRID.shape).astype(np.uint8)
+    path = write(Volume(array, GRID), tmp_path / "mr.nii.gz")[0]
+    assert_refused(run(path, "-o", tmp_path / "out"), InputError, "different values, as a scan has")
+    assert not (tmp_path / "out").exists()

@@ -9,8 +9,9 @@ import pytest
 
 from volseg.errors import InputError, UsageError
 from volseg.geometry import Grid
-from volseg.io import write
+from volseg.io import read, read_labels, write
 from volseg.io.atomic import write_text
+from volseg.io.dicom_write import write_dicom_series
 from volseg.io.labels import sidecar_path
 from volseg.labelmap import Label, LabelMap
 from volseg.view.inputs import Subject, read_subject
@@ -170,3 +171,22 @@ def test_what_does_not_fit_together_is_refused(scan: Path, labels: Path, tmp_pat
         read_subject([labels], threshold=3)
     with pytest.raises(InputError, match="no such file"):
         read_subject([tmp_path / "none.nii.gz"])
+
+
+def test_contours_are_shown_on_the_scan_that_is_given(scan: Path, labels: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_dicom_series(read(scan), tmp_path / "scans" / name, description=name)
+    image = read(tmp_path / "scans", series="second")
+    contours = write(read_labels(labels), tmp_path / "rs" / "rs.dcm", image=image, form="rtstruct")[0]
+    for inputs, segmentation in (([tmp_path / "scans"], contours), ([contours, tmp_path / "scans"], None)):
+        subject = read_subject(inputs, segmentation=segmentation)
+        assert subject.volume is not None
+        assert subject.volume.name == "second"
+        assert subject.labels is not None
+        assert subject.labels.array.sum() == 3 * 3 * 2
+
+
+def test_emptiness_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(Volume(np.zeros(GRID.shape, np.int16), GRID), tmp_path / "empty.nii.gz")[0]
+    read_subject([path])
+    assert "every voxel is 0, so there is nothing of it to see" in caplog.text

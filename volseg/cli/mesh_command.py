@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import list_files
+from volseg.cli.console import Series, list_files
 from volseg.errors import InputError, PartialError, UsageError, VolsegError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from volseg.mesh import Mesh
+    from volseg.volume import Volume
 
 
 def mesh(
@@ -40,7 +41,10 @@ def mesh(
         float | None, typer.Option(help="Surface of a scan at this value; 200 for bone in CT.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Table with names and colours of the labels.")] = None,
-    series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder with several.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="Scan of a DICOM structure set or segmentation, where it lies elsewhere.")
+    ] = None,
+    series: Series = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="With --threshold: refuse tilted, uneven or incomplete DICOM stacks.")
     ] = False,
@@ -62,13 +66,13 @@ def mesh(
 
     target = _make_target(output, formats, space, single_file)
     if threshold is not None:
-        if labels is not None:
-            raise UsageError("--labels names the labels of a label map; it has no meaning with --threshold")
+        if labels is not None or image is not None:
+            raise UsageError("--labels and --image go with labels; they have no meaning with --threshold")
         surface = surface_of_scan(input_, threshold, series=series, strict=strict, smooth=smooth, simplify=simplify)
         list_files(target.write([surface]))
         return
-    if series is not None:
-        raise UsageError("--series chooses a scan; it has no meaning without --threshold")
+    if series is not None and image is None:
+        raise UsageError("--series chooses a scan; it has no meaning without --threshold or --image")
     cases = find_label_maps(input_)
     if not cases:
         raise InputError(f"{input_}: no label maps in this folder; the surface of a scan needs --threshold VALUE")
@@ -79,7 +83,8 @@ def mesh(
     errors: list[VolsegError] = []
     for case, path in cases.items():
         try:
-            meshes = surfaces_of_labels(path, labels=labels, smooth=smooth, simplify=simplify)
+            scan = None if image is None else _scan_of(path, image, series)
+            meshes = surfaces_of_labels(path, labels=labels, image=scan, smooth=smooth, simplify=simplify)
             files += target.write(meshes, "" if alone else case)
         except VolsegError as error:
             errors.append(error)
@@ -88,6 +93,14 @@ def mesh(
         raise errors[0]
     if errors:
         raise PartialError("\n".join([f"{len(errors)} of {len(cases)} cases failed", *map(str, errors)]))
+
+
+def _scan_of(path: Path, image: Path, series: str | None) -> Volume:
+    from volseg.io.dicom_objects import is_dicom_input, read_scan_of
+
+    if not is_dicom_input(path):
+        raise UsageError(f"--image is the scan of a DICOM structure set or segmentation; {path} is none, leave it out")
+    return read_scan_of(path, image, series=series)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import list_files
+from volseg.cli.console import Series, list_files
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError, UsageError
 
@@ -31,7 +31,7 @@ def predict(
             help="Also DICOM objects on the scan's own slices: seg, labelmap, rtstruct, fractional; by commas."
         ),
     ] = "",
-    series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder with several.")] = None,
+    series: Series = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse tilted, uneven or incomplete DICOM stacks, resample none.")
     ] = False,

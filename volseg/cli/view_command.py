@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from volseg.cli.console import list_files
+from volseg.cli.console import Series, list_files
 from volseg.errors import UsageError
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
@@ -24,7 +24,7 @@ def view(
         Path | None, typer.Option("-s", "--segmentation", help="Label map to show with the scan.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Table of label names and colours (TSV).")] = None,
-    series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder with several.")] = None,
+    series: Series = None,
     threshold: Annotated[
         float | None, typer.Option(help="Also the surface where the scan has this value, such as 200 HU for bone.")
     ] = None,

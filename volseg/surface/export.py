@@ -7,21 +7,27 @@ from pathlib import Path
 import numpy as np
 
 from volseg.errors import AmbiguousError, InputError, VolsegError
-from volseg.io import read, read_labels
+from volseg.io import read, read_label_layers
+from volseg.io.label_files import check_labels, is_even
 from volseg.io.names import case_name
 from volseg.mesh import Mesh
 from volseg.surface.extract import extract_isosurface, extract_surfaces
+from volseg.volume import Volume
 
 # Files of surfaces that volseg neither reads nor writes.
 OTHER_MESH_SUFFIXES = (".obj", ".gltf", ".vtk", ".off", ".3mf", ".step")
 _ADVICE = "the surface of a scan needs --threshold VALUE"
-_MOST_LABELS = 1000
 
 
 def surfaces_of_labels(
-    path: str | Path, *, labels: str | Path | None = None, smooth: bool = True, simplify: float = 1.0
+    path: str | Path,
+    *,
+    labels: str | Path | None = None,
+    image: Volume | None = None,
+    smooth: bool = True,
+    simplify: float = 1.0,
 ) -> list[Mesh]:
-    """Read a label map file and extract the surfaces of its labels; see `read_labels` and `extract_surfaces`.
+    """Read a label map file and extract the surfaces of its labels; see `read_label_layers` and `extract_surfaces`.
 
     Raises
     ------
@@ -29,16 +35,15 @@ def surfaces_of_labels(
         The file cannot be read as a label map, or there is not a single voxel of a label.
     """
     try:
-        found = read_labels(path, labels=labels)
+        layers = read_label_layers(path, labels=labels, image=image)
+        check_labels(layers, Path(path))
     except InputError as error:
         if _is_scan(Path(path)):
             raise InputError(f"{error}; {_ADVICE}") from error
         raise
-    if len(found.labels) > _MOST_LABELS:
-        raise InputError(f"{path}: has {len(found.labels)} different values, as a scan has and no label map; {_ADVICE}")
-    meshes = extract_surfaces(found, smooth=smooth, simplify=simplify)
+    meshes = [mesh for layer in layers for mesh in extract_surfaces(layer, smooth=smooth, simplify=simplify)]
     if not meshes:
-        names = ", ".join(label.name for label in found.labels) or "none"
+        names = ", ".join(label.name for layer in layers for label in layer.labels) or "none"
         raise InputError(f"{path}: every voxel is background, so there is no surface (labels by name: {names})")
     return meshes
 
@@ -69,4 +74,5 @@ def _is_scan(path: Path) -> bool:
         return True
     except VolsegError:
         return False
-    return volume.modality is not None or bool(volume.array.min() < 0 or np.any(volume.array % 1))
+    fractions = volume.array.min() < 0 or np.any(volume.array % 1)
+    return volume.modality is not None or bool(fractions) or not is_even(volume.array, volume.grid.spacing)

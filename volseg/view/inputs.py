@@ -13,7 +13,8 @@ import numpy as np
 from volseg.errors import InputError, UsageError
 from volseg.io import read, read_labels
 from volseg.io.dicom import is_dicom
-from volseg.io.label_files import find_label_maps, single_label_map
+from volseg.io.dicom_objects import find_label_object, is_dicom_input, read_scan_of
+from volseg.io.label_files import find_label_maps, is_even, single_label_map
 from volseg.io.labels import sidecar_path
 from volseg.io.mesh_reading import MESH_SUFFIXES, read_meshes
 from volseg.io.names import has_suffix
@@ -28,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 _NO_MESHES_HERE = (".glb", *OTHER_MESH_SUFFIXES)
 _MOST_LABELS = 255
-_EVEN = 0.5
 _THRESHOLD_COLOUR = (240, 170, 90)
 
 
@@ -110,13 +110,13 @@ def read_subject(
         elif path.is_dir() and (own := single_label_map(path)):
             cases.append(path)
             map_paths.append(own)
-        elif has_suffix(path, (".seg.nrrd",)) or sidecar_path(path).is_file():
+        elif _is_labels(path):
             map_paths.append(path)
         else:
             scan_paths.append(path)
     if series is not None and not scan_paths:
         raise UsageError(f"--series {series} chooses a scan; give one as INPUT")
-    scans = [read(path, series=series) for path in scan_paths]
+    scans = [_read_scan(path, series, map_paths) for path in scan_paths]
     if len(scans) == 1 and not map_paths and threshold is None and (labels or _is_label_map(scans[0], scan_paths[0])):
         map_paths, scans = scan_paths, []
     if not scans and cases:
@@ -124,8 +124,32 @@ def read_subject(
     _check_numbers(scans, map_paths, labels=labels, threshold=threshold)
     if not (scans or map_paths or meshes):
         raise UsageError("nothing to look at; give a scan, a label map, the folder of a prediction, or meshes")
-    label_map = read_labels(map_paths[0], labels=labels) if map_paths else None
+    for path, scan in zip(scan_paths, scans, strict=False):
+        if scan.array.min() == scan.array.max():
+            logger.warning("%s: every voxel is %g, so there is nothing of it to see", path, scan.array.flat[0])
+    label_map = _read_labels(map_paths[0], labels, scans) if map_paths else None
     return Subject(scans[0] if scans else None, label_map, tuple(meshes), threshold)
+
+
+def _is_labels(path: Path) -> bool:
+    """Whether a path says of itself that it is a label map: by its name, its content or a table beside it."""
+    if has_suffix(path, (".seg.nrrd",)) or sidecar_path(path).is_file():
+        return True
+    return path.is_file() and find_label_object(path) is not None
+
+
+def _read_scan(path: Path, series: str | None, map_paths: Sequence[Path]) -> Volume:
+    return read_scan_of(map_paths[0], path, series=series) if map_paths else read(path, series=series)
+
+
+def _read_labels(path: Path, table: Path | None, scans: Sequence[Volume]) -> LabelMap:
+    """Contours need their scan; everything else is shown on the grid that it has."""
+    found = find_label_object(path) if scans and is_dicom_input(path) else None
+    image = scans[0] if found is not None and found.is_contours else None
+    labels = read_labels(path, labels=table, image=image)
+    if not labels.labels or not labels.array.any():
+        logger.warning("%s: every voxel is background, so there is nothing of it to see", path)
+    return labels
 
 
 def _stands_for(path: Path) -> Path:
@@ -148,10 +172,7 @@ def _is_label_map(volume: Volume, path: Path) -> bool:
         return False
     if volume.modality is not None or values.min() > 0 or len(present_values(values)) > _MOST_LABELS:
         return False
-    # Of non-zero voxels with an equal neighbour, label maps have over 0.8, 8-bit MR and averaged brains under 0.35.
-    along = np.moveaxis(values, int(np.argmin(volume.grid.spacing)), 0)
-    inside = along[:-1] != 0
-    if np.count_nonzero((along[1:] == along[:-1]) & inside) <= _EVEN * np.count_nonzero(inside):
+    if not is_even(values, volume.grid.spacing):
         return False
     logger.warning(
         "%s: holds few values in large even areas, so it is shown as a label map (-s says so outright)", path
