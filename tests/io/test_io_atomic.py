@@ -76,7 +76,7 @@ def test_a_string_is_a_path_too(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"a file")
-    with pytest.raises(OutputError, match=r"labels\.tsv: cannot be written: a file is where its folder should be \(.*out\)"):
+    with pytest.raises(OutputError, match=r"labels\.tsv: cannot be written: a file is where its folder should be"):
         write_text(tmp_path / "out" / "labels.tsv", "x")
     assert (tmp_path / "out").read_bytes() == b"a file"
 
