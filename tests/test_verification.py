@@ -76,7 +76,8 @@ def test_a_millimetre_disagrees(image: Path, tmp_path: Path) -> None:
     found = verify(image, path)
     assert (found.agrees, found.relation, found.shift_mm) == (False, "other grid", (1, 0, 0))
     text = found.describe()
-    assert "corners up to 1 mm apart), which is that of the image moved by (1, 0, 0) mm" in text
+    assert "is displaced by (1, 0, 0) mm (corners up to 1 mm apart); if it was drawn" in text
+    assert not found
     assert "if it was drawn on this very image, its header is wrong" in text
     assert f"`volseg convert {path} OUT --image {image}`" in text
     assert verify(image, path, tolerance_mm=1.5).agrees
@@ -86,7 +87,11 @@ def test_other_grids_disagree(image: Path, tmp_path: Path) -> None:
     coarse = verify(image, saved(tmp_path, ARRAY[::2], GRID.affine @ np.diag([2.0, 1, 1, 1])))
     assert (coarse.agrees, coarse.relation) == (False, "other grid")
     mirrored = verify(image, saved(tmp_path, ARRAY, np.diag([-1.0, -1, 1, 1]) @ GRID.affine))
-    assert "with left and right, front and back exchanged, as where LPS was taken for RAS" in mirrored.describe()
+    assert "is mirrored: left and right, front and back are exchanged, as where LPS was taken for RAS" in (
+        mirrored.describe()
+    )
+    lost = verify(image, saved(tmp_path, ARRAY, shifted(-10)))
+    assert "22.2 % of it lies outside the image" in lost.describe()
     part = verify(image, saved(tmp_path, ARRAY[2:], GRID.crop((2, 0, 0), GRID.shape).affine))
     assert (part.agrees, part.relation) == (False, "part of the grid")
     assert "`volseg convert" in part.describe()
@@ -107,7 +112,7 @@ def test_empty_segmentation(image: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("form", "relation"),
-    [("seg", "part of the grid"), ("labelmap", "same grid"), ("rtstruct", "slices of a scan")],
+    [("seg", "part of the grid"), ("labelmap", "same grid"), ("rtstruct", "contours")],
 )
 def test_dicom_objects_agree_with_their_series(series: Path, tmp_path: Path, form: str, relation: str) -> None:
     path = tmp_path / "labels.dcm"
@@ -117,6 +122,54 @@ def test_dicom_objects_agree_with_their_series(series: Path, tmp_path: Path, for
     assert (found.same_frame_of_reference, found.refers_to_image) == (True, True)
     assert found.label_extent == ((3, 11), (3, 8), (3, 8))
     assert found.outside_fraction == 0
+    assert found.contour_slices == (6 if form == "rtstruct" else None)
+
+
+@pytest.mark.parametrize("tilted", [False, True])
+def test_contours_lie_on_slices_not_on_a_grid(series: Path, tmp_path: Path, tilted: bool) -> None:
+    for file in sorted(series.iterdir()) if tilted else ():
+        dataset = pydicom.dcmread(file)
+        x, y, z = dataset.ImagePositionPatient
+        dataset.ImagePositionPatient = [x, round(y + 0.3 * (z - 11), 6), z]
+        dataset.save_as(file)
+    scan = read(series)
+    array = np.zeros(scan.grid.shape, np.uint8)
+    array[3:12, 3:9, 3:9] = 1
+    path = tmp_path / "rs.dcm"
+    write(LabelMap(array, scan.grid, LABELS), path, image=scan, form="rtstruct")
+    found = verify(series, path)
+    assert found.agrees
+    assert "has contours in patient mm, on 6 slices of the image" in found.describe()
+
+
+def test_contours_and_an_image_that_is_no_dicom(image: Path, series: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rs.dcm"
+    write(LabelMap(ARRAY, GRID, LABELS), path, image=read(series), form="rtstruct")
+    found = verify(image, path)
+    assert (found.agrees, found.refers_to_image, found.contour_slices, found.contours_between) == (True, None, 6, 0)
+    half = Grid.from_spacing(GRID.shape, GRID.spacing, (-40, 30, 12))
+    between = verify(write(Volume(np.zeros(GRID.shape, np.int16), half), tmp_path / "half.nii")[0], path)
+    assert (between.agrees, between.contour_slices, between.contours_between) == (False, 0, 6)
+    assert "on 0 slices of the image, 6 of them between slices; it belongs to another scan" in between.describe()
+    small = write(Volume(np.zeros((20, 16, 6), np.int16), GRID.crop((0, 0, 0), (20, 16, 6))), tmp_path / "small.nii")[0]
+    outside = verify(small, path)
+    assert (outside.agrees, outside.contour_slices, outside.outside_fraction) == (False, 3, 0.5)
+
+
+def test_the_series_that_was_segmented_is_chosen(series: Path, tmp_path: Path) -> None:
+    write(LabelMap(ARRAY, GRID, LABELS), tmp_path / "labels.dcm", image=read(series))
+    write_dicom_series(Volume(np.zeros(GRID.shape, np.int16), GRID), series / "other", description="other")
+    found = verify(series, tmp_path / "labels.dcm")
+    assert (found.agrees, found.refers_to_image) == (True, True)
+    text = verify(series, tmp_path / "labels.dcm", series="other").describe()
+    assert f"was made on another series than {series}; on this one it has voxels of the image" in text
+    assert text.endswith(found.made_on[0])
+
+
+def test_a_scan_is_no_segmentation(image: Path, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 300, GRID.shape).astype(np.int16)
+    with pytest.raises(InputError, match="different values, as a scan has; if these are labels, give a table"):
+        verify(image, saved(tmp_path, values, GRID.affine))
 
 
 def test_another_patient_space_disagrees(series: Path, tmp_path: Path) -> None:
@@ -128,7 +181,7 @@ def test_another_patient_space_disagrees(series: Path, tmp_path: Path) -> None:
         dataset.save_as(file)
     found = verify(series, tmp_path / "labels.dcm")
     assert (found.agrees, found.same_frame_of_reference, found.refers_to_image) == (False, False, False)
-    assert "belongs to another patient space" in found.describe()
+    assert "of another patient space (FrameOfReferenceUID)" in found.describe()
 
 
 def test_another_series_of_the_same_space_agrees(series: Path, tmp_path: Path) -> None:
@@ -184,4 +237,4 @@ def test_real_mask_of_another_grid(shared_data: Path) -> None:
     assert verify(hard / "dicom" / "pet-ibsi-per-slice-rescale", mask).agrees
     structures = verify(hard / "dicom" / "ct-ibsi-sts002", hard / "seg" / "rtstruct-ibsi-pet" / "RS.dcm")
     assert (structures.agrees, structures.same_frame_of_reference) == (False, True)
-    assert "it was made on another series" in structures.describe()
+    assert "was made on another series" in structures.describe()

@@ -1,4 +1,4 @@
-"""How two grids lie against each other in the patient: the same voxels, a part of them, others, or apart."""
+"""How grids, labels and contours lie against an image in the patient."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from volseg.geometry import Grid
+from volseg.geometry import RAS_TO_LPS, Float, Grid
+from volseg.io.dicom_grid import Stack
 from volseg.labelmap import LabelMap
 from volseg.resample import Reorientation
 
@@ -21,6 +22,8 @@ _TOLERANCE_VOXELS = 0.01
 _LEAST_TOLERANCE_MM = 1e-3
 # From a voxel's centre to its edge, and rounding.
 _HALF = 0.5 + 1e-3
+# So near to its slice is a contour on it: in spacings, and at least in mm.
+_ON_SLICE, _ON_SLICE_MM = 0.02, 0.05
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,17 @@ class Placement:
     worst_corner_mm: float
     shift_mm: tuple[float, float, float] | None = None
     mirrored: str = ""
+
+    @property
+    def cause(self) -> str:
+        """What may have gone wrong, where the grids are the same but for it; else empty."""
+        if self.mirrored == "xy":
+            return "is mirrored: left and right, front and back are exchanged, as where LPS was taken for RAS"
+        if self.mirrored:
+            return f"is mirrored along {' and '.join(self.mirrored)}"
+        if self.shift_mm:
+            return f"is displaced by ({', '.join(f'{mm:.6g}' for mm in self.shift_mm)}) mm"
+        return ""
 
 
 def grid_tolerance_mm(image: Grid) -> float:
@@ -93,6 +107,41 @@ def label_extent(layers: Sequence[LabelMap], image: Grid) -> tuple[Extent | None
     return tuple((low, high) for low, high in pairs), outside / labelled
 
 
+@dataclass(frozen=True)
+class ContourPlacement:
+    """On how many slices of an image contours lie, how many lie between slices, and which part of them outside."""
+
+    slices: int
+    between: int
+    outside_fraction: float
+
+
+def place_contours(contours: Sequence[Float], image: Grid, stack: Stack | None = None) -> ContourPlacement:
+    """Say how contours, (P, 3) mm RAS+ each, lie on the slices of an image: of its grid, or as DICOM files have them.
+
+    Outside is what lies over half a slice beyond the last one, or over a voxel beyond the outer centres.
+    """
+    if not contours:
+        return ContourPlacement(0, 0, 0.0)
+    places = [image.to_voxel(points) for points in contours]
+    axis = int(np.max([np.ptp(at, axis=0) for at in places], axis=0).argmin())
+    beyond = np.where(np.arange(3) == axis, _HALF, 1.0)
+    last = np.array(image.shape) - 1
+    outside = np.array([bool(((at < -beyond) | (at > last + beyond)).any()) for at in places])
+    if stack is None:
+        spacing = image.spacing[axis]
+        heights, slices = [at[:, axis].mean() * spacing for at in places], np.arange(image.shape[axis]) * spacing
+    else:
+        heights, slices = (
+            [points.mean(axis=0) @ RAS_TO_LPS[:3, :3] @ stack.normal for points in contours],
+            stack.heights,
+        )
+    distances = np.abs(np.subtract.outer(heights, slices))
+    is_on = distances.min(axis=1) <= max(_ON_SLICE * image.spacing[axis], _ON_SLICE_MM)
+    on = set(distances.argmin(axis=1)[is_on & ~outside].tolist())
+    return ContourPlacement(len(on), int((~is_on & ~outside).sum()), float(outside.mean()))
+
+
 def _is_part(image: Grid, turned: Grid, tolerance: float) -> bool:
     start = np.rint(image.to_voxel(turned.origin)).astype(int)
     stop = start + turned.shape
@@ -106,7 +155,7 @@ def _shift(image: Grid, turned: Grid, tolerance: float) -> tuple[float, float, f
     moved[:3, 3] += step
     if not Grid(image.shape, moved).is_close(turned, tolerance_mm=tolerance):
         return None
-    x, y, z = (float(mm) for mm in step.round(6))
+    x, y, z = (float(mm) for mm in step.round(3) + 0.0)  # no -0.0
     return x, y, z
 
 

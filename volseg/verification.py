@@ -15,18 +15,29 @@ from volseg.geometry import RAS_TO_LPS
 from volseg.io import read, read_grid, read_label_layers
 from volseg.io.dicom_grid import Stack
 from volseg.io.dicom_objects import (
+    LabelObject,
     SeriesReference,
+    choose_series_of,
+    find_label_object,
     is_dicom_input,
-    is_structure_set,
-    label_objects,
-    read_label_object,
+    read_contours,
 )
-from volseg.io.label_files import single_label_map
+from volseg.io.label_files import check_labels, single_label_map
 from volseg.labelmap import LabelMap
-from volseg.placement import Extent, compare_grids, grid_tolerance_mm, label_extent
+from volseg.placement import (
+    ContourPlacement,
+    Extent,
+    Placement,
+    compare_grids,
+    grid_tolerance_mm,
+    label_extent,
+    place_contours,
+)
 from volseg.volume import Volume
 
-Relation = Literal["same grid", "other storage order", "part of the grid", "slices of a scan", "other grid", "apart"]
+Relation = Literal[
+    "same grid", "other storage order", "part of the grid", "slices of a scan", "contours", "other grid", "apart"
+]
 
 
 @dataclass(frozen=True)
@@ -40,10 +51,10 @@ class Verification:
     agrees : bool
         The same voxels, in whatever storage order, of the same patient space. A DICOM object may leave out slices.
     relation : str
-        As of `volseg.placement.Placement`; ``slices of a scan`` where a DICOM object has no grid of its own:
-        contours, or frames of a stack that is resampled when it is read.
+        As of `volseg.placement.Placement`; ``contours`` of a structure set, in mm; ``slices of a scan`` where the
+        frames of a DICOM segmentation lie on a stack that is resampled when it is read.
     worst_corner_mm : float, optional
-        As of `Placement`; None for ``slices of a scan``.
+        As of `Placement`; None where the segmentation has no grid.
     tolerance_mm : float
         Corners up to this far apart are the same.
     shift_mm, mirrored
@@ -57,7 +68,13 @@ class Verification:
     label_extent : 3 pairs of (first, last), optional
         Image voxels from the first to the last labelled one along each axis; None where nothing is labelled.
     outside_fraction : float, optional
-        How much of the labelled voxels lies outside the image, 0 to 1; None where nothing is labelled.
+        How much of the labelled voxels, or contours, lies outside the image, 0 to 1; None where there are none.
+    contour_slices : int, optional
+        On how many slices of the image contours lie.
+    contours_between : int, optional
+        How many contours lie between its slices.
+    made_on : tuple of str
+        SeriesInstanceUID of what a DICOM object refers to.
     """
 
     image: str
@@ -74,6 +91,13 @@ class Verification:
     refers_to_image: bool | None
     label_extent: Extent | None
     outside_fraction: float | None
+    contour_slices: int | None = None
+    contours_between: int | None = None
+    made_on: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether the two agree."""
+        return self.agrees
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, texts and numbers, as JSON takes them."""
@@ -81,32 +105,34 @@ class Verification:
 
     def describe(self) -> str:
         """Say in a sentence whether the two agree, and where they do not, what to do."""
+        what = self._what()
+        if not self.agrees and self.refers_to_image is False:
+            what = f"was made on another series than {self.image}; on this one it {what}"
+        return f"{self.segmentation}: {what}{'' if self.agrees else self._advice()}"
+
+    def _what(self) -> str:
         corners = "" if self.worst_corner_mm is None else f" (corners up to {self.worst_corner_mm:.3g} mm apart)"
+        between = f", {self.contours_between} of them between slices" if self.contours_between else ""
+        lost = f"; {100 * self.outside_fraction:.3g} % of it lies outside the image" if self.outside_fraction else ""
+        cause = Placement("other grid", 0.0, self.shift_mm, self.mirrored).cause
         what = {
             "same grid": f"lies on the grid of the image{corners}",
             "other storage order": f"has the voxels of the image, stored in another order{corners}",
             "part of the grid": "has voxels of the image, but not all of them",
             "slices of a scan": "lies on slices of a scan as they are stored, which have no even grid",
-            "other grid": f"lies in the same place on another grid{corners}{self._cause()}",
-            "apart": f"lies apart from the image{corners}{self._cause()}",
+            "contours": f"has contours in patient mm, on {self.contour_slices} slices of the image{between}",
+            "other grid": f"{cause or 'lies on another grid'}{corners}",
+            "apart": f"{cause or 'lies apart from the image'}{corners}",
         }[self.relation]
-        return f"{self.segmentation}: {what}{'' if self.agrees else self._advice()}"
-
-    def _cause(self) -> str:
-        if self.mirrored:
-            which = "left and right, front and back" if self.mirrored == "xy" else ", ".join(self.mirrored)
-            taken = ", as where LPS was taken for RAS" if self.mirrored == "xy" else ""
-            return f", which is that of the image with {which} exchanged{taken}"
-        if self.shift_mm:
-            return f", which is that of the image moved by ({', '.join(f'{mm:g}' for mm in self.shift_mm)}) mm"
-        return ""
+        return f"{what}{lost}"
 
     def _advice(self) -> str:
-        if self.same_frame_of_reference is False and not self.refers_to_image:
+        if self.refers_to_image is False:
+            space = ", of another patient space (FrameOfReferenceUID)" if self.same_frame_of_reference is False else ""
+            return f"; give the series that it was made on{space}: {', '.join(self.made_on)}"
+        if self.same_frame_of_reference is False:
             return "; it belongs to another patient space (FrameOfReferenceUID); give the scan that it was made on"
-        if self.relation == "slices of a scan":
-            return "; it was made on another series; give that one"
-        if self.relation == "apart":
+        if self.relation in ("apart", "contours"):
             return "; it belongs to another scan, or its header is wrong; give the scan that it was made on"
         convert = f"`volseg convert {self.segmentation} OUT --image {self.image}` brings it onto the image's grid"
         if self.relation == "part of the grid":
@@ -126,7 +152,7 @@ def verify(
     segmentation : path
         A label map, as `volseg.read_labels` takes it, or the folder of a predicted case; labels may overlap.
     series : str, optional
-        Which series of an image with several.
+        Which series of an image with several; else that which a DICOM segmentation says it was made on.
     tolerance_mm : float, optional
         Corners up to this far apart are the same; 1 % of the image's smallest spacing, at least 0.001 mm, where nothing
         is said.
@@ -137,20 +163,28 @@ def verify(
         One of the two cannot be read.
     """
     path = single_label_map(Path(segmentation)) or Path(segmentation)
-    scan, dicom = _Image(Path(image), series), _read_object(path)
+    dicom = find_label_object(path)
+    scan = _Image(Path(image), series, dicom)
     layers, own_grid = _read_layers(path, scan, dicom)
+    check_labels(layers, path)
     tolerance = grid_tolerance_mm(scan.grid) if tolerance_mm is None else tolerance_mm
     placement = compare_grids(scan.grid, layers[0].grid, tolerance_mm=tolerance)
-    if dicom is not None and scan.repaired is not None and _are_stored_slices(layers, scan.repaired, tolerance):
-        own_grid = False
-    relation: Relation = placement.relation if own_grid else "slices of a scan"
-    reference = None if dicom is None else dicom.reference
+    if dicom is not None and own_grid and scan.stack is not None and scan.is_repaired:
+        own_grid = not _are_stored_slices(layers, scan.stack, tolerance)
+    reference = SeriesReference((), "") if dicom is None else dicom.reference
     same_space, refers = _same_space(scan.reference, reference), _refers(scan.reference, reference)
     extent, outside = label_extent(layers, scan.grid)
+    relation: Relation = placement.relation if own_grid else "slices of a scan"
+    contours = None
+    if dicom is not None and dicom.is_contours:
+        relation, contours = "contours", place_contours(read_contours(dicom.file), scan.grid, scan.stack)
+        outside = contours.outside_fraction
+    fits = _fits(relation, contours, refers, partly=dicom is not None)
     return Verification(
         image=str(image),
         segmentation=str(segmentation),
-        agrees=_agrees(relation, same_space, refers, partly=dicom is not None),
+        # What was made on the series needs no other sign of the same space.
+        agrees=fits and (same_space is not False or bool(refers)),
         relation=relation,
         worst_corner_mm=placement.worst_corner_mm if own_grid else None,
         tolerance_mm=tolerance,
@@ -162,26 +196,29 @@ def verify(
         refers_to_image=refers,
         label_extent=extent,
         outside_fraction=outside,
+        contour_slices=contours.slices if contours else None,
+        contours_between=contours.between if contours else None,
+        made_on=reference.series_uids,
     )
 
 
 class _Image:
     """The scan: its grid and series from headers, its voxels only where they are needed."""
 
-    def __init__(self, path: Path, series: str | None) -> None:
+    def __init__(self, path: Path, series: str | None, labels: LabelObject | None) -> None:
         self._path, self._wanted = path, series
         self.reference: SeriesReference | None = None
-        self.repaired: Stack | None = None
+        self.stack: Stack | None = None
+        self.is_repaired = False
         if not is_dicom_input(path):
             self.grid = read_grid(path)
             return
         from volseg.io.dicom import arrange, list_series
-        from volseg.io.dicom_series import choose_series
 
-        chosen = choose_series(list_series(path), path, series)
+        chosen = choose_series_of(labels, list_series(path), path, wanted=series)
         first, plan = chosen.frames[0], arrange(chosen)
-        self.grid = plan.grid
-        self.repaired = plan.stack if plan.repair is not None else None
+        self._wanted, self.grid, self.stack = chosen.id, plan.grid, plan.stack
+        self.is_repaired = plan.repair is not None
         self.reference = SeriesReference((first.series_uid,), first.frame_of_reference_uid)
 
     @cached_property
@@ -189,25 +226,7 @@ class _Image:
         return read(self._path, series=self._wanted)
 
 
-@dataclass(frozen=True)
-class _Object:
-    reference: SeriesReference
-    is_contours: bool
-
-
-def _read_object(path: Path) -> _Object | None:
-    """Read the header of a DICOM segmentation or structure set; None where it is of another format."""
-    if not is_dicom_input(path):
-        return None
-    from volseg.io.dicom import scan_dicom
-
-    found = label_objects(scan_dicom(path))
-    if len(found) != 1:  # reading it will say what is wrong
-        return None
-    return _Object(read_label_object(found[0].file).reference, is_structure_set(found[0]))
-
-
-def _read_layers(path: Path, scan: _Image, dicom: _Object | None) -> tuple[tuple[LabelMap, ...], bool]:
+def _read_layers(path: Path, scan: _Image, dicom: LabelObject | None) -> tuple[tuple[LabelMap, ...], bool]:
     """Read a segmentation on its own grid and return True, or, where it has none, on the image's and return False."""
     if dicom is None or not dicom.is_contours:
         try:
@@ -231,12 +250,13 @@ def _are_stored_slices(layers: Sequence[LabelMap], stack: Stack, tolerance_mm: f
     return bool((distances.min(axis=1) <= tolerance_mm).all())
 
 
-def _agrees(relation: Relation, same_space: bool | None, refers: bool | None, *, partly: bool) -> bool:
+def _fits(relation: Relation, contours: ContourPlacement | None, refers: bool | None, *, partly: bool) -> bool:
     if relation == "slices of a scan":
         return bool(refers)
-    same_voxels = relation in ("same grid", "other storage order") or (partly and relation == "part of the grid")
-    # What was made on the series needs no other sign of the same space.
-    return same_voxels and (same_space is not False or bool(refers))
+    if contours is not None:
+        on_slices = contours.between == 0 or bool(refers)  # planning systems draw between the slices, too
+        return refers is not False and on_slices and contours.outside_fraction == 0
+    return relation in ("same grid", "other storage order") or (partly and relation == "part of the grid")
 
 
 def _same_space(one: SeriesReference | None, other: SeriesReference | None) -> bool | None:

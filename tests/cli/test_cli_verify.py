@@ -55,7 +55,7 @@ def test_disagreement_ends_with_1_and_says_what_to_do(folder: Path) -> None:
     assert "agrees" not in result.stdout
     assert "labels: image voxels 2 to 4, 1 to 7, 1 to 6; all inside" in result.stdout
     (line,) = result.stderr.splitlines()
-    assert line.startswith("error: moved.nii.gz: lies in the same place on another grid (corners up to 1 mm apart)")
+    assert line.startswith("error: moved.nii.gz: is displaced by (1, 0, 0) mm (corners up to 1 mm apart)")
     assert "`volseg convert moved.nii.gz OUT --image slices` brings it onto the image's grid" in line
     converted = CliRunner().invoke(app, ["convert", "moved.nii.gz", "onto.nii.gz", "--image", "slices"])
     assert converted.exit_code == 0
@@ -70,7 +70,17 @@ def test_dicom_references(folder: Path) -> None:
     result = run("others seg.dcm")
     assert result.exit_code == 1
     assert result.stdout.splitlines()[-2:] == ["same DICOM frame of reference: no", "made on this series: no"]
-    assert "it belongs to another patient space (FrameOfReferenceUID)" in result.stderr
+    assert "seg.dcm: was made on another series than others" in result.stderr
+    assert "of another patient space (FrameOfReferenceUID)" in result.stderr
+
+
+def test_contours(folder: Path) -> None:
+    write(LabelMap(ARRAY, GRID, LABELS), folder / "rs.dcm", image=read("slices"), form="rtstruct")
+    write(read("slices"), folder / "scan.nii.gz")
+    result = run("scan.nii.gz rs.dcm")
+    assert result.exit_code == 0, result.output
+    assert "agrees: rs.dcm: has contours in patient mm, on 6 slices of the image" in result.stdout
+    assert result.stdout.splitlines()[-1] == "made on this series: not known, as the image is no DICOM"
 
 
 @pytest.mark.parametrize("name", ["labels.nii.gz", "moved.nii.gz", "seg.dcm"])

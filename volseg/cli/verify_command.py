@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from volseg.cli.console import Series
 from volseg.cli.plain_text import plain
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def verify(
     image: Annotated[Path, typer.Argument(help="A scan: NIfTI, NRRD or MetaImage file, DICOM file, folder or zip.")],
     segmentation: Annotated[Path, typer.Argument(help="Label map, .seg.nrrd, DICOM SEG or RTSTRUCT.")],
-    series: Annotated[str | None, typer.Option(help="Which series of a DICOM folder with several.")] = None,
+    series: Series = None,
     tolerance: Annotated[
         float | None,
         typer.Option(min=0, metavar="MM", help="Corners this near are the same. Default: 1 % of the voxel edge."),
@@ -31,8 +32,9 @@ def verify(
     """Say whether a segmentation lies on the voxels of an image.
 
     They agree where the grids are the same, also if the axes are stored in another order; a DICOM segmentation may
-    leave out slices, but must not belong to another patient space. Ends with 0 where they agree, with 1 where they do
-    not, saying how they differ and what to do.
+    leave out slices, but must not belong to another patient space. Contours (RTSTRUCT) must lie on slices of the image
+    and not have been made on another series. Ends with 0 where they agree, with 1 where they do not, saying how they
+    differ and what to do.
     """
     from volseg.errors import GeometryError
     from volseg.verification import verify as compare
@@ -58,10 +60,12 @@ def _lines(found: Verification) -> Iterator[str]:
     else:
         ranges = ", ".join(f"{first:g} to {last:g}" for first, last in found.label_extent)
         outside = 100 * (found.outside_fraction or 0)
-        where = f"{outside:.3g} % of them outside the image" if outside else "all inside"
+        what = "contours" if found.relation == "contours" else "labelled voxels"
+        where = f"{outside:.3g} % of the {what} outside the image" if outside else "all inside"
         yield f"labels: image voxels {ranges}; {where}"
-    answers = {True: "yes", False: "no"}
+    answers: dict[bool | None, str] = {True: "yes", False: "no"}
     if found.same_frame_of_reference is not None:
         yield f"same DICOM frame of reference: {answers[found.same_frame_of_reference]}"
-    if found.refers_to_image is not None:
-        yield f"made on this series: {answers[found.refers_to_image]}"
+    if found.made_on:
+        unknown = "not known, as the image is no DICOM"
+        yield f"made on this series: {answers.get(found.refers_to_image, unknown)}"

@@ -124,9 +124,6 @@ def read_subject(
     _check_numbers(scans, map_paths, labels=labels, threshold=threshold)
     if not (scans or map_paths or meshes):
         raise UsageError("nothing to look at; give a scan, a label map, the folder of a prediction, or meshes")
-    for path, scan in zip(scan_paths, scans, strict=False):
-        if scan.array.min() == scan.array.max():
-            logger.warning("%s: every voxel is %g, so there is nothing of it to see", path, scan.array.flat[0])
     label_map = _read_labels(map_paths[0], labels, scans) if map_paths else None
     return Subject(scans[0] if scans else None, label_map, tuple(meshes), threshold)
 
@@ -139,7 +136,10 @@ def _is_labels(path: Path) -> bool:
 
 
 def _read_scan(path: Path, series: str | None, map_paths: Sequence[Path]) -> Volume:
-    return read_scan_of(map_paths[0], path, series=series) if map_paths else read(path, series=series)
+    scan = read_scan_of(map_paths[0], path, series=series) if map_paths else read(path, series=series)
+    if scan.array.min() == scan.array.max():
+        logger.warning("%s: every voxel is %g, so there is nothing of it to see", path, scan.array.flat[0])
+    return scan
 
 
 def _read_labels(path: Path, table: Path | None, scans: Sequence[Volume]) -> LabelMap:
