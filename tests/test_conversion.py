@@ -8,9 +8,9 @@ import pydicom
 import pytest
 from world import assert_same_in_world
 
-from volseg.conversion import ConversionSettings, convert, convert_all, put_on_grid
+from volseg.conversion import ConversionOptions, convert, convert_all, put_on_grid
 from volseg.errors import AmbiguousError, GeometryError, InputError, OutputError, UsageError
-from volseg.geometry import Grid
+from volseg.geometry import RAS_TO_LPS, Grid
 from volseg.io import read, read_all, read_channels, read_label_layers, read_labels, write
 from volseg.io.dicom_write import write_dicom_series
 from volseg.io.itk import write_seg_nrrd
@@ -80,7 +80,7 @@ def test_one_of_several_series(scan: Volume, slices: Path, tmp_path: Path) -> No
     write_dicom_series(scan.with_array(scan.array // 2), slices / "other", description="half")
     with pytest.raises(AmbiguousError, match="choose one by number"):
         convert(slices, tmp_path / "out.nii")
-    convert(slices, tmp_path / "out.nii", ConversionSettings(series="half"))
+    convert(slices, tmp_path / "out.nii", series="half")
     found = read(tmp_path / "out.nii")
     assert_same_in_world(found, scan.with_array(scan.array // 2))
 
@@ -88,7 +88,7 @@ def test_one_of_several_series(scan: Volume, slices: Path, tmp_path: Path) -> No
 def test_strict_refuses_repairs(slices: Path, tmp_path: Path) -> None:
     sorted(slices.iterdir())[2].unlink()
     with pytest.raises(InputError, match="repairs are switched off"):
-        convert(slices, tmp_path / "out.nii", ConversionSettings(strict=True))
+        convert(slices, tmp_path / "out.nii", strict=True)
     convert(slices, tmp_path / "out.nii")
     assert read(tmp_path / "out.nii").grid.shape == (11, 9, 7)
 
@@ -101,7 +101,8 @@ def test_every_volume_becomes_a_file(scan: Volume, slices: Path, tmp_path: Path)
         dataset.save_as(file)
     good, half, lost = convert_all(slices, tmp_path / "out", form="nrrd")
     assert good.files == (tmp_path / "out" / "head.nrrd",)
-    assert half.files == (tmp_path / "out" / "HEAD_2.nrrd",)  # also apart where case does not count
+    assert half.files == (tmp_path / "out" / "HEAD_1.nrrd",)  # by its number, also apart where case does not count
+    assert half.origin.startswith("series 1 'HEAD' MR 11x9x7 [...")
     assert (lost.name, lost.files) == ("lost", ())
     assert "ImagePositionPatient is missing" in str(lost.error)
     assert_same_in_world(read(half.files[0]), scan.with_array(scan.array // 2))
@@ -114,6 +115,40 @@ def test_every_volume_of_a_4d_file(tmp_path: Path) -> None:
     assert [result.name for result in results] == ["film_0", "film_1", "film_2"]
     for number in range(3):
         np.testing.assert_array_equal(read(tmp_path / "out" / f"film_{number}").array, array[..., number])
+
+
+def test_other_images_of_a_folder_are_converted_too(
+    scan: Volume, slices: Path, labels_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(scan, tmp_path / "more" / "a.nii.gz")
+    write(scan, tmp_path / "more" / "b.mha")
+    (tmp_path / "more" / "cut.nii").write_bytes(b"cut")
+    for _ in range(2):  # what was written is no input of the second
+        results = list(convert_all(tmp_path, tmp_path / "out", overwrite=True))
+        assert [result.name for result in results] == ["head", "a", "b", "cut"]
+    assert [bool(result.error) for result in results] == [False, False, False, True]
+    assert results[1].origin == str(tmp_path / "more" / "a.nii.gz")
+    assert_same_in_world(read(results[2].files[0]), scan)
+    assert "labels.nii.gz: is a label map, no scan; left out" in caplog.text
+
+
+def test_a_folder_without_dicom_says_what_it_holds(scan: Volume, tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "b.nii.gz"):
+        write(scan, tmp_path / "two" / name)
+    with pytest.raises(InputError, match=r"two: holds 2 NIfTI, .* files \(a.nii.gz, b.nii.gz\), no DICOM; give one"):
+        convert(tmp_path / "two", tmp_path / "out.nii.gz")
+    assert len(list(convert_all(tmp_path / "two", tmp_path / "out"))) == 2
+
+
+def test_names_are_those_of_read_all(scan: Volume, slices: Path, tmp_path: Path) -> None:
+    write_dicom_series(scan, slices / "other", description="head")
+    results = convert_all(slices, tmp_path / "out")
+    assert [result.files[0].name for result in results] == [f"{name}.nii.gz" for name in read_all(slices)]
+
+
+def test_all_needs_a_folder(slices: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"out.seg.nrrd: is the name of a file; every volume \(--all\) goes into"):
+        list(convert_all(slices, tmp_path / "out.seg.nrrd"))
 
 
 def test_unknown_format_of_all(slices: Path, tmp_path: Path) -> None:
@@ -134,8 +169,8 @@ def test_labels_to_every_form_and_back(
     labelmap: LabelMap, labels_file: Path, slices: Path, tmp_path: Path, name: str, back: str
 ) -> None:
     form = _form(name)
-    convert(labels_file, tmp_path / name, ConversionSettings(form=form, image=slices if form else None))
-    files = convert(tmp_path / name, tmp_path / back, ConversionSettings(image=slices if form else None))
+    convert(labels_file, tmp_path / name, form=form, image=slices if form else None)
+    files = convert(tmp_path / name, tmp_path / back, image=slices if form else None)
     assert all(file.is_file() for file in files)
     found = read_labels(tmp_path / back)
     assert_same_in_world(found, labelmap)
@@ -159,7 +194,7 @@ def test_folder_of_a_predicted_case(labels_file: Path, tmp_path: Path) -> None:
 def test_label_table_can_be_given(labelmap: LabelMap, tmp_path: Path) -> None:
     write_nifti(labelmap.array, labelmap.grid, tmp_path / "plain.nii")
     write_label_table([Label(2, "Leber", (1, 2, 3)), Label(5, "Herd", (4, 5, 6))], tmp_path / "names.tsv")
-    convert(tmp_path / "plain.nii", tmp_path / "out.nii", ConversionSettings(labels=tmp_path / "names.tsv"))
+    convert(tmp_path / "plain.nii", tmp_path / "out.nii", labels=tmp_path / "names.tsv")
     assert [label.name for label in read_labels(tmp_path / "out.nii").labels] == ["Leber", "Herd"]
 
 
@@ -179,7 +214,7 @@ def test_overlapping_labels_become_several_files(labelmap: LabelMap, slices: Pat
     assert_same_in_world(read_labels(files[2]), other)
     assert convert(tmp_path / "in.seg.nrrd", tmp_path / "out.seg.nrrd") == [tmp_path / "out.seg.nrrd"]
     assert len(read_label_layers(tmp_path / "out.seg.nrrd")) == 2
-    objects = convert(tmp_path / "in.seg.nrrd", tmp_path / "out.dcm", ConversionSettings(image=slices))
+    objects = convert(tmp_path / "in.seg.nrrd", tmp_path / "out.dcm", image=slices)
     assert [file.name for file in objects] == ["out_1.dcm", "out_2.dcm"]
     with pytest.raises(OutputError, match=r"out_1.nii.gz: is there already"):
         convert(tmp_path / "in.seg.nrrd", tmp_path / "out.nii.gz")
@@ -188,7 +223,7 @@ def test_overlapping_labels_become_several_files(labelmap: LabelMap, slices: Pat
 def test_labels_come_onto_the_voxels_of_the_image(labelmap: LabelMap, slices: Path, tmp_path: Path) -> None:
     part = LabelMap(labelmap.array[1:, ::-1], _flipped(labelmap.grid.crop((1, 0, 0), labelmap.grid.shape)), LABELS)
     path = write(part, tmp_path / "part.nii.gz")[0]
-    files = convert(path, tmp_path / "out.nii.gz", ConversionSettings(image=slices))
+    files = convert(path, tmp_path / "out.nii.gz", image=slices)
     found = read_labels(files[0])
     assert found.grid.is_close(read(slices).grid)
     assert_same_in_world(found, labelmap)
@@ -207,7 +242,7 @@ def test_another_grid_is_said_with_its_distance(
     path = write(moved, tmp_path / "moved.nii.gz")[0]
     for name in ("out.dcm", "out.nii.gz"):
         caplog.clear()
-        convert(path, tmp_path / name, ConversionSettings(image=slices))
+        convert(path, tmp_path / name, image=slices)
         assert "lies on another grid than the image" in caplog.text
         assert "corners up to 0.4 mm apart" in caplog.text
 
@@ -220,7 +255,7 @@ def test_labels_that_are_lost_are_said(
     array[0, 0, 0] = 5
     grid = labelmap.grid
     moved = LabelMap(array, shifted(grid, *(grid.to_world([-2, 0, 0]) - grid.to_world([0, 0, 0]))), LABELS)
-    convert(write(moved, tmp_path / "m.nii")[0], tmp_path / "out.nii", ConversionSettings(image=slices))
+    convert(write(moved, tmp_path / "m.nii")[0], tmp_path / "out.nii", image=slices)
     assert "% of the labelled voxels lie outside the image and are lost" in caplog.text
     assert "no voxel of the image has the label lesion" in caplog.text
 
@@ -228,9 +263,26 @@ def test_labels_that_are_lost_are_said(
 @pytest.mark.parametrize("name", ["out.dcm", "out.nii.gz"])
 def test_labels_outside_the_image_are_refused(labelmap: LabelMap, slices: Path, tmp_path: Path, name: str) -> None:
     path = write(LabelMap(labelmap.array, shifted(labelmap.grid, 0, 900, 0), LABELS), tmp_path / "far.nii.gz")[0]
-    with pytest.raises(GeometryError, match=r"no label lies inside the image .*up to 900 mm apart"):
-        convert(path, tmp_path / name, ConversionSettings(image=slices))
+    with pytest.raises(GeometryError, match=r"displaced by \(0, 900, 0\) mm \(corners up to 900 mm apart\), 100 % of"):
+        convert(path, tmp_path / name, image=slices)
     assert not (tmp_path / name).exists()
+
+
+def test_labels_mirrored_out_of_the_image_are_refused_with_the_cause(
+    labelmap: LabelMap, slices: Path, tmp_path: Path
+) -> None:
+    mirrored = Grid(labelmap.grid.shape, RAS_TO_LPS @ labelmap.grid.affine)
+    path = write(LabelMap(labelmap.array, mirrored, LABELS), tmp_path / "mirrored.nii.gz")[0]
+    with pytest.raises(GeometryError, match=r"is mirrored: .* LPS was taken for RAS .*; give the scan that"):
+        convert(path, tmp_path / "out.nii.gz", image=slices)
+    assert convert(path, tmp_path / "out.nii.gz")
+
+
+def test_a_scan_is_not_taken_for_labels(scan: Volume, slices: Path, tmp_path: Path) -> None:
+    path = write(scan.with_array(scan.array.astype(np.int32) + 1000), tmp_path / "scan.nii.gz")[0]
+    for name in ("out.seg.nrrd", "out.dcm"):
+        with pytest.raises(InputError, match="different values, as a scan has"):
+            convert(path, tmp_path / name, image=slices)
 
 
 def test_nearest_voxel_and_half_a_voxel_beyond(labelmap: LabelMap) -> None:
@@ -245,16 +297,22 @@ def test_nearest_voxel_and_half_a_voxel_beyond(labelmap: LabelMap) -> None:
 def test_a_folder_with_scan_and_labels_is_a_scan(
     labels_file: Path, slices: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    convert(labels_file, slices / "seg.dcm", ConversionSettings(image=slices))
-    convert(slices, tmp_path / "scan.nii")
-    assert "the scan is converted; beside it are labels, to convert them give" in caplog.text
+    convert(labels_file, slices / "seg.dcm", image=slices)
+    with caplog.at_level(logging.INFO, "volseg.conversion"):
+        with pytest.raises(InputError, match="no DICOM series 'other'"):
+            convert(slices, tmp_path / "scan.nii", series="other")
+        assert not caplog.records
+        convert(slices, tmp_path / "scan.nii")
+    (note,) = caplog.records
+    assert note.levelno == logging.INFO
+    assert "seg.dcm: labels of this scan; they are converted on their own" in note.getMessage()
     assert read(tmp_path / "scan.nii").array.min() < 0
     convert(slices / "seg.dcm", tmp_path / "seg.nii")
     assert [label.name for label in read_labels(tmp_path / "seg.nii").labels] == ["liver", "lesion"]
 
 
 def test_a_structure_set_finds_its_scan_beside_it(labelmap: LabelMap, labels_file: Path, slices: Path) -> None:
-    convert(labels_file, slices / "rs.dcm", ConversionSettings(image=slices, form="rtstruct"))
+    convert(labels_file, slices / "rs.dcm", image=slices, form="rtstruct")
     (file,) = convert(slices / "rs.dcm", slices.parent / "rs.seg.nrrd")
     assert_same_in_world(read_labels(file), labelmap)
 
@@ -266,9 +324,9 @@ def test_probabilities_to_dicom_and_back(labelmap: LabelMap, slices: Path, tmp_p
     values = np.random.default_rng(0).uniform(0, 0.5, (*labelmap.grid.shape, 2)).astype(np.float32)
     write_nifti(values, labelmap.grid, tmp_path / "probabilities.nii.gz")
     write_label_table(LABELS, tmp_path / "labels.tsv")  # as `volseg predict` leaves them
-    fractional = ConversionSettings(form="fractional", image=slices)
-    assert convert(tmp_path / "probabilities.nii.gz", tmp_path / "p.dcm", fractional) == [tmp_path / "p.dcm"]
-    files = convert(tmp_path / "p.dcm", tmp_path / "back.nii.gz", fractional)
+    fractional = ConversionOptions(form="fractional", image=slices)
+    assert convert(tmp_path / "probabilities.nii.gz", tmp_path / "p.dcm", **fractional) == [tmp_path / "p.dcm"]
+    files = convert(tmp_path / "p.dcm", tmp_path / "back.nii.gz", **fractional)
     assert [file.name for file in files] == ["back.nii.gz", "back.tsv"]
     for number, volume in enumerate(read_channels([files[0]])):
         ijk = np.rint(volume.grid.to_voxel(labelmap.grid.to_world(np.argwhere(values[..., number] >= 0)))).astype(int)
@@ -278,20 +336,23 @@ def test_probabilities_to_dicom_and_back(labelmap: LabelMap, slices: Path, tmp_p
 
 def test_probabilities_need_names_and_an_image(labelmap: LabelMap, slices: Path, tmp_path: Path) -> None:
     write_nifti(np.zeros((*labelmap.grid.shape, 2), np.float32), labelmap.grid, tmp_path / "p.nii")
-    fractional = ConversionSettings(form="fractional", image=slices)
-    with pytest.raises(UsageError, match="give that by --image"):
-        convert(tmp_path / "p.nii", tmp_path / "p.dcm", ConversionSettings(form="fractional"))
-    with pytest.raises(UsageError, match="no names of its labels are beside it; give a table by --labels"):
-        convert(tmp_path / "p.nii", tmp_path / "p.dcm", fractional)
+    fractional = ConversionOptions(form="fractional", image=slices)
+    with pytest.raises(UsageError, match=r"give that as image \(--image"):
+        convert(tmp_path / "p.nii", tmp_path / "p.dcm", form="fractional")
+    with pytest.raises(UsageError, match="no names of its labels are beside it; give a table as labels"):
+        convert(tmp_path / "p.nii", tmp_path / "p.dcm", **fractional)
     write_label_table(LABELS[:1], tmp_path / "p.tsv")
     with pytest.raises(InputError, match=r"holds 2 volumes, but .*p.tsv names 1 labels"):
-        convert(tmp_path / "p.nii", tmp_path / "p.dcm", fractional)
+        convert(tmp_path / "p.nii", tmp_path / "p.dcm", **fractional)
     with pytest.raises(UsageError, match=r"probabilities are written as .dcm from NIfTI"):
-        convert(tmp_path / "p.nii", tmp_path / "p.nrrd", fractional)
-    with pytest.raises(UsageError, match="holds 2 volumes, a label map is one; probabilities are written by --as"):
-        convert(tmp_path / "p.nii", tmp_path / "p.dcm", ConversionSettings(image=slices))
+        convert(tmp_path / "p.nii", tmp_path / "p.nrrd", **fractional)
+    write_nifti(labelmap.array, labelmap.grid, tmp_path / "one.nii")
+    with pytest.raises(UsageError, match=r"needs probabilities, .*one.nii is a 3D label map; use --as seg"):
+        convert(tmp_path / "one.nii", tmp_path / "p.dcm", **fractional)
+    with pytest.raises(UsageError, match="holds 2 volumes, a label map is one; probabilities are written as form"):
+        convert(tmp_path / "p.nii", tmp_path / "p.dcm", image=slices)
     with pytest.raises(UsageError, match="needs one DICOM segmentation; found 0"):
-        convert(slices, tmp_path / "q.nii", fractional)
+        convert(slices, tmp_path / "q.nii", **fractional)
 
 
 # ------------------------------------------------------------------------------------------------------- contradictions
@@ -300,7 +361,9 @@ def test_probabilities_need_names_and_an_image(labelmap: LabelMap, slices: Path,
 def test_what_is_there_stays(slices: Path, labels_file: Path, tmp_path: Path) -> None:
     (tmp_path / "out.nii.gz").write_bytes(b"mine")
     (tmp_path / "other.tsv").write_text("mine", encoding="utf-8")
-    with pytest.raises(OutputError, match=r"out.nii.gz: is there already; add --overwrite, or choose another name"):
+    with pytest.raises(
+        OutputError, match=r"out.nii.gz: is there already; overwrite it \(--overwrite\), or choose another name"
+    ):
         convert(slices, tmp_path / "out.nii.gz")
     with pytest.raises(OutputError, match=r"other.tsv: is there already"):
         convert(labels_file, tmp_path / "other.nii.gz")
@@ -309,47 +372,47 @@ def test_what_is_there_stays(slices: Path, labels_file: Path, tmp_path: Path) ->
     assert (tmp_path / "out.nii.gz").read_bytes() == b"mine"
     assert not any(result.error for result in convert_all(slices, tmp_path / "x"))
     assert "is there already" in str(next(iter(convert_all(slices, tmp_path / "x"))).error)
-    convert(slices, tmp_path / "out.nii.gz", ConversionSettings(overwrite=True))
+    convert(slices, tmp_path / "out.nii.gz", overwrite=True)
     assert read(tmp_path / "out.nii.gz").grid.shape == (11, 9, 7)
 
 
 def test_the_input_is_never_replaced(labels_file: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is the input itself"):
-        convert(labels_file, labels_file, ConversionSettings(overwrite=True))
+        convert(labels_file, labels_file, overwrite=True)
     with pytest.raises(UsageError, match="is the input itself"):
-        convert(labels_file, tmp_path / "x" / ".." / "labels.nii.gz", ConversionSettings(overwrite=True))
+        convert(labels_file, tmp_path / "x" / ".." / "labels.nii.gz", overwrite=True)
 
 
 def test_contradictions_are_usage_errors(labels_file: Path, slices: Path, tmp_path: Path) -> None:
     cases = [
-        (tmp_path / "out.dcm", ConversionSettings(), "give that by --image"),
-        (tmp_path / "out.dcm", ConversionSettings(image=labels_file), "is no DICOM scan"),
-        (tmp_path / "out.nii", ConversionSettings(form="seg"), "--as seg is what a .dcm file of labels is"),
-        (tmp_path / "out", ConversionSettings(image=slices), "labels are no DICOM series"),
-        (tmp_path / "out.seg.nrrd", ConversionSettings(series="1"), "--series chooses a scan"),
-        (tmp_path / "out.png", ConversionSettings(), "cannot be written as .png"),
+        (tmp_path / "out.dcm", ConversionOptions(), r"give that as image \(--image"),
+        (tmp_path / "out.dcm", ConversionOptions(image=labels_file), "is no DICOM scan"),
+        (tmp_path / "out.nii", ConversionOptions(form="seg"), r"form \(--as\) seg is what a .dcm file of labels is"),
+        (tmp_path / "out", ConversionOptions(image=slices), "labels are no DICOM series"),
+        (tmp_path / "out.seg.nrrd", ConversionOptions(series="1"), r"series \(--series\) chooses a scan"),
+        (tmp_path / "out.png", ConversionOptions(), "cannot be written as .png"),
     ]
-    for target, settings, words in cases:
+    for target, options, words in cases:
         with pytest.raises(UsageError, match=words):
-            convert(labels_file, target, settings)
+            convert(labels_file, target, **options)
         assert not target.exists()
 
 
 def test_another_patient_is_refused_by_its_labels(labels_file: Path, slices: Path, tmp_path: Path) -> None:
-    convert(labels_file, tmp_path / "rs.dcm", ConversionSettings(image=slices, form="rtstruct"))
+    convert(labels_file, tmp_path / "rs.dcm", image=slices, form="rtstruct")
     for file in slices.iterdir():
         dataset = pydicom.dcmread(file)
         dataset.FrameOfReferenceUID, dataset.SeriesInstanceUID = "1.2.3", "1.2.4"
         dataset.save_as(file)
     with pytest.raises(InputError, match="frame of reference"):
-        convert(tmp_path / "rs.dcm", tmp_path / "out.nii", ConversionSettings(image=slices))
+        convert(tmp_path / "rs.dcm", tmp_path / "out.nii", image=slices)
 
 
 def test_nothing_is_logged_for_what_fits(
     labels_file: Path, slices: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        convert(labels_file, tmp_path / "out.dcm", ConversionSettings(image=slices))
-        convert(tmp_path / "out.dcm", tmp_path / "back.nii.gz", ConversionSettings(image=slices))
+        convert(labels_file, tmp_path / "out.dcm", image=slices)
+        convert(tmp_path / "out.dcm", tmp_path / "back.nii.gz", image=slices)
     assert not caplog.records
     assert len(read_all(tmp_path / "back.nii.gz")) == 1

@@ -94,19 +94,21 @@ for _command in (train, predict, evaluate, mesh, view, inspect, verify, convert,
 
 def main() -> None:
     """Run the command line."""
-    logging.basicConfig(level=logging.WARNING, handlers=[_warnings_to_stderr()])
+    logging.basicConfig(level=logging.WARNING, handlers=[_messages_to_stderr()])
+    logging.getLogger("volseg").setLevel(logging.INFO)
     app()
 
 
 class _PlainFormatter(logging.Formatter):
-    """Warnings quote names from files."""
+    """Warnings and notes; they quote names from files."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return plain(super().format(record))
+        kind = "warning" if record.levelno >= logging.WARNING else "note"
+        return plain(f"{kind}: {super().format(record)}")
 
 
-def _warnings_to_stderr() -> logging.Handler:
+def _messages_to_stderr() -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(lambda record: record.name.partition(".")[0] == "volseg")
-    handler.setFormatter(_PlainFormatter("warning: %(message)s"))
+    handler.setFormatter(_PlainFormatter("%(message)s"))
     return handler

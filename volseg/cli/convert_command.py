@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import list_files
+from volseg.cli.console import Series, list_files
 from volseg.cli.plain_text import plain
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError, UsageError
@@ -15,7 +15,7 @@ from volseg.errors import PartialError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from volseg.conversion import ConversionSettings, ConvertedVolume
+    from volseg.conversion import ConvertedVolume
 
 _FORMS = ("seg", "labelmap", "rtstruct", "fractional")
 
@@ -31,10 +31,10 @@ def convert(
             help="X.nii.gz, .nii, .nrrd, .mha; labels also .seg.nrrd and .dcm; a folder is a DICOM series.",
         ),
     ],
-    series: Annotated[
-        str | None, typer.Option(help="Which series of a DICOM folder with several: of IN, or of --image for labels.")
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every volume of IN, each a file in the folder OUT.")] = False,
+    series: Series = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every scan and volume of IN, each a file in the folder OUT.")
+    ] = False,
     format_: Annotated[
         str | None, typer.Option("--format", help="With --all: nii.gz (default), nii, nrrd, mha, dicom.")
     ] = None,
@@ -59,23 +59,27 @@ def convert(
 
     IN is taken for labels where OUT is .seg.nrrd or .dcm, where IN is .seg.nrrd or a DICOM segmentation or structure
     set, where a label table <stem>.tsv is beside it, and with --labels, --image or --as; else for a scan. The names of
-    labels go along, in OUT or in <stem>.tsv beside it. Labels that overlap become several files.
+    labels go along, in OUT or in <stem>.tsv beside it. Labels that overlap become several files. A DICOM series that is
+    written from DICOM stays with its patient and study; from other formats it has new identifiers.
 
     Examples: volseg convert slices/ scan.nii.gz; volseg convert labels.nii.gz labels.dcm --image slices/;
     volseg convert RS.dcm structures.seg.nrrd --image slices/; volseg convert study/ out/ --all.
     """
-    from volseg.conversion import ConversionSettings
     from volseg.conversion import convert as write_as
 
     if form is not None and form not in _FORMS:
         raise UsageError(f"--as {form} is unknown; choose from {', '.join(_FORMS)}")
-    settings = ConversionSettings(series, labels, image, form, strict, overwrite)
     if every:
-        _convert_every(input_, output, settings, format_ or "nii.gz")
+        if series or labels or image or form:
+            raise UsageError("--all writes every scan of IN; it goes with --format, --strict and --overwrite alone")
+        _convert_every(input_, output, format_ or "nii.gz", strict=strict, overwrite=overwrite)
         return
     if format_ is not None:
         raise UsageError("--format goes with --all; without it the end of OUT says the format")
-    list_files(_as_folders(write_as(input_, output, settings)))
+    files = write_as(
+        input_, output, series=series, labels=labels, image=image, form=form, strict=strict, overwrite=overwrite
+    )
+    list_files(_as_folders(files))
 
 
 def _as_folders(files: Sequence[Path]) -> list[Path]:
@@ -84,20 +88,20 @@ def _as_folders(files: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(file.parent if len(slices) > 1 and file in slices else file for file in files))
 
 
-def _convert_every(source: Path, folder: Path, settings: ConversionSettings, form: str) -> None:
+def _convert_every(source: Path, folder: Path, form: str, *, strict: bool, overwrite: bool) -> None:
     from volseg.conversion import FORMATS, convert_all
 
-    if settings.series or settings.labels or settings.image or settings.form:
-        raise UsageError("--all writes every scan of IN; it goes with --format, --strict and --overwrite alone")
     if form not in FORMATS:
         raise UsageError(f"--format {form} is unknown; choose from {', '.join(FORMATS)}")
     results: list[ConvertedVolume] = []
     with progress_bar() as bar:
         task = bar.add_task("volumes", total=None)
-        for result in convert_all(source, folder, settings, form=form):
+        for result in convert_all(source, folder, form=form, strict=strict, overwrite=overwrite):
             results.append(result)
             bar.update(task, completed=len(results))
-    list_files(_as_folders([file for result in results for file in result.files]))
+    for result in results:
+        for file in _as_folders(result.files):
+            typer.echo(plain(f"wrote {file}  <- {result.origin}"))
     failed = [result for result in results if result.error]
     if len(results) == 1 and failed and failed[0].error:
         raise failed[0].error

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 from volseg.conversion.labels import convert_labels, put_on_grid
 from volseg.conversion.probabilities import convert_probabilities
-from volseg.conversion.scans import FORMATS, ConvertedVolume, convert_all, convert_scan
-from volseg.conversion.settings import FRACTIONAL, ConversionSettings, check_free, is_folder
+from volseg.conversion.scans import FORMATS, ConvertedVolume, convert_all
+from volseg.conversion.settings import FRACTIONAL, ConversionOptions, ConversionSettings, check_free, is_folder
 from volseg.errors import InputError, UsageError
-from volseg.io.dicom_objects import is_dicom_input, label_objects
-from volseg.io.label_files import single_label_map
-from volseg.io.labels import read_table, sidecar_path
+from volseg.io import read, write
+from volseg.io.dicom_objects import is_dicom_input, label_objects, read_label_object
+from volseg.io.dicom_series import Scan, scan_dicom
+from volseg.io.dicom_source import DicomSource
+from volseg.io.label_files import has_label_table, image_files, single_label_map
 from volseg.io.names import has_suffix
+from volseg.volume import Volume
 
-__all__ = ["FORMATS", "FRACTIONAL", "ConversionSettings", "ConvertedVolume", "convert", "convert_all", "put_on_grid"]
+__all__ = ["FORMATS", "FRACTIONAL", "ConversionOptions", "ConvertedVolume", "convert", "convert_all", "put_on_grid"]
 
 _LOG = logging.getLogger(__name__)
 
 Content = Literal["scan", "labels", "probabilities"]
 
 
-def convert(source: str | Path, target: str | Path, settings: ConversionSettings | None = None) -> list[Path]:
+def convert(source: str | Path, target: str | Path, **options: Unpack[ConversionOptions]) -> list[Path]:
     """Read a scan, label map or probabilities in one form and write it in another.
 
-    What the source is, is said by `settings` (a label table, a form or an image), by the target (``.seg.nrrd`` and
+    What the source is, is said by a label table, a form or an image, by the target (``.seg.nrrd`` and
     ``.dcm`` hold labels), by the source (``.seg.nrrd``, and a DICOM segmentation or structure set that is alone), or by
     a label table beside it. All else is a scan.
 
@@ -37,8 +40,18 @@ def convert(source: str | Path, target: str | Path, settings: ConversionSettings
     target : path
         ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``; for a scan also a folder for a DICOM series; for labels also
         ``.seg.nrrd``, and ``.dcm`` with an image. Values stay as they are, fractions as float32.
-    settings : ConversionSettings, optional
-        Everything else.
+    series : str, optional
+        Which series of the source; where the source is labels, of the image: by itself the one that they refer to.
+    labels : path, optional
+        Table of label names and colours; says that the source is labels.
+    image : path, optional
+        The scan that labels were made on: they come out on its grid, and DICOM objects refer to it.
+    form : {"seg", "labelmap", "rtstruct", "fractional"}, optional
+        What a ``.dcm`` file is; ``fractional`` are probabilities, in NIfTI along a fourth axis.
+    strict : bool
+        Refuse DICOM stacks that would have to be repaired.
+    overwrite : bool
+        Replace files that are there.
 
     Returns
     -------
@@ -49,22 +62,35 @@ def convert(source: str | Path, target: str | Path, settings: ConversionSettings
     Raises
     ------
     UsageError
-        Settings that contradict each other or the target.
+        Arguments that contradict each other or the target.
     InputError, GeometryError
-        The source or image cannot be read; all labels lie outside the image.
+        The source or image cannot be read; more than half of the labelled voxels lie outside the image.
     OutputError
         A target is there already, or cannot be written.
     """
-    source, target, settings = _label_map_of(Path(source)), Path(target), settings or ConversionSettings()
+    source, target, settings = _label_map_of(Path(source)), Path(target), ConversionSettings(**options)
     if source.exists() and source.resolve() == target.resolve():
         raise UsageError(f"{target}: is the input itself; choose another name")
-    check_free([target], settings)
-    content = _content(source, target, settings)
-    if content == "scan":
-        return convert_scan(source, target, settings)
+    check_free([target], overwrite=settings.overwrite)
+    is_dicom = is_dicom_input(source)
+    if source.is_dir() and not is_dicom and (files := list(image_files(source))):
+        names = ", ".join(str(file.relative_to(source)) for file in files[:5])
+        raise InputError(
+            f"{source}: holds {len(files)} NIfTI, NRRD or MetaImage files ({names}{', ...' if files[5:] else ''}), no "
+            "DICOM; give one of them; --all converts every one"
+        )
+    content = _said_content(source, target, settings)
+    scan = scan_dicom(source) if is_dicom and content is None else None
+    content = content or _content(source, target, scan)
     if content == "probabilities":
         return convert_probabilities(source, target, settings)
-    return convert_labels(source, target, settings)
+    if content == "labels":
+        return convert_labels(source, target, settings)
+    volume = read(source, series=settings.series, strict=settings.strict)
+    written = write(volume, target)
+    if scan is not None:
+        _note_labels(scan, volume)
+    return written
 
 
 def _label_map_of(source: Path) -> Path:
@@ -72,34 +98,24 @@ def _label_map_of(source: Path) -> Path:
     return source if own is None or is_dicom_input(source) else own
 
 
-def _content(source: Path, target: Path, settings: ConversionSettings) -> Content:
+def _said_content(source: Path, target: Path, settings: ConversionSettings) -> Content | None:
+    """Return what arguments and file names say; None where they do not."""
     if settings.form == FRACTIONAL:
         return "probabilities"
     if settings.labels or settings.form or settings.image:
         return "labels"
-    if has_suffix(target, (".seg.nrrd", ".dcm")) or has_suffix(source, (".seg.nrrd",)):
-        return "labels"
-    if is_dicom_input(source):
-        return "labels" if _holds_only_labels(source) else "scan"
-    return "labels" if _has_label_table(source) and not is_folder(target) else "scan"
+    return "labels" if has_suffix(target, (".seg.nrrd", ".dcm")) or has_suffix(source, (".seg.nrrd",)) else None
 
 
-def _holds_only_labels(source: Path) -> bool:
-    from volseg.io.dicom import scan_dicom
-
-    scan = scan_dicom(source)
-    found = label_objects(scan)
-    if found and scan.series:
-        _LOG.warning("%s: the scan is converted; beside it are labels, to convert them give %s", source, found[0].file)
-    return bool(found) and not scan.series
+def _content(source: Path, target: Path, scan: Scan | None) -> Content:
+    if scan is not None:
+        return "labels" if label_objects(scan) and not scan.series else "scan"
+    return "labels" if has_label_table(source) and not is_folder(target) else "scan"
 
 
-def _has_label_table(source: Path) -> bool:
-    table = sidecar_path(source)
-    if not table.is_file():
-        return False
-    try:
-        columns, _ = read_table(table, delimiter="\t")
-    except InputError:
-        return False
-    return {"index", "name"} <= set(columns)
+def _note_labels(scan: Scan, volume: Volume) -> None:
+    """Say which labels beside a scan were made on it, as they are not converted with it."""
+    uid = volume.source.series_uid if isinstance(volume.source, DicomSource) else None
+    for other in label_objects(scan):
+        if uid in read_label_object(other.file).reference.series_uids:
+            _LOG.info("%s: labels of this scan; they are converted on their own, by --image %s", other.file, scan.path)

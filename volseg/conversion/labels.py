@@ -11,9 +11,10 @@ import numpy as np
 from volseg.conversion.settings import FRACTIONAL, ConversionSettings, check_free, is_folder, is_object
 from volseg.errors import GeometryError, UsageError
 from volseg.geometry import Grid
-from volseg.io import read, read_label_layers, write
+from volseg.io import read_label_layers, write
 from volseg.io.bids import is_dseg
-from volseg.io.dicom_objects import is_dicom_input
+from volseg.io.dicom_objects import is_dicom_input, read_scan_of
+from volseg.io.label_files import check_labels
 from volseg.io.labels import sidecar_path, write_label_table
 from volseg.io.names import NIFTI_SUFFIXES, case_name, has_suffix
 from volseg.io.voxels import smallest_integer
@@ -22,15 +23,17 @@ from volseg.placement import compare_grids, label_extent
 from volseg.volume import Volume
 
 _LOG = logging.getLogger(__name__)
+_MOST_OUTSIDE = 0.5
 
 
 def convert_labels(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
     """Write a label map in another form."""
     _check_target(source, target, settings)
-    image = read_image(target, settings)
+    image = read_image(source, target, settings)
     layers = read_label_layers(source, labels=settings.labels, image=image if is_dicom_input(source) else None)
+    check_labels(layers, source)
     if image is not None:
-        _check_place(layers, image.grid, source)
+        _check_place(layers, image.grid, source, target)
         if not is_object(target):  # whose writers go by the slices as they are stored
             layers = tuple(_moved(layer, image.grid, source) for layer in layers)
     if len(layers) > 1 and has_suffix(target, (".seg.nrrd",)):
@@ -39,22 +42,22 @@ def convert_labels(source: Path, target: Path, settings: ConversionSettings) -> 
         write_seg_nrrd(layers, target)
         return [target]
     targets = [target] if len(layers) == 1 else _numbered(target, len(layers))
-    check_free([file for path in targets for file in _files_of(path)], settings)
+    check_free([file for path in targets for file in _files_of(path)], overwrite=settings.overwrite)
     pairs = zip(layers, targets, strict=True)
     return [file for layer, path in pairs for file in _write(layer, path, image, settings.form)]
 
 
 def _check_target(source: Path, target: Path, settings: ConversionSettings) -> None:
     if is_folder(target):
-        raise UsageError(f"{target}: labels are no DICOM series; end it in .nii.gz, .seg.nrrd or, with --image, .dcm")
+        raise UsageError(f"{target}: labels are no DICOM series; end it in .nii.gz, .seg.nrrd or, with an image, .dcm")
     if settings.form is not None and not is_object(target):
-        raise UsageError(f"--as {settings.form} is what a .dcm file of labels is; {target} is none")
-    check_free(_files_of(target), settings)
+        raise UsageError(f"form (--as) {settings.form} is what a .dcm file of labels is; {target} is none")
+    check_free(_files_of(target), overwrite=settings.overwrite)
     if source.is_file() and has_suffix(source, NIFTI_SUFFIXES):
         _check_single(source)
 
 
-def read_image(target: Path, settings: ConversionSettings) -> Volume | None:
+def read_image(source: Path, target: Path, settings: ConversionSettings) -> Volume | None:
     """Read the scan that labels or probabilities were made on.
 
     Raises
@@ -65,15 +68,19 @@ def read_image(target: Path, settings: ConversionSettings) -> Volume | None:
     if settings.image is None:
         if is_object(target):
             raise UsageError(
-                f"{target}: is a DICOM object of labels, which refers to the files of its scan; give that by --image "
-                "(a scan itself becomes a folder of DICOM files)"
+                f"{target}: is a DICOM object of labels, which refers to the files of its scan; give that as "
+                "image (--image; a scan itself becomes a folder of DICOM files)"
             )
         if settings.series is not None:
-            raise UsageError("--series chooses a scan; of labels it is that of --image, which is missing")
+            raise UsageError(
+                "series (--series) chooses a scan; of labels it is that of the image (--image), which is missing"
+            )
         return None
-    image = read(settings.image, series=settings.series, strict=settings.strict)
+    image = read_scan_of(source, Path(settings.image), series=settings.series, strict=settings.strict)
     if is_object(target) and image.source is None:
-        raise UsageError(f"--image {settings.image}: is no DICOM scan, whose files a DICOM object of labels refers to")
+        raise UsageError(
+            f"image (--image) {settings.image}: is no DICOM scan, whose files a DICOM object of labels refers to"
+        )
     return image
 
 
@@ -98,30 +105,25 @@ def _check_single(source: Path) -> None:
 
     if (count := count_nifti_volumes(source)) > 1:
         raise UsageError(
-            f"{source}: holds {count} volumes, a label map is one; probabilities are written by --as {FRACTIONAL}, the "
-            "volumes of a scan by --all"
+            f"{source}: holds {count} volumes, a label map is one; probabilities are written as form (--as) "
+            f"{FRACTIONAL}, the volumes of a scan by --all"
         )
 
 
-def _check_place(layers: Sequence[LabelMap], image: Grid, source: Path) -> None:
-    """Refuse labels that lie outside the image; warn where they lie on other voxels, or some are lost."""
+def _check_place(layers: Sequence[LabelMap], image: Grid, source: Path, target: Path) -> None:
+    """Refuse labels most of which lie outside the image; warn where they lie on other voxels, or some are lost."""
     placement = compare_grids(image, layers[0].grid)
     _, outside = label_extent(layers, image)
-    if outside == 1:
-        raise GeometryError(
-            f"{source}: no label lies inside the image (grid corners are up to {placement.worst_corner_mm:.4g} mm "
-            "apart); give the scan that the labels were made on"
-        )
+    lies = f"lies on another grid than the image{f': it {placement.cause}' if placement.cause else ''}"
+    corners = f"corners up to {placement.worst_corner_mm:.4g} mm apart"
+    lost = f"{100 * (outside or 0):.3g} % of the labelled voxels lie outside the image"
+    if outside and outside > _MOST_OUTSIDE:
+        raise GeometryError(f"{source}: {lies} ({corners}), {lost}; give the scan that the labels were made on")
     if placement.relation in ("other grid", "apart"):
-        _LOG.warning(
-            "%s: lies on another grid than the image (%s; corners up to %.4g mm apart); each voxel of the image takes "
-            "the nearest label",
-            source,
-            layers[0].grid.describe(),
-            placement.worst_corner_mm,
-        )
-    if outside:
-        _LOG.warning("%s: %.3g %% of the labelled voxels lie outside the image and are lost", source, 100 * outside)
+        grid = layers[0].grid.describe()
+        _LOG.warning("%s: %s (%s; %s); each voxel of the image takes the nearest label", source, lies, grid, corners)
+    if outside and not is_object(target):  # whose writer says it
+        _LOG.warning("%s: %s and are lost", source, lost)
 
 
 def _moved(labelmap: LabelMap, grid: Grid, source: Path) -> LabelMap:

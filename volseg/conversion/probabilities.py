@@ -29,8 +29,13 @@ def convert_probabilities(source: Path, target: Path, settings: ConversionSettin
 def _to_dicom(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
     from volseg.io.dicom_seg import write_dicom_probabilities
 
-    image = read_image(target, settings)
+    image = read_image(source, target, settings)
     volumes = read_channels([source])
+    if len(volumes) == 1 and volumes[0].array.dtype.kind in "iu":
+        raise UsageError(
+            f"--as {FRACTIONAL} needs probabilities, a volume per label, and a table of their names (--labels); "
+            f"{source} is a 3D label map; use --as seg"
+        )
     labels = _labels(source, len(volumes), settings)
     grid = volumes[0].grid
     if image is None or compare_grids(image.grid, grid).relation == "apart":
@@ -42,10 +47,11 @@ def _to_dicom(source: Path, target: Path, settings: ConversionSettings) -> list[
 
 def _labels(source: Path, count: int, settings: ConversionSettings) -> tuple[Label, ...]:
     """Find the names: given, beside the file, or those of the label map that `volseg predict` wrote beside it."""
-    candidates = [settings.labels, sidecar_path(source), source.with_name("labels.tsv")]
-    table = next((path for path in candidates if path is not None and path.is_file()), None)
+    given = [] if settings.labels is None else [Path(settings.labels)]
+    candidates = [*given, sidecar_path(source), source.with_name("labels.tsv")]
+    table = next((path for path in candidates if path.is_file()), None)
     if table is None:
-        raise UsageError(f"{source}: no names of its labels are beside it; give a table by --labels")
+        raise UsageError(f"{source}: no names of its labels are beside it; give a table as labels (--labels)")
     labels = read_label_table(table)
     if len(labels) != count:
         raise InputError(f"{source}: holds {count} volumes, but {table} names {len(labels)} labels; expected one each")
@@ -57,11 +63,11 @@ def _to_nifti(source: Path, target: Path, settings: ConversionSettings) -> list[
     from volseg.io.dicom_seg_read import read_dicom_probabilities
     from volseg.io.nifti import write_nifti
 
-    check_free([sidecar_path(target)], settings)
+    check_free([sidecar_path(target)], overwrite=settings.overwrite)
     found = label_objects(scan_dicom(source)) if is_dicom_input(source) else []
     if len(found) != 1:
         raise UsageError(f"{source}: --as {FRACTIONAL} to NIfTI needs one DICOM segmentation; found {len(found)}")
-    volumes = read_dicom_probabilities(found[0].file, image=read_image(target, settings))
+    volumes = read_dicom_probabilities(found[0].file, image=read_image(source, target, settings))
     stack = np.stack([volume.array for volume in volumes.values()], axis=-1)
     write_nifti(stack, next(iter(volumes.values())).grid, target)
     labels = [Label(value, name, default_colour(value)) for value, name in enumerate(volumes, start=1)]

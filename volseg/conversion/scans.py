@@ -1,18 +1,23 @@
-"""Scans: one, or every volume of a folder, archive or 4D file."""
+"""Every scan of a folder, archive or 4D file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from volseg.conversion.settings import ConversionSettings, check_free
+from volseg.conversion.settings import check_free
 from volseg.errors import UsageError, VolsegError
 from volseg.io import read, read_all, write
 from volseg.io.dicom_objects import is_dicom_input
-from volseg.io.names import case_name, portable_name
+from volseg.io.label_files import has_label_table, image_files
+from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix, portable_name
 from volseg.volume import Volume
+
+_LOG = logging.getLogger(__name__)
 
 # What `convert_all` writes: the suffix of each file; none for a folder.
 FORMATS = {"nii.gz": ".nii.gz", "nii": ".nii", "nrrd": ".nrrd", "mha": ".mha", "dicom": ""}
@@ -20,33 +25,35 @@ FORMATS = {"nii.gz": ".nii.gz", "nii": ".nii", "nrrd": ".nrrd", "mha": ".mha", "
 
 @dataclass(frozen=True)
 class ConvertedVolume:
-    """How one of several volumes ended: its files, or the reason why there are none."""
+    """How one of several volumes, of a series or file, ended: its files, or the reason why there are none."""
 
     name: str
+    origin: str
     files: tuple[Path, ...] = ()
     error: VolsegError | None = None
 
 
-def convert_scan(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
-    """Write a scan in another form."""
-    return write(read(source, series=settings.series, strict=settings.strict), target)
-
-
 def convert_all(
-    source: str | Path, folder: str | Path, settings: ConversionSettings | None = None, *, form: str = "nii.gz"
+    source: str | Path,
+    folder: str | Path,
+    *,
+    form: str = "nii.gz",
+    strict: bool = False,
+    overwrite: bool = False,
 ) -> Iterator[ConvertedVolume]:
-    """Write every volume of a DICOM folder or archive, or of a 4D NIfTI file, as a file of its own.
+    """Write every scan of a folder, archive or file as a file of its own: DICOM volumes, then other images.
 
     Parameters
     ----------
     source : path
-        As `volseg.read_all` takes it; DICOM volumes are read one after the other.
+        DICOM as `volseg.read_all` takes it, a NIfTI, NRRD or MetaImage file, or a folder with any of them; label maps
+        with a table of names beside them are left out, with a warning. Volumes are read one after the other.
     folder : path
-        Where the files go, each named after its series or volume.
-    settings : ConversionSettings, optional
-        `strict` and `overwrite` count.
+        Where the files go, each called as `volseg.read_all` calls its volume.
     form : {"nii.gz", "nii", "nrrd", "mha", "dicom"}
         What to write; ``dicom`` is a folder each.
+    strict, overwrite : bool
+        As of `convert`.
 
     Yields
     ------
@@ -56,40 +63,76 @@ def convert_all(
     Raises
     ------
     UsageError
-        An unknown form.
+        An unknown form, or a folder that is called like a file.
     InputError
         There is nothing to read.
     """
+    source, folder = Path(source), Path(folder)
     if form not in FORMATS:
         raise UsageError(f"format is {form!r}; expected one of {', '.join(FORMATS)}")
-    settings = settings or ConversionSettings()
+    if has_suffix(folder, (*NIFTI_SUFFIXES, *ITK_SUFFIXES, ".dcm")) and not folder.is_dir():
+        raise UsageError(f"{folder}: is the name of a file; every volume (--all) goes into a folder, give that")
     taken: set[str] = set()
-    for name, read_volume in _volumes(Path(source), strict=settings.strict):
-        stem = _unique(portable_name(name), taken)
-        target = Path(folder) / f"{stem}{FORMATS[form]}"
+    for found in _found(source, folder):
+        stem = _unique(portable_name(found.name), found.number, taken)
+        target = folder / f"{stem}{FORMATS[form]}"
         try:
-            check_free([target], settings)
-            yield ConvertedVolume(name, tuple(write(read_volume(), target)))
+            check_free([target], overwrite=overwrite)
+            yield ConvertedVolume(found.name, found.origin, tuple(write(found.read(strict=strict), target)))
         except VolsegError as error:
-            yield ConvertedVolume(name, error=error)
+            yield ConvertedVolume(found.name, found.origin, error=error)
 
 
-def _volumes(source: Path, *, strict: bool) -> Iterator[tuple[str, partial[Volume]]]:
-    """Give the name of each volume and how to read it."""
-    if not is_dicom_input(source):
-        for name, volume in read_all(source, strict=strict).items():
-            yield name, partial(replace, volume, name=name)
-        return
+class _Found(NamedTuple):
+    """A volume before it is read."""
+
+    name: str
+    number: str
+    origin: str
+    read: Callable[..., Volume]
+
+
+def _found(source: Path, folder: Path) -> Iterator[_Found]:
+    is_dicom = is_dicom_input(source)
+    files = [file for file in image_files(source) if folder.resolve() not in file.resolve().parents]
+    if not is_dicom and not files:
+        read_all(source)  # says why there is nothing to read
+    if is_dicom:
+        yield from _found_dicom(source)
+    for file in files:
+        if has_suffix(file, (".seg.nrrd",)) or has_label_table(file):
+            _LOG.warning("%s: is a label map, no scan; left out, convert it on its own", file)
+        else:
+            yield from _found_image(file)
+
+
+def _found_dicom(source: Path) -> Iterator[_Found]:
     from volseg.io.dicom import list_series, read_stack
 
     for series in list_series(source):
         name = series.name or "_".join(filter(None, (case_name(source), series.label)))
-        yield name, partial(read_stack, series, source, strict=strict)
+        yield _Found(name, series.number, f"series {series.describe()}", partial(read_stack, series, source))
 
 
-def _unique(name: str, taken: set[str]) -> str:
-    """Return a file name that is free also where upper and lower case are the same."""
-    numbered = (f"{name}_{count}" for count in range(2, len(taken) + 3))
-    free = next(candidate for candidate in (name, *numbered) if candidate.casefold() not in taken)
+def _found_image(file: Path) -> Iterator[_Found]:
+    try:
+        volumes = read_all(file)
+    except VolsegError:
+        yield _Found(case_name(file), "", str(file), partial(read, file))  # which fails in the same way
+        return
+    for name, volume in volumes.items():
+        origin = f"{file}, volume {name}" if len(volumes) > 1 else str(file)
+        yield _Found(name, "", origin, partial(_renamed, volume, name))
+
+
+def _renamed(volume: Volume, name: str, *, strict: bool) -> Volume:
+    return replace(volume, name=name)
+
+
+def _unique(name: str, number: str, taken: set[str]) -> str:
+    """Return a file name as `read_all` names volumes, free also where upper and lower case are the same."""
+    numbered = f"{name}_{number}" if number else name
+    candidates = (name, numbered, *(f"{numbered}_{count}" for count in range(2, len(taken) + 3)))
+    free = next(candidate for candidate in candidates if candidate.casefold() not in taken)
     taken.add(free.casefold())
     return free

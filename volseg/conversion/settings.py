@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from volseg.errors import OutputError
 from volseg.io.names import has_suffix
@@ -13,29 +14,24 @@ from volseg.io.names import has_suffix
 FRACTIONAL = "fractional"
 
 
+class ConversionOptions(TypedDict, total=False):
+    """The keyword arguments of `volseg.convert`, which says what they mean."""
+
+    series: str | None
+    labels: str | Path | None
+    image: str | Path | None
+    form: str | None
+    strict: bool
+    overwrite: bool
+
+
 @dataclass(frozen=True)
 class ConversionSettings:
-    """How to convert.
-
-    Parameters
-    ----------
-    series : str, optional
-        Which series of the source; where the source is labels, of the image.
-    labels : Path, optional
-        Table of label names and colours; says that the source is labels.
-    image : Path, optional
-        The scan that labels were made on: they come out on its grid, and DICOM objects refer to it.
-    form : {"seg", "labelmap", "rtstruct", "fractional"}, optional
-        What a ``.dcm`` file is; ``fractional`` are probabilities, in NIfTI along a fourth axis.
-    strict : bool
-        Refuse DICOM stacks that would have to be repaired.
-    overwrite : bool
-        Replace files that are there.
-    """
+    """How to convert: the `ConversionOptions`, complete."""
 
     series: str | None = None
-    labels: Path | None = None
-    image: Path | None = None
+    labels: str | Path | None = None
+    image: str | Path | None = None
     form: str | None = None
     strict: bool = False
     overwrite: bool = False
@@ -51,8 +47,8 @@ def is_object(target: Path) -> bool:
     return has_suffix(target, (".dcm",))
 
 
-def check_free(targets: Sequence[Path], settings: ConversionSettings) -> None:
+def check_free(targets: Sequence[Path], *, overwrite: bool) -> None:
     """Refuse to replace what is there, unless that is wanted."""
-    for target in targets if not settings.overwrite else ():
+    for target in targets if not overwrite else ():
         if target.is_file() or (target.is_dir() and any(target.iterdir())):
-            raise OutputError(f"{target}: is there already; add --overwrite, or choose another name")
+            raise OutputError(f"{target}: is there already; overwrite it (--overwrite), or choose another name")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.errors import InputError
+from volseg.io.labels import read_table, sidecar_path
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
 from volseg.labelmap import LabelMap
 
@@ -57,6 +58,18 @@ def find_label_maps(path: str | Path) -> dict[str, Path]:
             raise InputError(f"{file} and {cases[name]} are both case {name!r}; keep one of them in {path}")
         cases[name] = file
     return cases
+
+
+def has_label_table(path: Path) -> bool:
+    """Whether a table of label names lies beside an image."""
+    table = sidecar_path(path)
+    if not table.is_file():
+        return False
+    try:
+        columns, _ = read_table(table, delimiter="\t")
+    except InputError:
+        return False
+    return {"index", "name"} <= set(columns)
 
 
 def image_files(path: Path) -> Iterator[Path]:
