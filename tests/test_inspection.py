@@ -161,8 +161,9 @@ def test_volumes_of_a_series_are_named(tmp_path: Path) -> None:
     assert len({entry.volume for entry in entries}) == 2
     assert [str(entry.series).rpartition("#")[2] for entry in entries] == ["1", "2"]
     for entry in entries:  # what the table shows is what --series takes
-        found = read(tmp_path, series=entry.series)
-        assert (found.array.min(), found.array.max()) == entry.value_range
+        for series in (entry.series, entry.series_name):
+            found = read(tmp_path, series=series)
+            assert (found.array.min(), found.array.max()) == entry.value_range
 
 
 def test_headers_alone_say_the_same_but_for_values(folder: Path) -> None:
@@ -210,6 +211,31 @@ def test_archives_are_looked_into(folder: Path, tmp_path: Path) -> None:
         for file in sorted((folder / "c").iterdir())[:1]:
             archive.write(file, f"x/{file.name}")
     assert only(tmp_path / "scan.zip").shape == (6, 5, 1)
+
+
+def test_what_an_archive_leaves_out_is_said(folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
+        for file in sorted((folder / "b").iterdir()):
+            archive.write(file, f"x/{file.name}")
+        for name in ("readme.txt", "deep/scan.nii.gz"):
+            archive.write(folder / name, f"y/{name}")
+    _, left = inspect(tmp_path / "scan.zip").entries
+    assert (left.kind, left.name, left.files) == ("archive", "scan.zip", 2)
+    assert "2 members of the archive are no DICOM and are left out (scan.nii.gz, readme.txt); NIfTI" in str(
+        left.problem
+    )
+    (only_left,) = [entry for entry in inspect(tmp_path).entries if entry.kind == "archive"]
+    assert only_left.problem == left.problem
+
+
+def test_a_damaged_file_blocks_its_folder_alone(folder: Path) -> None:
+    (folder / "a" / "0002.dcm").write_bytes(b"")
+    entries = {entry.name: entry for entry in inspect(folder).entries}
+    damaged = entries[str(Path("a", "0002.dcm"))]
+    assert damaged.blocks
+    assert "no series of its folder is read until it is moved away" in str(damaged.problem)
+    assert "0002.dcm: damaged DICOM file" in str(entries["good [1] series"].problem)
+    assert entries["gappy"].problem is None
 
 
 def test_segmentations_tell_what_they_hold(tmp_path: Path) -> None:
@@ -268,8 +294,13 @@ def test_single_files(folder: Path) -> None:
 def test_absent_or_empty_paths_are_errors(folder: Path) -> None:
     with pytest.raises(InputError, match="absent: no such file or folder"):
         inspect(folder / "absent")
-    with pytest.raises(InputError, match=r"readme.txt: nothing to read; expected DICOM, NIfTI"):
+    with pytest.raises(InputError, match=r"readme.txt: nothing to read; expected NIfTI .* and DICOM"):
         inspect(folder / "readme.txt")
+    (folder / "else").mkdir()
+    for name in ("brain.mgz", "brain.mnc"):
+        (folder / "else" / name).write_bytes(b"x" * 200)
+    with pytest.raises(InputError, match=r"nothing to read among its 2 files \(brain.mgz, brain.mnc\); expected"):
+        inspect(folder / "else")
 
 
 def test_the_patient_is_not_shown(tmp_path: Path) -> None:

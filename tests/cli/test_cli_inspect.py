@@ -85,9 +85,28 @@ def test_time_points_are_one_block(tmp_path: Path) -> None:
     write_enhanced(scans, tmp_path / "time.dcm")
     lines = run(tmp_path).stdout.splitlines()
     assert "12 volumes" in lines[1]
-    assert "#1 to " in lines[1]
+    names = [str(entry.series_name) for entry in inspect(tmp_path).entries]
+    assert f"for --series: {names[0]} to {names[-1]}" in lines[-2]
     assert "int16/float32  1 to " in lines[2]  # the scaling of this file differs from time to time
     assert lines[-1] == "12 found"
+
+
+def test_volumes_are_listed_as_series_takes_them(tmp_path: Path) -> None:
+    scans = [Volume(np.full((4, 3, 2), n, np.int16), Grid.from_spacing((4, 3, 2))) for n in (1, 2)]
+    write_enhanced(scans, tmp_path / "time.dcm")
+    (line,) = [line for line in run(tmp_path).stdout.splitlines() if "for --series: " in line]
+    first, second = line.partition("for --series: ")[2].split("; ")
+    found = [read(tmp_path, series=text).array.max() for text in (first, second)]
+    assert found == [entry.value_range and entry.value_range[1] for entry in inspect(tmp_path).entries]
+    assert found[0] != found[1]
+
+
+def test_what_blocks_a_folder_is_said_at_the_end(folder: Path) -> None:
+    (folder / "a" / "0002.dcm").write_bytes(b"")
+    result = run(folder)
+    assert result.exit_code == 0
+    where = Path("a", "0002.dcm")
+    assert f"damaged files block the series of their folders until they are moved away: {where}" in result.stdout
 
 
 def test_headers_alone(folder: Path) -> None:

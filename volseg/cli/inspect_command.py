@@ -29,8 +29,8 @@ def inspect(
 
     Of every image: size, spacing, orientation, values, what places its slices, gaps and tilt, compression; whether it
     is repaired when it is read, and what that is worth in mm; or why it is refused. Every image is read once, so that
-    what is listed without a problem can be read. The text in parentheses after the name of a series is enough for
-    --series.
+    what is not refused can be read. --series takes the text in parentheses after the name, or the one that the entry
+    gives.
     """
     from volseg.cli.inspection_lines import inspection_lines
     from volseg.errors import InputError

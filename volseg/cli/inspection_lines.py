@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +19,7 @@ _INDENT = 4
 _SHORTEST_ENDING = 6
 _SHOWN_NOTES = 5
 _SHOWN_NAMES = 12
+_SHOWN_VOLUMES = 4
 # The gaps and angles that no longer are rounding.
 _WIDER = 1.01
 _TILTED = 0.05
@@ -30,6 +32,7 @@ def inspection_lines(found: Inspection, width: int) -> Iterator[str]:
     cells = [_cells(group) for group in groups]
     widths = [max(map(len, column)) for column in zip(_HEADINGS, *cells, strict=True)]
     ending = _ending_length([entry.series for entry in found.entries if entry.series and _is_dicom(entry)])
+    names = Counter(entry.series_name for entry in found.entries)
     numbers = {_uid(entry): number for number, group in enumerate(groups, start=1) for entry in group if entry.series}
     yield _row(_HEADINGS, widths)
     for number, (group, row) in enumerate(zip(groups, cells, strict=True), start=1):
@@ -40,7 +43,12 @@ def inspection_lines(found: Inspection, width: int) -> Iterator[str]:
         for text in _details(group[0], numbers):
             colour = next((colour for start, colour in _COLOURS.items() if text.startswith(start)), None)
             yield typer.style(_folded(_relative(text, found.path, group[0].name), width), fg=colour)
+        if group[0].volume and group[0].series:
+            yield _folded(f"for --series: {_range([_series(entry, names, ending) for entry in group])}", width)
     yield _summary(found)
+    if blocking := [entry.name for entry in found.entries if entry.blocks]:
+        text = f"damaged files block the series of their folders until they are moved away: {', '.join(blocking)}"
+        yield typer.style(_folded(text, width, first=""), fg=typer.colors.RED)
 
 
 def _summary(found: Inspection) -> str:
@@ -70,8 +78,8 @@ def _is_dicom(entry: Entry) -> bool:
 
 
 def _is_aside(entry: Entry) -> bool:
-    """Whether it is a DICOM object that nobody takes for a scan."""
-    return _is_dicom(entry) and entry.kind not in ("DICOM series", "DICOM file")
+    """Whether it is a DICOM object that nobody takes for a scan, or what is left of an archive."""
+    return entry.kind == "archive" or (_is_dicom(entry) and entry.kind not in ("DICOM series", "DICOM file"))
 
 
 def _what(entry: Entry) -> str:
@@ -81,15 +89,22 @@ def _what(entry: Entry) -> str:
 
 
 def _title(group: Sequence[Entry], ending: int) -> str:
-    first, last = group[0], group[-1]
-    names = [(entry.series or "")[-ending:] if _is_dicom(entry) else entry.volume for entry in (first, last)]
+    first = group[0]
     if len(group) > 1:
-        volumes = f"{first.volume} to {last.volume}" if _is_dicom(first) else ""
-        return plain(
-            " ".join(filter(None, [first.name, f"- {len(group)} volumes", volumes, f"({' to '.join(names)})"]))
-        )
-    label = first.volume if _is_dicom(first) else ""
-    return plain(" ".join(filter(None, [first.name, label, f"({names[0]})" if first.series else ""])))
+        return plain(f"{first.name} - {len(group)} volumes")
+    series = "" if first.volume or not first.series else f"({first.series[-ending:]})"
+    return plain(" ".join(filter(None, [first.name, first.volume, series])))
+
+
+def _series(entry: Entry, names: Mapping[str | None, int], ending: int) -> str:
+    """Return a text that `--series` takes for a volume: its name, where it is the only one of that name."""
+    if not _is_dicom(entry):
+        return str(entry.series)
+    return entry.series_name if entry.series_name and names[entry.series_name] == 1 else str(entry.series)[-ending:]
+
+
+def _range(texts: Sequence[str]) -> str:
+    return "; ".join(texts) if len(texts) <= _SHOWN_VOLUMES else f"{texts[0]} to {texts[-1]}"
 
 
 def _cells(group: Sequence[Entry]) -> list[str]:

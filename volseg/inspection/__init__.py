@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,12 +9,13 @@ from pathlib import Path
 from volseg.errors import InputError
 from volseg.inspection.entries import Entry, Inspection, Slices
 from volseg.inspection.image_entries import image_kind
-from volseg.io.names import has_suffix
+from volseg.io.label_files import image_files
+from volseg.io.names import READABLE_FORMATS
 
 __all__ = ["Entry", "Inspection", "Slices", "inspect"]
 
-# The voxel files of header pairs, which are read through their headers.
-_VOXEL_FILES = (".img", ".img.gz")
+# So many files that nobody reads are named in the error.
+_NAMED = 5
 
 
 def inspect(
@@ -49,7 +49,9 @@ def inspect(
         raise InputError(f"{path}: no such file or folder; check the path")
     entries = tuple(_entries(path, headers=headers, report=progress or (lambda done, total: None)))
     if not entries:
-        raise InputError(f"{path}: nothing to read; expected DICOM, NIfTI (.nii, .nii.gz), NRRD or MetaImage files")
+        files = sorted(file.name for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
+        what = f" among its {len(files)} files ({', '.join(files[:_NAMED])}{', ...' * (len(files) > _NAMED)})"
+        raise InputError(f"{path}: nothing to read{what if files else ''}; expected {READABLE_FORMATS}")
     return Inspection(path, entries)
 
 
@@ -62,8 +64,9 @@ def _entries(path: Path, *, headers: bool, report: Callable[[int, int], None]) -
 
 
 def _dicom_steps(path: Path, *, headers: bool) -> Iterator[Callable[[], Iterator[Entry]]]:
-    from volseg.inspection.dicom_entries import other_entries, series_entry
+    from volseg.inspection.dicom_entries import archive_entries, other_entries, series_entry
     from volseg.io.dicom import scan_dicom
+    from volseg.io.dicom_files import is_zip
 
     if path.is_file() and image_kind(path):
         return
@@ -72,11 +75,12 @@ def _dicom_steps(path: Path, *, headers: bool) -> Iterator[Callable[[], Iterator
     except InputError as error:  # a damaged archive or a folder without rights must not hide what else is there
         yield partial(iter, (Entry("DICOM file", path.name, problem=str(error)),))
         return
-    if path.is_file() and not (scan.series or scan.others or scan.damaged):
+    if path.is_file() and not (scan.series or scan.others or scan.damaged or is_zip(path)):
         return
     for series in scan.series:
         yield partial(_alone, partial(series_entry, series, path, headers=headers))
     yield partial(other_entries, scan)
+    yield partial(archive_entries, scan)
 
 
 def _alone(make: Callable[[], Entry]) -> Iterator[Entry]:
@@ -86,15 +90,6 @@ def _alone(make: Callable[[], Entry]) -> Iterator[Entry]:
 def _image_steps(path: Path, *, headers: bool) -> Iterator[Callable[[], Iterator[Entry]]]:
     from volseg.inspection.image_entries import image_entries
 
-    for file in _image_files(path):
+    for file in image_files(path):
         name = str(file.relative_to(path)) if path.is_dir() else file.name
         yield partial(image_entries, file, name, headers=headers)
-
-
-def _image_files(path: Path) -> Iterator[Path]:
-    if path.is_file() and image_kind(path):
-        yield path
-    for root, folders, files in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        names = (name for name in sorted(files) if not name.startswith(".") and not has_suffix(name, _VOXEL_FILES))
-        yield from (Path(root, name) for name in names if image_kind(Path(name)))

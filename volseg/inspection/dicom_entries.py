@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ from volseg.errors import InputError, VolsegError
 from volseg.inspection.entries import Entry, Slices, grid_facts
 from volseg.inspection.reader_notes import collected_notes
 from volseg.io.dicom import Arrangement, Scan, Series, arrange, read_stack
-from volseg.io.dicom_files import DicomFile
+from volseg.io.dicom_files import DicomFile, stored_files
 from volseg.io.dicom_grid import Stack, stack_slices
 from volseg.io.dicom_header import FrameHeader, OtherObject, open_dataset
 from volseg.io.dicom_objects import label_objects, read_label_object
 from volseg.io.dicom_pixels import value_type
+from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, has_suffix
 from volseg.volume import Volume
 
+# Of several files that are alike so many are named.
+_NAMED = 5
 # Transfer syntaxes (PS3.6, table A-1) in the words of the people who meet them; the rest are shown as numbers.
 _COMPRESSIONS = {
     "1.2.840.10008.1.2": "uncompressed",
@@ -47,6 +50,8 @@ def series_entry(series: Series, path: Path, *, headers: bool) -> Entry:
     facts = _of_headers(series)
     with collected_notes() as texts:
         try:
+            if series.problem:
+                raise InputError(series.problem)
             plan = arrange(series)
             volume = None if headers else read_stack(series, path)
             facts |= _of_plan(plan) | _of_values(plan, volume)
@@ -70,11 +75,38 @@ def other_entries(scan: Scan) -> Iterator[Entry]:
         yield Entry(f"DICOM {kind}", _name(alike[0].file, scan), modality=modality, files=len(alike), problem=problem)
     for reason in sorted({reason for _, reason in scan.damaged}):
         damaged = [file for file, why in scan.damaged if why == reason]
-        problem = f"{damaged[0]}: damaged DICOM file: {reason}; no series beside it is read until it is moved away"
-        yield Entry("DICOM file", _name(damaged[0], scan), files=len(damaged), problem=problem)
-    if scan.strangers:
-        problem = f"{scan.strangers[0]}: is named as DICOM, but is none; left out"
-        yield Entry("DICOM file", _name(scan.strangers[0], scan), files=len(scan.strangers), problem=problem)
+        problem = f"{damaged[0]}: damaged DICOM file: {reason}; no series of its folder is read until it is moved away"
+        name = _name(damaged[0], scan)
+        yield Entry("DICOM file", name, files=len(damaged), blocks=True, problem=problem + _also(damaged, scan))
+    if strangers := [file for file in scan.strangers if not file.member]:
+        problem = f"{strangers[0]}: is named as DICOM, but is none; left out{_also(strangers, scan)}"
+        yield Entry("DICOM file", _name(strangers[0], scan), files=len(strangers), problem=problem)
+
+
+def archive_entries(scan: Scan) -> Iterator[Entry]:
+    """Say of each zip archive what is in it that is no DICOM."""
+    known = {frame.file for series in scan.series for frame in series.frames}
+    known |= {copy for series in scan.series for copy in series.copies} | {other.file for other in scan.others}
+    known |= {file for file, _ in scan.damaged}
+    members = [file for file in stored_files(scan.path) if file.member and file not in known]
+    for path in sorted({file.path for file in members}):
+        names = [file.name for file in members if file.path == path]
+        # Images first, as they may be what somebody looks for.
+        images = [name for name in names if has_suffix(name, (*NIFTI_SUFFIXES, *ITK_SUFFIXES))]
+        shown = ", ".join([*images, *(name for name in names if name not in images)][:_NAMED])
+        problem = f"{path}: {len(names)} members of the archive are no DICOM and are left out ({shown}"
+        problem += ", ...)" if len(names) > _NAMED else ")"
+        if images:
+            problem += "; NIfTI, NRRD and MetaImage files are not read from archives, unpack it"
+        yield Entry("archive", path.name, files=len(names), problem=problem)
+
+
+def _also(files: Sequence[DicomFile], scan: Scan) -> str:
+    """Name the others of several files that have the same problem."""
+    if len(files) == 1:
+        return ""
+    more = ", ..." if len(files) > _NAMED else ""
+    return f"; also {', '.join(_name(file, scan) for file in files[1:_NAMED])}{more}"
 
 
 def _label_entry(other: OtherObject, scan: Scan) -> Entry:
@@ -107,6 +139,7 @@ def _of_headers(series: Series) -> dict[str, Any]:
         "name": series.description or first.file.name,
         "volume": series.label,
         "series": series.id,
+        "series_name": series.name or None,
         "modality": series.modality or None,
         "files": len({frame.file for frame in series.frames}) + len(series.copies),
         "copies": len(series.copies),

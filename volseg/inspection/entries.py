@@ -38,13 +38,15 @@ class Entry:
     ----------
     kind : str
         ``DICOM series``, ``NIfTI``, ``NRRD``, ``MetaImage``; ``DICOM`` and what it is for objects that are no image;
-        ``DICOM file`` where it is damaged or none.
+        ``DICOM file`` where it is damaged or none; ``archive`` of members that are left out.
     name : str
         Series description, or the file's path inside the folder.
     volume : str
         What tells it from the other volumes of the same series or file: ``time2``, ``b1000``, ``scan_3``; else empty.
     series : str, optional
-        What ``--series`` takes: of DICOM, and of files with several volumes.
+        What ``--series`` takes: of DICOM the full id, of files with several volumes the name of one.
+    series_name : str, optional
+        Description and label of a DICOM volume, which ``--series`` takes, too, where they are unique.
     modality : str, optional
         ``CT``, ``MR``, ``PT``.
     files : int
@@ -91,6 +93,8 @@ class Entry:
         SeriesInstanceUID of the scans that a segmentation or structure set belongs to.
     notes : tuple of str
         What the reader warns of.
+    blocks : bool
+        A damaged DICOM file: as nobody knows which series lacks it, none in its folder is read until it is moved away.
     problem : str, optional
         Why it cannot be read; None if it can.
     """
@@ -99,6 +103,7 @@ class Entry:
     name: str
     volume: str = ""
     series: str | None = None
+    series_name: str | None = None
     modality: str | None = None
     files: int = 1
     shape: tuple[int, int, int] | None = None
@@ -122,6 +127,7 @@ class Entry:
     contents: tuple[str, ...] = ()
     refers_to: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    blocks: bool = False
     problem: str | None = None
 
 
