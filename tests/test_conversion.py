@@ -349,7 +349,7 @@ def test_probabilities_need_names_and_an_image(labelmap: LabelMap, slices: Path,
     write_nifti(labelmap.array, labelmap.grid, tmp_path / "one.nii")
     with pytest.raises(UsageError, match=r"needs probabilities, .*one.nii is a 3D label map; use --as seg"):
         convert(tmp_path / "one.nii", tmp_path / "p.dcm", **fractional)
-    with pytest.raises(UsageError, match="holds 2 volumes, a label map is one; probabilities are written as form"):
+    with pytest.raises(UsageError, match="holds 2 volumes, a label map is one; `volseg convert --all`"):
         convert(tmp_path / "p.nii", tmp_path / "p.dcm", image=slices)
     with pytest.raises(UsageError, match="needs one DICOM segmentation; found 0"):
         convert(slices, tmp_path / "q.nii", **fractional)

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
-from volseg.errors import InputError
+from volseg.errors import InputError, UsageError
 from volseg.geometry import Grid
 from volseg.io import read, write
 from volseg.io.dicom_write import write_dicom_series
@@ -238,3 +238,8 @@ def test_real_mask_of_another_grid(shared_data: Path) -> None:
     structures = verify(hard / "dicom" / "ct-ibsi-sts002", hard / "seg" / "rtstruct-ibsi-pet" / "RS.dcm")
     assert (structures.agrees, structures.same_frame_of_reference) == (False, True)
     assert "was made on another series" in structures.describe()
+
+
+def test_several_volumes_are_no_label_map(image: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds 2 volumes, a label map is one"):
+        verify(image, saved(tmp_path, np.stack([ARRAY, ARRAY], axis=-1), GRID.affine))

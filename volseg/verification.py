@@ -22,7 +22,7 @@ from volseg.io.dicom_objects import (
     is_dicom_input,
     read_contours,
 )
-from volseg.io.label_files import check_labels, single_label_map
+from volseg.io.label_files import check_labels, check_single, single_label_map
 from volseg.labelmap import LabelMap
 from volseg.placement import (
     ContourPlacement,
@@ -163,6 +163,7 @@ def verify(
         One of the two cannot be read.
     """
     path = single_label_map(Path(segmentation)) or Path(segmentation)
+    check_single(path)
     dicom = find_label_object(path)
     scan = _Image(Path(image), series, dicom)
     layers, own_grid = _read_layers(path, scan, dicom)

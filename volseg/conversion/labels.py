@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from volseg.conversion.settings import FRACTIONAL, ConversionSettings, check_free, is_folder, is_object
+from volseg.conversion.settings import ConversionSettings, check_free, is_folder, is_object
 from volseg.errors import GeometryError, UsageError
 from volseg.geometry import Grid
 from volseg.io import read_label_layers, write
 from volseg.io.bids import is_dseg
 from volseg.io.dicom_objects import is_dicom_input, read_scan_of
-from volseg.io.label_files import check_labels
+from volseg.io.label_files import check_labels, check_single
 from volseg.io.labels import sidecar_path, write_label_table
-from volseg.io.names import NIFTI_SUFFIXES, case_name, has_suffix
+from volseg.io.names import case_name, has_suffix
 from volseg.io.voxels import smallest_integer
 from volseg.labelmap import LabelMap, present_values
 from volseg.placement import compare_grids, label_extent
@@ -53,8 +53,7 @@ def _check_target(source: Path, target: Path, settings: ConversionSettings) -> N
     if settings.form is not None and not is_object(target):
         raise UsageError(f"form (--as) {settings.form} is what a .dcm file of labels is; {target} is none")
     check_free(_files_of(target), overwrite=settings.overwrite)
-    if source.is_file() and has_suffix(source, NIFTI_SUFFIXES):
-        _check_single(source)
+    check_single(source)
 
 
 def read_image(source: Path, target: Path, settings: ConversionSettings) -> Volume | None:
@@ -97,17 +96,6 @@ def put_on_grid(labelmap: LabelMap, grid: Grid) -> LabelMap:
         labelmap.array, to_voxel[:3, :3], to_voxel[:3, 3], grid.shape, order=0, mode="grid-constant"
     )
     return LabelMap(array, grid, labelmap.labels)
-
-
-def _check_single(source: Path) -> None:
-    """Say of a file with several volumes what may be meant, as `read_labels` cannot."""
-    from volseg.io.nifti import count_nifti_volumes
-
-    if (count := count_nifti_volumes(source)) > 1:
-        raise UsageError(
-            f"{source}: holds {count} volumes, a label map is one; probabilities are written as form (--as) "
-            f"{FRACTIONAL}, the volumes of a scan by --all"
-        )
 
 
 def _check_place(layers: Sequence[LabelMap], image: Grid, source: Path, target: Path) -> None:

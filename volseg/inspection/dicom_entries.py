@@ -50,8 +50,6 @@ def series_entry(series: Series, path: Path, *, headers: bool) -> Entry:
     facts = _of_headers(series)
     with collected_notes() as texts:
         try:
-            if series.problem:
-                raise InputError(series.problem)
             plan = arrange(series)
             volume = None if headers else read_stack(series, path)
             facts |= _of_plan(plan) | _of_values(plan, volume)

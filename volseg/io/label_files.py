@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.errors import InputError
+from volseg.errors import InputError, UsageError
 from volseg.io.labels import read_table, sidecar_path
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
 from volseg.labelmap import LabelMap
@@ -80,6 +80,23 @@ def image_files(path: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         names = (name for name in sorted(files) if not name.startswith(".") and not has_suffix(name, _VOXEL_FILES))
         yield from (Path(root, name) for name in names if has_suffix(name, (*NIFTI_SUFFIXES, *ITK_SUFFIXES)))
+
+
+def check_single(path: Path) -> None:
+    """Say of a file with several volumes what may be meant, as `read_labels` cannot.
+
+    Raises
+    ------
+    UsageError
+        It is a NIfTI file of several volumes.
+    """
+    from volseg.io.nifti import count_nifti_volumes
+
+    if path.is_file() and has_suffix(path, NIFTI_SUFFIXES) and (count := count_nifti_volumes(path)) > 1:
+        raise UsageError(
+            f"{path}: holds {count} volumes, a label map is one; `volseg convert --all` writes each to a file, "
+            "`--as fractional` probabilities to DICOM"
+        )
 
 
 def check_labels(layers: Sequence[LabelMap], path: Path) -> None:

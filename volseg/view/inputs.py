@@ -14,7 +14,7 @@ from volseg.errors import InputError, UsageError
 from volseg.io import read, read_labels
 from volseg.io.dicom import is_dicom
 from volseg.io.dicom_objects import find_label_object, is_dicom_input, read_scan_of
-from volseg.io.label_files import find_label_maps, is_even, single_label_map
+from volseg.io.label_files import check_single, find_label_maps, is_even, single_label_map
 from volseg.io.labels import sidecar_path
 from volseg.io.mesh_reading import MESH_SUFFIXES, read_meshes
 from volseg.io.names import has_suffix
@@ -144,6 +144,7 @@ def _read_scan(path: Path, series: str | None, map_paths: Sequence[Path]) -> Vol
 
 def _read_labels(path: Path, table: Path | None, scans: Sequence[Volume]) -> LabelMap:
     """Contours need their scan; everything else is shown on the grid that it has."""
+    check_single(path)
     found = find_label_object(path) if scans and is_dicom_input(path) else None
     image = scans[0] if found is not None and found.is_contours else None
     labels = read_labels(path, labels=table, image=image)
