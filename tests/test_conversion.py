@@ -278,6 +278,23 @@ def test_labels_mirrored_out_of_the_image_are_refused_with_the_cause(
     assert convert(path, tmp_path / "out.nii.gz")
 
 
+def test_a_dicom_segmentation_of_another_place_is_refused(
+    labelmap: LabelMap, labels_file: Path, slices: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    convert(labels_file, tmp_path / "seg.dcm", image=slices)
+    near, far = (
+        write(labelmap_image(shifted(labelmap.grid, 0, step, 0)), tmp_path / f"{step}.nii")[0] for step in (0.4, 6)
+    )
+    with pytest.raises(GeometryError, match="% of the labelled voxels lie outside the image; give the scan that"):
+        convert(tmp_path / "seg.dcm", tmp_path / "out.nii.gz", image=far)
+    convert(tmp_path / "seg.dcm", tmp_path / "out.nii.gz", image=near)
+    assert "lies on another grid than the image" in caplog.text
+
+
+def labelmap_image(grid: Grid) -> Volume:
+    return Volume(np.zeros(grid.shape, np.int16), grid)
+
+
 def test_a_scan_is_not_taken_for_labels(scan: Volume, slices: Path, tmp_path: Path) -> None:
     path = write(scan.with_array(scan.array.astype(np.int32) + 1000), tmp_path / "scan.nii.gz")[0]
     for name in ("out.seg.nrrd", "out.dcm"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from volseg.geometry import RAS_TO_LPS, Grid
 from volseg.labelmap import LabelMap
-from volseg.placement import compare_grids, grid_tolerance_mm, label_extent
+from volseg.placement import compare_grids, grid_tolerance_mm, label_extent, place_contours
 from volseg.resample import reorient
 
 GRID = Grid.from_spacing((20, 16, 12), (2, 1.5, 3), (-40, 30, 11))
@@ -81,3 +81,24 @@ def test_where_labels_are() -> None:
     assert extent == ((-2, 6), (3, 8), (3, 8))
     assert outside == pytest.approx(2 / 9)
     assert label_extent([LabelMap.from_array(array * 0, GRID)], GRID) == (None, None)
+
+
+def test_rounding_is_no_shift() -> None:
+    part = GRID.crop((0, 0, 0), (20, 16, 11))
+    found = compare_grids(GRID, moved(GRID, 1, -7e-6, 0))
+    assert found.shift_mm == (1, 0, 0)
+    assert "is displaced by (1, 0, 0) mm" in found.cause
+    assert compare_grids(GRID, part).cause == ""
+    assert compare_grids(GRID, Grid(GRID.shape, RAS_TO_LPS @ GRID.affine)).cause.endswith("LPS was taken for RAS")
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_contours_on_between_and_outside_slices(axis: int) -> None:
+    square = np.array([[4.0, 4, 4], [4, 8, 4], [8, 8, 4], [8, 4, 4]])
+    square = np.roll(square, axis + 1, axis=1)
+    heights = (3.0, 3, 5, 5.4, -0.7, GRID.shape[axis])
+    contours = [GRID.to_world(np.where(np.arange(3) == axis, height, square)) for height in heights]
+    found = place_contours(contours, GRID)
+    assert (found.slices, found.between) == (2, 1)
+    assert found.outside_fraction == pytest.approx(2 / 6)
+    assert place_contours([], GRID).slices == 0

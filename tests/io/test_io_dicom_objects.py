@@ -6,12 +6,20 @@ import numpy as np
 import pydicom
 import pytest
 
-from volseg.errors import InputError
+from volseg.errors import AmbiguousError, InputError
 from volseg.geometry import Grid
 from volseg.io import read, write
 from volseg.io.dicom import scan_dicom
 from volseg.io.dicom_files import DicomFile
-from volseg.io.dicom_objects import is_dicom_input, is_structure_set, label_objects, read_label_object
+from volseg.io.dicom_objects import (
+    find_label_object,
+    is_dicom_input,
+    is_structure_set,
+    label_objects,
+    read_contours,
+    read_label_object,
+    read_scan_of,
+)
 from volseg.io.dicom_write import write_dicom_series
 from volseg.labelmap import Label, LabelMap
 from volseg.volume import Volume
@@ -67,3 +75,32 @@ def test_a_name_decides_before_the_content(folder: Path, tmp_path: Path) -> None
     (folder / "seg.dcm").rename(folder / "seg.nii")
     assert not is_dicom_input(folder / "seg.nii")
     assert not is_dicom_input(folder / "none")
+
+
+def test_the_one_object_of_a_path(folder: Path) -> None:
+    assert find_label_object(folder) is None  # three of them
+    assert find_label_object(folder / "0001.dcm") is None
+    found = {name: find_label_object(folder / f"{name}.dcm") for name in ("seg", "labelmap", "rtstruct")}
+    assert {name: label and label.is_contours for name, label in found.items()} == {
+        "seg": False,
+        "labelmap": False,
+        "rtstruct": True,
+    }
+
+
+def test_contours_are_in_the_world(folder: Path) -> None:
+    contours = read_contours(DicomFile(folder / "rtstruct.dcm"))
+    assert len(contours) == 4
+    points = np.concatenate(contours)
+    np.testing.assert_allclose(points.min(axis=0), [0.5, 0.5, 1])
+    np.testing.assert_allclose(points.max(axis=0), [4.5, 3.5, 2])
+
+
+def test_labels_choose_their_series(folder: Path) -> None:
+    other = Volume(np.zeros(GRID.shape, np.int16), GRID, modality="CT")
+    write_dicom_series(other, folder / "other", description="other")
+    with pytest.raises(AmbiguousError, match="choose one"):
+        read_scan_of(folder / "none.nii", folder)
+    for name in ("seg.dcm", "rtstruct.dcm"):
+        assert read_scan_of(folder / name, folder).array.max() == 119
+        assert read_scan_of(folder / name, folder, series="other").array.max() == 0

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from volseg.conversion.settings import ConversionSettings, check_free, is_folder, is_object
-from volseg.errors import GeometryError, UsageError
+from volseg.errors import GeometryError, InputError, UsageError
 from volseg.geometry import Grid
 from volseg.io import read_label_layers, write
 from volseg.io.bids import is_dseg
-from volseg.io.dicom_objects import is_dicom_input, read_scan_of
+from volseg.io.dicom_objects import find_label_object, is_dicom_input, read_scan_of
+from volseg.io.dicom_source import DicomSource
 from volseg.io.label_files import check_labels, check_single
 from volseg.io.labels import sidecar_path, write_label_table
 from volseg.io.names import case_name, has_suffix
@@ -33,7 +34,7 @@ def convert_labels(source: Path, target: Path, settings: ConversionSettings) -> 
     layers = read_label_layers(source, labels=settings.labels, image=image if is_dicom_input(source) else None)
     check_labels(layers, source)
     if image is not None:
-        _check_place(layers, image.grid, source, target)
+        _check_place(_unplaced(source, image) or layers, image.grid, source, target)
         if not is_object(target):  # whose writers go by the slices as they are stored
             layers = tuple(_moved(layer, image.grid, source) for layer in layers)
     if len(layers) > 1 and has_suffix(target, (".seg.nrrd",)):
@@ -45,6 +46,18 @@ def convert_labels(source: Path, target: Path, settings: ConversionSettings) -> 
     check_free([file for path in targets for file in _files_of(path)], overwrite=settings.overwrite)
     pairs = zip(layers, targets, strict=True)
     return [file for layer, path in pairs for file in _write(layer, path, image, settings.form)]
+
+
+def _unplaced(source: Path, image: Volume) -> tuple[LabelMap, ...]:
+    """Read a DICOM segmentation of another series than the image on its own grid; nothing of all else."""
+    found = find_label_object(source)
+    own = image.source.series_uid if isinstance(image.source, DicomSource) else ""
+    if found is None or found.is_contours or own in found.reference.series_uids:
+        return ()
+    try:
+        return read_label_layers(source)
+    except InputError:  # its frames form no even grid
+        return ()
 
 
 def _check_target(source: Path, target: Path, settings: ConversionSettings) -> None:

@@ -92,10 +92,9 @@ def archive_entries(scan: Scan) -> Iterator[Entry]:
         # Images first, as they may be what somebody looks for.
         images = [name for name in names if has_suffix(name, (*NIFTI_SUFFIXES, *ITK_SUFFIXES))]
         shown = ", ".join([*images, *(name for name in names if name not in images)][:_NAMED])
-        problem = f"{path}: {len(names)} members of the archive are no DICOM and are left out ({shown}"
-        problem += ", ...)" if len(names) > _NAMED else ")"
-        if images:
-            problem += "; NIfTI, NRRD and MetaImage files are not read from archives, unpack it"
+        more = ", ..." if len(names) > _NAMED else ""
+        advice = "; NIfTI, NRRD and MetaImage files are not read from archives, unpack it" if images else ""
+        problem = f"{path}: {len(names)} of its members not read, as they are no DICOM: {shown}{more}{advice}"
         yield Entry("archive", path.name, files=len(names), problem=problem)
 
 

@@ -112,7 +112,7 @@ def check_labels(layers: Sequence[LabelMap], path: Path) -> None:
         if unnamed > _MOST_UNNAMED or (unnamed > _MOST_UNEVEN and not is_even(layer.array, layer.grid.spacing)):
             raise InputError(
                 f"{path}: has {unnamed} different values, as a scan has; if these are labels, give a table of their "
-                "names by --labels"
+                "names (--labels)"
             )
 
 
