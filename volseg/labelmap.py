@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +84,7 @@ class LabelMap:
             raise InputError(f"label map shape {array.shape} does not fit the grid's {self.grid.shape}")
         for field in ("value", "name"):
             entries = [getattr(label, field) for label in self.labels]
-            if twice := {e for e in entries if entries.count(e) > 1}:
+            if twice := {entry for entry, count in Counter(entries).items() if count > 1}:
                 raise InputError(f"label {field}s given twice: {sorted(twice)}; each must be unique")
         if unknown := present_values(array) - {label.value for label in self.labels}:
             raise InputError(f"label values {sorted(unknown)} have no name; name them or use LabelMap.from_array")

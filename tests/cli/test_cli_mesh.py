@@ -222,7 +222,7 @@ def test_contours_find_their_scan_elsewhere(labels_file: Path, tmp_path: Path) -
     write_dicom_series(scan, tmp_path / "scans" / "b", description="second")
     image = read(tmp_path / "scans", series="second")
     contours = write(read_labels(labels_file), tmp_path / "rs" / "rs.dcm", image=image, form="rtstruct")[0]
-    assert_refused(run(contours, "-o", tmp_path / "out"), InputError, "give the scan")
+    assert_refused(run(contours, "-o", tmp_path / "out"), InputError, "give its scan as image (--image)")
     result = run(contours, "-o", tmp_path / "out", "--image", tmp_path / "scans")  # its reference chooses the series
     assert result.exit_code == 0, result.output
     assert files(tmp_path / "out") == ["left_kidney.stl", "liver.stl"]

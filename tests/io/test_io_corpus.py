@@ -134,5 +134,5 @@ def test_mask_on_another_grid_is_never_taken_for_the_image_s(hard: Path, manifes
 
 
 def test_structure_set_without_its_images_is_refused(hard: Path, manifest: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="its scan does not lie beside it; give the scan"):
+    with pytest.raises(InputError, match="its scan does not lie beside it; give its scan"):
         read_label_layers(hard / manifest["rtstruct-no-images"]["path"])

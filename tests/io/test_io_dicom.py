@@ -407,7 +407,7 @@ def test_two_orientations_of_one_series_are_two_entries(files: list[Path]) -> No
     uid = pydicom.dcmread(files[0]).SeriesInstanceUID
     assert [series.id for series in list_series(files[0].parent)] == [f"{uid}#1", f"{uid}#2"]
     assert read_series(files[0].parent, series=f"{uid}#2").grid.shape == (6, 5, 3)
-    with pytest.raises(AmbiguousError, match="2 DICOM series that fit"):
+    with pytest.raises(AmbiguousError, match="2 volumes in 1 DICOM series that fit"):
         read_series(files[0].parent, series=uid)
 
 

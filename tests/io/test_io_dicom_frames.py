@@ -69,7 +69,7 @@ def test_time_points_of_one_enhanced_file_are_named_volumes(scan: Volume, tmp_pa
     assert list(volumes) == [f"volseg phantom_time{n}" for n in (1, 2, 3)]
     for t, volume in enumerate(volumes.values()):
         assert_same_in_world(volume, scans[t].with_array(scans[t].array.astype(np.float64) * (1 + t) + t))
-    with pytest.raises(AmbiguousError, match=r"3 DICOM series; choose one .*'volseg phantom_time2'"):
+    with pytest.raises(AmbiguousError, match=r"3 volumes in 1 DICOM series; choose one .*'volseg phantom_time2'"):
         read_series(path)
     assert_same_in_world(read_series(path, series="volseg phantom_time1"), scan)
 

@@ -170,8 +170,11 @@ def read_label_layers(
     kind = _kind(path)
     if kind == "dicom":
         from volseg.io.dicom_labels import read_dicom_labels
+        from volseg.io.dicom_objects import read_scan_of
 
-        layers = read_dicom_labels(path, image=read(image) if isinstance(image, str | Path) else image)
+        layers = read_dicom_labels(
+            path, image=read_scan_of(path, Path(image)) if isinstance(image, str | Path) else image
+        )
     else:
         layers = _read_segment_layers(path) or (_read_label_image(path),)
     return layers if labels is None else tuple(_renamed(layer, Path(labels)) for layer in layers)

@@ -63,7 +63,7 @@ def read_series(path: Path, *, series: str | None = None, strict: bool = False) 
     path : Path
         A file, a folder or archive, searched at any depth, or a DICOMDIR.
     series : str, optional
-        Which one, where there are several: full id, number, exact description or name, or an ending of the id.
+        Which one, where there are several: full id, number, exact name, description or label, or an ending of the id.
     strict : bool
         Refuse a stack that is tilted, uneven or incomplete instead of resampling it.
 

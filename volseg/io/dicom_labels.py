@@ -61,7 +61,7 @@ def _scan_of(file: DicomFile, scan: Scan) -> Volume:
     if len(series) != 1:
         what = f"{len(series)} volumes of its series lie" if series else "its scan does not lie"
         raise InputError(
-            f"{file}: a structure set is contours on the slices of a scan, and {what} beside it; give the scan "
-            "(--image)"
+            f"{file}: a structure set is contours on the slices of a scan, and {what} beside it; give its "
+            "scan as image (--image)"
         )
     return read_stack(series[0], beside.path)

@@ -28,6 +28,7 @@ _TAGS = [
     "StructureSetROISequence",
     "ReferencedFrameOfReferenceSequence",
 ]
+_FARTHEST_MM = 1e7
 _LABEL_OBJECTS = ("Segmentation", "Label Map Segmentation", "RT Structure Set")
 # Sequence of the structures, and the attribute that names one.
 _NAMES = {"SegmentSequence": "SegmentLabel", "StructureSetROISequence": "ROIName"}
@@ -133,14 +134,19 @@ def read_contours(file: DicomFile) -> list[Float]:
     with quiet_pydicom():
         rois = open_dataset(file).get("ROIContourSequence") or ()
         items = [item for roi in rois for item in roi.get("ContourSequence") or ()]
-        return [_points(item) for item in items if text_of(item, "ContourGeometricType").startswith("CLOSED")]
+        return [contour_points(item) for item in items if text_of(item, "ContourGeometricType").startswith("CLOSED")]
 
 
-def _points(contour: Any) -> Float:
+def contour_points(contour: Any) -> Float:
+    """Return the points of an item of a ContourSequence: (P, 3) mm RAS+; ValueError where they are none."""
+    value = contour.get_item("ContourData").value if "ContourData" in contour else None
     # As a rule still the bytes of the file: one pydicom object a coordinate would take 50 times as long.
-    value = contour.get_item("ContourData").value
-    texts = value.decode("ascii").strip(" \0").split("\\") if isinstance(value, bytes) else value
-    return np.asarray(np.array(texts, dtype=float).reshape(-1, 3) @ RAS_TO_LPS[:3, :3])
+    if isinstance(value, bytes):
+        value = value.decode("ascii").strip(" \0").split("\\") if value.strip(b" \0") else []
+    numbers = np.array([float(number) for number in np.ravel(value or [])])
+    if numbers.size % 3 or not (np.abs(numbers) < _FARTHEST_MM).all():
+        raise ValueError(f"a contour has {numbers.size} coordinates; expected triples of millimetres below 1e7")
+    return np.asarray(numbers.reshape(-1, 3) @ RAS_TO_LPS[:3, :3])
 
 
 def _series_uids(dataset: Any) -> Iterator[str]:

@@ -23,6 +23,7 @@ _SUFFIXES = {".dcm", ".dicom", ".ima"}
 _PARALLEL = 0.01
 _SAME_SPACING = 1e-3
 _LISTED = 20
+_NAMED = 5
 _MARK_END = 132
 
 
@@ -140,7 +141,11 @@ def scan_dicom(path: Path) -> Scan:
             frames.extend(found)
     lost = _lost(no_dicom, {frame.file for frame in frames})
     damaged += [(file, "has no content that is DICOM's, though its name is like those beside it") for file in lost]
-    strangers = [file for file in no_dicom if file not in lost and (path.is_file() or _is_named_as_dicom(file))]
+    strangers = [
+        file
+        for file in no_dicom
+        if file not in lost and ((file.path == path and not file.member) or _is_named_as_dicom(file))
+    ]
     blocked = {file.folder: f"{file}: damaged DICOM file{_more(damaged)}: {reason}" for file, reason in damaged[::-1]}
     series = tuple(_unless_blocked(entry, blocked) for entry in _group(frames))
     return Scan(path, series, tuple(others), tuple(damaged), tuple(strangers))
@@ -177,7 +182,8 @@ def list_series(path: Path) -> list[Series]:
         found = f"only {kinds}" if kinds else "nothing that is DICOM"
         raise InputError(f"{path}: no DICOM image series; found {found}")
     if scan.strangers:
-        _LOG.warning("%s: %d file(s) named as DICOM are none; left out", scan.strangers[0], len(scan.strangers))
+        named = ", ".join(str(file) for file in scan.strangers[:_NAMED])
+        _LOG.warning("%d file(s) named as DICOM are none; left out: %s", len(scan.strangers), named)
     return list(scan.series)
 
 
@@ -190,7 +196,8 @@ def choose_series(series: list[Series], path: Path, wanted: str | None) -> Serie
     Parameters
     ----------
     wanted : str, optional
-        Full id, series number, exact description or name, or an ending of the id; the first of these that fits counts.
+        Full id, series number, exact name, description or label, or an ending of the id; the first of these that fits
+        counts.
 
     Raises
     ------
@@ -207,9 +214,11 @@ def choose_series(series: list[Series], path: Path, wanted: str | None) -> Serie
         raise InputError(f"{path}: no DICOM series {wanted!r}; there are: {listed}")
     more = "" if len(found) <= _LISTED else f"; and {len(found) - _LISTED} more"
     which = "" if wanted is None else f" that fit {wanted!r}"
+    uids = len({_uid(entry) for entry in found})
+    what = f"{len(found)} volumes in {uids} DICOM series" if len(found) > uids else f"{uids} DICOM series"
     raise AmbiguousError(
-        f"{path}: {len(found)} DICOM series{which}; choose one by number, description or end of its id "
-        f"(--series): {listed}{more}"
+        f"{path}: {what}{which}; choose one by number, description, label or end of its id (--series), or convert them "
+        f"all (volseg convert --all): {listed}{more}"
     )
 
 

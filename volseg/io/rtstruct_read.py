@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from volseg.contours import Mask, fill_contours, rasterise
 from volseg.errors import InputError
-from volseg.geometry import RAS_TO_LPS, Float, Grid
+from volseg.geometry import Float, Grid
 from volseg.io.dicom_attributes import text_of
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_header import DAMAGE, open_dataset, quiet_pydicom
+from volseg.io.dicom_objects import contour_points
 from volseg.io.dicom_source import DicomSource
 from volseg.io.voxels import smallest_integer
 from volseg.labelmap import OTHER_ALGORITHMS, Colour, Label, LabelMap, default_colour
@@ -32,7 +33,7 @@ _Members = dict[int, list[int]]  # slice -> numbers of the contours on it
 _STRUCTURE_SET, _XOR = "1.2.840.10008.5.1.4.1.1.481.3", "CLOSEDPLANAR_XOR"
 # In spacings between slices: how far a contour may leave its plane, and its plane that of the slice, unnoticed.
 _FLAT, _ON_SLICE = 0.1, 0.02
-_FARTHEST_MM, _MOST_LAYERS, _UNDEFINED = 1e7, 100, 0xFFFFFFFF
+_MOST_LAYERS, _UNDEFINED = 100, 0xFFFFFFFF
 
 
 class _References(NamedTuple):
@@ -180,15 +181,8 @@ def _code(observation: Any) -> str | None:
 
 def _contour(item: Any) -> tuple[str | None, Float]:
     """Type, None where it is not closed, and (P, 3) points, mm RAS+."""
-    value = item.get_item("ContourData").value if "ContourData" in item else None
-    # As a rule still the bytes of the file: one pydicom object a coordinate would take 50 times as long.
-    if isinstance(value, bytes):
-        value = value.decode("ascii").strip(" \0").split("\\") if value.strip(b" \0") else []
-    numbers = np.array([float(number) for number in np.ravel(value or [])])
-    if numbers.size % 3 or not (np.abs(numbers) < _FARTHEST_MM).all():
-        raise ValueError(f"a contour has {numbers.size} coordinates; expected triples of millimetres below 1e7")
     kind = text_of(item, "ContourGeometricType")
-    return kind if kind in ("CLOSED_PLANAR", _XOR) else None, numbers.reshape(-1, 3) @ RAS_TO_LPS[:3, :3]
+    return kind if kind in ("CLOSED_PLANAR", _XOR) else None, contour_points(item)
 
 
 def _in_frame_of(image: Volume, references: _References, rois: list[_Roi], path: _Path) -> list[_Roi]:

@@ -101,7 +101,10 @@ def to_label_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
         array = rounded
     lowest, highest = array.min(), array.max()
     if lowest < 0:
-        raise InputError(f"{path}: has the label {int(lowest)}; expected 0 for background and positive integers")
+        raise InputError(
+            f"{path}: has the label {int(lowest)}; expected 0 for background and positive "
+            "integers; this looks like a scan, not a label map"
+        )
     if highest > np.iinfo(np.int64).max:
         raise InputError(f"{path}: has the label {highest:g}; expected at most {np.iinfo(np.int64).max}")
     return array.astype(smallest_integer(int(highest)), copy=False)
