@@ -25,6 +25,8 @@ _SOUTH_WEST, _SOUTH_EAST, _RISING, _FALLING = 4, 8, 6, 9
 _TURNS = np.array([0, 1, 1, 0, 1, 0, 2, 1, 1, 2, 0, 1, 0, 1, 1, 0])
 # Pixel centres that are this near to a contour, in pixels, lie on it: as much as files round coordinates by.
 _ON_PATH = 1e-3
+# Contours around the same pixels whose areas differ by less are one, written twice.
+_SAME_AREA = 0.01
 # Steps along edges that are held in memory at a time.
 _CHUNK = 1 << 22
 
@@ -211,15 +213,19 @@ def fill_contours(polygons: Sequence[Float], shape: Shape) -> Mask:
     (rows, columns) bool
         From the largest to the smallest: a contour that lies in what is there so far is a hole, one that does not, or
         only partly, is added (two overlapping outlines mean one region; by the even-odd rule their overlap would be
-        lost). So an island in a hole is there again. A contour that is given twice counts once. Centres on an outline
-        are inside, as in `rasterise`.
+        lost). So an island in a hole is there again. A contour that is given twice, if only nearly the same, counts
+        once. Centres on an outline are inside, as in `rasterise`.
     """
     mask = np.zeros(shape, dtype=np.bool_)
     box, local = _crop(polygons, shape)
     region = mask[box]
-    distinct = {polygon[np.lexsort(polygon.T)].tobytes(): polygon for polygon in local}
-    for polygon in sorted(distinct.values(), key=lambda p: -abs(signed_area(p))):
-        inside = _even_odd([polygon], region.shape)
+    drawn: dict[bytes, float] = {}
+    for polygon in sorted(local, key=lambda p: -abs(signed_area(p))):
+        inside, area = _even_odd([polygon], region.shape), abs(signed_area(polygon))
+        key = np.packbits(inside).tobytes()
+        if area >= (1 - _SAME_AREA) * drawn.get(key, np.inf):
+            continue
+        drawn[key] = area
         if region[inside].all():
             region &= ~inside
         else:

@@ -48,10 +48,16 @@ class Label:
             raise InputError(f"label {self.name!r} has value {self.value}; expected at least 1, as 0 is background")
         if not self.name.strip():
             raise InputError(f"label {self.value} has an empty name; give it one")
+        if not self.name.isprintable() and ("\0" in self.name or not _is_encodable(self.name)):
+            raise InputError(f"label {self.value} has the name {self.name!r}; expected a text that files can hold")
         if self.algorithm not in (None, *OTHER_ALGORITHMS):
             raise InputError(f"algorithm of {self.name!r} is {self.algorithm!r}; expected MANUAL or SEMIAUTOMATIC")
         if len(self.colour) != 3 or not all(0 <= c <= 255 for c in self.colour):
             raise InputError(f"colour of label {self.name!r} is {self.colour}; expected three numbers 0 to 255")
+
+
+def _is_encodable(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from volseg.errors import InputError
+from volseg.errors import InputError, UsageError
 from volseg.geometry import RAS_TO_LPS
 from volseg.io import read, read_grid, read_label_layers
 from volseg.io.dicom_grid import Stack
@@ -168,6 +169,8 @@ def verify(
     scan = _Image(Path(image), series, dicom)
     layers, own_grid = _read_layers(path, scan, dicom)
     check_labels(layers, path)
+    if tolerance_mm is not None and not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
+        raise UsageError(f"tolerance is {tolerance_mm}; expected millimetres of at least 0")
     tolerance = grid_tolerance_mm(scan.grid) if tolerance_mm is None else tolerance_mm
     placement = compare_grids(scan.grid, layers[0].grid, tolerance_mm=tolerance)
     if dicom is not None and own_grid and scan.stack is not None and scan.is_repaired:
@@ -255,7 +258,9 @@ def _fits(relation: Relation, contours: ContourPlacement | None, refers: bool | 
     if relation == "slices of a scan":
         return bool(refers)
     if contours is not None:
-        on_slices = contours.between == 0 or bool(refers)  # planning systems draw between the slices, too
+        on_slices = contours.between == 0 or (
+            bool(refers) and contours.slices > 0
+        )  # planning systems draw between the slices, too
         return refers is not False and on_slices and contours.outside_fraction == 0
     return relation in ("same grid", "other storage order") or (partly and relation == "part of the grid")
 

@@ -697,7 +697,7 @@ def shifted(dataset: Any) -> None:
         (no_position, "a frame has no ImagePositionPatient"),
         (two_orientations, "several orientations"),
         (set_orientation, "expected two unit vectors"),
-        (set_spacing, "expected two numbers above 0"),
+        (set_spacing, "expected two numbers of millimetres above 0"),
         (no_number, "ImagePositionPatient of a frame is not finite"),
         (same_place, "segment 1 has two frames in one place"),
         (shifted, "shifted against each other"),

@@ -115,6 +115,7 @@ def extension(size: int, content: int | None = None) -> bytes:
         extended(extension(32), gap=8),
         extended(gap=160),
         extended(extension(30), flag=bytes(4)),
+        extended(extension(40)),
     ],
 )
 def test_header_extensions_lie_before_the_voxels(tmp_path, content):
@@ -129,7 +130,6 @@ def test_header_extensions_lie_before_the_voxels(tmp_path, content):
         extended(extension(0x7FFFFFF0, 32)),
         extended(extension(-16, 32)),
         extended(extension(8, 16)),
-        extended(extension(40)),
         extended(extension(16), extension(48, 32)),
         extended(*[extension(16)] * 1001),
     ],

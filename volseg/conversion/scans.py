@@ -94,7 +94,9 @@ class _Found(NamedTuple):
 
 def _found(source: Path, folder: Path) -> Iterator[_Found]:
     is_dicom = is_dicom_input(source)
-    files = [file for file in image_files(source) if folder.resolve() not in file.resolve().parents]
+    # What an earlier call wrote inside the source is no part of it.
+    inside = source.is_dir() and folder.resolve() != source.resolve()
+    files = [file for file in image_files(source) if not (inside and folder.resolve() in file.resolve().parents)]
     if not is_dicom and not files:
         read_all(source)  # says why there is nothing to read
     if is_dicom:

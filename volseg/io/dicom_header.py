@@ -18,6 +18,7 @@ __all__ = [
     "DAMAGE",
     "FrameHeader",
     "OtherObject",
+    "check_size",
     "open_dataset",
     "quiet_pydicom",
     "read_dataset",
@@ -206,7 +207,7 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
         if is_mosaic(dataset):  # its geometry is in private elements
             dataset = open_dataset(file, stop_before_pixels=True)
         dataset.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
-        _check_size(file, dataset)
+        check_size(file, dataset)
         layout, found, refusal = _pictures(dataset)
         return [_frame_header(file, n, layout, refusal, attributes) for n, attributes in enumerate(found)]
 
@@ -225,9 +226,9 @@ def _pictures(dataset: Any) -> tuple[Layout, list[Attributes], str | None]:
         return whole, [dataset], str(error)
 
 
-def _check_size(file: DicomFile, dataset: Any) -> None:
+def check_size(file: DicomFile, dataset: Any) -> None:
     """Refuse a header that promises more pixels than its file can hold, before memory is taken."""
-    syntax = UID(dataset.TransferSyntaxUID)
+    syntax = UID(dataset.file_meta.TransferSyntaxUID)
     pixels = size_of(dataset, "Rows") * size_of(dataset, "Columns") * int(number_of(dataset, "NumberOfFrames", 1))
     needed = pixels * int(number_of(dataset, "BitsAllocated", 16)) // 8
     there = file.size() * (_MOST_COMPRESSED if syntax.is_encapsulated or syntax.is_deflated else 1)

@@ -23,7 +23,7 @@ _INHERITED = [
     "MedicalAlerts Allergies PregnancyStatus PatientSexNeutered AdditionalPatientHistory ClinicalTrialSponsorName",
     "ClinicalTrialProtocolID ClinicalTrialProtocolName ClinicalTrialSiteID ClinicalTrialSiteName",
     "ClinicalTrialSubjectID ClinicalTrialSubjectReadingID ClinicalTrialTimePointID",
-    "ClinicalTrialTimePointDescription FrameOfReferenceUID PositionReferenceIndicator",
+    "ClinicalTrialTimePointDescription FrameOfReferenceUID PositionReferenceIndicator PatientPosition",
     "LongitudinalTemporalInformationModified",
 ]
 # These may be empty, but not missing.

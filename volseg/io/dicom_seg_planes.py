@@ -25,6 +25,7 @@ _UNIT = 1e-3
 # Gaps that differ by less, in mm and as a part of the step, are one step (as the reader of images has it).
 _EVEN_MM, _EVEN = 0.05, 0.01
 _MOST_SLICES = 1 << 14
+_FARTHEST_MM = 1e6
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -70,6 +71,8 @@ def planes_of(dataset: Dataset, file: DicomFile) -> Planes:
     """Find the planes on which the frames lie."""
     axes = _axes(dataset, file)
     positions = per_frame(dataset, "PlanePositionSequence", "ImagePositionPatient") * RAS_TO_LPS.diagonal()[:3]
+    if np.abs(positions).max() >= _FARTHEST_MM:
+        raise ValueError(f"a frame lies {np.abs(positions).max():g} mm away; expected millimetres of a patient")
     count = len(dataset.PerFrameFunctionalGroupsSequence)
     if count != int(dataset.NumberOfFrames):
         raise ValueError(f"{count} frames are described and {dataset.NumberOfFrames} are there")
@@ -107,8 +110,8 @@ def _axes(dataset: Dataset, file: DicomFile) -> Float:
     column, row = orientations[0].reshape(2, 3)
     if np.abs([np.linalg.norm(column) - 1, np.linalg.norm(row) - 1, column @ row]).max() > _UNIT:
         raise InputError(f"{file}: ImageOrientationPatient is {orientations[0].tolist()}; expected two unit vectors")
-    if min(spacings[0]) <= 0:
-        raise InputError(f"{file}: PixelSpacing is {spacings[0].tolist()}; expected two numbers above 0")
+    if not 1e-6 <= min(spacings[0]) <= max(spacings[0]) <= 1e4:
+        raise InputError(f"{file}: PixelSpacing is {spacings[0].tolist()}; expected two numbers of millimetres above 0")
     normal = np.cross(column, row)
     axes = np.eye(4)
     axes[:3, 0] = column / np.linalg.norm(column) * spacings[0][1]
@@ -129,11 +132,18 @@ def _regular(planes: Planes) -> tuple[Grid, NDArray[np.intp]] | None:
     for step in filter(None, (planes.spacing, float(gaps.min()))):
         tolerance = min(max(_EVEN_MM, _EVEN * step), step / 4)
         counts = np.rint(gaps / step)
+        if counts.sum() >= _MOST_SLICES:
+            continue
         slices = np.concatenate([[0], np.cumsum(counts)]).astype(np.intp)
         vector = (planes.positions[-1] - planes.positions[0]) / max(slices[-1], 1)
         beside = planes.positions - planes.positions[0] - slices[:, None] * vector
         off = max(np.abs(gaps - counts * step).max(), np.abs(beside).max())
-        if counts.min() >= 1 and slices[-1] < _MOST_SLICES and off <= tolerance:
+        # Without a spacing nobody knows whether planes were left out or the stack is uneven, unless slices are so thick.
+        thick = planes.thickness is not None and abs(planes.thickness - step) <= tolerance
+        told = planes.spacing is not None or counts.max() == 1 or thick
+        if counts.min() >= 1 and off <= tolerance and told:
+            if planes.spacing is None:
+                _LOG.warning("%s: has no SpacingBetweenSlices; taken as %.4g mm", planes.file, step)
             affine[:3, 2] = vector
             return Grid((columns, rows, int(slices[-1]) + 1), affine), slices
     return None
@@ -142,12 +152,13 @@ def _regular(planes: Planes) -> tuple[Grid, NDArray[np.intp]] | None:
 def place(stack: NDArray[Any], planes: Planes, image: Volume | Grid | None) -> tuple[NDArray[Any], Grid]:
     """Bring (P, rows, columns) to (I, J, K) on the frames' own grid, or on that of the image."""
     target = image.grid if isinstance(image, Volume) else image
-    regular = _regular(planes)
+    source = _source_of(image)
+    regular = None if planes.spacing is None and _drawn_on(planes, source) else _regular(planes)
     if regular is None:
         if target is None:
             gaps = ", ".join(f"{gap:.4g}" for gap in sorted(set(np.diff(planes.heights).round(4))))
             raise InputError(f"{planes.file}: its slices are unevenly spaced ({gaps} mm); give the image it belongs to")
-        placed = _nearest_planes(stack, planes, target, _source_of(image))
+        placed = _nearest_planes(stack, planes, target, source)
     else:
         grid, slices = regular
         array = _filled(stack, slices, grid).T
@@ -158,6 +169,14 @@ def place(stack: NDArray[Any], planes: Planes, image: Volume | Grid | None) -> t
     if stack.any() and not result.any():
         raise InputError(f"{planes.file}: no segment lies in the image; expected the image that it belongs to")
     return result, target
+
+
+def _drawn_on(planes: Planes, source: DicomSource | None) -> bool:
+    """Whether all planes are frames of the image, which then says what was left out."""
+    if source is None or source.frame_of_reference_uid != planes.frame_of_reference_uid:
+        return False
+    heights = np.array([frame.plane[:3, 3] @ planes.axes[:3, 2] for frame in source.frames])
+    return bool(np.abs(planes.heights[:, None] - heights).min(axis=1).max() <= _EVEN_MM)
 
 
 def _filled(stack: NDArray[Any], slices: NDArray[np.intp], grid: Grid) -> NDArray[Any]:

@@ -20,11 +20,11 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import iter_pixels
 from pydicom.uid import UID, SegmentationStorage
 
-from volseg.errors import InputError
+from volseg.errors import GeometryError, InputError
 from volseg.geometry import Grid
 from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom_files import DicomFile
-from volseg.io.dicom_header import open_dataset
+from volseg.io.dicom_header import check_size, open_dataset
 from volseg.io.dicom_seg_planes import Planes, per_frame, place, planes_of, warn_elsewhere
 from volseg.io.terminology import label_of
 from volseg.io.voxels import smallest_integer
@@ -75,7 +75,7 @@ def read_dicom_seg(path: Path | DicomFile, *, image: Volume | Grid | None = None
             layers = [(_label_values(dataset, planes), tuple(labels.values()))]
         else:
             layers = _layers(_pieces(dataset, planes, labels), planes, labels)
-    return tuple(_labelmap(stack, some, planes, image) for stack, some in layers)
+        return tuple(_labelmap(stack, some, planes, image) for stack, some in layers)
 
 
 def read_dicom_probabilities(path: Path | DicomFile, *, image: Volume | Grid | None = None) -> dict[str, Volume]:
@@ -107,7 +107,7 @@ def read_dicom_probabilities(path: Path | DicomFile, *, image: Volume | Grid | N
         stacks = {number: np.zeros((len(planes.positions), *planes.shape), np.float32) for number in labels}
         for number, plane, pixels in _frames(dataset, planes):
             stacks[number][plane] = pixels / np.float32(_whole(dataset))
-    placed = {labels[number].name: place(stack, planes, image) for number, stack in stacks.items()}
+        placed = {labels[number].name: place(stack, planes, image) for number, stack in stacks.items()}
     return {name: Volume(array, grid, name=name) for name, (array, grid) in placed.items()}
 
 
@@ -116,7 +116,9 @@ def _wrapped(file: DicomFile) -> Iterator[None]:
     try:
         with quiet_pydicom():
             yield
-    except DAMAGE as error:
+    except GeometryError as error:
+        raise InputError(f"{file}: {error}") from error
+    except (MemoryError, *DAMAGE) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{file}: cannot be read as a DICOM Segmentation ({reason}); it may be damaged") from error
 
@@ -126,6 +128,7 @@ def _open(file: DicomFile) -> Dataset:
     kind = UID(text_of(dataset, "SOPClassUID"))
     if kind not in (SegmentationStorage, _LABEL_MAP_STORAGE):
         raise InputError(f"{file}: is {kind.name or 'no image'}; expected a DICOM Segmentation")
+    check_size(file, dataset)
     return dataset
 
 
@@ -159,7 +162,7 @@ def _labels(dataset: Dataset, file: DicomFile) -> dict[int, Label]:
 def _refuse_structure_as_background(segment: Dataset, file: DicomFile) -> None:
     codes = {str(code.get("CodeValue")) for code in segment.get("SegmentedPropertyTypeCodeSequence") or ()}
     if _BACKGROUND not in codes:
-        name = segment.get("SegmentLabel")
+        name = text_of(segment, "SegmentLabel")
         raise InputError(f"{file}: segment 0 is {name!r}; expected background, which 0 is in label maps; renumber it")
 
 

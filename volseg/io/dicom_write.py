@@ -21,7 +21,7 @@ from volseg.volume import Volume
 
 _LOG = logging.getLogger(__name__)
 _INT16 = np.iinfo(np.int16)
-_MAX_TEXT = 64
+_MAX_TEXT, _MOST_PIXELS, _LARGEST_VALUE = 64, 65535, 1e12
 
 
 def write_dicom_series(volume: Volume, folder: str | Path, *, description: str = "volseg phantom") -> list[Path]:
@@ -57,6 +57,8 @@ def write_dicom_series(volume: Volume, folder: str | Path, *, description: str =
     paths = [folder / f"{k:0{digits}d}.dcm" for k in range(1, count + 1)]
     _check(volume, folder, paths, description)
     slope, intercept = _rescale(volume.array)
+    if float(slope) != 1:
+        _LOG.warning("%s: the values do not fit 16 bits; rounded to steps of %g", folder, float(slope))
     template = _template(volume, folder, slope, intercept)
     template.SeriesDescription = description
     for k, path in enumerate(paths):
@@ -75,8 +77,17 @@ def _check(volume: Volume, folder: Path, paths: list[Path], text: str) -> None:
         raise OutputError(f"{folder}: modality is {volume.modality!r}; expected CT or MR")
     if not np.isfinite(volume.array).all():
         raise OutputError(f"{folder}: the volume holds NaN or Inf, which DICOM cannot store; replace them")
+    if (farthest := max(abs(float(volume.array.min())), abs(float(volume.array.max())))) >= _LARGEST_VALUE:
+        raise OutputError(f"{folder}: has the value {farthest:g}, which does not fit DICOM's decimals; write .nii.gz")
     if len(text) > _MAX_TEXT or "\\" in text or not text.isprintable():
         raise OutputError(f"{folder}: text {text[:80]!r} does not fit DICOM; expected 64 characters, no backslash")
+    source = volume.source if isinstance(volume.source, DicomSource) else None
+    if source and {file.path.resolve() for file in source.files} & {path.resolve() for path in paths}:
+        raise OutputError(f"{folder}: holds the files that the volume was read from; choose another folder")
+    if max(volume.grid.shape[:2]) > _MOST_PIXELS:
+        raise OutputError(
+            f"{folder}: slices of {volume.grid.shape[:2]} pixels do not fit DICOM; expected {_MOST_PIXELS}"
+        )
     if volume.modality is None:
         _LOG.warning("%s: nothing says what made the scan; written as MR", folder)
     if strangers := sorted(set(folder.glob("*.dcm")) - set(paths)):
@@ -115,11 +126,12 @@ def _template(volume: Volume, folder: Path, slope: DSfloat, intercept: DSfloat) 
     dataset.FrameOfReferenceUID = (source and source.frame_of_reference_uid) or generate_uid(prefix=None)
     dataset.SeriesNumber, dataset.AcquisitionNumber = 1, 1
     dataset.Manufacturer = "volseg"
-    dataset.PatientPosition = "HFS"
+    dataset.PatientPosition = dataset.get("PatientPosition", "")
     dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if is_ct else "OTHER"]
     if is_ct:
         dataset.KVP = None
-        dataset.RescaleType = "HU"
+        # A CT that was not read from DICOM says nothing of its unit; as a rule it is HU.
+        dataset.RescaleType = "HU" if volume.unit == "HU" or (volume.unit is None and not source) else "US"
     else:
         dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "RM", "NONE", ""
         dataset.MRAcquisitionType, dataset.EchoTime, dataset.EchoTrainLength = "", None, None

@@ -243,7 +243,8 @@ class _Header:
             _LOG.warning("%s: does not say how its axes lie in the patient (space); taken as LPS", path)
         affine = np.eye(4)
         direction = np.reshape(self.reader.GetDirection(), (dimension, dimension))
-        affine[:dimension, :dimension] = direction * self.reader.GetSpacing()
+        with np.errstate(all="ignore"):  # what is beyond numbers is refused with the grid
+            affine[:dimension, :dimension] = direction * self.reader.GetSpacing()
         affine[:dimension, 3] = self.reader.GetOrigin()
         affine[:3] *= self.text.mm_per_unit
         size = [*self.reader.GetSize(), 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ _VOXEL_FILES = (".img", ".img.gz")
 # So many labels without a name are a scan's values; so many are, where they do not lie in even areas.
 _MOST_UNNAMED, _MOST_UNEVEN = 256, 50
 _EVEN = 0.5
+
+_LOG = logging.getLogger(__name__)
 
 
 def find_label_maps(path: str | Path) -> dict[str, Path]:
@@ -67,7 +70,8 @@ def has_label_table(path: Path) -> bool:
         return False
     try:
         columns, _ = read_table(table, delimiter="\t")
-    except InputError:
+    except InputError as error:
+        _LOG.warning("%s; %s is not taken for labels", error, path)
         return False
     return {"index", "name"} <= set(columns)
 

@@ -72,7 +72,8 @@ def write_label_table(labels: Iterable[Label], path: Path) -> None:
     writer.writerow(columns)
     for label in labels:
         red, green, blue = label.colour
-        cells = [label.value, label.name, _ABSENT, f"#{red:02x}{green:02x}{blue:02x}", _ABSENT, _ABSENT]
+        name = label.name.replace("\r", " ")  # which a reader of tables takes for the end of a line
+        cells = [label.value, name, _ABSENT, f"#{red:02x}{green:02x}{blue:02x}", _ABSENT, _ABSENT]
         if label.code:
             cells[5 if _is_terminology(label.code) else 4] = label.code
         writer.writerow(cells[: len(columns)])
@@ -102,6 +103,8 @@ def labels_from_json(entries: Mapping[str, Any], path: Path) -> tuple[Label, ...
     for key, value in entries.items():
         decathlon = isinstance(value, str) and key.strip().isdigit()
         index, name = (key, value) if decathlon else (value, key)
+        if str(name).strip().lower() == "ignore":
+            raise InputError(f"{path}: an 'ignore' label is not supported; remove it from the label maps")
         rows.append((f"label {key!r}", {"index": index, "name": name}))
     return _labels(rows, path)
 
@@ -168,8 +171,6 @@ def _value(row: Mapping[str, Any]) -> int:
     index, name = row["index"], row["name"]
     if isinstance(index, list):
         raise ValueError(f"{name!r} is a region of several values {index}, which is not supported; give one value")
-    if str(name).strip().lower() == "ignore":
-        raise ValueError("an 'ignore' label is not supported; remove it from the label maps")
     if isinstance(index, bool) or not re.fullmatch(r"\d{1,18}", str(index).strip()):
         raise ValueError(f"index is {index!r}; expected an integer of at least 0")
     return int(index)

@@ -5,6 +5,7 @@ Source: https://itk.org/Wiki/ITK/MetaIO/Documentation.
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ _ARRAYS = {"DimSize", "ElementSpacing", "ElementSize", "Offset", "Position", "Or
 _ARRAYS |= {"Orientation", "CenterOfRotation", "Color", "SequenceID"}
 _MOST_NUMBERS = 25
 _USED = {"NDims", "ElementType", "ElementNumberOfChannels", "BinaryData", "CompressedData", "CompressedDataSize"}
-_USED |= {"DistanceUnits", "ElementDataFile"} | _ARRAYS
+_USED |= {"DistanceUnits", "ElementDataFile", "HeaderSize"} | _ARRAYS
+_LOG = logging.getLogger(__name__)
 _ITEM_SIZES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4, "ULONG": 4, "FLOAT": 4}
 _ITEM_SIZES |= {"LONG_LONG": 8, "ULONG_LONG": 8, "DOUBLE": 8}
 
@@ -38,6 +40,10 @@ def check_meta(block: bytes, path: Path) -> TextHeader:
         raise damaged(
             path, f"its ElementType is {kind[:40]!r} with {channels[:20]!r} channels; expected such as MET_SHORT"
         )
+    if not {"ElementSpacing", "ElementSize"} & fields.keys():
+        _LOG.warning("%s: does not say its spacing; taken as 1 mm", path)
+    if fields.get("HeaderSize", "0") not in ("0", "-1") and fields["ElementDataFile"].upper() == "LOCAL":
+        raise damaged(path, f"its HeaderSize is {fields['HeaderSize'][:40]!r}, but its voxels follow the header")
     _check_spacing(fields.get("ElementSpacing", fields.get("ElementSize", "1")), path)
     if fields["ElementDataFile"].upper() == "LOCAL":
         there = path.stat().st_size - end.end()

@@ -115,10 +115,10 @@ def read_header(path: Path) -> NiftiHeader:
 
 def _sibling(path: Path, suffix: str) -> Path:
     """Find the other file of a .hdr/.img pair; either may be gzipped."""
-    candidates = [path.with_name(case_name(path) + suffix + zipped) for zipped in ("", ".gz")]
-    found = next((candidate for candidate in candidates if candidate.is_file()), None)
+    names = [(case_name(path) + suffix + zipped).casefold() for zipped in ("", ".gz")]
+    found = next((file for file in sorted(path.parent.iterdir()) if file.name.casefold() in names), None)
     if found is None:
-        raise InputError(f"{path}: is half of a .hdr/.img pair; expected {candidates[0].name} beside it")
+        raise InputError(f"{path}: is half of a .hdr/.img pair; expected {case_name(path)}{suffix} beside it")
     return found
 
 
@@ -146,10 +146,10 @@ def _shape(raw: Any, path: Path) -> tuple[tuple[int, int, int], tuple[int, ...]]
     """Size of a volume, and how many there are along each further dimension."""
     count = int(raw["dim"][0])
     sizes = [int(n) for n in raw["dim"][1 : 1 + max(count, 0)]]
+    while len(sizes) > 3 and sizes[-1] in (0, 1):  # some writers count dimensions that they leave empty
+        sizes.pop()
     if not 2 <= count <= 7 or min(sizes) < 1:
         raise InputError(f"{path}: has dimensions {sizes if 1 <= count <= 7 else count}; expected 2 to 5 of at least 1")
-    while len(sizes) > 3 and sizes[-1] == 1:
-        sizes.pop()
     if len(sizes) > 5:
         raise InputError(f"{path}: has {len(sizes)} dimensions {sizes}; expected at most 5 (volumes on one grid)")
     if math.prod(sizes[3:]) > _MOST_VOLUMES:
@@ -266,7 +266,7 @@ def _extensions_fit(stream: BufferedIOBase, start: int, stop: int, endianness: s
         size, code = struct.unpack(endianness + "2i", read_exactly(stream, 8))
         if size == code == 0:
             return True  # padding up to the voxels
-        if size < 16 or size % 16 or start + size > stop:
+        if size < 16 or start + size > stop:
             return False
         start += size
         found += 1

@@ -5,11 +5,13 @@ Source: "Definition of NRRD File Format", https://teem.sourceforge.net/nrrd/form
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from volseg.errors import InputError
 from volseg.io.text_header import (
     LONGEST_HEADER,
     TextHeader,
@@ -21,7 +23,9 @@ from volseg.io.text_header import (
     parse_unit,
 )
 
-_FIELD = re.compile(r"(dimension|sizes|type|encoding|data ?file|space units|space):(?!=) *(.*)", re.IGNORECASE)
+_NAMES = "dimension|sizes|type|encoding|data ?file|(?:space )?units|space|byte ?skip"
+_NAMES += "|spacings|space directions|axis ?mins|axis ?maxs"
+_FIELD = re.compile(rf"({_NAMES}):(?!=) *(.*)", re.IGNORECASE)
 _END = re.compile(rb"\r?\n\r?\n")
 _TYPE_NAMES = {
     1: "signed char, int8, int8_t, uchar, unsigned char, uint8, uint8_t",
@@ -32,8 +36,11 @@ _TYPE_NAMES = {
     "ulonglong, unsigned long long, unsigned long long int, uint64, uint64_t, double",
 }
 _ITEM_SIZES = {name: size for size, names in _TYPE_NAMES.items() for name in names.split(", ")}
-_ENCODINGS = {"raw": "raw", "hex": "hex", "gz": "deflate", "gzip": "deflate", "bz2": "bzip2", "bzip2": "bzip2"}
+_ENCODINGS = {"raw": "raw", "hex": "hex", "gz": "deflate", "gzip": "deflate"}
 _ENCODINGS |= dict.fromkeys(("txt", "text", "ascii"), "text")
+_AXES = 3  # of more, one is a list or time and has another unit
+_ONE_NAME = {"data file": "datafile", "byte skip": "byteskip", "axis mins": "axismins", "axis maxs": "axismaxs"}
+_LOG = logging.getLogger(__name__)
 _PATIENT_SPACE = re.compile(r"(left|right)-(anterior|posterior)-superior(-time)?|(lps|ras|las)t?")
 
 
@@ -63,21 +70,41 @@ def check_nrrd(block: bytes, path: Path) -> TextHeader:
         raise damaged(
             path, f"its type is {kind[:40]!r} and its encoding {encoding[:40]!r}; expected such as short, gzip"
         )
+    _check_places(fields, len(sizes), path)
     if "datafile" in fields:
         there = data_size(_data_files(fields["datafile"], lines), path)
     else:
         there = path.stat().st_size - (end.end() if end else len(block))
     numbers = math.prod(sizes)
     check_data(path, numbers=numbers, item_size=_ITEM_SIZES[kind], encoding=_ENCODINGS[encoding], there=there)
-    unit = parse_unit(re.findall('"([^"]*)"', fields.get("space units", "")), path)
+    unit = parse_unit(
+        re.findall('"([^"]*)"', fields.get("space units") or (fields.get("units", "") if len(sizes) <= _AXES else "")),
+        path,
+    )
     return TextHeader("NrrdImageIO", numbers, unit, bool(_PATIENT_SPACE.fullmatch(fields.get("space", "").lower())))
+
+
+def _check_places(fields: dict[str, str], dimension: int, path: Path) -> None:
+    """Refuse where native code would take 1 mm, or bytes from elsewhere, without a word."""
+    skip, directions = fields.get("byteskip", "0"), fields.get("space directions", "")
+    if not re.fullmatch(r"-1|\d{1,18}", skip):
+        raise damaged(path, f"its byte skip is {skip[:40]!r}; expected -1 or a count")
+    if directions:
+        if (vectors := directions.count("(")) < min(3, dimension):
+            raise InputError(f"{path}: its space directions have {vectors} vectors; expected {min(3, dimension)}")
+    elif {"axismins", "axismaxs"} & fields.keys() and "spacings" not in fields:
+        raise InputError(f"{path}: says where its axes end, but not its spacing; expected spacings or space directions")
+    elif "nan" in fields.get("spacings", "").lower():
+        raise InputError(f"{path}: its spacings are {fields['spacings'][:80]}; expected numbers")
+    elif "spacings" not in fields:
+        _LOG.warning("%s: does not say its spacing; taken as 1 mm", path)
 
 
 def _fields(lines: list[str]) -> Iterator[tuple[str, str]]:
     for line in lines[1:]:
         if match := _FIELD.fullmatch(line.rstrip()):
             name = match[1].lower()
-            yield "datafile" if name == "data file" else name, match[2].strip()
+            yield _ONE_NAME.get(name, name), match[2].strip()
             if name.startswith("data") and match[2].startswith("LIST"):
                 return  # file names follow
 

@@ -148,6 +148,10 @@ def _references(dataset: Any) -> _References:
 
 
 def _rois(dataset: Any, default_frame: str) -> list[_Roi]:
+    for sequence, keyword in (("ROIContourSequence", "ReferencedROINumber"), ("StructureSetROISequence", "ROINumber")):
+        numbers = [int(item[keyword].value) for item in _items(dataset, sequence)]
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"a {keyword} occurs twice in {sequence}, so nobody knows whose its contours are")
     drawn = {int(item.ReferencedROINumber): item for item in _items(dataset, "ROIContourSequence")}
     observed = {int(item.ReferencedROINumber): item for item in _items(dataset, "RTROIObservationsSequence")}
     rois = []

@@ -22,6 +22,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from volseg import __version__
+from volseg.io.dicom_attributes import text_of
 from volseg.labelmap import OTHER_ALGORITHMS, Label, default_colour
 
 _ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
@@ -154,13 +155,13 @@ def label_of(segment: Dataset) -> Label:
     number = int(segment.SegmentNumber)
     note = str(segment.get("SegmentDescription") or "")
     value = int(note.removeprefix(_NOTE)) if re.fullmatch(_NOTE + r"[1-9]\d{0,17}", note) else number
-    name = str(segment.get("SegmentLabel") or "").strip()
+    name = text_of(segment, "SegmentLabel").strip()
     # A name that was cut is whole in TrackingID; any other TrackingID names one finding, not the structure.
     full_name = str(segment.get("TrackingID") or "")
     if note.startswith(_NOTE) and _fitting(full_name) == name:
         name = full_name
     types = segment.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
-    name = name or str(types[0].get("CodeMeaning") or "") or f"segment_{number}"
+    name = name or text_of(types[0], "CodeMeaning").strip() or f"segment_{number}"
     colour = segment.get("RecommendedDisplayCIELabValue")
     rgb = CIELabColor.from_dicom_value(list(colour)).to_rgb(clip=True) if colour else default_colour(value)
     algorithm = str(segment.get("SegmentAlgorithmType") or "")

@@ -17,8 +17,8 @@ from volseg.io.streams import check_growth, check_promise
 
 LONGEST_HEADER = 1 << 22
 _MOST_DIMENSIONS = 5
-_MM_PER_UNIT = {"mm": 1.0, "millimeter": 1.0, "millimetre": 1.0, "cm": 10.0, "m": 1000.0}
-_MM_PER_UNIT |= dict.fromkeys(("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron"), 0.001)
+_MM_PER_UNIT = {"mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0, "cm": 10.0, "m": 1000.0}
+_MM_PER_UNIT |= dict.fromkeys(("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron", "microns"), 0.001)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ _LOG = logging.getLogger(__name__)
 _SPACING_LIMITS_MM = (1e-6, 1e4)
 _FARTHEST_MM = 1e6
 _LABEL_TOLERANCE = 1e-3
+_LARGEST_EXACT = 2**24  # of float32, to which all fractions are read
 _LABEL_TYPES = (np.uint8, np.uint16, np.uint32, np.int64)
 
 
@@ -32,8 +33,8 @@ def clean_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
     Returns
     -------
     array
-        Same shape. NaN and infinity are replaced by the background, the smallest finite value, with a warning that
-        counts them.
+        Same shape. NaN and infinity are replaced by the background, the smaller of 0 and the smallest finite value,
+        with a warning that counts them.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def clean_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
         return values
     if bad == values.size:
         raise InputError(f"{path}: every voxel is NaN or infinite; expected an image")
-    background = values.min(where=finite, initial=np.inf)
+    background = min(values.min(where=finite, initial=np.inf), np.float32(0))
     _LOG.warning(
         "%s: %d of %d voxels are NaN or infinite; taken as background (%g)", path, bad, values.size, background
     )
@@ -88,9 +89,14 @@ def to_label_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
     Raises
     ------
     InputError
-        A value is negative, or further than 1e-3 from an integer.
+        A value is negative, further than 1e-3 from an integer, or a fraction type that is not exact so far from 0.
     """
     if array.dtype.kind == "f":
+        if array.max() >= _LARGEST_EXACT:
+            raise InputError(
+                f"{path}: has the label {array.max():g} as a fraction, which is exact only below {_LARGEST_EXACT}; "
+                "store labels as integers, without scaling"
+            )
         rounded = np.rint(array)
         wrong = np.abs(array - rounded) > _LABEL_TOLERANCE
         if wrong.any():

@@ -140,7 +140,8 @@ def _write_scan(volume: Volume, path: Path) -> list[Path]:
     if path.is_dir() or not path.suffix:
         from volseg.io.dicom_write import write_dicom_series
 
-        return write_dicom_series(volume, path, description=volume.name or path.name)
+        text = "".join(c if c.isprintable() and c != "\\" else "_" for c in volume.name or path.name)
+        return write_dicom_series(volume, path, description=text[:64])
     raise _unknown(path, ".nii, .nii.gz, .nrrd, .mha, or a folder for a DICOM series")
 
 
