@@ -186,3 +186,13 @@ def test_overlapping_contours_are_one_region() -> None:
 def test_a_contour_given_twice_counts_once() -> None:
     again = np.roll(box(0.5, 6.5), 2, axis=0)[::-1]
     assert fill_contours([box(0.5, 6.5), again], (9, 9)).sum() == 36
+
+
+@pytest.mark.parametrize(
+    "change", [lambda p: np.vstack([p, p[:1]]), lambda p: p + 1e-3, lambda p: p[::-1], lambda p: p]
+)
+def test_a_contour_that_is_nearly_given_twice_counts_once(change) -> None:
+    square = np.array([[1.5, 1.5], [16.5, 1.5], [16.5, 16.5], [1.5, 16.5]])
+    assert fill_contours([square, change(square)], (20, 20)).sum() == 225
+    hole = np.array([[4.5, 4.5], [8.5, 4.5], [8.5, 8.5], [4.5, 8.5]])
+    assert fill_contours([square, hole, change(hole)], (20, 20)).sum() == 225 - 16

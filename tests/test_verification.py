@@ -243,3 +243,9 @@ def test_real_mask_of_another_grid(shared_data: Path) -> None:
 def test_several_volumes_are_no_label_map(image: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds 2 volumes, a label map is one"):
         verify(image, saved(tmp_path, np.stack([ARRAY, ARRAY], axis=-1), GRID.affine))
+
+
+@pytest.mark.parametrize("tolerance", [float("inf"), float("nan"), -1.0])
+def test_a_tolerance_that_is_none_is_refused(tmp_path, tolerance):
+    with pytest.raises(UsageError, match="expected millimetres of at least 0"):
+        verify(tmp_path / "a.nii", tmp_path / "b.nii", tolerance_mm=tolerance)

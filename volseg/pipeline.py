@@ -197,6 +197,10 @@ class _CaseRun:
                 f"{self.case.paths[0]}: is no DICOM scan, so there are no files that a DICOM object could refer to; "
                 "leave out --dicom, or give the DICOM series"
             )
+        if set(self.settings.dicom_forms) - {"rtstruct"}:
+            from volseg.io.dicom_seg_source import checked_source
+
+            checked_source(scan.source, self.folder)
 
     def _compare_modalities(self, volumes: Sequence[Volume]) -> None:
         for volume, name, expected in zip(volumes, self.model.channel_names, self.model.modalities, strict=False):

@@ -162,15 +162,17 @@ def verify(
     ------
     InputError, GeometryError
         One of the two cannot be read.
+    UsageError
+        `tolerance_mm` is negative or not finite.
     """
+    if tolerance_mm is not None and not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
+        raise UsageError(f"tolerance is {tolerance_mm}; expected millimetres of at least 0")
     path = single_label_map(Path(segmentation)) or Path(segmentation)
     check_single(path)
     dicom = find_label_object(path)
     scan = _Image(Path(image), series, dicom)
     layers, own_grid = _read_layers(path, scan, dicom)
     check_labels(layers, path)
-    if tolerance_mm is not None and not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
-        raise UsageError(f"tolerance is {tolerance_mm}; expected millimetres of at least 0")
     tolerance = grid_tolerance_mm(scan.grid) if tolerance_mm is None else tolerance_mm
     placement = compare_grids(scan.grid, layers[0].grid, tolerance_mm=tolerance)
     if dicom is not None and own_grid and scan.stack is not None and scan.is_repaired:

@@ -129,3 +129,22 @@ def test_a_scan_from_dicom_stays_with_its_patient(tmp_path: Path) -> None:
 def test_unknown_modality_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_dicom_series(Volume(np.zeros((5, 4, 3)), Grid.from_spacing((5, 4, 3))), tmp_path)
     assert "nothing says what made the scan; written as MR" in caplog.text
+
+
+def test_the_originals_are_never_overwritten(tmp_path: Path) -> None:
+    volume = Volume(np.arange(60, dtype=np.int16).reshape(5, 4, 3), Grid.from_spacing((5, 4, 3)), modality="CT")
+    paths = write_dicom_series(volume, tmp_path)
+    before = [path.read_bytes() for path in paths]
+    with pytest.raises(OutputError, match="holds the files that the volume was read from; choose another folder"):
+        write_dicom_series(read_series(tmp_path), tmp_path)
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_rounding_is_said_and_what_decimals_cannot_say_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = np.array([-(10**6), 0, 10**6]).reshape(3, 1, 1)
+    write_dicom_series(Volume(values, Grid.from_spacing((3, 1, 1)), modality="CT"), tmp_path / "a")
+    assert "the values do not fit 16 bits; rounded to steps of 30.5" in caplog.text
+    with pytest.raises(OutputError, match=r"has the value 1e\+18, which does not fit DICOM's decimals; write .nii.gz"):
+        write_dicom_series(Volume(values * 10**12, Grid.from_spacing((3, 1, 1)), modality="CT"), tmp_path / "b")

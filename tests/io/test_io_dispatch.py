@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pydicom
 import pytest
 
 from volseg.errors import AmbiguousError, InputError, OutputError, UsageError
@@ -159,3 +160,57 @@ def test_manual_contours_stay_manual(tmp_path):
         write(LabelMap(array, grid, labels), tmp_path / f"{form}.dcm", image=tmp_path / "scan", form=form)
         found = read_labels(tmp_path / f"{form}.dcm", image=tmp_path / "scan").labels
         assert [label.algorithm for label in found] == ["MANUAL", None]
+
+
+def test_labels_return_whole_onto_a_scan_with_a_missing_slice(tmp_path):
+    grid = Grid.from_spacing((8, 6, 12), (1, 1, 2))
+    files = write(Volume(np.zeros(grid.shape, np.int16), grid, modality="CT"), tmp_path / "scan")
+    files[4].unlink()
+    image = read(tmp_path / "scan")
+    assert image.grid.is_close(grid)
+    array = np.zeros(grid.shape, np.uint8)
+    array[2:6, 1:5, 1:11] = 1
+    for form in ("seg", "labelmap"):
+        write(LabelMap.from_array(array, grid), tmp_path / f"{form}.dcm", image=image, form=form)
+        found = read_labels(tmp_path / f"{form}.dcm", image=image)
+        np.testing.assert_array_equal(found.array, array)
+
+
+def test_every_second_slice_stays_every_second_slice(tmp_path):
+    grid = Grid.from_spacing((8, 6, 9), (1, 1, 2))
+    write(Volume(np.zeros(grid.shape, np.int16), grid, modality="CT"), tmp_path / "scan")
+    array = np.zeros(grid.shape, np.uint8)
+    array[2:6, 1:5, 1:8:2] = 1
+    write(LabelMap.from_array(array, grid), tmp_path / "seg.dcm", image=tmp_path / "scan", form="seg")
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    (measures,) = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    del measures.SpacingBetweenSlices
+    dataset.save_as(tmp_path / "seg.dcm")
+    found = read_labels(tmp_path / "seg.dcm", image=tmp_path / "scan")
+    np.testing.assert_array_equal(found.array, array)
+
+
+def test_hostile_segmentation_is_refused_before_memory_is_taken(tmp_path):
+    grid = Grid.from_spacing((8, 6, 5), (1, 1, 2))
+    write(Volume(np.zeros(grid.shape, np.int16), grid, modality="CT"), tmp_path / "scan")
+    labels = LabelMap.from_array(np.ones(grid.shape, np.uint8), grid)
+    for form in ("seg", "labelmap"):
+        write(labels, tmp_path / "seg.dcm", image=tmp_path / "scan", form=form)
+        dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+        dataset.Rows = dataset.Columns = 65535
+        dataset.save_as(tmp_path / "seg.dcm")
+        with pytest.raises(InputError, match=r"its header asks for \d+ bytes of pixels"):
+            read_labels(tmp_path / "seg.dcm")
+
+
+def test_contours_of_a_number_that_repeats_are_nobodys(tmp_path):
+    grid = Grid.from_spacing((8, 6, 5), (1, 1, 2))
+    write(Volume(np.zeros(grid.shape, np.int16), grid, modality="CT"), tmp_path / "scan")
+    array = np.zeros(grid.shape, np.uint8)
+    array[1:3, 1:3], array[4:6, 1:3] = 1, 2
+    write(LabelMap.from_array(array, grid), tmp_path / "rs.dcm", image=tmp_path / "scan", form="rtstruct")
+    dataset = pydicom.dcmread(tmp_path / "rs.dcm")
+    dataset.ROIContourSequence[1].ReferencedROINumber = 1
+    dataset.save_as(tmp_path / "rs.dcm")
+    with pytest.raises(InputError, match="a ReferencedROINumber occurs twice"):
+        read_labels(tmp_path / "rs.dcm", image=tmp_path / "scan")

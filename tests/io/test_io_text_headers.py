@@ -227,3 +227,33 @@ def test_spoilt_text_is_a_header_or_a_reason(tmp_path, check, sound):
         passed += 1
         assert 1 <= header.numbers <= len(sound)
     assert 100 < passed < 1500
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("axis mins: 0 0 0\naxis maxs: 9 9 9\n", "says where its axes end, but not its spacing"),
+        ("spacings: 1 1 nan\n", "its spacings are 1 1 nan; expected numbers"),
+        ("space: lps\nspace directions: (1,0,0) (0,1,0) none\n", "its space directions have 2 vectors; expected 3"),
+        ("spacings: 1 1 1\nbyte skip: -5\n", "its byte skip is '-5'; expected -1 or a count"),
+    ],
+)
+def test_nrrd_that_would_be_a_guess_is_refused(tmp_path, lines, message):
+    header = f"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 3 4\nencoding: raw\nendian: little\n{lines}\n"
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(48))
+    with pytest.raises(InputError, match=message):
+        read_itk(tmp_path / "a.nrrd")
+
+
+def test_spacing_that_is_not_said_is_said(tmp_path, caplog):
+    header = "NRRD0004\ntype: short\ndimension: 3\nsizes: 2 3 4\nencoding: raw\nendian: little\n\n"
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(48))
+    assert read_itk(tmp_path / "a.nrrd").grid.spacing == (1, 1, 1)
+    assert "a.nrrd: does not say its spacing; taken as 1 mm" in caplog.text
+
+
+def test_units_of_axes_count(tmp_path):
+    lines = 'spacings: 20 20 20\nunits: "um" "um" "um"'
+    header = f"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 3 4\nencoding: raw\nendian: little\n{lines}\n\n"
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(48))
+    assert read_itk(tmp_path / "a.nrrd").grid.spacing == pytest.approx((0.02, 0.02, 0.02))

@@ -138,7 +138,7 @@ def _regular(planes: Planes) -> tuple[Grid, NDArray[np.intp]] | None:
         vector = (planes.positions[-1] - planes.positions[0]) / max(slices[-1], 1)
         beside = planes.positions - planes.positions[0] - slices[:, None] * vector
         off = max(np.abs(gaps - counts * step).max(), np.abs(beside).max())
-        # Without a spacing nobody knows whether planes were left out or the stack is uneven, unless slices are so thick.
+        # Without a spacing nobody knows whether planes were left out or the stack is uneven, but by their thickness.
         thick = planes.thickness is not None and abs(planes.thickness - step) <= tolerance
         told = planes.spacing is not None or counts.max() == 1 or thick
         if counts.min() >= 1 and off <= tolerance and told:
