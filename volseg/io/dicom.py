@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from volseg.errors import GeometryError, InputError, MissingPackageError
 from volseg.geometry import RAS_TO_LPS, Grid
+from volseg.io.dicom_choice import choose_series
 from volseg.io.dicom_grid import Stack, check_stack, stack_slices
 from volseg.io.dicom_pixels import read_values
 from volseg.io.dicom_repair import Repair, plan_repair, resample
-from volseg.io.dicom_series import Scan, Series, choose_series, is_dicom, list_series, scan_dicom
+from volseg.io.dicom_series import Scan, Series, is_dicom, list_series, scan_dicom
 from volseg.io.dicom_source import DicomSource, SourceFrame
 from volseg.io.names import case_name
 from volseg.io.voxels import clean_values

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from volseg.errors import AmbiguousError, InputError
+from volseg.errors import InputError
 from volseg.io.dicom_files import DicomFile, is_zip, stored_files
 from volseg.io.dicom_header import DAMAGE, FrameHeader, OtherObject, open_dataset, read_headers, starts_as_dicom
 from volseg.io.dicom_split import split_volumes
@@ -22,7 +22,6 @@ _SUFFIXES = {".dcm", ".dicom", ".ima"}
 # Cosines that differ by more belong to another stack; finer differences are measured in mm when the grid is built.
 _PARALLEL = 0.01
 _SAME_SPACING = 1e-3
-_LISTED = 20
 _NAMED = 5
 _MARK_END = 132
 
@@ -185,70 +184,6 @@ def list_series(path: Path) -> list[Series]:
         named = ", ".join(str(file) for file in scan.strangers[:_NAMED])
         _LOG.warning("%d file(s) named as DICOM are none; left out: %s", len(scan.strangers), named)
     return list(scan.series)
-
-
-def choose_series(series: list[Series], path: Path, wanted: str | None) -> Series:
-    """Return the one volume that is there or that `wanted` names.
-
-    Without `wanted`, localizers, screen and colour pictures, and single pictures beside a stack of the same series do
-    not count; a warning says what was left out.
-
-    Parameters
-    ----------
-    wanted : str, optional
-        Full id, series number, exact name, description or label, or an ending of the id; the first of these that fits
-        counts.
-
-    Raises
-    ------
-    InputError
-        None fits; the message lists what is there.
-    AmbiguousError
-        Several fit, or there are several and none was asked for.
-    """
-    found = _worth_reading(series) if wanted is None else _matches(series, wanted)
-    if len(found) == 1:
-        return found[0]
-    listed = "; ".join(entry.describe() for entry in (found or series)[:_LISTED])
-    if not found:
-        raise InputError(f"{path}: no DICOM series {wanted!r}; there are: {listed}")
-    more = "" if len(found) <= _LISTED else f"; and {len(found) - _LISTED} more"
-    which = "" if wanted is None else f" that fit {wanted!r}"
-    uids = len({_uid(entry) for entry in found})
-    what = f"{len(found)} volumes in {uids} DICOM series" if len(found) > uids else f"{uids} DICOM series"
-    raise AmbiguousError(
-        f"{path}: {what}{which}; choose one by number, description, label or end of its id (--series), or convert them "
-        f"all (volseg convert --all): {listed}{more}"
-    )
-
-
-def _worth_reading(series: list[Series]) -> list[Series]:
-    scans = [entry for entry in series if not entry.frames[0].is_auxiliary and entry.frames[0].refusal is None]
-    stacks = {_uid(entry) for entry in scans if len(entry.frames) > 1}
-    found = [entry for entry in scans if len(entry.frames) > 1 or _uid(entry) not in stacks]
-    if len(found) != 1:
-        return found or series
-    for entry in series:
-        if entry is not found[0]:
-            _LOG.warning("%s: left out, beside the series that is read: %s", entry.frames[0].file, entry.describe())
-    return found
-
-
-def _uid(series: Series) -> str:
-    return series.id.partition("#")[0]
-
-
-def _matches(series: list[Series], wanted: str) -> list[Series]:
-    def fitting(text: str) -> Iterator[list[Series]]:
-        yield [s for s in series if s.id == text]
-        yield [s for s in series if s.id.rpartition("#")[0] == text]
-        yield [s for s in series if s.number == text]
-        yield [s for s in series if s.name == text]
-        yield [s for s in series if s.description == text]
-        yield [s for s in series if s.label == text]
-        yield [s for s in series if s.id.endswith(text)]
-
-    return next((found for found in fitting(wanted.strip()) if found), [])
 
 
 def _group(frames: Iterable[FrameHeader]) -> Iterator[Series]:

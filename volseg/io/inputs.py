@@ -109,7 +109,8 @@ def _name_cases(groups: list[tuple[Path, ...]], series: str | None) -> list[Case
 
 def _stem(path: Path, series: str | None) -> str:
     """File stem, or for a DICOM folder the description of the series that is read."""
-    from volseg.io.dicom_series import choose_series, list_series
+    from volseg.io.dicom_choice import choose_series
+    from volseg.io.dicom_series import list_series
 
     if path.is_dir() or has_suffix(path, (".zip",)):
         try:
