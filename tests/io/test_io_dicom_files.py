@@ -59,7 +59,7 @@ def test_zip_archive_is_read_in_place(scan: Volume, folder: Path, tmp_path: Path
     assert list(read_all(tmp_path)) == ["phantom"]
 
 
-@pytest.mark.parametrize("name", ["../evil.dcm", "/tmp/evil.dcm", "a/../../evil.dcm", "C:/evil.dcm", "..\\evil.dcm"])
+@pytest.mark.parametrize("name", ["../evil.dcm", "/evil.dcm", "a/../../evil.dcm", "C:/evil.dcm", "..\\evil.dcm"])
 def test_zip_member_outside_its_folder_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "study.zip", "w") as target:
         target.write(folder / "0001.dcm", "0001.dcm")

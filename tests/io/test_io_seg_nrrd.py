@@ -9,7 +9,7 @@ import SimpleITK as sitk  # noqa: N813
 from volseg.errors import InputError, OutputError, UsageError
 from volseg.geometry import Grid
 from volseg.io import read_labels
-from volseg.io.itk import read_itk, read_itk_grid, read_seg_layers, read_segments, write_seg_nrrd
+from volseg.io.itk import read_itk, read_itk_grid, read_seg_layers, write_seg_nrrd
 from volseg.labelmap import Label, LabelMap, default_colour
 
 SPINE, LIVER, ABSENT = (
@@ -174,7 +174,7 @@ def test_codes_are_written_as_slicers_terminology(tmp_path):
     array = np.arange(6, dtype=np.uint8).reshape(6, 1, 1)
     path = tmp_path / "a.seg.nrrd"
     write_seg_nrrd(LabelMap(array, Grid.from_spacing(array.shape), labels), path)
-    assert read_segments(path) == labels
+    assert read_seg_layers(path)[0].labels == labels
     context = "TerminologyEntry:Segmentation category and type - 3D Slicer General Anatomy list"
     lines = path.read_bytes().split(b"\n\n")[0].decode().splitlines()
     tags = [line.split(":=")[1] for line in lines if "_Tags:=" in line]
@@ -196,14 +196,14 @@ def test_codes_of_another_form_are_not_written(tmp_path, code):
     write_seg_nrrd(
         LabelMap(array, Grid.from_spacing((2, 1, 1)), (Label(1, "x", (1, 1, 1), code),)), tmp_path / "a.seg.nrrd"
     )
-    assert read_segments(tmp_path / "a.seg.nrrd")[0].code is None
+    assert read_seg_layers(tmp_path / "a.seg.nrrd")[0].labels[0].code is None
 
 
 @pytest.mark.parametrize("name", ["a\nb", "back\\slash", 'quo"te', "x:=y", "größe", "# hash"])
 def test_any_name_comes_back(tmp_path, name):
     array = np.ones((2, 1, 1), np.uint8)
     write_seg_nrrd(LabelMap(array, Grid.from_spacing((2, 1, 1)), (Label(1, name, (1, 1, 1)),)), tmp_path / "a.seg.nrrd")
-    assert read_segments(tmp_path / "a.seg.nrrd")[0].name == name
+    assert read_seg_layers(tmp_path / "a.seg.nrrd")[0].labels[0].name == name
 
 
 def test_seg_nrrd_keeps_values_positions_names_and_colours(tmp_path, labelmap):
@@ -213,7 +213,7 @@ def test_seg_nrrd_keeps_values_positions_names_and_colours(tmp_path, labelmap):
     np.testing.assert_array_equal(volume.array, labelmap.array)
     assert volume.array.dtype == np.uint16
     assert volume.grid.is_close(labelmap.grid, tolerance_mm=1e-9)
-    assert read_segments(path) == labelmap.labels
+    assert read_seg_layers(path)[0].labels == labelmap.labels
     assert volume.name == "a"
 
 
@@ -250,14 +250,14 @@ def test_damaged_segment_entry(tmp_path, labelmap):
     write_seg_nrrd(labelmap, path)
     path.write_bytes(path.read_bytes().replace(b"Segment0_LabelValue:=3", b"Segment0_LabelValue:=x"))
     with pytest.raises(InputError, match="damaged segment entry"):
-        read_segments(path)
+        read_seg_layers(path)
 
 
 def test_a_segment_without_colour_and_value(tmp_path):
     image = sitk.Image(4, 3, 2, sitk.sitkUInt8)
     image.SetMetaData("Segment0_ID", "Tumour")
     sitk.WriteImage(image, str(tmp_path / "a.seg.nrrd"))
-    (label,) = read_segments(tmp_path / "a.seg.nrrd")
+    (label,) = read_seg_layers(tmp_path / "a.seg.nrrd")[0].labels
     assert (label.value, label.name) == (1, "Tumour")
 
 

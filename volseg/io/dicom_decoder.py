@@ -17,17 +17,17 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.pixels import apply_modality_lut, get_decoder
-from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, RLELossless, RLETransferSyntaxes
+from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, RLETransferSyntaxes
 
 from volseg.errors import MissingPackageError
-from volseg.io.dicom_header import DAMAGE, quiet_pydicom, read_dataset
+from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom
+from volseg.io.dicom_header import read_dataset
 
 # Measured: pyjpegls takes half of GDCM's time, pylibjpeg's RLE a quarter of pydicom's; all give the same values.
 _QUICKEST = {
     **dict.fromkeys(JPEGLSTransferSyntaxes, "pyjpegls"),
     **dict.fromkeys(RLETransferSyntaxes, "pylibjpeg"),
     **dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg"),
-    RLELossless: "pylibjpeg",
 }
 
 

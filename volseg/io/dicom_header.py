@@ -10,21 +10,9 @@ from typing import Any, BinaryIO
 import pydicom
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from volseg.io.dicom_attributes import DAMAGE, Attributes, number_of, numbers_of, quiet_pydicom, size_of, text_of
+from volseg.io.dicom_attributes import Attributes, number_of, numbers_of, quiet_pydicom, size_of, text_of
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_frames import Layout, is_mosaic, layout_of, pictures
-
-__all__ = [
-    "DAMAGE",
-    "FrameHeader",
-    "OtherObject",
-    "check_size",
-    "open_dataset",
-    "quiet_pydicom",
-    "read_dataset",
-    "read_headers",
-    "starts_as_dicom",
-]
 
 _PARAMETRIC_MAP = "Parametric Map Storage"
 _NEWER_THAN_PYDICOM = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
@@ -151,7 +139,7 @@ def open_dataset(file: DicomFile, **options: Any) -> Any:
 
     Raises
     ------
-    One of `DAMAGE`
+    One of `volseg.io.dicom_attributes.DAMAGE`
         The file is cut off, or no DICOM.
     """
     with file.open() as stream:
@@ -191,7 +179,7 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
 
     Raises
     ------
-    One of `DAMAGE`
+    One of `volseg.io.dicom_attributes.DAMAGE`
         The file is cut off, or a value in it has no meaning.
     """
     tags = [tag for line in _TAGS for tag in line.split()]

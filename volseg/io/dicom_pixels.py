@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from pydicom.uid import UID
 
 from volseg.errors import InputError, MissingPackageError
+from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom
 from volseg.io.dicom_decoder import decode
 from volseg.io.dicom_files import DicomFile
-from volseg.io.dicom_header import DAMAGE, FrameHeader, open_dataset, quiet_pydicom
+from volseg.io.dicom_header import FrameHeader, open_dataset
 
 # Slices for which a further decoder process pays: each takes half a second to start.
 _SLICES_PER_PROCESS = 24

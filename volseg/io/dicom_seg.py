@@ -8,7 +8,6 @@ there the value stands in SegmentDescription (`volseg.io.terminology.describe_se
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,8 +31,6 @@ from volseg.io.dicom_source import DicomSource, SourceFrame, values_on_frame
 from volseg.io.terminology import describe_segment
 from volseg.io.voxels import smallest_integer
 from volseg.labelmap import Label, LabelMap
-
-_LOG = logging.getLogger(__name__)
 
 Kind = Literal["binary", "labelmap"]
 Compression = Literal["rle", "jpeg-ls", "none"]

@@ -1,4 +1,4 @@
-"""DICOM series: which pictures of a folder belong together, and which series is meant."""
+"""DICOM series: which files of a folder are DICOM, and which pictures belong together."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from volseg.errors import InputError
+from volseg.io.dicom_attributes import DAMAGE
 from volseg.io.dicom_files import DicomFile, is_zip, stored_files
-from volseg.io.dicom_header import DAMAGE, FrameHeader, OtherObject, open_dataset, read_headers, starts_as_dicom
+from volseg.io.dicom_header import FrameHeader, OtherObject, open_dataset, read_headers, starts_as_dicom
 from volseg.io.dicom_split import split_volumes
 
 _LOG = logging.getLogger(__name__)

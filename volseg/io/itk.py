@@ -27,7 +27,7 @@ from volseg.io.nrrd_header import check_nrrd
 from volseg.io.seg_nrrd import segment_entries, segments_by_layer
 from volseg.io.text_header import LONGEST_HEADER, damaged
 from volseg.io.voxels import clean_values, make_grid, smallest_integer, to_label_values
-from volseg.labelmap import Label, LabelMap
+from volseg.labelmap import LabelMap
 from volseg.volume import Volume
 
 _LOG = logging.getLogger(__name__)
@@ -64,17 +64,6 @@ def read_itk(path: Path) -> Volume:
 def read_itk_grid(path: Path) -> Grid:
     """Read only the grid, from the header; raises as `read_itk`."""
     return _Header(path).grid(most_components=1)
-
-
-def read_segments(path: Path) -> tuple[Label, ...]:
-    """Read the names, colours and codes that Slicer wrote into a ``.seg.nrrd`` of one layer; none for other files.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, or a segment's entries are not what Slicer writes.
-    """
-    return segments_by_layer(_Header(path).entries, 1, path)[0]
 
 
 def read_seg_layers(path: Path) -> tuple[LabelMap, ...]:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from volseg.contours import Mask, fill_contours, rasterise
 from volseg.errors import InputError
 from volseg.geometry import Float, Grid
-from volseg.io.dicom_attributes import text_of
+from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom_files import DicomFile
-from volseg.io.dicom_header import DAMAGE, open_dataset, quiet_pydicom
+from volseg.io.dicom_header import open_dataset
 from volseg.io.dicom_objects import contour_points
 from volseg.io.dicom_source import DicomSource
 from volseg.io.voxels import smallest_integer

@@ -79,10 +79,10 @@ def check_promise(path: Path, needed: int, there: int, *, zipped: bool) -> None:
             f"{path}: its header asks for {needed} bytes, the file has {there}{' compressed' if zipped else ''}; it is "
             "cut off or damaged"
         )
-    check_growth(path, needed, there)
+    _check_growth(path, needed, there)
 
 
-def check_growth(path: Path, needed: int, there: int) -> None:
+def _check_growth(path: Path, needed: int, there: int) -> None:
     """Refuse what is 500 times its compressed file and more than 1 GiB; see `check_promise`."""
     if needed > _GIB and needed > _SUSPECT_RATIO * there:
         raise InputError(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from volseg.errors import InputError
-from volseg.io.streams import check_growth, check_promise
+from volseg.io.streams import check_promise
 
 LONGEST_HEADER = 1 << 22
 _MOST_DIMENSIONS = 5
@@ -108,7 +108,7 @@ def check_data(path: Path, *, numbers: int, item_size: int, encoding: str, there
     ----------
     numbers, item_size : int
         How many numbers of how many bytes.
-    encoding : {"raw", "hex", "text", "deflate", "bzip2"}
+    encoding : {"raw", "hex", "text", "deflate"}
         How they are written.
     """
     needed = numbers * item_size
@@ -116,7 +116,4 @@ def check_data(path: Path, *, numbers: int, item_size: int, encoding: str, there
         needed = 2 * numbers - 1  # a digit each, and what parts them
     elif encoding == "hex":
         needed *= 2
-    if encoding == "bzip2":  # it has no bound worth the name
-        check_growth(path, needed, there)
-    else:
-        check_promise(path, needed, there, zipped=encoding == "deflate")
+    check_promise(path, needed, there, zipped=encoding == "deflate")
