@@ -19,7 +19,8 @@ PROSE = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
 SHELL = [line.split("#")[0] for language, code in BLOCKS if language == "bash" for line in code.splitlines()]
 
 COMMANDS: dict[str, set[str]] = {
-    name: {text for parameter in command.params for text in parameter.opts} | {"--help"}
+    name: {text for c in (command, *getattr(command, "commands", {}).values()) for p in c.params for text in p.opts}
+    | {"--help"}
     for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
 }
 

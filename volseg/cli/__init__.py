@@ -14,6 +14,7 @@ import typer
 
 from volseg import __version__
 from volseg.cli.convert_command import convert
+from volseg.cli.dataset_command import get, list_datasets
 from volseg.cli.demo_command import demo
 from volseg.cli.evaluate_command import evaluate
 from volseg.cli.inspect_command import inspect
@@ -90,6 +91,11 @@ def _unwrap(text: str) -> str:
 
 for _command in (train, predict, evaluate, mesh, view, inspect, verify, convert, demo):
     app.command(help=_unwrap(_command.__doc__ or ""))(_guarded(_command))
+
+_dataset = typer.Typer(name="dataset", help="Get a public training set by its name.", no_args_is_help=True)
+_dataset.command("get", help=_unwrap(get.__doc__ or ""))(_guarded(get))
+_dataset.command("list", help=_unwrap(list_datasets.__doc__ or ""))(_guarded(list_datasets))
+app.add_typer(_dataset)
 
 
 def main() -> None:

@@ -1,0 +1,48 @@
+"""`volseg dataset get` and `volseg dataset list`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from volseg.cli.plain_text import plain
+from volseg.cli.progress import progress_bar
+
+
+def get(
+    name: Annotated[str, typer.Argument(help="Such as msd:Task04_Hippocampus; `volseg dataset list` shows them.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="New folder of the dataset. Default: its own name, here.")
+    ] = None,
+    archive: Annotated[Path | None, typer.Option(help="Its .tar file, if it is here already: no download.")] = None,
+    url: Annotated[str | None, typer.Option(help="A mirror: the address that has the .tar files.")] = None,
+) -> None:
+    """Download a public training set, check it and unpack it, ready for `volseg train`."""
+    from volseg.io.dataset_catalogue import CITATION, LICENCE
+    from volseg.io.dataset_download import get_dataset
+    from volseg.io.datasets import read_dataset
+
+    with progress_bar(counts=False) as bar:
+        task = bar.add_task("connecting", total=None)
+
+        def show(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        folder = get_dataset(name, output, archive=archive, url=url, progress=show)
+    found = read_dataset(folder)
+    labels = ", ".join(label.name for label in found.labels)
+    typer.echo(plain(f"{folder}: {found.name}, {len(found.cases)} labelled scans ({labels})"))
+    typer.echo(f"licence: {LICENCE}\ncite: {CITATION}")
+    typer.echo(f"next: volseg train {folder} -o RUN")
+
+
+def list_datasets() -> None:
+    """List the public training sets that `volseg dataset get` knows."""
+    from volseg.io.dataset_catalogue import CATALOGUE, CITATION, LICENCE
+
+    width = max(map(len, CATALOGUE))
+    for name, dataset in CATALOGUE.items():
+        typer.echo(f"{name:<{width}}  {dataset.content}")
+    typer.echo(f"licence: {LICENCE}\ncite: {CITATION}")
