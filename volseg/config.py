@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from volseg.errors import ConfigError, InputError, UsageError
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+Plane = Literal["axial", "coronal", "sagittal"]
+Pixels = Annotated[int, Field(ge=8)]
 
 PRESETS = ("default", "pix2pix")
 
@@ -50,12 +52,23 @@ class Normalisation(_Section):
 
 
 class PreparationConfig(_Section):
-    """What is done to a scan before the network sees its slices. `None` means: planned from the dataset."""
+    """What is done to a scan before the network sees its slices. `None` means: planned from the dataset.
 
-    plane: Literal["axial", "coronal", "sagittal"] | None = None
-    spacing_mm: tuple[Positive, Positive] | None = None
+    ``planes``: along which slices are cut; the answers of several are fused. ``spacing_mm``: of slices, along the
+    patient's right-left, front-back and foot-head axes; across a slice nothing is resampled.
+    """
+
+    planes: Annotated[tuple[Plane, ...], Field(min_length=1)] | None = None
+    spacing_mm: tuple[Positive, Positive, Positive] | None = None
     normalisation: tuple[Normalisation, ...] | None = None
     neighbours: Annotated[int, Field(ge=0, le=5)] = 1
+
+    @field_validator("planes")
+    @classmethod
+    def _each_plane_once(cls, planes: tuple[Plane, ...] | None) -> tuple[Plane, ...] | None:
+        if planes and len(set(planes)) < len(planes):
+            raise ValueError("a plane is named twice")
+        return planes
 
 
 class NetworkConfig(_Section):
@@ -119,15 +132,20 @@ class AugmentationConfig(_Section):
 
 
 class TrainingConfig(_Section):
-    """How long, how much at a time, and how it is checked."""
+    """How long, how much at a time, and how it is checked.
+
+    ``slice_size``: pixels along the patient's right-left, front-back and foot-head axes; a slice has two of them.
+    ``temperature``: of the model's probabilities; by default fitted on the held-out cases, 1 where there are none.
+    """
 
     epochs: Annotated[int, Field(ge=1)] = 100
     minutes: Positive | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    slice_size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] | None = None
+    slice_size: tuple[Pixels, Pixels, Pixels] | None = None
     foreground_fraction: Fraction = 0.67
     validations: Annotated[int, Field(ge=1)] = 10
     validation_cases: Annotated[int, Field(ge=1)] = 50
+    temperature: Positive | None = None
     seed: int = 0
 
 
@@ -156,6 +174,10 @@ class Config(_Section):
     augmentation: AugmentationConfig = AugmentationConfig()
     training: TrainingConfig = TrainingConfig()
     cleanup: dict[str, CleanupConfig] = {}
+
+    def augmentation_of(self, plane: Plane) -> AugmentationConfig:
+        """Return the changes for slices of one plane: a sagittal slice has no left and right to swap."""
+        return self.augmentation.model_copy(update={"mirror": self.augmentation.mirror and plane != "sagittal"})
 
     def to_yaml(self) -> str:
         """Return the settings as YAML that `load_config` reads back."""

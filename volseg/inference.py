@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from volseg.errors import UsageError
+from volseg.calibration import soften
+from volseg.config import Plane, PreparationConfig
+from volseg.errors import ModelError, UsageError
 from volseg.geometry import Grid
 from volseg.labelmap import LabelMap
 from volseg.model.devices import autocast, choose_device
 from volseg.model.file import Model
 from volseg.prepare import SliceStack, common_grid, prepare
-from volseg.slices import stack_slices
+from volseg.resample import Reorientation
+from volseg.slices import ANISOTROPIC, in_plane, stack_slices
 from volseg.volume import Volume
 
 _PIXELS_PER_BATCH = 8 * 256 * 256
@@ -33,7 +35,7 @@ class Prediction:
     labels : LabelMap
         On the scan's grid, before clean-up.
     probabilities : (K, I, J, K) float16, optional
-        Of background and each label, in the model's order, on the scan's grid.
+        Of background and each label, in the model's order, on the scan's grid; calibrated, where the model is.
     """
 
     labels: LabelMap
@@ -49,7 +51,7 @@ def predict(
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> Prediction:
-    """Segment one scan slice by slice.
+    """Segment one scan slice by slice, along each plane of the model; see `plane_weights`.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ def predict(
     device : str
         ``auto`` or any torch device.
     probabilities : bool
-        Also return the class probabilities, which take 2 bytes a voxel and class.
+        Also return the class probabilities. They take 2 bytes a voxel and class, and are also needed to fuse planes.
     batch_size : int, optional
         Slices at a time; by default as many as make about half a million pixels.
     progress : callable, optional
@@ -81,22 +83,58 @@ def predict(
         The device cannot be used, or `batch_size` is below 1.
     """
     channels = [volumes] if isinstance(volumes, Volume) else list(volumes)
-    stack = prepare(channels, model.config.preparation)
-    target = choose_device(device)
-    outputs = _Outputs(model, stack, common_grid(channels), probabilities)
+    grid, target = common_grid(channels), choose_device(device)
+    weights = plane_weights(model.config.preparation, Reorientation.between(grid, "RAS").grid(grid).spacing)
+    stacks = {plane: prepare(channels, model.config.preparation, plane) for plane in weights}
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; expected at least 1")
-    size = batch_size or max(1, min(64, _PIXELS_PER_BATCH // (stack.size[0] * stack.size[1])))
-    networks = [
-        network.to(target, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        for network in model.networks.values()
-    ]
-    for start in range(0, len(stack), size):
-        stop = min(start + size, len(stack))
-        outputs.fill(start, stop, stack.to_native(_run(networks, stack.batch(start, stop), target)))
-        if progress:
-            progress(stop, len(stack))
+    outputs = _Outputs(model, grid, keep=probabilities, fuse=len(stacks) > 1)
+    done, total = 0, sum(map(len, stacks.values()))
+    for plane, stack in stacks.items():
+        outputs.turn_to(plane, stack, weights[plane])
+        networks = _networks(model, plane, target)
+        size = batch_size or max(1, min(64, _PIXELS_PER_BATCH // (stack.size[0] * stack.size[1])))
+        for start in range(0, len(stack), size):
+            stop = min(start + size, len(stack))
+            outputs.fill(start, stop, stack.to_native(_run(networks, stack.batch(start, stop), target)))
+            if progress:
+                progress(done + stop, total)
+        done += len(stack)
     return outputs.prediction()
+
+
+def plane_weights(config: PreparationConfig, spacing: tuple[float, float, float]) -> dict[Plane, float]:
+    """Return how much the answer of each plane counts for a scan; they add up to 1.
+
+    Parameters
+    ----------
+    config : PreparationConfig
+        Planned.
+    spacing : (3,) float, mm
+        Of the scan, along the patient's axes.
+
+    Notes
+    -----
+    A plane in whose slices the scan is r times coarser than in the best plane's, measured against the spacing that the
+    networks learnt with, counts 1 / r**2, and from r = 1.5 on not at all: thick slices are cut as they were scanned.
+    """
+    if config.planes is None or config.spacing_mm is None:
+        raise ModelError("the preparation is not planned: planes and spacing_mm must be set")
+    ratio = [scanned / learnt for scanned, learnt in zip(spacing, config.spacing_mm, strict=True)]
+    coarseness = {plane: max(1.0, *(ratio[axis] for axis in in_plane(plane))) for plane in config.planes}
+    best = min(coarseness.values())
+    counts = {plane: (best / r) ** 2 for plane, r in coarseness.items() if r < ANISOTROPIC * best}
+    return {plane: count / sum(counts.values()) for plane, count in counts.items()}
+
+
+def _networks(model: Model, plane: Plane, device: torch.device) -> list[torch.nn.Module]:
+    found = [network for name, network in model.networks.items() if name.split(".")[0] == plane]
+    if not found:
+        raise ModelError(f"the model has no network for {plane} slices, only {', '.join(model.networks)}")
+    return [
+        network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        for network in found
+    ]
 
 
 @torch.inference_mode()
@@ -114,24 +152,33 @@ def _run(networks: list[torch.nn.Module], batch: NDArray[np.float32], device: to
 class _Outputs:
     """Preallocated label (and probability) arrays on the scan's grid, filled slice by slice through views."""
 
-    def __init__(self, model: Model, stack: SliceStack, grid: Grid, probabilities: bool) -> None:
-        self.model, self.grid = model, grid
+    def __init__(self, model: Model, grid: Grid, *, keep: bool, fuse: bool) -> None:
+        self.model, self.grid, self.keep, self.fuse = model, grid, keep, fuse
         values = [0, *(label.value for label in model.labels)]
         self.values = np.array(values, dtype=np.min_scalar_type(max(values)))
         self.labels = np.zeros(grid.shape, dtype=self.values.dtype)
-        self.labels_view = self._view(self.labels, stack)
-        self.probabilities = np.zeros((len(values), *grid.shape), dtype=np.float16) if probabilities else None
-        self.probabilities_view = None if self.probabilities is None else self._view(self.probabilities, stack)
+        self.probabilities = np.zeros((len(values), *grid.shape), dtype=np.float16) if keep or fuse else None
 
-    def _view(self, array: NDArray[Any], stack: SliceStack) -> NDArray[Any]:
-        plane = self.model.config.preparation.plane
-        assert plane is not None  # prepare() has checked it
-        return stack_slices(stack.reorientation.array(array), plane)
+    def turn_to(self, plane: Plane, stack: SliceStack, weight: float) -> None:
+        """Cut the arrays into slices of a plane, whose answers count `weight`."""
+        self.weight = weight
+        self.label_slices = stack_slices(stack.reorientation.array(self.labels), plane)
+        if self.probabilities is not None:
+            self.probability_slices = stack_slices(stack.reorientation.array(self.probabilities), plane)
 
     def fill(self, start: int, stop: int, probabilities: NDArray[np.float32]) -> None:
-        self.labels_view[start:stop] = self.values[probabilities.argmax(axis=1)]
-        if self.probabilities_view is not None:
-            self.probabilities_view[:, start:stop] = probabilities.swapaxes(0, 1)
+        if not self.fuse:
+            self.label_slices[start:stop] = self.values[probabilities.argmax(axis=1)]
+        if self.probabilities is not None:
+            self.probability_slices[:, start:stop] += (self.weight * probabilities).swapaxes(0, 1).astype(np.float16)
 
     def prediction(self) -> Prediction:
-        return Prediction(LabelMap(self.labels, self.grid, self.model.labels), self.probabilities)
+        if self.probabilities is not None:
+            for i in range(self.grid.shape[0]):  # a slab at a time, for the sake of memory
+                slab = self.probabilities[:, i]
+                if self.fuse:
+                    self.labels[i] = self.values[slab.argmax(axis=0)]
+                if self.keep:
+                    self.probabilities[:, i] = soften(slab, self.model.temperature)
+        labels = LabelMap(self.labels, self.grid, self.model.labels)
+        return Prediction(labels, self.probabilities if self.keep else None)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.config import Normalisation, PreparationConfig
+from volseg.config import Normalisation, Plane, PreparationConfig
 from volseg.errors import GeometryError, InputError, ModelError
 from volseg.geometry import Grid
 from volseg.intensity import Rescaling, zscore
@@ -83,15 +83,16 @@ def gather_neighbours(plain: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray
     return np.asarray(picked.swapaxes(0, 1).reshape(batch, count * n, height, width), dtype=np.float32)
 
 
-def prepare(volumes: Sequence[Volume], config: PreparationConfig) -> SliceStack:
-    """Make the slice stack of one scan.
+def prepare(volumes: Sequence[Volume], config: PreparationConfig, plane: Plane) -> SliceStack:
+    """Make the slice stack of one scan along one plane.
 
     Parameters
     ----------
     volumes : sequence of Volume
         The channels, all on one grid.
     config : PreparationConfig
-        Planned: plane, spacing and normalisation are set.
+        Planned: spacing and normalisation are set.
+    plane : {"axial", "coronal", "sagittal"}
 
     Raises
     ------
@@ -102,9 +103,9 @@ def prepare(volumes: Sequence[Volume], config: PreparationConfig) -> SliceStack:
     ModelError
         The number of channels is not the model's.
     """
-    plane, spacing, normalisation = config.plane, config.spacing_mm, config.normalisation
-    if plane is None or spacing is None or normalisation is None:
-        raise ModelError("the preparation is not planned: plane, spacing_mm and normalisation must be set")
+    spacing, normalisation = config.spacing_mm, config.normalisation
+    if spacing is None or normalisation is None:
+        raise ModelError("the preparation is not planned: spacing_mm and normalisation must be set")
     if len(volumes) != len(normalisation):
         raise ModelError(f"{len(volumes)} channels were given; the model was trained with {len(normalisation)}")
     for volume in volumes:
@@ -113,8 +114,7 @@ def prepare(volumes: Sequence[Volume], config: PreparationConfig) -> SliceStack:
     reorientation = Reorientation.between(grid, "RAS")
     turned = reorientation.grid(grid)
     height, width = (
-        max(1, round(turned.shape[axis] * turned.spacing[axis] / mm))
-        for axis, mm in zip(in_plane(plane), spacing, strict=True)
+        max(1, round(turned.shape[axis] * turned.spacing[axis] / spacing[axis])) for axis in in_plane(plane)
     )
     return SliceStack(
         channels=tuple(stack_slices(reorientation.array(v.array), plane) for v in volumes),

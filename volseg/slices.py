@@ -6,13 +6,15 @@ axes of the plane.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = Literal["axial", "coronal", "sagittal"]
+from volseg.config import Plane
 
+PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
+ANISOTROPIC = 1.5  # ratio of spacings from which on slices are cut across the coarse axis only
 NORMAL_AXIS: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 
 

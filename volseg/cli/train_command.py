@@ -105,12 +105,18 @@ def _fold(text: str) -> Any:
 
 
 def _plan_line(event: dict[str, Any]) -> str:
+    from volseg.slices import in_plane
+
     config = event["config"]
-    height, width = config["training"]["slice_size"]
+    size = config["training"]["slice_size"]
+    slices = [
+        f"{plane} slices of {size[height]}x{size[width]}"
+        for plane in config["preparation"]["planes"]
+        for height, width in [in_plane(plane)]
+    ]
     return (
         f"{event['cases']} cases to learn from, {event['held_out']} held out (fold {event['fold']}); "
-        f"{config['preparation']['plane']} slices of {height}x{width}, batches of {config['training']['batch_size']}, "
-        f"on {event['device']}"
+        f"{', '.join(slices)}, batches of {config['training']['batch_size']}, on {event['device']}"
     )
 
 
@@ -122,6 +128,6 @@ def _describe(event: dict[str, Any]) -> str:
 def _dice_line(event: dict[str, Any]) -> str:
     shown = {name: "absent" if dice is None else f"{dice:.4f}" for name, dice in event["per_label"].items()}
     labels = ", ".join(f"{name} {dice}" for name, dice in shown.items())
-    kind = "validation" if event["event"] == "validation" else "best weights"
+    kind = "validation" if event["event"] == "validation" else "held-out cases"
     count = f"{event['cases']} of {event['held_out']} cases"
     return f"{kind} at step {event['step']}: Dice {event['mean']:.4f} over {count} ({labels})"

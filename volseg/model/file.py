@@ -1,8 +1,8 @@
 """The model file: one safetensors with the networks' weights and everything needed to use them. Never pickle.
 
 Tensors are named ``net.<plane>.<fold>.<parameter>``; several networks are averaged. The metadata key ``volseg`` holds
-JSON: ``format``, the resolved config, labels, channel names and modalities, volseg's version, a fingerprint of the
-training data and the SHA-256 of the tensors' bytes.
+JSON: ``format``, the resolved config, labels, channel names and modalities, the calibration, volseg's version, a
+fingerprint of the training data and the SHA-256 of the tensors' bytes. Format 1, of one plane, is read too.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from volseg.errors import ConfigError, InputError, ModelError
 from volseg.io.atomic import atomic_path
 from volseg.labelmap import Label
 from volseg.model.generator import Generator
+from volseg.slices import in_plane
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,8 @@ class Model:
         By ``<plane>.<fold>``.
     modalities : tuple of str or None
         DICOM's word for each channel, where it is known.
+    temperature : float
+        Of the probabilities; see `volseg.calibration`.
     fingerprint : str
         Of the training data.
     version : str
@@ -61,6 +64,7 @@ class Model:
     channel_names: tuple[str, ...]
     networks: Mapping[str, Generator]
     modalities: tuple[str | None, ...] = ()
+    temperature: float = 1.0
     fingerprint: str = ""
     version: str = __version__
     path: Path | None = None
@@ -87,6 +91,7 @@ def save_model(model: Model, path: str | Path) -> Path:
         "labels": [asdict(label) for label in model.labels],
         "channel_names": list(model.channel_names),
         "modalities": list(model.modalities),
+        "temperature": model.temperature,
         "fingerprint": model.fingerprint,
         "sha256": _digest(save(tensors)),
     }
@@ -118,7 +123,10 @@ def load_model(path: str | Path) -> Model:
         raise InputError(f"{file}: no such model file; give a model.safetensors or the folder of a training run")
     content, tensors = _read(file)
     try:
-        config = parse_config(content["config"])
+        temperature = float(content.get("temperature", 1.0))
+        if not temperature > 0:
+            raise ValueError(f"its temperature is {temperature:g}")
+        config = parse_config(content["config"] if content["format"] > 1 else _of_three_axes(content["config"]))
         labels = tuple(Label(**{**entry, "colour": tuple(entry["colour"])}) for entry in content["labels"])
         channel_names = tuple(str(name) for name in content["channel_names"])
         if len(config.preparation.normalisation or ()) != len(channel_names):
@@ -132,6 +140,7 @@ def load_model(path: str | Path) -> Model:
         channel_names,
         networks,
         modalities=tuple(content.get("modalities", ())),
+        temperature=temperature,
         fingerprint=str(content.get("fingerprint", "")),
         version=str(content.get("version")),
         path=file,
@@ -156,6 +165,17 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if content.get("sha256") != _digest(file.read_bytes()):
         raise ModelError(f"{file}: the weights do not match their checksum; the file is damaged, fetch it again")
     return content, tensors
+
+
+def _of_three_axes(config: dict[str, Any]) -> dict[str, Any]:
+    """Turn the config of format 1, which gives sizes for one plane, into today's. Across slices any size will do."""
+    preparation, training = dict(config["preparation"]), dict(config["training"])
+    plane = preparation.pop("plane")
+    for section, key in ((preparation, "spacing_mm"), (training, "slice_size")):
+        if section[key] is not None:
+            sizes = dict(zip(in_plane(plane), section[key], strict=True))
+            section[key] = [sizes.get(axis, max(section[key])) for axis in range(3)]
+    return {**config, "preparation": {**preparation, "planes": [plane]}, "training": training}
 
 
 def _digest(blob: bytes) -> str:

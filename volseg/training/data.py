@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from volseg.config import Config
-from volseg.io.cache import load_array, save_array
+from volseg.config import Config, Plane
 from volseg.io.datasets import Case
 from volseg.labelmap import Label, LabelMap
 from volseg.prepare import SliceStack, gather_neighbours, prepare
 from volseg.resample import resample_plane
-from volseg.slices import neighbour_indices, stack_slices
+from volseg.slices import in_plane, neighbour_indices, stack_slices
+from volseg.training.cache import load_array, save_array
 from volseg.training.plan import read_case
 
 _SLAB = 32  # slices prepared at a time
@@ -24,35 +24,39 @@ _SLAB = 32  # slices prepared at a time
 
 @dataclass(frozen=True, eq=False)
 class CachedCase:
-    """One case, prepared: image (C, S, h, w) float16, class numbers (S, h, w) uint8 or uint16; mapped from files."""
+    """One case along one plane: image (C, S, h, w) float16, classes (S, h, w) uint8 or uint16; mapped from files."""
 
     image: NDArray[np.float16]
     classes: NDArray[Any]
     foreground: NDArray[np.int64]  # slices that hold any label
 
 
-def cache_case(case: Case, folder: Path, *, config: Config, labels: Sequence[Label]) -> CachedCase:
-    """Prepare one case into `folder`, or take what is there."""
-    image_file, classes_file = folder / f"{case.name}.image.npy", folder / f"{case.name}.classes.npy"
-    if not (image_file.is_file() and classes_file.is_file()):
+def cache_case(case: Case, folder: Path, *, config: Config, labels: Sequence[Label]) -> dict[Plane, CachedCase]:
+    """Prepare one case into `folder`, or take what is there, for each plane of the plan."""
+    planes = config.preparation.planes or ()
+    files = {plane: [folder / f"{case.name}.{plane}.{kind}.npy" for kind in ("image", "classes")] for plane in planes}
+    if not all(file.is_file() for pair in files.values() for file in pair):
         volumes, label_map = read_case(case)
-        stack = prepare(volumes, config.preparation)
-        save_array(_slabs(stack, lambda a, b: stack.plain(a, b).astype(np.float16), axis=1), image_file)
-        save_array(_prepare_classes(stack, label_map, config, labels), classes_file)
+        for plane, (image_file, classes_file) in files.items():
+            stack = prepare(volumes, config.preparation, plane)
+            save_array(_slabs(stack, stack.plain, axis=1, dtype=np.float16), image_file)
+            save_array(_prepare_classes(stack, label_map, plane, labels), classes_file)
+    return {plane: _load(*pair) for plane, pair in files.items()}
+
+
+def _load(image_file: Path, classes_file: Path) -> CachedCase:
     classes = load_array(classes_file)
     present = np.flatnonzero(classes.reshape(len(classes), -1).any(axis=1))
     return CachedCase(load_array(image_file), classes, present)
 
 
-def _slabs(stack: SliceStack, make: Callable[[int, int], NDArray[Any]], *, axis: int) -> NDArray[Any]:
+def _slabs(stack: SliceStack, make: Callable[[int, int], NDArray[Any]], *, axis: int, dtype: DTypeLike) -> NDArray[Any]:
     starts = range(0, len(stack), _SLAB)
-    return np.concatenate([make(start, min(start + _SLAB, len(stack))) for start in starts], axis=axis)
+    slabs = [make(start, min(start + _SLAB, len(stack))).astype(dtype) for start in starts]
+    return np.concatenate(slabs, axis=axis)
 
 
-def _prepare_classes(stack: SliceStack, label_map: LabelMap, config: Config, labels: Sequence[Label]) -> NDArray[Any]:
-    plane = config.preparation.plane
-    if plane is None:  # prepare() has checked it
-        raise ValueError("plane")
+def _prepare_classes(stack: SliceStack, label_map: LabelMap, plane: Plane, labels: Sequence[Label]) -> NDArray[Any]:
     native = stack_slices(stack.reorientation.array(label_map.array), plane)
     values = [0, *(label.value for label in labels)]
     dtype = np.min_scalar_type(len(labels))
@@ -65,17 +69,18 @@ def _prepare_classes(stack: SliceStack, label_map: LabelMap, config: Config, lab
 
     def slab(start: int, stop: int) -> NDArray[Any]:
         shares = [resample_plane(native[start:stop] == value, stack.size) for value in values]
-        return np.asarray(np.argmax(shares, axis=0), dtype=dtype)
+        return np.asarray(np.argmax(shares, axis=0))
 
-    return np.asarray(_slabs(stack, slab, axis=0))
+    return _slabs(stack, slab, axis=0, dtype=dtype)
 
 
 @dataclass(frozen=True, eq=False)
 class SliceSampler:
-    """Draws batches of slices; `foreground_fraction` of them hold a label, the others are any."""
+    """Draws batches of slices of one plane; `foreground_fraction` of them hold a label, the others are any."""
 
     cases: Sequence[CachedCase]
     config: Config
+    plane: Plane
 
     @property
     def slices_per_epoch(self) -> int:
@@ -98,7 +103,8 @@ class SliceSampler:
         size = self.config.training.slice_size
         if size is None:
             raise ValueError("slice_size is not planned")
-        window = _window(classes, size, rng, on_label=wants_label)
+        height, width = in_plane(self.plane)
+        window = _window(classes, (size[height], size[width]), rng, on_label=wants_label)
         # Outside the slice both repeat their edge, as the network's own padding does at test time.
         return _cut(image, window), _cut(classes, window).astype(np.int64)
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from volseg.config import Config, load_config
+from volseg.config import Config, Plane, load_config
 from volseg.errors import DatasetError, InputError, UsageError
 from volseg.io.atomic import check_writable, write_text
 from volseg.io.datasets import Case, Dataset, read_dataset
 from volseg.model.devices import choose_device
-from volseg.model.file import Model, load_model, save_model
+from volseg.model.file import Model, save_model
 from volseg.training.augment import augment
 from volseg.training.checkpoint import opened_checkpoint, save_checkpoint
 from volseg.training.data import SliceSampler, cache_case
@@ -29,10 +29,10 @@ from volseg.training.schedule import Budget
 from volseg.training.step import Learner
 from volseg.training.validation import Validation, validate
 
-_RESUMED = ("step", "best", "checked", "validation_cases", "elapsed_before", "case_seconds", "fold", "fingerprint")
+_RESUMED = ("step", "checked", "validation_cases", "elapsed_before", "case_seconds", "fold", "fingerprint")
 _REPORTS = 200  # lines of losses in the log of a whole training
 _VALIDATION_SHARE = 0.15  # of a wall-clock budget, for the validations on the way
-_END_SHARE = 0.2  # of a wall-clock budget, at most, for the two validations at the end
+_END_SHARE = 0.2  # of a wall-clock budget, at most, for the validation at the end
 
 
 def train(
@@ -56,7 +56,8 @@ def train(
     config : Config, optional
         Settings; what is None in them is planned from the dataset. Default: the ``default`` preset.
     fold : int or "all"
-        Which fold is kept for validation; ``all`` trains on every case, validates on none and keeps the last weights.
+        Which fold is held out for validation; ``all`` trains on every case. The last weights are the model either way:
+        weights chosen by the held-out cases would make their own scores flatter.
     device : str
         ``auto`` or any torch device.
     resume : bool
@@ -88,8 +89,8 @@ def iterate_training(
 
     Events are dictionaries with a key ``event``: ``reading`` (done, total: cases, read once to plan and once to
     prepare), ``plan`` (config, fold, cases, held_out, device), ``steps`` (step, progress, losses, seconds),
-    ``validation`` and, of the best weights on all held-out cases, ``final`` (step, mean, per_label, cases, held_out,
-    seconds), ``end`` (files, seconds). All but ``reading`` are also in ``log.jsonl``.
+    ``validation`` and, of the last weights on all held-out cases, ``final`` (step, mean, per_label, cases, held_out,
+    calibration, seconds), ``end`` (files, seconds). All but ``reading`` are also in ``log.jsonl``.
     """
     started = time.monotonic()
     folder = Path(output)
@@ -138,7 +139,6 @@ class _Run:
     fold: Fold
     held_out: tuple[Case, ...]
     step: int = 0
-    best: float = -1.0
     checked: float = 0.0
     validation_cases: int = 0
     elapsed_before: float = 0.0
@@ -146,8 +146,8 @@ class _Run:
     fingerprint: str = field(init=False)
     rng: np.random.Generator = field(init=False)
     noise: torch.Generator = field(init=False)
-    learner: Learner = field(init=False)
-    sampler: SliceSampler = field(init=False)
+    learners: dict[Plane, Learner] = field(init=False)
+    samplers: dict[Plane, SliceSampler] = field(init=False)
     started: float = field(init=False)
 
     def prepare(self, cases: Sequence[Case]) -> Iterator[Event]:
@@ -159,9 +159,12 @@ class _Run:
         for number, case in enumerate(cases, 1):
             prepared.append(cache_case(case, cache, config=self.config, labels=self.dataset.labels))
             yield {"event": "reading", "done": len(cases) + number, "total": 2 * len(cases)}
-        if not any(len(case.foreground) for case in prepared):
+        if not any(len(cut.foreground) for case in prepared for cut in case.values()):
             raise DatasetError(f"{self.dataset.name}: no training case has a single labelled voxel")
-        self.sampler = SliceSampler(prepared, self.config)
+        self.samplers = {
+            plane: SliceSampler([case[plane] for case in prepared], self.config, plane)
+            for plane in self.config.preparation.planes or ()
+        }
 
     def start(self, *, resume: bool, started: float) -> Event:
         """Seed or restore everything random and everything learnt."""
@@ -169,18 +172,23 @@ class _Run:
         self.started = started
         self.rng = np.random.default_rng(self.config.training.seed)
         self.noise = torch.Generator().manual_seed(self.config.training.seed)
-        self.learner = Learner(
-            self.config,
-            channels=len(self.dataset.channel_names),
-            labels=len(self.dataset.labels),
-            device=self.device,
-        )
+        self.learners = {
+            plane: Learner(
+                self.config,
+                plane,
+                channels=len(self.dataset.channel_names),
+                labels=len(self.dataset.labels),
+                device=self.device,
+            )
+            for plane in self.samplers
+        }
         if resume:
             self._restore()
         else:
             with suppress(FileNotFoundError):
                 (self.folder / "log.jsonl").unlink()
-        cases = {"cases": len(self.sampler.cases), "held_out": len(self.held_out), "device": str(self.device)}
+        (sampler, *_) = self.samplers.values()
+        cases = {"cases": len(sampler.cases), "held_out": len(self.held_out), "device": str(self.device)}
         event = {"event": "plan", "config": self.config.model_dump(mode="json"), "fold": self.fold, **cases}
         return event if resume else self._note(event)
 
@@ -190,10 +198,11 @@ class _Run:
 
     def _budget(self) -> Budget:
         settings = self.config.training
-        batches = -(-self.sampler.slices_per_epoch // (settings.batch_size or 1))
+        slices = sum(sampler.slices_per_epoch for sampler in self.samplers.values())
+        batches = -(-slices // (settings.batch_size or 1))
         seconds = None
         if settings.minutes is not None:
-            end = self.case_seconds * (self.validation_cases + len(self.held_out))
+            end = self.case_seconds * len(self.held_out)
             seconds = settings.minutes * 60 - min(end, self._allowance(_END_SHARE))
         return Budget(settings.epochs * batches, seconds)
 
@@ -227,10 +236,12 @@ class _Run:
         return self.case_seconds * self.validation_cases <= _VALIDATION_SHARE * since
 
     def _learn(self, progress: float) -> dict[str, float]:
-        images, classes = (torch.from_numpy(a).to(self.device) for a in self.sampler.draw(self.rng))
-        images, classes = augment(images, classes, self.config.augmentation, self.noise)
+        planes = list(self.samplers)
+        plane = planes[self.step % len(planes)]
+        images, classes = (torch.from_numpy(a).to(self.device) for a in self.samplers[plane].draw(self.rng))
+        images, classes = augment(images, classes, self.config.augmentation_of(plane), self.noise)
         self.step += 1
-        return self.learner.step(images, classes, progress)
+        return self.learners[plane].step(images, classes, progress)
 
     def _report(self, progress: float, losses: list[dict[str, float]]) -> Event:
         means = {name: float(np.mean([entry[name] for entry in losses])) for name in losses[0]}
@@ -245,37 +256,33 @@ class _Run:
         result = validate(self._model(), cases, device=str(self.device), allowance_seconds=allowance)
         self.validation_cases = result.cases
         self.case_seconds = result.seconds / max(1, result.cases)
-        if result.mean >= self.best:
-            self.best = result.mean
-            save_model(self._model(), self.folder / "model.safetensors")
+        save_model(self._model(), self.folder / "model.safetensors")  # for whoever cannot wait
         return self._note_validation("validation", result)
 
-    def _model(self) -> Model:
-        name = f"{self.config.preparation.plane}.{self.fold}"
+    def _model(self, temperature: float = 1.0) -> Model:
         return Model(
             self.config,
             self.dataset.labels,
             self.dataset.channel_names,
-            {name: self.learner.generator},
+            {f"{plane}.{self.fold}": learner.generator for plane, learner in self.learners.items()},
             modalities=self.dataset.modalities,
+            temperature=temperature,
             fingerprint=self.fingerprint,
         )
 
     def finish(self) -> Iterator[Event]:
-        """Keep the best weights, validate them on the held-out cases, draw the curve, remove the cache."""
+        """Validate the last weights on the held-out cases, calibrate and keep them; tidy up."""
         model_file = self.folder / "model.safetensors"
         files = [model_file, self.folder / "plan.yaml", self.folder / "log.jsonl", self.folder / "curve.png"]
+        temperature = self.config.training.temperature
         if self.held_out:
-            # The last weights compete on the same cases as those before them.
-            yield self._validate()
-            allowance = self._allowance(_END_SHARE / 2)
-            best = load_model(model_file)
-            result = validate(best, self.held_out, device=str(self.device), allowance_seconds=allowance)
+            allowance = self._allowance(_END_SHARE)
+            result = validate(self._model(), self.held_out, device=str(self.device), allowance_seconds=allowance)
+            temperature = temperature or result.calibration.temperature
             write_text(self.folder / "validation.json", json.dumps(asdict(result), indent=2, allow_nan=False) + "\n")
             files.append(self.folder / "validation.json")
             yield self._note_validation("final", result)
-        else:
-            save_model(self._model(), model_file)
+        save_model(self._model(temperature or 1.0), model_file)
         self.save_checkpoint()
         draw_curve(read_events(self.folder / "log.jsonl"), self.folder / "curve.png")
         shutil.rmtree(self.folder / "cache", ignore_errors=True)
@@ -298,7 +305,7 @@ class _Run:
             "rng": json.dumps(self.rng.bit_generator.state),
             "noise": self.noise.get_state(),
             "torch": torch.get_rng_state(),
-            "learner": self.learner.state(),
+            "learners": {plane: learner.state() for plane, learner in self.learners.items()},
         }
         save_checkpoint(state, self.folder / "checkpoint.pt")
 
@@ -314,5 +321,6 @@ class _Run:
             self.rng.bit_generator.state = json.loads(state["rng"])
             self.noise.set_state(state["noise"].cpu())
             torch.set_rng_state(state["torch"].cpu())
-            self.learner.restore(state["learner"])
+            for plane, learner in self.learners.items():
+                learner.restore(state["learners"][plane])
         cut_events(self.folder / "log.jsonl", step=self.step)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.config import Config, Normalisation, load_config
+from volseg.config import Config, Normalisation, Plane, load_config
 from volseg.errors import DatasetError, UsageError
 from volseg.intensity import sample
 from volseg.io import read_labels
@@ -21,12 +21,11 @@ from volseg.labelmap import LabelMap
 from volseg.model.generator import levels_for
 from volseg.postprocess import resolve_cleanup
 from volseg.resample import Reorientation
-from volseg.slices import NORMAL_AXIS, Plane, in_plane
+from volseg.slices import ANISOTROPIC, NORMAL_AXIS, PLANES, in_plane
 from volseg.volume import Volume
 
 Fold = int | Literal["all"]
 
-_ANISOTROPIC = 1.5  # ratio of spacings from which on slices are cut across the coarse axis
 _LARGEST_SLICE = 256  # pixels; larger slices are trained on crops of this size
 _PIXELS_PER_BATCH = 4 * 256 * 256
 _AIR_HU = -700
@@ -134,35 +133,33 @@ def fingerprint(dataset: Dataset, planned: Config) -> str:
 def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Config:
     """Fill every setting that is still None.
 
-    Plane: across the coarse axis where the median spacing is anisotropic by more than 1.5, else across the axis along
-    which the labels are longest, which gives the most labelled slices and the most compact sections. In-plane
-    spacing: the median. Normalisation: CT by the labels' intensities over all cases, others each scan by itself.
+    Planes: one, across the coarse axis, where the median spacing is anisotropic by more than 1.5; else all three.
+    Spacing: the median. Normalisation: CT by the labels' intensities over all cases, others each scan by itself.
     Slice size: the largest slice, at most 256 pixels. Depth and batch: from the slice size.
     """
     preparation = config.preparation
-    plane: Plane = preparation.plane or _plane(facts)
-    height_axis, width_axis = in_plane(plane)
-    spacing = preparation.spacing_mm or (_median_spacing(facts, height_axis), _median_spacing(facts, width_axis))
+    planes = preparation.planes or _planes(facts)
+    spacing = preparation.spacing_mm or _median_spacing(facts)
     normalisation = preparation.normalisation or _normalisation(dataset, facts)
     if len(normalisation) != len(dataset.channel_names):
         raise DatasetError(
             f"preparation.normalisation has {len(normalisation)} entries, the dataset {len(dataset.channel_names)} "
             "channels; give one for each channel"
         )
-    size = config.training.slice_size or _slice_size(facts, (height_axis, width_axis), spacing)
-    levels = config.network.levels or levels_for(size, config.network.block)
+    size = config.training.slice_size or _slice_size(facts, spacing)
+    used = [(size[height], size[width]) for height, width in map(in_plane, planes)]
+    levels = config.network.levels or min(levels_for(slice_size, config.network.block) for slice_size in used)
     multiple = 2**levels
-    height, width = (max(2, -(-n // multiple)) * multiple for n in size)
-    batch_size = config.training.batch_size or max(4, min(16, _PIXELS_PER_BATCH // (height * width)))
+    right, front, foot = (max(2, -(-n // multiple)) * multiple for n in size)
+    pixels = max(height * width for height, width in used)
+    batch_size = config.training.batch_size or max(4, min(16, _PIXELS_PER_BATCH // pixels))
     # One full entry a label: what is set and what is a default cannot be told apart in a file.
     cleanup = resolve_cleanup([label.name for label in dataset.labels], config.cleanup)
     return _replace(
         config.model_copy(update={"cleanup": cleanup}),
-        preparation={"plane": plane, "spacing_mm": spacing, "normalisation": normalisation},
+        preparation={"planes": planes, "spacing_mm": spacing, "normalisation": normalisation},
         network={"levels": levels},
-        training={"slice_size": (height, width), "batch_size": batch_size},
-        # A sagittal slice has no left and right to swap.
-        augmentation={"mirror": config.augmentation.mirror and plane != "sagittal"},
+        training={"slice_size": (right, front, foot), "batch_size": batch_size},
     )
 
 
@@ -172,30 +169,25 @@ def _replace(config: Config, **sections: dict[str, Any]) -> Config:
     return config.model_copy(update=changed)
 
 
-def _plane(facts: Sequence[CaseFacts]) -> Plane:
-    planes: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
+def _planes(facts: Sequence[CaseFacts]) -> tuple[Plane, ...]:
+    shape = np.median([f.shape for f in facts], axis=0)
+    spacing = _median_spacing(facts)
     # Scans of one slice leave no choice.
-    for plane in planes:
-        if np.median([f.shape[NORMAL_AXIS[plane]] for f in facts]) == 1:
-            return plane
-    spacing = [_median_spacing(facts, axis) for axis in range(3)]
-    # On near-isotropic scans the labels decide; axial wins ties because it is first.
-    score = spacing
-    if max(spacing) / min(spacing) <= _ANISOTROPIC:
-        score = [float(np.median([f.extent_mm[axis] for f in facts])) for axis in range(3)]
-    return max(planes, key=lambda plane: score[NORMAL_AXIS[plane]])
+    if min(shape) > 1 and max(spacing) / min(spacing) <= ANISOTROPIC:
+        return PLANES
+    coarse = int(np.argmin(shape)) if min(shape) == 1 else int(np.argmax(spacing))
+    return tuple(plane for plane in PLANES if NORMAL_AXIS[plane] == coarse)
 
 
-def _median_spacing(facts: Sequence[CaseFacts], axis: int) -> float:
-    return round(float(np.median([f.spacing[axis] for f in facts])), 4)
+def _median_spacing(facts: Sequence[CaseFacts]) -> tuple[float, float, float]:
+    x, y, z = np.median([f.spacing for f in facts], axis=0)
+    return round(float(x), 4), round(float(y), 4), round(float(z), 4)
 
 
-def _slice_size(facts: Sequence[CaseFacts], axes: tuple[int, int], spacing: tuple[float, float]) -> tuple[int, int]:
-    height, width = (
-        min(_LARGEST_SLICE, max(round(f.shape[axis] * f.spacing[axis] / mm) for f in facts))
-        for axis, mm in zip(axes, spacing, strict=True)
-    )
-    return max(8, height), max(8, width)
+def _slice_size(facts: Sequence[CaseFacts], spacing: tuple[float, float, float]) -> tuple[int, int, int]:
+    sizes = np.array([f.shape for f in facts]) * np.array([f.spacing for f in facts]) / np.array(spacing)
+    x, y, z = (max(8, min(_LARGEST_SLICE, round(float(largest)))) for largest in sizes.max(axis=0))
+    return x, y, z
 
 
 def _normalisation(dataset: Dataset, facts: Sequence[CaseFacts]) -> tuple[Normalisation, ...]:

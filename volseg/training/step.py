@@ -9,30 +9,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from volseg.config import Config, OptimiserConfig
+from volseg.config import Config, OptimiserConfig, Plane
 from volseg.errors import ModelError
 from volseg.model.devices import autocast
 from volseg.model.discriminator import build_discriminator
 from volseg.model.file import make_generator
 from volseg.model.losses import adversarial_loss, one_hot, reconstruction_loss
+from volseg.slices import in_plane
 from volseg.training.schedule import rate_factor
 
 _MOST_SKIPPED = 20  # updates in a row
 
 
 class Learner:
-    """The networks in training and their optimisers.
+    """The networks of one plane in training, and their optimisers.
 
     Parameters
     ----------
     config : Config
         Planned.
+    plane : {"axial", "coronal", "sagittal"}
     channels, labels : int
         Input channels, and labels without background.
     device : torch.device
     """
 
-    def __init__(self, config: Config, *, channels: int, labels: int, device: torch.device) -> None:
+    def __init__(self, config: Config, plane: Plane, *, channels: int, labels: int, device: torch.device) -> None:
         self.config, self.device = config, device
         self.generator = make_generator(config, channels=channels, labels=labels)
         self.generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -41,10 +43,11 @@ class Learner:
         self.discriminator: nn.Module | None = None
         self.judge_optimiser: torch.optim.Optimizer | None = None
         if config.loss.adversarial_weight > 0 and config.training.slice_size is not None:
+            height, width = in_plane(plane)
             self.discriminator = build_discriminator(
                 self.generator.in_channels,
                 self.generator.classes,
-                slice_size=config.training.slice_size,
+                slice_size=(config.training.slice_size[height], config.training.slice_size[width]),
                 config=config.discriminator,
             ).to(device)
             self.judge_optimiser = _optimiser(self.discriminator.parameters(), config.optimiser)
@@ -130,4 +133,4 @@ class Learner:
 
 def _optimiser(parameters: Iterable[nn.Parameter], config: OptimiserConfig) -> torch.optim.Optimizer:
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
+    return kind(parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True)

@@ -5,14 +5,36 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from volseg.calibration import calibration_error, fit_temperature, soften
 from volseg.inference import predict
 from volseg.io.datasets import Case
+from volseg.labelmap import LabelMap
 from volseg.metrics import dice
 from volseg.model.file import Model
 from volseg.training.plan import read_case
+
+_VOXELS = 20_000  # a case, to calibrate with
+_CERTAIN = 0.01  # background of which the network is surer than this does not tell how well it is calibrated
+
+Voxels = tuple[NDArray[np.float16], NDArray[np.int64]]  # probabilities (K, N) and classes (N,)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The temperature of the held-out cases, and the expected calibration error with and without it.
+
+    Voxels count that have a label, or to which the network gives at least 1 % of one. `after` is fair: each half of
+    the cases is softened by the temperature of the other half.
+    """
+
+    temperature: float
+    before: float
+    after: float
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,7 @@ class Validation:
         How many were predicted.
     by_case : dict of str to float or None
         Mean over labels of each case; None where it has none.
+    calibration : Calibration
     seconds : float
         How long it took.
     """
@@ -37,6 +60,7 @@ class Validation:
     per_label: dict[str, float | None]
     cases: int
     by_case: dict[str, float | None]
+    calibration: Calibration
     seconds: float
 
 
@@ -47,18 +71,54 @@ def validate(model: Model, cases: Sequence[Case], *, device: str, allowance_seco
     """
     start = time.monotonic()
     rows: list[list[float]] = []
+    voxels: list[Voxels] = []
     for case in cases:
         if allowance_seconds is not None and len(rows) >= 2 and time.monotonic() - start > allowance_seconds:
             break
         volumes, reference = read_case(case)
-        predicted = predict(model, volumes, device=device).labels
-        rows.append([dice(predicted.mask(label), reference.mask(label)) for label in model.labels])
+        prediction = predict(model, volumes, device=device, probabilities=True)
+        rows.append([dice(prediction.labels.mask(label), reference.mask(label)) for label in model.labels])
+        assert prediction.probabilities is not None
+        voxels.append(_telling_voxels(prediction.probabilities, reference, model))
     table = np.array(rows, dtype=float)
     with np.errstate(all="ignore"):
         means = [float(np.nanmean(c)) if np.isfinite(c).any() else None for c in table.T]
         by_case = [float(np.nanmean(r)) if np.isfinite(r).any() else None for r in table]
     names = [label.name for label in model.labels]
     scored = [dice for dice in by_case if dice is not None]
-    mean = float(np.mean(scored)) if scored else 0.0
-    named = dict(zip([case.name for case in cases], by_case, strict=False))
-    return Validation(mean, dict(zip(names, means, strict=True)), len(rows), named, time.monotonic() - start)
+    return Validation(
+        mean=float(np.mean(scored)) if scored else 0.0,
+        per_label=dict(zip(names, means, strict=True)),
+        cases=len(rows),
+        by_case=dict(zip([case.name for case in cases], by_case, strict=False)),
+        calibration=calibrate(voxels),
+        seconds=time.monotonic() - start,
+    )
+
+
+def _telling_voxels(probabilities: NDArray[np.float16], reference: LabelMap, model: Model) -> Voxels:
+    classes = np.zeros(reference.grid.shape, dtype=np.int64)
+    for number, label in enumerate(model.labels, 1):
+        classes[reference.mask(label)] = number
+    telling = np.flatnonzero((classes > 0) | (probabilities[0] <= 1 - _CERTAIN))
+    chosen = telling[:: max(1, len(telling) // _VOXELS)]
+    return probabilities.reshape(len(probabilities), -1)[:, chosen], classes.reshape(-1)[chosen]
+
+
+def calibrate(voxels: Sequence[Voxels]) -> Calibration:
+    """Fit a temperature to the voxels of some cases."""
+    halves = [_join(voxels[0::2]), _join(voxels[1::2])]
+    probabilities, classes = _join(voxels)
+    if not len(classes):
+        return Calibration(1.0, 0.0, 0.0)
+    temperature = fit_temperature(probabilities, classes)
+    fitted = [fit_temperature(*half) if half[1].size else temperature for half in halves]
+    softened = [soften(half[0], other) for half, other in zip(halves, reversed(fitted), strict=True)]
+    after = calibration_error(np.concatenate(softened, axis=1), np.concatenate([half[1] for half in halves]))
+    return Calibration(temperature, calibration_error(probabilities, classes), after)
+
+
+def _join(voxels: Sequence[Voxels]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    if not voxels:
+        return np.zeros((1, 0)), np.zeros(0, dtype=np.int64)
+    return np.concatenate([p for p, _ in voxels], axis=1), np.concatenate([c for _, c in voxels])

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import find_contours
 
+from volseg.config import Plane
 from volseg.labelmap import Colour, Label, LabelMap, present_values
-from volseg.slices import Plane
 from volseg.view.picture import png_path
 from volseg.view.sheet_slices import Sheet, SheetSlice, select_slices
 from volseg.volume import Volume

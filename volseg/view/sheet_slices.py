@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from volseg.config import Plane
 from volseg.errors import GeometryError, InputError
 from volseg.geometry import Grid
 from volseg.labelmap import LabelMap
 from volseg.resample import reorient
-from volseg.slices import NORMAL_AXIS, Plane, in_plane, stack_slices
+from volseg.slices import NORMAL_AXIS, in_plane, stack_slices
 from volseg.view.greyscale import display_window, to_grey
 from volseg.volume import Volume
 

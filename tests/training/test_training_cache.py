@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from volseg.errors import InputError
-from volseg.io.cache import load_array, save_array
+from volseg.training.cache import load_array, save_array
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.uint8, np.int64])

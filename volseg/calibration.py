@@ -1,0 +1,74 @@
+"""How far probabilities can be believed, and making them believable: temperature scaling.
+
+Source: C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017 (arXiv:1706.04599). Here the temperature acts
+on the logarithms of the final probabilities, after everything that is averaged has been averaged: labels, where the
+probability is largest, never change.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+_LEAST = 1e-7  # probabilities are kept as float16, whose smallest number this is about
+_BINS = 15
+_TEMPERATURES = (0.2, 5.0)
+
+
+def soften(probabilities: NDArray[Any], temperature: float) -> NDArray[np.float32]:
+    """Apply a temperature: above 1 probabilities move together, below 1 apart.
+
+    Parameters
+    ----------
+    probabilities : (K, ...)
+        Of K classes.
+    temperature : float
+
+    Returns
+    -------
+    (K, ...) float32
+        They add up to 1 over the classes.
+    """
+    powers = np.maximum(probabilities, _LEAST, dtype=np.float32) ** np.float32(1 / temperature)
+    return np.asarray(powers / powers.sum(axis=0), dtype=np.float32)
+
+
+def fit_temperature(probabilities: NDArray[Any], classes: NDArray[Any]) -> float:
+    """Find the temperature under which the reference is likeliest.
+
+    Parameters
+    ----------
+    probabilities : (K, N)
+        Of N voxels that the network has not learnt from.
+    classes : (N,) int
+        What they are.
+    """
+
+    def surprise(exponent: float) -> float:
+        likelihood = soften(probabilities, float(np.exp(exponent)))[classes, np.arange(len(classes))]
+        return float(-np.log(likelihood, dtype=np.float64).mean())
+
+    low, high = np.log(_TEMPERATURES)
+    return float(np.exp(minimize_scalar(surprise, bounds=(low, high), method="bounded").x))
+
+
+def calibration_error(probabilities: NDArray[Any], classes: NDArray[Any]) -> float:
+    """Return the expected calibration error: how far confidence and accuracy lie apart, over 15 equal bins.
+
+    Parameters
+    ----------
+    probabilities : (K, N)
+    classes : (N,) int
+
+    Notes
+    -----
+    Confidence is the largest probability of a voxel, accuracy how often that class is right (Guo et al., equation 3).
+    """
+    confidence = probabilities.max(axis=0).astype(np.float64)
+    right = (probabilities.argmax(axis=0) == classes).astype(np.float64)
+    bins = np.clip((confidence * _BINS).astype(int), 0, _BINS - 1)
+    gaps = np.bincount(bins, weights=confidence - right, minlength=_BINS)
+    return float(np.abs(gaps).sum() / len(classes))
