@@ -14,6 +14,7 @@ import typer
 
 from volseg import __version__
 from volseg.cli.convert_command import convert
+from volseg.cli.crossval_command import crossval
 from volseg.cli.dataset_command import get, list_datasets
 from volseg.cli.demo_command import demo
 from volseg.cli.evaluate_command import evaluate
@@ -89,7 +90,7 @@ def _unwrap(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
-for _command in (train, predict, evaluate, mesh, view, inspect, verify, convert, demo):
+for _command in (train, crossval, predict, evaluate, mesh, view, inspect, verify, convert, demo):
     app.command(help=_unwrap(_command.__doc__ or ""))(_guarded(_command))
 
 _dataset = typer.Typer(name="dataset", help="Get a public training set by its name.", no_args_is_help=True)

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from volseg.cli.console import list_files
 from volseg.cli.progress import progress_bar
+from volseg.cli.train_options import (
+    Changes,
+    ConfigFile,
+    DatasetPath,
+    Epochs,
+    ImagePattern,
+    LabelPattern,
+    Minutes,
+    Preset,
+    length_changes,
+    read_settings,
+)
 from volseg.errors import UsageError
-
-if TYPE_CHECKING:
-    from volseg.config import Config
 
 
 def train(
-    dataset: Annotated[
-        Path, typer.Argument(help="Decathlon or nnU-Net folder, CSV of pairs, or a folder with --images and --labels.")
-    ],
+    dataset: DatasetPath,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")],
-    config: Annotated[Path | None, typer.Option(help="YAML settings; plan.yaml of a run is one.")] = None,
-    preset: Annotated[str | None, typer.Option(help="default or pix2pix.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
-    ] = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    set_: Changes = None,
     fold: Annotated[str, typer.Option(help="Fold held out for validation, or 'all' to train on every case.")] = "0",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
-    minutes: Annotated[
-        float | None, typer.Option(help="Stop after this wall-clock time; the schedule fits it.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Stop after this many passes over the labelled slices.")] = None,
-    images: Annotated[str | None, typer.Option(help="Pattern of images in DATASET, such as 'images/*.nii.gz'.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Pattern of label maps; {} is what the star matched.")] = None,
+    minutes: Minutes = None,
+    epochs: Epochs = None,
+    images: ImagePattern = None,
+    labels: LabelPattern = None,
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Check the dataset, write plan.yaml and stop.")
     ] = False,
@@ -44,14 +47,12 @@ def train(
     from volseg.training.loop import check_folder, iterate_training
     from volseg.training.plan import iterate_planning
 
-    if minutes is not None and epochs is not None:
-        raise UsageError("--minutes and --epochs both say when to stop; give one of them")
-    changes = [*(set_ or []), *_length(minutes, epochs)]
+    changes = [*(set_ or []), *length_changes(minutes, epochs)]
     if resume and (config or preset or changes):
         raise UsageError(
             "--resume goes on with the run's own plan.yaml; leave out --config, --preset, --set and lengths"
         )
-    settings, held_out = _settings(config, preset, changes), _fold(fold)
+    settings, held_out = read_settings(config, preset, changes), _fold(fold)
     found = read_dataset(dataset, images=images, labels=labels)
     if plan_only:
         check_folder(output)
@@ -82,18 +83,6 @@ def _follow(events: Iterator[dict[str, Any]]) -> list[Path]:
                 case "end":
                     files = [Path(file) for file in event["files"]]
     return files
-
-
-def _settings(config: Path | None, preset: str | None, changes: list[str]) -> Config:
-    from volseg.config import load_config
-
-    return load_config(config, overrides=tuple(changes), preset=preset)
-
-
-def _length(minutes: float | None, epochs: int | None) -> list[str]:
-    if minutes is not None:
-        return [f"training.minutes={minutes}"]
-    return [] if epochs is None else [f"training.epochs={epochs}", "training.minutes=null"]
 
 
 def _fold(text: str) -> Any:

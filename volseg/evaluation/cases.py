@@ -42,7 +42,7 @@ def evaluate(
 
     Parameters
     ----------
-    predictions, references : path, LabelMap, or mapping of case name to LabelMap
+    predictions, references : path, LabelMap, or mapping of case name to path or LabelMap
         A file, a folder of files ``<case>.<suffix>``, a folder of output folders ``<case>/labels.nii.gz``, or one such
         output folder. Pairs have the same case name; a lone prediction and a lone reference are a pair whatever their
         names, where one of them is given as a file, LabelMap or output folder.

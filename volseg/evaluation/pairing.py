@@ -9,7 +9,7 @@ from volseg.errors import InputError
 from volseg.io.label_files import find_label_maps, single_label_map
 from volseg.labelmap import LabelMap
 
-Source = str | Path | LabelMap | Mapping[str, LabelMap]
+Source = str | Path | LabelMap | Mapping[str, Path | LabelMap]
 Pair = tuple[Path | LabelMap, Path | LabelMap]
 
 
@@ -18,7 +18,7 @@ def pair_cases(predictions: Source, references: Source) -> tuple[dict[str, Pair]
 
     Parameters
     ----------
-    predictions, references : path, LabelMap, or mapping of case name to LabelMap
+    predictions, references : path, LabelMap, or mapping of case name to path or LabelMap
         Paths as for `find_label_maps`. A lone prediction and a lone reference are a pair whatever their names, where
         one of them is no folder of cases or mapping.
 

@@ -96,7 +96,7 @@ def split(dataset: Dataset, fold: int) -> tuple[tuple[Case, ...], tuple[Case, ..
         ``splits_final.json``.
     """
     by_name = {case.name: case for case in dataset.cases}
-    splits = dataset.splits or _default_splits(sorted(by_name))
+    splits = _splits(dataset)
     if not 0 <= fold < len(splits):
         raise UsageError(f"fold is {fold}; expected 0 to {len(splits) - 1}")
     training, validation = splits[fold]
@@ -105,6 +105,15 @@ def split(dataset: Dataset, fold: int) -> tuple[tuple[Case, ...], tuple[Case, ..
     if not training:
         raise DatasetError(f"{dataset.root / 'splits_final.json'}: fold {fold} has no training cases; name some")
     return tuple(by_name[name] for name in training), tuple(by_name[name] for name in validation)
+
+
+def count_folds(dataset: Dataset) -> int:
+    """Return how many folds `split` knows."""
+    return len(_splits(dataset))
+
+
+def _splits(dataset: Dataset) -> Splits:
+    return dataset.splits or _default_splits(sorted(case.name for case in dataset.cases))
 
 
 def _default_splits(names: list[str]) -> Splits:

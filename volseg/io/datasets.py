@@ -15,6 +15,6 @@ out. ``splits_final.json`` at the root gives the folds.
 
 from volseg.io.dataset_check import check_dataset
 from volseg.io.dataset_layouts import read_dataset
-from volseg.io.dataset_types import Case, Dataset, Splits, read_images, split
+from volseg.io.dataset_types import Case, Dataset, Splits, count_folds, read_images, split
 
-__all__ = ["Case", "Dataset", "Splits", "check_dataset", "read_dataset", "read_images", "split"]
+__all__ = ["Case", "Dataset", "Splits", "check_dataset", "count_folds", "read_dataset", "read_images", "split"]

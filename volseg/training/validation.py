@@ -107,10 +107,10 @@ def _telling_voxels(probabilities: NDArray[np.float16], reference: LabelMap, mod
 
 def calibrate(voxels: Sequence[Voxels]) -> Calibration:
     """Fit a temperature to the voxels of some cases."""
-    halves = [_join(voxels[0::2]), _join(voxels[1::2])]
     probabilities, classes = _join(voxels)
     if not len(classes):
         return Calibration(1.0, 0.0, 0.0)
+    halves = [_join(voxels[0::2]), _join(voxels[1::2] or voxels)]  # a single case has no other half
     temperature = fit_temperature(probabilities, classes)
     fitted = [fit_temperature(*half) if half[1].size else temperature for half in halves]
     softened = [soften(half[0], other) for half, other in zip(halves, reversed(fitted), strict=True)]
@@ -119,6 +119,4 @@ def calibrate(voxels: Sequence[Voxels]) -> Calibration:
 
 
 def _join(voxels: Sequence[Voxels]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    if not voxels:
-        return np.zeros((1, 0)), np.zeros(0, dtype=np.int64)
     return np.concatenate([p for p, _ in voxels], axis=1), np.concatenate([c for _, c in voxels])

@@ -1,0 +1,42 @@
+"""The options that `volseg train` and `volseg crossval` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from volseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from volseg.config import Config
+
+DatasetPath = Annotated[
+    Path, typer.Argument(help="Decathlon or nnU-Net folder, CSV of pairs, or a folder with --images and --labels.")
+]
+ConfigFile = Annotated[Path | None, typer.Option(help="YAML settings; plan.yaml of a run is one.")]
+Preset = Annotated[str | None, typer.Option(help="default or pix2pix.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
+]
+Minutes = Annotated[float | None, typer.Option(help="Stop after this wall-clock time; the schedule fits it.")]
+Epochs = Annotated[int | None, typer.Option(help="Stop after this many passes over the labelled slices.")]
+ImagePattern = Annotated[str | None, typer.Option(help="Pattern of images in DATASET, such as 'images/*.nii.gz'.")]
+LabelPattern = Annotated[str | None, typer.Option(help="Pattern of label maps; {} is what the star matched.")]
+
+
+def length_changes(minutes: float | None, epochs: int | None) -> list[str]:
+    """Turn --minutes or --epochs into settings."""
+    if minutes is not None and epochs is not None:
+        raise UsageError("--minutes and --epochs both say when to stop; give one of them")
+    if minutes is not None:
+        return [f"training.minutes={minutes}"]
+    return [] if epochs is None else [f"training.epochs={epochs}", "training.minutes=null"]
+
+
+def read_settings(config: Path | None, preset: str | None, changes: list[str]) -> Config:
+    """Read the settings that the options ask for."""
+    from volseg.config import load_config
+
+    return load_config(config, overrides=tuple(changes), preset=preset)
