@@ -28,8 +28,8 @@ LABELS = tuple(Label(n, f"label_{n}", (200, 100, 50)) for n in range(1, 5))
 
 def make_model(*, width: int) -> Model:
     torch.manual_seed(0)
-    zscore = {"plane": "axial", "spacing_mm": [1, 1], "normalisation": [{"kind": "zscore"}], "neighbours": 0}
-    config = parse_config({"preparation": zscore, "network": {"width": width, "levels": 5}})
+    axial = {"planes": ["axial"], "spacing_mm": [1, 1, 1], "normalisation": [{"kind": "zscore"}], "neighbours": 0}
+    config = parse_config({"preparation": axial, "network": {"width": width, "levels": 5}})
     network = make_generator(config, channels=1, labels=len(LABELS)).eval()
     return Model(config, LABELS, ("CT",), {"axial.0": network})
 
@@ -43,7 +43,7 @@ def make_scan(shape: tuple[int, int, int]) -> volseg.Volume:
 def run_monai(model: Model, scan: volseg.Volume) -> np.ndarray:
     from monai.inferers import SliceInferer
 
-    stack = prepare([scan], model.config.preparation)
+    stack = prepare([scan], model.config.preparation, "axial")
     image = torch.from_numpy(stack.plain(0, len(stack)))[None].permute(0, 1, 3, 4, 2)
     inferer = SliceInferer(roi_size=stack.size, sw_batch_size=8, spatial_dim=2, progress=False)
     return inferer(image, model.networks["axial.0"]).argmax(dim=1)[0].numpy()

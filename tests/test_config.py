@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from volseg.config import PRESETS, Config, Normalisation, load_config, parse_config
+from volseg.config import PRESETS, AugmentationConfig, Config, Normalisation, load_config, parse_config
 from volseg.errors import ConfigError, InputError, UsageError
+from volseg.slices import PLANES, in_plane
 
 
 def written(folder: Path, text: str) -> Path:
@@ -126,8 +127,9 @@ def test_setting_the_preset_is_the_same_as_choosing_it(tmp_path: Path, preset: s
         ("optimiser.betas=[0.5, 0.9]", "optimiser", "betas", (0.5, 0.9)),
         ("optimiser.clip_norm=null", "optimiser", "clip_norm", None),
         ("augmentation.mirror=true", "augmentation", "mirror", True),
-        ("preparation.spacing_mm=[1, 1.5]", "preparation", "spacing_mm", (1, 1.5)),
-        ("preparation.plane=coronal", "preparation", "plane", "coronal"),
+        ("preparation.spacing_mm=[1, 1.5, 3]", "preparation", "spacing_mm", (1, 1.5, 3)),
+        ("preparation.planes=[coronal, axial]", "preparation", "planes", ("coronal", "axial")),
+        ("training.temperature=1.5", "training", "temperature", 1.5),
         ("preparation.normalisation=[{kind: zscore}]", "preparation", "normalisation", (Normalisation(),)),
     ],
 )
@@ -151,6 +153,15 @@ def test_learning_rates_without_a_dot_are_numbers_in_a_file_too(tmp_path: Path) 
         ("preset.name=default", "--set preset.name=default: preset is {'name': 'default'}; expected one of"),
         ("optimiser.betas=[0.9, 1.0]", r"optimiser.betas.1: Input should be less than 1 \(got 1.0\)"),
         ("optimiser.betas=[-0.1, 0.9]", r"optimiser.betas.0: Input should be greater than or equal to 0 \(got -0.1\)"),
+        ("preparation.planes=[axial, sagittal, axial]", "preparation.planes: .*a plane is named twice"),
+        ("preparation.planes=[]", "preparation.planes: .*at least 1 item"),
+        (
+            "preparation.planes=[axial, oblique]",
+            "preparation.planes.1: Input should be 'axial', 'coronal' or 'sagittal'",
+        ),
+        ("preparation.spacing_mm=[1, 1]", "preparation.spacing_mm.2: Field required"),
+        ("training.slice_size=[64, 64]", "training.slice_size.2: Field required"),
+        ("training.temperature=0", r"training.temperature: Input should be greater than 0 \(got 0\)"),
     ],
 )
 def test_impossible_overrides_are_refused(override: str, message: str) -> None:
@@ -178,8 +189,8 @@ def test_a_plan_comes_back_as_it_was_written(tmp_path: Path) -> None:
         {
             "preset": "pix2pix",
             "preparation": {
-                "plane": "sagittal",
-                "spacing_mm": [0.1, 1 / 3],
+                "planes": ["sagittal", "axial"],
+                "spacing_mm": [0.1, 1 / 3, 2.5],
                 "normalisation": [
                     {"kind": "window", "low": -100, "high": 400.5, "mean": 1e-7, "std": 12},
                     {"kind": "zscore"},
@@ -188,7 +199,7 @@ def test_a_plan_comes_back_as_it_was_written(tmp_path: Path) -> None:
             },
             "network": {"block": "pix2pix", "levels": 6, "norm": "batch", "dropout": 0.5},
             "optimiser": {"clip_norm": None, "learning_rate": 1e-5},
-            "training": {"slice_size": [48, 64], "minutes": 2.5},
+            "training": {"slice_size": [48, 64, 32], "minutes": 2.5, "temperature": 1.25},
             "cleanup": {"liver: left": {"largest_component": True}, "on": {"minimum_mm3": 30}},
         }
     )
@@ -228,6 +239,16 @@ def test_settings_never_change() -> None:
 def test_no_part_of_a_message_is_lost_without_places() -> None:
     with pytest.raises(ConfigError, match=r"settings: network\.width: .*greater than or equal to 1 \(got 0\)"):
         parse_config({"network": {"width": 0}})
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_only_slices_with_a_left_and_a_right_are_mirrored(mirror: bool) -> None:
+    config = Config(augmentation=AugmentationConfig(mirror=mirror, rotation_degrees=7))
+    for plane in PLANES:
+        found = config.augmentation_of(plane)
+        # The first axis of a slice, which augmentation mirrors, is the patient's left-right axis.
+        assert found.mirror == (mirror and in_plane(plane)[0] == 0)
+        assert found.model_copy(update={"mirror": mirror}) == config.augmentation  # nothing else differs
 
 
 def test_zscore_takes_no_numbers() -> None:

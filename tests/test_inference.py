@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -9,16 +10,16 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
-from volseg.config import Config, parse_config
+from volseg.calibration import soften
+from volseg.config import Config, Plane, PreparationConfig, parse_config
 from volseg.errors import GeometryError, ModelError, UsageError
 from volseg.geometry import Grid
-from volseg.inference import predict
+from volseg.inference import plane_weights, predict
 from volseg.labelmap import Label
 from volseg.model.file import Model, make_generator
-from volseg.slices import NORMAL_AXIS, Plane
+from volseg.slices import NORMAL_AXIS, PLANES
 from volseg.volume import Volume
 
-PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 LABELS = (Label(3, "wall", (200, 0, 0)), Label(300, "lumen", (0, 200, 0)))
 VALUES = np.array([0, 3, 300])
 LEVELS = torch.tensor([0.0, 1.0, 2.0])
@@ -51,13 +52,17 @@ class Always(nn.Module):
 
 
 def settings_for(
-    plane: Plane, *, spacing: tuple[float, float], neighbours: int = 0, channels: int = 1, **network: object
+    *planes: Plane,
+    spacing: tuple[float, float, float] = (1, 1, 1),
+    neighbours: int = 0,
+    channels: int = 1,
+    **network: object,
 ) -> Config:
     as_it_is = {"kind": "window", "low": -10, "high": 10, "mean": 0, "std": 1}
     return parse_config(
         {
             "preparation": {
-                "plane": plane,
+                "planes": planes,
                 "spacing_mm": spacing,
                 "normalisation": [as_it_is] * channels,
                 "neighbours": neighbours,
@@ -68,9 +73,17 @@ def settings_for(
 
 
 def model_of(*networks: nn.Module, config: Config, labels: Sequence[Label] = LABELS) -> Model:
+    """Each plane has all of the networks."""
     channels = [f"channel {n}" for n in range(len(config.preparation.normalisation or ()))]
-    named = {f"{config.preparation.plane}.{n}": network for n, network in enumerate(networks)}
+    planes = config.preparation.planes or ()
+    named = {f"{plane}.{n}": network for plane in planes for n, network in enumerate(networks)}
     return Model(config, tuple(labels), tuple(channels), named)  # type: ignore[arg-type]
+
+
+def model_across(spacing: tuple[float, float, float] = (1, 1, 1), **networks: nn.Module) -> Model:
+    """Each plane has a network of its own, or none; all are planned."""
+    named = {f"{plane}.0": network for plane, network in networks.items()}
+    return replace(model_of(config=settings_for(*PLANES, spacing=spacing)), networks=named)
 
 
 def awkward(storage: np.ndarray, shape: tuple[int, int, int] = (7, 9, 11)) -> Grid:
@@ -88,7 +101,7 @@ def random_classes(grid: Grid, seed: int = 0) -> Volume:
 @pytest.mark.parametrize("storage", STORAGES)
 def test_labels_lie_on_the_scans_own_grid_however_it_is_stored(plane: Plane, storage: np.ndarray) -> None:
     scan = random_classes(awkward(storage))
-    labels = predict(model_of(Nearest(), config=settings_for(plane, spacing=(1, 1))), scan).labels
+    labels = predict(model_of(Nearest(), config=settings_for(plane)), scan).labels
     assert labels.grid is scan.grid
     assert labels.labels == LABELS
     assert np.array_equal(labels.array, VALUES[scan.array])
@@ -103,7 +116,7 @@ def test_left_and_right_handed_storages_are_among_them() -> None:
 @pytest.mark.parametrize("batch_size", [1, 3, 1000, None])
 def test_the_batch_size_changes_nothing(plane: Plane, neighbours: int, batch_size: int | None) -> None:
     scan = random_classes(awkward(STORAGES[3]))
-    config = settings_for(plane, spacing=(1, 1), neighbours=neighbours)
+    config = settings_for(plane, neighbours=neighbours)
     found = predict(model_of(Nearest(neighbours), config=config), scan, batch_size=batch_size).labels
     assert np.array_equal(found.array, VALUES[scan.array])
 
@@ -112,7 +125,7 @@ def test_the_batch_size_changes_nothing(plane: Plane, neighbours: int, batch_siz
 @pytest.mark.parametrize("offset", [-2, -1, 1, 2])
 def test_neighbours_are_the_slices_beside_it_in_ras_order(plane: Plane, offset: int) -> None:
     scan = random_classes(Grid.from_spacing((7, 9, 11)))
-    config = settings_for(plane, spacing=(1, 1), neighbours=2)
+    config = settings_for(plane, neighbours=2)
     found = predict(model_of(Nearest(2 + offset), config=config), scan, batch_size=3).labels
     axis = NORMAL_AXIS[plane]
     beside = np.clip(np.arange(scan.array.shape[axis]) + offset, 0, scan.array.shape[axis] - 1)
@@ -123,13 +136,13 @@ def test_neighbours_are_the_slices_beside_it_in_ras_order(plane: Plane, offset: 
 @pytest.mark.parametrize("shape", [(1, 8, 9), (8, 1, 9), (8, 9, 1), (1, 1, 1)])
 def test_single_slices_are_segmented(plane: Plane, shape: tuple[int, int, int]) -> None:
     scan = random_classes(awkward(STORAGES[4], shape))
-    config = settings_for(plane, spacing=(1, 1), neighbours=1)
+    config = settings_for(plane, neighbours=1)
     assert np.array_equal(predict(model_of(Nearest(1), config=config), scan).labels.array, VALUES[scan.array])
 
 
 @pytest.mark.parametrize("plane", PLANES)
-@pytest.mark.parametrize("spacing", [(1.3, 0.9), (0.45, 0.6)])
-def test_a_ball_stays_in_place_in_mm_at_another_spacing(plane: Plane, spacing: tuple[float, float]) -> None:
+@pytest.mark.parametrize("spacing", [(1.3, 0.9, 1.1), (0.45, 0.6, 0.5)])
+def test_a_ball_stays_in_place_in_mm_at_another_spacing(plane: Plane, spacing: tuple[float, float, float]) -> None:
     """A ball on an oblique, left-handed, anisotropic grid, resampled in the plane and back."""
     affine = np.eye(4)
     axes = np.array([[0, -1, 0], [0, 0, -1], [-1, 0, 0]]) @ np.diag((0.9, 0.6, 0.7))
@@ -157,14 +170,14 @@ def test_a_ball_stays_in_place_in_mm_at_another_spacing(plane: Plane, spacing: t
 def test_label_values_are_kept_in_the_smallest_type(values: tuple[int, int], dtype: type) -> None:
     scan = random_classes(awkward(STORAGES[2]))
     labels = tuple(Label(value, f"label {value}", (9, 9, 9)) for value in values)
-    found = predict(model_of(Nearest(), config=settings_for("axial", spacing=(1, 1)), labels=labels), scan).labels
+    found = predict(model_of(Nearest(), config=settings_for("axial"), labels=labels), scan).labels
     assert found.array.dtype == dtype
     assert np.array_equal(found.array, np.array([0, *values])[scan.array])
 
 
 def test_probabilities_lie_on_the_scans_grid_and_agree_with_the_labels() -> None:
     scan = random_classes(awkward(STORAGES[3]))
-    model = model_of(Nearest(sharpness=1.0), config=settings_for("coronal", spacing=(1, 1)))
+    model = model_of(Nearest(sharpness=1.0), config=settings_for("coronal"))
     found = predict(model, scan, probabilities=True, batch_size=2)
     assert found.probabilities is not None
     assert found.probabilities.dtype == np.float16
@@ -177,13 +190,13 @@ def test_probabilities_lie_on_the_scans_grid_and_agree_with_the_labels() -> None
 
 def test_probabilities_are_made_on_demand_only() -> None:
     scan = random_classes(awkward(STORAGES[0]))
-    assert predict(model_of(Nearest(), config=settings_for("axial", spacing=(1, 1))), scan).probabilities is None
+    assert predict(model_of(Nearest(), config=settings_for("axial")), scan).probabilities is None
 
 
 def test_several_networks_are_averaged() -> None:
     scan = random_classes(awkward(STORAGES[1]))
     networks = (Always(0.1, 0.2, 0.7), Always(0.5, 0.4, 0.1), Always(0.2, 0.7, 0.1))
-    found = predict(model_of(*networks, config=settings_for("axial", spacing=(1.5, 1))), scan, probabilities=True)
+    found = predict(model_of(*networks, config=settings_for("axial", spacing=(1.5, 1, 1))), scan, probabilities=True)
     assert found.probabilities is not None
     mean = np.array([0.8, 1.3, 0.9]) / 3
     assert np.allclose(found.probabilities, mean[:, None, None, None], atol=1e-3)
@@ -193,7 +206,7 @@ def test_several_networks_are_averaged() -> None:
 def test_channels_come_in_the_models_order() -> None:
     grid = awkward(STORAGES[3])
     scans = [random_classes(grid, seed) for seed in (0, 1)]
-    config = settings_for("sagittal", spacing=(1, 1), neighbours=1, channels=2)
+    config = settings_for("sagittal", neighbours=1, channels=2)
     for number, middle in ((0, 1), (1, 4)):
         found = predict(model_of(Nearest(middle), config=config), scans).labels
         assert np.array_equal(found.array, VALUES[scans[number].array])
@@ -202,14 +215,14 @@ def test_channels_come_in_the_models_order() -> None:
 def test_progress_counts_slices() -> None:
     seen: list[tuple[int, int]] = []
     scan = random_classes(Grid.from_spacing((4, 5, 7)))
-    config = settings_for("axial", spacing=(1, 1))
+    config = settings_for("axial")
     predict(model_of(Nearest(), config=config), scan, batch_size=3, progress=lambda done, of: seen.append((done, of)))
     assert seen == [(3, 7), (6, 7), (7, 7)]
 
 
 def test_what_does_not_fit_the_model_is_refused() -> None:
     grid = awkward(STORAGES[0])
-    model = model_of(Nearest(), config=settings_for("axial", spacing=(1, 1), channels=2))
+    model = model_of(Nearest(), config=settings_for("axial", channels=2))
     with pytest.raises(ModelError, match="1 channels were given; the model was trained with 2"):
         predict(model, random_classes(grid))
     with pytest.raises(GeometryError, match="lie on different grids"):
@@ -218,13 +231,13 @@ def test_what_does_not_fit_the_model_is_refused() -> None:
 
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_impossible_batch_sizes_are_refused(batch_size: int) -> None:
-    model = model_of(Nearest(), config=settings_for("axial", spacing=(1, 1)))
+    model = model_of(Nearest(), config=settings_for("axial"))
     with pytest.raises(UsageError, match=f"batch_size is {batch_size}; expected at least 1"):
         predict(model, random_classes(awkward(STORAGES[0])), batch_size=batch_size)
 
 
 def test_an_unusable_device_is_refused() -> None:
-    model = model_of(Nearest(), config=settings_for("axial", spacing=(1, 1)))
+    model = model_of(Nearest(), config=settings_for("axial"))
     with pytest.raises(UsageError, match="--device abacus: cannot be used here"):
         predict(model, random_classes(awkward(STORAGES[0])), device="abacus")
 
@@ -234,7 +247,7 @@ def test_an_unusable_device_is_refused() -> None:
 def test_a_real_network_answers_alike_in_any_batch_and_each_time(norm: str, block: str) -> None:
     """No batch statistics and no dropout at test time, even for a network that was left in training mode."""
     torch.manual_seed(0)
-    config = settings_for("axial", spacing=(1, 1), neighbours=1, norm=norm, block=block, dropout=0.5)
+    config = settings_for("axial", neighbours=1, norm=norm, block=block, dropout=0.5)
     network = make_generator(config, channels=1, labels=2)
     network.train()
     for _ in range(3):
@@ -250,3 +263,172 @@ def test_a_real_network_answers_alike_in_any_batch_and_each_time(norm: str, bloc
     assert np.ptp(answers[0], axis=(1, 2, 3)).max() > 0.01  # it does answer to what it sees
     for other in answers[2:]:
         assert np.allclose(other, answers[0], atol=2e-3)
+
+
+UNDECIDED = Always(1 / 3, 1 / 3, 1 / 3)
+MINDS = {
+    "axial": Always(0.2, 0.1, 0.7),
+    "coronal": Always(0.3, 0.6, 0.1),
+    "sagittal": Always(0.9, 0.04, 0.06),
+}
+
+
+def preparation_across(spacing: tuple[float, float, float] = (1, 1, 1)) -> PreparationConfig:
+    return settings_for(*PLANES, spacing=spacing).preparation
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_fused_planes_lie_on_the_scans_own_grid_however_it_is_stored(storage: np.ndarray) -> None:
+    scan = random_classes(awkward(storage))
+    found = predict(model_of(Nearest(), config=settings_for(*PLANES)), scan, probabilities=True, batch_size=4)
+    assert found.labels.grid is scan.grid
+    assert np.array_equal(found.labels.array, VALUES[scan.array])
+    assert found.probabilities is not None
+    # Two planes would outvote a third that is out of place; together they are sure only where all agree.
+    assert np.take_along_axis(found.probabilities, scan.array[None].astype(int), axis=0).min() > 0.99
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_the_plane_that_knows_decides_where_the_others_do_not(plane: Plane) -> None:
+    scan = random_classes(awkward(STORAGES[3]))
+    model = model_across(**{**dict.fromkeys(PLANES, UNDECIDED), plane: Nearest()})
+    assert np.array_equal(predict(model, scan).labels.array, VALUES[scan.array])
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (0.6, 0.6, 0.6), (0.3, 1, 0.5), (2.5, 2.5, 2.5)], ids=str)
+def test_planes_count_alike_where_none_is_coarser_than_another(spacing: tuple[float, float, float]) -> None:
+    """Also where the scan is finer than the networks have learnt from, in whatever direction."""
+    weights = plane_weights(preparation_across(), spacing)
+    assert weights == pytest.approx(dict.fromkeys(PLANES, 1 / 3))
+    stretched = tuple(mm * learnt for mm, learnt in zip(spacing, (0.5, 0.8, 1.1), strict=True))
+    assert plane_weights(preparation_across((0.5, 0.8, 1.1)), stretched) == pytest.approx(weights)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("spacing", "counts"),
+    [
+        ((1, 1, 1.3), (1, 1 / 1.3**2, 1 / 1.3**2)),
+        ((1.3, 1, 1), (1 / 1.3**2, 1 / 1.3**2, 1)),
+        ((1, 1.49, 1), (1 / 1.49**2, 1, 1 / 1.49**2)),
+        ((2, 2, 2.6), (1, 1 / 1.3**2, 1 / 1.3**2)),
+        ((1, 1.2, 1.4), (1, (1.2 / 1.4) ** 2, (1.2 / 1.4) ** 2)),
+    ],
+    ids=str,
+)
+def test_a_plane_with_coarser_pixels_counts_less(
+    spacing: tuple[float, float, float], counts: tuple[float, ...]
+) -> None:
+    weights = plane_weights(preparation_across(), spacing)
+    assert [weights[plane] for plane in PLANES] == pytest.approx(np.array(counts) / sum(counts))
+    assert sum(weights.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("axis", "plane"), [(NORMAL_AXIS[plane], plane) for plane in PLANES])
+@pytest.mark.parametrize("mm", [1.5, 5.0])
+def test_thick_slices_are_cut_as_they_were_scanned(axis: int, plane: Plane, mm: float) -> None:
+    spacing = [1.0, 1.0, 1.0]
+    spacing[axis] = mm
+    assert plane_weights(preparation_across(), (spacing[0], spacing[1], spacing[2])) == {plane: 1.0}
+
+
+@pytest.mark.parametrize("missing", ["planes", "spacing_mm"])
+def test_an_unplanned_preparation_has_no_weights(missing: str) -> None:
+    with pytest.raises(ModelError, match="the preparation is not planned: planes and spacing_mm must be set"):
+        plane_weights(preparation_across().model_copy(update={missing: None}), (1, 1, 1))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_scan_of_thick_slices_is_segmented_as_by_the_one_plane_alone(storage: np.ndarray) -> None:
+    """The patient's foot-head axis is the coarse one, whichever of the stored axes that is."""
+    affine = awkward(storage).affine.copy()
+    affine[:3, :3] = Rotation.from_euler("xyz", (5, -4, 8), degrees=True).as_matrix() @ np.diag((1, 1, 5)) @ storage
+    scan = random_classes(Grid((7, 9, 11), affine))
+    seen: list[int] = []
+    axial = Nearest(sharpness=1.0)
+    fused = predict(
+        model_across(axial=axial, coronal=Always(0.98, 0.01, 0.01), sagittal=Always(0.01, 0.01, 0.98)),
+        scan,
+        probabilities=True,
+        progress=lambda _done, total: seen.append(total),
+    )
+    alone = predict(model_of(axial, config=settings_for("axial")), scan, probabilities=True)
+    assert np.array_equal(fused.labels.array, alone.labels.array)
+    assert np.array_equal(fused.labels.array, VALUES[scan.array])
+    assert fused.probabilities is not None
+    assert alone.probabilities is not None
+    assert np.array_equal(fused.probabilities, alone.probabilities)
+    foot_head = int(np.argmax(np.abs(storage[2])))
+    assert set(seen) == {scan.grid.shape[foot_head]}  # nothing is computed in vain
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (1, 1, 1.3), (1.4, 1, 1)], ids=str)
+def test_the_answers_of_planes_are_averaged_by_their_weights(spacing: tuple[float, float, float]) -> None:
+    scan = random_classes(Grid.from_spacing((6, 7, 8), spacing))
+    weights = plane_weights(preparation_across(), spacing)
+    expected = sum(weights[plane] * MINDS[plane].logits.exp().numpy() for plane in PLANES)
+    found = predict(model_across(**MINDS), scan, probabilities=True)
+    assert found.probabilities is not None
+    assert np.allclose(found.probabilities, expected[:, None, None, None], atol=2e-3)
+    assert (found.labels.array == VALUES[expected.argmax()]).all()
+
+
+def test_folds_of_each_plane_are_averaged_before_planes_are() -> None:
+    scan = random_classes(Grid.from_spacing((6, 7, 8)))
+    config = settings_for("axial", "coronal")
+    networks = {"axial.0": MINDS["axial"], "axial.1": MINDS["coronal"], "coronal.0": MINDS["sagittal"]}
+    found = predict(replace(model_of(config=config), networks=networks), scan, probabilities=True)
+    a, b, c = (MINDS[plane].logits.exp().numpy() for plane in PLANES)
+    assert found.probabilities is not None
+    assert np.allclose(found.probabilities, ((a + b) / 4 + c / 2)[:, None, None, None], atol=2e-3)
+
+
+def test_fused_labels_need_no_probabilities_to_be_kept() -> None:
+    scan = random_classes(awkward(STORAGES[1]))
+    model = model_across(axial=Nearest(sharpness=1.0), coronal=MINDS["coronal"], sagittal=UNDECIDED)
+    without, with_them = predict(model, scan), predict(model, scan, probabilities=True)
+    assert without.probabilities is None
+    assert np.array_equal(without.labels.array, with_them.labels.array)
+    assert len(np.unique(without.labels.array)) > 1
+
+
+def test_progress_counts_the_slices_of_all_planes() -> None:
+    seen: list[tuple[int, int]] = []
+    scan = random_classes(Grid.from_spacing((4, 5, 7)))
+    model = model_of(Nearest(), config=settings_for(*PLANES))
+    predict(model, scan, batch_size=3, progress=lambda done, of: seen.append((done, of)))
+    assert seen == [(done, 16) for done in (3, 6, 7, 10, 12, 15, 16)]
+
+
+def test_a_plane_without_a_network_is_refused() -> None:
+    model = model_across(axial=Nearest(), sagittal=Nearest())
+    with pytest.raises(ModelError, match=r"the model has no network for coronal slices, only axial\.0, sagittal\.0"):
+        predict(model, random_classes(Grid.from_spacing((4, 5, 7))))
+
+
+@pytest.mark.parametrize("planes", [("coronal",), PLANES], ids=len)
+@pytest.mark.parametrize("temperature", [1e-3, 0.2, 0.9, 1.7, 5.0, 100.0])
+def test_a_temperature_moves_probabilities_but_never_a_label(planes: tuple[Plane, ...], temperature: float) -> None:
+    scan = Volume(np.random.default_rng(0).uniform(0, 2, (7, 9, 11)), awkward(STORAGES[3]))
+    model = model_of(Nearest(sharpness=3.0), config=settings_for(*planes))
+    plain = predict(model, scan, probabilities=True)
+    found = predict(replace(model, temperature=temperature), scan, probabilities=True)
+    assert np.array_equal(found.labels.array, plain.labels.array)
+    assert set(np.unique(found.labels.array)) == set(VALUES)
+    assert plain.probabilities is not None
+    assert found.probabilities is not None
+    assert np.allclose(found.probabilities.sum(axis=0, dtype=np.float32), 1, atol=2e-3)
+    moved = found.probabilities.max(axis=0) - plain.probabilities.max(axis=0)
+    assert (moved.mean() > 0.01) if temperature < 0.9 else (moved.mean() < -0.01) if temperature > 1 else moved.any()
+    # Where one class is well ahead of the others it stays there, in the probabilities too.
+    first, second = np.sort(plain.probabilities.astype(np.float32), axis=0)[:-3:-1]
+    ahead = first > 1.3 * second
+    assert ahead.mean() > 0.5
+    assert np.array_equal(VALUES[found.probabilities.argmax(axis=0)][ahead], found.labels.array[ahead])
+
+
+def test_the_temperature_acts_after_planes_are_fused() -> None:
+    scan = random_classes(Grid.from_spacing((6, 7, 8)))
+    found = predict(replace(model_across(**MINDS), temperature=2.0), scan, probabilities=True).probabilities
+    mean = sum(MINDS[plane].logits.exp().numpy() for plane in PLANES) / 3
+    assert found is not None
+    assert np.allclose(found, soften(mean, 2.0)[:, None, None, None], atol=2e-3)

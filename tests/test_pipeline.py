@@ -39,7 +39,7 @@ class Threshold(nn.Module):
 def model() -> Model:
     window = {"kind": "window", "low": 0, "high": 200, "mean": 100, "std": 50}
     config = parse_config(
-        {"preparation": {"plane": "axial", "spacing_mm": [0.8, 0.9], "normalisation": [window], "neighbours": 0}}
+        {"preparation": {"planes": ["axial"], "spacing_mm": [0.8, 0.9, 3], "normalisation": [window], "neighbours": 0}}
     )
     return Model(config, (BRIGHT,), ("CT",), {"axial.0": Threshold()}, fingerprint="f", sha256="s")  # type: ignore[dict-item]
 

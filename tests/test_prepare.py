@@ -8,15 +8,14 @@ import torch
 import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 
-from volseg.config import Normalisation, PreparationConfig
+from volseg.config import Normalisation, Plane, PreparationConfig
 from volseg.errors import GeometryError, InputError, ModelError
 from volseg.geometry import Grid
 from volseg.prepare import common_grid, gather_neighbours, prepare
-from volseg.slices import Plane
+from volseg.slices import PLANES
 from volseg.volume import Volume
 
-PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
-SPACING_MM = {"axial": (0.9, 0.8), "coronal": (0.9, 3.0), "sagittal": (0.8, 3.0)}  # in plane, of the grid below
+SPACING_MM = (0.9, 0.8, 3.0)  # of the grid below, along the patient's axes
 WINDOW = Normalisation(kind="window", low=-100, high=300, mean=40, std=80)
 
 
@@ -34,13 +33,11 @@ def scan(seed: int = 0, grid: Grid | None = None, name: str = "t1") -> Volume:
     return Volume(np.random.default_rng(seed).normal(50, 150, grid.shape).astype(np.float32), grid, name=name)
 
 
-def planned(
-    plane: Plane, *normalisation: Normalisation, neighbours: int = 1, coarser: float = 1.0
-) -> PreparationConfig:
-    height, width = SPACING_MM[plane]
+def planned(*normalisation: Normalisation, neighbours: int = 1, coarser: float = 1.0) -> PreparationConfig:
+    x, y, z = SPACING_MM
     return PreparationConfig(
-        plane=plane,
-        spacing_mm=(height * coarser, width * coarser),
+        planes=PLANES,
+        spacing_mm=(x * coarser, y * coarser, z * coarser),
         normalisation=normalisation,
         neighbours=neighbours,
     )
@@ -74,7 +71,7 @@ def test_batches_are_the_definition_on_an_oblique_left_handed_flipped_grid(
     volumes = [scan(0), scan(1, name="t2")]
     assert volumes[0].grid.handedness == -1
     assert volumes[0].grid.orientation == "ILP"
-    stack = prepare(volumes, planned(plane, WINDOW, WINDOW, neighbours=neighbours, coarser=coarser))
+    stack = prepare(volumes, planned(WINDOW, WINDOW, neighbours=neighbours, coarser=coarser), plane)
     expected = by_hand(volumes, plane, neighbours, coarser)
     assert len(stack) == len(expected) == {"axial": 6, "coronal": 13, "sagittal": 11}[plane]
     for batch in (1, 4, len(stack)):
@@ -86,7 +83,7 @@ def test_batches_are_the_definition_on_an_oblique_left_handed_flipped_grid(
 
 @pytest.mark.parametrize("plane", PLANES)
 def test_the_way_back_has_the_size_as_scanned(plane: Plane) -> None:
-    stack = prepare([scan()], planned(plane, WINDOW, coarser=1.6))
+    stack = prepare([scan()], planned(WINDOW, coarser=1.6), plane)
     height, width = stack.native_size
     assert (height, width) == {"axial": (11, 13), "coronal": (11, 6), "sagittal": (13, 6)}[plane]
     assert stack.size == (round(height / 1.6), round(width / 1.6))
@@ -95,7 +92,7 @@ def test_the_way_back_has_the_size_as_scanned(plane: Plane) -> None:
 
 
 def test_zscore_uses_each_channel_of_each_scan_by_itself() -> None:
-    stack = prepare([scan(0), scan(1).with_array(scan(1).array * 1000)], planned("axial", *[Normalisation()] * 2))
+    stack = prepare([scan(0), scan(1).with_array(scan(1).array * 1000)], planned(*[Normalisation()] * 2), "axial")
     for channel in stack.plain(0, len(stack)):
         assert channel.mean() == pytest.approx(0, abs=1e-4)
         assert channel.std() == pytest.approx(1, abs=1e-3)
@@ -105,19 +102,19 @@ def test_zscore_uses_each_channel_of_each_scan_by_itself() -> None:
 @pytest.mark.parametrize("normalisation", [Normalisation(), WINDOW])
 def test_a_constant_scan_has_no_nan(value: int, normalisation: Normalisation) -> None:
     flat = Volume(np.full(awkward_grid().shape, value, dtype=np.int16), awkward_grid())
-    assert np.isfinite(prepare([flat], planned("axial", normalisation)).batch(0, 6)).all()
+    assert np.isfinite(prepare([flat], planned(normalisation), "axial").batch(0, 6)).all()
 
 
 def test_a_single_slice_is_its_own_neighbour() -> None:
     grid = Grid.from_spacing((8, 9, 1), (0.9, 0.8, 3))
-    stack = prepare([scan(grid=grid)], planned("axial", WINDOW, neighbours=2))
+    stack = prepare([scan(grid=grid)], planned(WINDOW, neighbours=2), "axial")
     batch = stack.batch(0, 1)
     assert batch.shape == (1, 5, 8, 9)
     assert (batch == batch[:, :1]).all()
 
 
 def test_a_spacing_coarser_than_the_scan_leaves_one_pixel() -> None:
-    stack = prepare([scan()], planned("axial", WINDOW, coarser=1000))
+    stack = prepare([scan()], planned(WINDOW, coarser=1000), "axial")
     assert stack.size == (1, 1)
     assert stack.batch(0, 6).shape == (6, 3, 1, 1)
 
@@ -125,7 +122,7 @@ def test_a_spacing_coarser_than_the_scan_leaves_one_pixel() -> None:
 def test_the_voxels_of_the_scan_are_not_copied_or_changed() -> None:
     volume = scan()
     before = volume.array.copy()
-    stack = prepare([volume], planned("coronal", WINDOW))
+    stack = prepare([volume], planned(WINDOW), "coronal")
     stack.batch(0, 3)
     assert np.shares_memory(stack.channels[0], volume.array)
     assert np.array_equal(volume.array, before)
@@ -138,7 +135,7 @@ def test_channels_on_different_grids_are_refused_by_name() -> None:
     with pytest.raises(
         GeometryError, match=r"channels 't1' \(6x11x13.*\) and 'flair' \(6x11x13.*\) lie on different grids; resample"
     ):
-        prepare([scan(), other], planned("axial", WINDOW, WINDOW))
+        prepare([scan(), other], planned(WINDOW, WINDOW), "axial")
 
 
 def test_a_header_rounded_to_a_micrometre_is_the_same_grid() -> None:
@@ -151,14 +148,14 @@ def test_a_header_rounded_to_a_micrometre_is_the_same_grid() -> None:
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_the_number_of_channels_must_be_the_models(count: int) -> None:
     with pytest.raises(ModelError, match=f"{count} channels were given; the model was trained with 2"):
-        prepare([scan()] * count, planned("axial", WINDOW, WINDOW))
+        prepare([scan()] * count, planned(WINDOW, WINDOW), "axial")
 
 
-@pytest.mark.parametrize("missing", ["plane", "spacing_mm", "normalisation"])
+@pytest.mark.parametrize("missing", ["spacing_mm", "normalisation"])
 def test_an_unplanned_preparation_is_refused(missing: str) -> None:
-    config = planned("axial", WINDOW).model_copy(update={missing: None})
+    config = planned(WINDOW).model_copy(update={missing: None})
     with pytest.raises(ModelError, match="the preparation is not planned"):
-        prepare([scan()], config)
+        prepare([scan()], config, "axial")
 
 
 def test_neighbours_of_a_channel_stand_together() -> None:
@@ -172,6 +169,6 @@ def test_voxels_that_are_not_finite_are_refused(value: float) -> None:
     array = np.zeros((4, 4, 4), np.float32)
     array[1, 2, 3] = value
     volume = Volume(array, Grid.from_spacing(array.shape), name="holes")
-    config = PreparationConfig(plane="axial", spacing_mm=(1, 1), normalisation=(Normalisation(),))
+    config = PreparationConfig(planes=("axial",), spacing_mm=(1, 1, 1), normalisation=(Normalisation(),))
     with pytest.raises(InputError, match="scan 'holes' has voxels that are not finite"):
-        prepare([volume], config)
+        prepare([volume], config, "axial")

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.slices import NORMAL_AXIS, Plane, in_plane, neighbour_indices, stack_slices
-
-PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
+from volseg.config import Plane
+from volseg.slices import NORMAL_AXIS, PLANES, in_plane, neighbour_indices, stack_slices
 
 
 @pytest.mark.parametrize("plane", PLANES)

@@ -32,7 +32,9 @@ def soften(probabilities: NDArray[Any], temperature: float) -> NDArray[np.float3
     (K, ...) float32
         They add up to 1 over the classes.
     """
-    powers = np.maximum(probabilities, _LEAST, dtype=np.float32) ** np.float32(1 / temperature)
+    likely = np.maximum(probabilities, _LEAST, dtype=np.float32)
+    # Against the likeliest class: a low temperature would leave nothing of any.
+    powers = (likely / likely.max(axis=0)) ** np.float32(1 / temperature)
     return np.asarray(powers / powers.sum(axis=0), dtype=np.float32)
 
 

@@ -37,8 +37,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     volseg.write(labels, tmp_path / "labels.nii.gz")
     moved = LabelMap(labels.array, Grid.from_spacing(GRID.shape, (1, 1, 3), (5, 0, 0)), labels.labels)
     volseg.write(moved, tmp_path / "moved.nii.gz")
-    zscore = {"plane": "axial", "spacing_mm": [1, 1], "normalisation": [{"kind": "zscore"}]}
-    config = parse_config({"preparation": zscore, "network": {"width": 2, "levels": 1}})
+    axial = {"planes": ["axial"], "spacing_mm": [1, 1, 3], "normalisation": [{"kind": "zscore"}]}
+    config = parse_config({"preparation": axial, "network": {"width": 2, "levels": 1}})
     network = make_generator(config, channels=1, labels=1)
     save_model(Model(config, labels.labels, ("MR",), {"axial.0": network}), tmp_path / "model.safetensors")
     monkeypatch.chdir(tmp_path)

@@ -57,7 +57,7 @@ def test_plan_only_writes_a_plan_that_trains(
     assert output.strip() == f"wrote {Path('plan') / 'plan.yaml'}"
     plan = load_config(tmp_path / "plan" / "plan.yaml")
     assert plan.network.block == "pix2pix"
-    assert plan.preparation.plane == "axial"
+    assert plan.preparation.planes == ("axial",)
     volseg_command(f"train {dataset_folder} -o run --config plan/plan.yaml --epochs 1 --set network.width=2")
     assert volseg.load_model(tmp_path / "run").config.network.width == 2
 

@@ -16,14 +16,14 @@ from safetensors.torch import save_file
 from volseg.config import parse_config
 from volseg.errors import InputError, ModelError, OutputError
 from volseg.labelmap import Label
-from volseg.model.file import Model, load_model, make_generator, save_model
+from volseg.model.file import FORMAT, Model, load_model, make_generator, save_model
 
 LABELS = (Label(3, "liver", (200, 0, 0), "SCT:10200004"), Label(300, "Niere, links", (0, 200, 0)))
 CONFIG = parse_config(
     {
         "preparation": {
-            "plane": "coronal",
-            "spacing_mm": [0.8, 1 / 3],
+            "planes": ["coronal"],
+            "spacing_mm": [0.8, 2.5, 1 / 3],
             "normalisation": [{"kind": "window", "low": -100, "high": 300, "mean": 40, "std": 80}, {"kind": "zscore"}],
             "neighbours": 1,
         },
@@ -35,7 +35,7 @@ CONFIG = parse_config(
 def make_model(folds: int = 2) -> Model:
     torch.manual_seed(0)
     networks = {f"coronal.{n}": make_generator(CONFIG, channels=2, labels=2).eval() for n in range(folds)}
-    return Model(CONFIG, LABELS, ("t1", "flair"), networks, fingerprint="a1b2")
+    return Model(CONFIG, LABELS, ("t1", "flair"), networks, temperature=1.25, fingerprint="a1b2")
 
 
 @pytest.fixture
@@ -66,6 +66,7 @@ def test_a_model_comes_back_as_it_was(saved: Path) -> None:
     assert again.labels == model.labels
     assert again.channel_names == ("t1", "flair")
     assert (again.fingerprint, again.version, again.path) == ("a1b2", model.version, saved)
+    assert again.temperature == 1.25
     assert len(again.sha256) == 64
     assert list(again.networks) == ["coronal.0", "coronal.1"]
     x = torch.randn(1, 6, 20, 24)
@@ -152,8 +153,9 @@ def test_metadata_that_is_no_json_is_refused(saved: Path) -> None:
 
 
 def test_a_newer_format_is_refused_by_name(saved: Path) -> None:
-    describe_again(saved, lambda content: content.update(format=2))
-    with pytest.raises(ModelError, match="has model format 2, this volseg reads up to 1; update volseg"):
+    describe_again(saved, lambda content: content.update(format=FORMAT + 1))
+    words = f"has model format {FORMAT + 1}, this volseg reads up to {FORMAT}; update volseg"
+    with pytest.raises(ModelError, match=words):
         load_model(saved)
 
 
@@ -201,6 +203,25 @@ def test_a_description_that_does_not_fit_is_refused(saved: Path, change: dict[st
     describe_again(saved, lambda content: content.update(change))
     with pytest.raises(ModelError, match=r"model\.safetensors: the model's description is damaged \(.+\)$"):
         load_model(saved)
+
+
+@pytest.mark.parametrize("temperature", [0, -0.5, float("nan"), float("inf"), "-inf", "warm", None, [1.0]], ids=str)
+def test_a_temperature_that_is_none_is_refused(saved: Path, temperature: object) -> None:
+    describe_again(saved, lambda content: content.update(temperature=temperature))
+    with pytest.raises(ModelError, match=r"model\.safetensors: the model's description is damaged \(.+\)$"):
+        load_model(saved)
+
+
+def test_planes_have_networks_of_their_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    names = [f"{plane}.{fold}" for plane in ("axial", "sagittal") for fold in (0, "all")]
+    networks = {name: make_generator(CONFIG, channels=2, labels=2).eval() for name in names}
+    again = load_model(save_model(replace(make_model(), networks=networks), tmp_path / "m.safetensors"))
+    x = torch.randn(1, 6, 20, 24)
+    with torch.inference_mode():
+        found, expected = ({n: float(g(x).sum()) for n, g in m.items()} for m in (again.networks, networks))
+    assert found == expected
+    assert len(set(found.values())) == 4
 
 
 def test_a_model_without_networks_is_refused(tmp_path: Path) -> None:

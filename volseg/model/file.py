@@ -124,7 +124,7 @@ def load_model(path: str | Path) -> Model:
     content, tensors = _read(file)
     try:
         temperature = float(content.get("temperature", 1.0))
-        if not temperature > 0:
+        if not 0 < temperature < float("inf"):
             raise ValueError(f"its temperature is {temperature:g}")
         config = parse_config(content["config"] if content["format"] > 1 else _of_three_axes(content["config"]))
         labels = tuple(Label(**{**entry, "colour": tuple(entry["colour"])}) for entry in content["labels"])

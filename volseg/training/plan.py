@@ -210,6 +210,6 @@ def _plan_text(config: Config, dataset: Dataset) -> str:
     return (
         f"# What volseg planned for {dataset.name or 'this dataset'}: {len(dataset.cases)} cases, labels "
         f"{', '.join(label.name for label in dataset.labels)}.\n"
-        "# Edit it and train again with --config plan.yaml; sizes are (height, width) in pixels, spacing in mm.\n"
-        + config.to_yaml()
+        "# Edit it and train again with --config plan.yaml; slice_size (pixels) and spacing_mm are along the\n"
+        "# patient's right-left, front-back and foot-head axes.\n" + config.to_yaml()
     )
