@@ -80,12 +80,10 @@ def crossval(
 
 
 def _devices(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if names != ["auto"]:
-        return names or ["auto"]
-    import torch
+    from volseg.model.devices import every_gpu
 
-    return [f"cuda:{n}" for n in range(torch.cuda.device_count())] or ["auto"]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return every_gpu() or ["auto"] if names in ([], ["auto"]) else names
 
 
 def _folds(text: str) -> list[int] | None:

@@ -30,6 +30,11 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def every_gpu() -> list[str]:
+    """Name every CUDA GPU."""
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is computed natively: otherwise it saves no time, on CPUs it costs some."""
     if device.type == "cuda":

@@ -1,0 +1,197 @@
+"""Studies of accuracy on the hippocampus set (Medical Segmentation Decathlon, Task04), by the commands that users have.
+
+    python benchmarks/accuracy.py STUDY Task04_Hippocampus OUTPUT [--minutes M] [--jobs N] [--seeds 0,1] [--arms 'A;B']
+
+Studies, on fold 0: recipe (each choice of the default preset changed alone), adversarial (four losses, two decoders),
+few (5, 10, 20, 50 or all of the training cases). An arm is trained by `volseg train`, one plane or three, on one thread
+where several run side by side; the 52 held-out cases are predicted by `volseg predict`. Arms that are in
+OUTPUT/STUDY.json are not run again. Prints that file as a table; `--minutes 0` only prints.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from scipy import ndimage
+from skimage.measure import euler_number
+
+from volseg.evaluation import evaluate, summarise
+from volseg.io import read_labels
+from volseg.io.datasets import read_dataset, split
+from volseg.training.journal import read_events
+
+CORONAL = ["preparation.planes=[coronal]"]
+GAN = ["loss.adversarial_weight=0.02", "discriminator.max_layers=2"]
+RECIPE = {
+    "default": [],
+    "one plane (coronal)": CORONAL,
+    "no neighbours": ["preparation.neighbours=0"],
+    "two neighbours": ["preparation.neighbours=2"],
+    "instance norm": ["network.norm=instance"],
+    "pix2pix block": ["network.block=pix2pix", "network.width=64"],
+    "decoder upsample": ["network.decoder=upsample"],
+    "width 16": ["network.width=16"],
+    "width 32": ["network.width=32"],
+    "batches of 16": ["training.batch_size=16"],
+    "dropout 0.5": ["network.dropout=0.5"],
+    "cross-entropy": ["loss.reconstruction=ce"],
+    "Dice": ["loss.reconstruction=dice"],
+    "L1": ["loss.reconstruction=l1"],
+    "half the learning rate": ["optimiser.learning_rate=0.0005"],
+    "linear schedule": ["optimiser.schedule=linear"],
+    "no augmentation in space": [
+        "augmentation.rotation_degrees=0",
+        "augmentation.scaling=0",
+        "augmentation.translation=0",
+    ],
+    "no augmentation of intensity": [
+        "augmentation.brightness=0",
+        "augmentation.contrast=0",
+        "augmentation.gamma=0",
+        "augmentation.noise=0",
+        "augmentation.blur=0",
+    ],
+    "mirrored": ["augmentation.mirror=true"],
+}
+ADVERSARIAL = {
+    f"{name}, {decoder}": [*CORONAL, f"network.decoder={decoder}", f"loss.reconstruction={loss}", *gan]
+    for decoder in ("transpose", "upsample")
+    for name, loss, gan in (
+        ("L1", "l1", []),
+        ("L1 + GAN", "l1", GAN),
+        ("CE + Dice", "ce_dice", []),
+        ("CE + Dice + GAN", "ce_dice", GAN),
+    )
+}
+FEW = {f"{count} cases{name}": more for count in (5, 10, 20, 50, 208) for name, more in (("", []), (" + GAN", GAN))}
+STUDIES = {"recipe": RECIPE, "adversarial": ADVERSARIAL, "few": FEW}
+
+
+class Study:
+    """The arms of one study and what they have shown so far."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.arms = STUDIES[options.study]
+        self.file = options.output / f"{options.study}.json"
+        self.results = json.loads(self.file.read_text(encoding="utf-8")) if self.file.is_file() else []
+        self.lock = Lock()
+
+    def run(self) -> None:
+        chosen = self.options.arms.split(";") if self.options.arms else list(self.arms)
+        done = {(entry["arm"], entry["seed"]) for entry in self.results}
+        wanted = [(arm, seed) for seed in self.options.seeds for arm in chosen if (arm, seed) not in done]
+        with ThreadPoolExecutor(self.options.jobs) as pool:
+            list(pool.map(lambda one: self.run_arm(*one), wanted))
+
+    def run_arm(self, arm: str, seed: int) -> None:
+        folder = self.options.output / self.options.study / f"{arm}, seed {seed}".replace(" ", "_")
+        dataset, settings = self.options.dataset, [*self.arms[arm], f"training.seed={seed}"]
+        if self.options.study == "few":
+            dataset = subset(dataset, folder / "dataset", count=int(arm.split()[0]), seed=seed)
+        run = folder / "run"
+        if not (run / "validation.json").is_file():
+            changes = [part for setting in settings for part in ("--set", setting)]
+            self.volseg("train", dataset, "-o", run, "--fold", 0, "--minutes", self.options.minutes, *changes)
+        _, held_out = split(read_dataset(dataset), 0)
+        images = [case.images[0] for case in held_out]
+        self.volseg("predict", *images, "-m", run, "-o", folder / "predictions", "--overwrite")
+        entry = {"arm": arm, "settings": settings, "seed": seed, "minutes": self.options.minutes}
+        entry |= describe(run) | score(folder / "predictions", {case.name: case.label for case in held_out})
+        with self.lock:
+            self.results.append(entry)
+            self.file.write_text(json.dumps(self.results, indent=1) + "\n", encoding="utf-8")
+            print(row(entry), flush=True)
+
+    def volseg(self, *arguments: object) -> None:
+        environment = dict(os.environ) | ({"OMP_NUM_THREADS": "1"} if self.options.jobs > 1 else {})
+        command = [sys.executable, "-m", "volseg", *map(str, arguments)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+
+
+def subset(dataset: Path, folder: Path, *, count: int, seed: int) -> Path:
+    """Write a dataset with the held-out cases of fold 0 and some of its training cases, drawn by the seed."""
+    found = read_dataset(dataset)
+    training, held_out = split(found, 0)
+    order = np.random.default_rng(seed).permutation(len(training))
+    chosen = [training[n] for n in order[:count]]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "cases.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["case", "image", "label"])
+        writer.writerows([c.name, c.images[0].resolve(), c.label.resolve()] for c in (*chosen, *held_out))
+    folds = [{"train": [c.name for c in chosen], "val": [c.name for c in held_out]}]
+    (folder / "splits_final.json").write_text(json.dumps(folds), encoding="utf-8")
+    names = "".join(f"{label.value}\t{label.name}\n" for label in found.labels)
+    (folder / "labels.tsv").write_text(f"index\tname\n{names}", encoding="utf-8")
+    return folder / "cases.csv"
+
+
+def describe(run: Path) -> dict:
+    events = read_events(run / "log.jsonl")
+    final = next(event for event in events if event["event"] == "final")
+    device = f"{events[0]['device']} ({platform.processor() or platform.machine()})"
+    return {"steps": final["step"], "calibration": final["calibration"], "device": device, "date": str(date.today())}
+
+
+def score(predictions: Path, references: dict[str, Path]) -> dict:
+    """Dice and HD95 over cases; stray components and topology errors in all of them together."""
+    ours = {name: predictions / name / "labels.nii.gz" for name in references}
+    found = evaluate(ours, references)
+    errors = np.array([count_errors(read_labels(file)) for file in ours.values()])
+    return {
+        "dice": vars(found.class_mean_dice),
+        "by_label": {entry.label: entry.statistics["dice"].mean for entry in found.summary},
+        "hd95_mm": summarise([r.scores.hd95_mm for r in found.rows]).mean,
+        "surface_dice": summarise([r.scores.surface_dice for r in found.rows]).mean,
+        "stray_components": int(errors[:, 0].sum()),
+        "topology_errors": int(errors[:, 1].sum()),
+    }
+
+
+def count_errors(labels: object) -> tuple[int, int]:
+    """Components beyond one a label, and beside them tunnels and cavities: each label should be one ball-like piece."""
+    stray = errors = 0
+    for label in labels.labels:
+        mask = np.pad(labels.mask(label), 1)
+        components = ndimage.label(mask, np.ones((3, 3, 3)))[1]
+        cavities = ndimage.label(~mask)[1] - 1
+        tunnels = components + cavities - euler_number(mask, connectivity=3)
+        stray += abs(components - 1)
+        errors += abs(components - 1) + cavities + int(tunnels)
+    return stray, errors
+
+
+def row(entry: dict) -> str:
+    dice = entry["dice"]
+    return (
+        f"| {entry['arm']} | {entry['seed']} | {dice['mean']:.4f} [{dice['low']:.4f}, {dice['high']:.4f}] "
+        f"| {entry['hd95_mm']:.2f} | {entry['stray_components']} | {entry['topology_errors']} | {entry['steps']} |"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0])
+    parser.add_argument("--arms", default="", help="names by semicolons; all by default")
+    study = Study(parser.parse_args())
+    study.options.output.mkdir(parents=True, exist_ok=True)
+    if study.options.minutes:
+        study.run()
+    columns = ["arm", "seed", "class-mean Dice", "HD95 mm", "stray components", "topology errors", "steps"]
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
+    print("\n".join(row(entry) for entry in study.results))
