@@ -16,6 +16,7 @@ from volseg.geometry import Grid
 from volseg.labelmap import LabelMap
 from volseg.model.devices import autocast, choose_device
 from volseg.model.file import Model
+from volseg.model.generator import fold_norms
 from volseg.prepare import SliceStack, common_grid, prepare
 from volseg.resample import Reorientation
 from volseg.slices import ANISOTROPIC, in_plane, stack_slices
@@ -132,7 +133,7 @@ def _networks(model: Model, plane: Plane, device: torch.device) -> list[torch.nn
     if not found:
         raise ModelError(f"the model has no network for {plane} slices, only {', '.join(model.networks)}")
     return [
-        network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        fold_norms(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for network in found
     ]
 

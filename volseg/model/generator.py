@@ -8,11 +8,14 @@ Two kinds of block. ``pix2pix`` is the published one (Isola et al. 2017, arXiv:1
 
 from __future__ import annotations
 
+from copy import deepcopy
+from itertools import pairwise
 from math import floor, log2
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from volseg.config import NetworkConfig
 
@@ -88,6 +91,22 @@ class Generator(nn.Module):
             if not self.published or level < self.levels - 1:
                 x = merge(torch.cat([skip, x], dim=1))
         return torch.as_tensor(self.head(x)[..., :height, :width])
+
+
+def fold_norms(network: nn.Module) -> nn.Module:
+    """Return a copy for use at test time, with batch norms folded into the convolutions before them.
+
+    Its answers are the same but for rounding; it is quicker, on a CPU by far.
+    """
+    copy = deepcopy(network).eval()
+    for module in [module for module in copy.modules() if isinstance(module, nn.Sequential)]:
+        for number, (first, second) in enumerate(pairwise(list(module))):
+            if isinstance(second, nn.BatchNorm2d) and isinstance(first, nn.Conv2d | nn.ConvTranspose2d):
+                # Without the flag a transposed convolution is silently folded along the wrong axis.
+                transposed = isinstance(first, nn.ConvTranspose2d)
+                module[number] = fuse_conv_bn_eval(first, second, transpose=transposed)
+                module[number + 1] = nn.Identity()
+    return copy
 
 
 def _down(level: int, widths: list[int], config: NetworkConfig) -> nn.Module:
