@@ -30,11 +30,11 @@ def write_case(folder: Path, name: str, *, seed: int, spacing: tuple[float, floa
     write(LabelMap(labels, grid, LABELS), folder / "labelsTr" / f"{name}.nii.gz")
 
 
-def write_dataset(folder: Path, *, cases: int = 6) -> Path:
+def write_dataset(folder: Path, *, cases: int = 6, spacing: tuple[float, float, float] = (1.0, 1.0, 3.0)) -> Path:
     """Write cases in the layout of the Medical Segmentation Decathlon."""
     names = [f"toy_{n}" for n in range(cases)]
     for seed, name in enumerate(names):
-        write_case(folder, name, seed=seed)
+        write_case(folder, name, seed=seed, spacing=spacing)
     content = {
         "name": "Toy",
         "modality": {"0": "MRI"},

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +47,30 @@ def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"case\.npy: is not a readable array .*; delete the folder's cache"):
         load_array(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file descriptors to set")
+def test_more_arrays_can_be_mapped_than_files_be_open(tmp_path: Path) -> None:
+    save_array(np.arange(1000, dtype=np.int32), tmp_path / "case.npy")
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from volseg.training.cache import load_array\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "arrays = [load_array(Path(sys.argv[1])) for _ in range(1200)]\n"
+        "print(sum(int(array.sum()) for array in arrays))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "case.npy")], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) == 1200 * 499_500
+
+
+def test_arrays_in_column_order_come_back(tmp_path: Path) -> None:
+    array = np.asfortranarray(np.arange(24).reshape(2, 3, 4))
+    save_array(array, tmp_path / "case.npy")
+    assert np.array_equal(load_array(tmp_path / "case.npy"), array)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from toy_dataset import write_dataset
 
 import volseg
-from volseg.config import Config, load_config
+from volseg.config import AugmentationConfig, Config, load_config
 from volseg.errors import ConfigError, DatasetError, InputError, UsageError
 from volseg.io.datasets import read_dataset
+from volseg.training.augment import augment
+from volseg.training.checkpoint import opened_checkpoint
 from volseg.training.journal import append_event, draw_curve, read_events
 from volseg.training.loop import iterate_training, train
 from volseg.training.plan import iterate_planning
+from volseg.training.validation import Validation, validate
 
 SMALL = (
     "network.width=8",
@@ -44,12 +51,16 @@ def test_training_learns_and_leaves_its_files(dataset_folder: Path, tmp_path: Pa
     assert final["cases"] == 2
     assert final["mean"] > 0.8
     assert set(final["per_label"]) == {"ball", "bar"}
-    assert load_config(run / "plan.yaml").preparation.plane == "axial"
-    kinds = [event["event"] for event in read_events(run / "log.jsonl")]
+    assert load_config(run / "plan.yaml").preparation.planes == ("axial",)
+    events = read_events(run / "log.jsonl")
+    kinds = [event["event"] for event in events]
     assert kinds[0] == "plan"
     assert kinds[-2:] == ["final", "end"]
-    assert kinds.count("validation") == 2
+    assert (kinds.count("validation"), kinds.count("final")) == (1, 1)  # half-way, and of the last weights
+    assert events[-2]["calibration"] == final["calibration"]
     model = volseg.load_model(model_file)
+    assert model.temperature == final["calibration"]["temperature"]
+    assert set(final["calibration"]) == {"temperature", "before", "after"}
     assert [label.value for label in model.labels] == [2, 7]
     assert list(model.networks) == ["axial.0"]
     assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
@@ -65,12 +76,90 @@ def test_same_seed_same_weights(dataset_folder: Path, tmp_path: Path) -> None:
 def test_resumed_run_equals_an_undisturbed_one(dataset_folder: Path, tmp_path: Path) -> None:
     config = small("training.epochs=2")
     whole = volseg.load_model(train(dataset_folder, tmp_path / "whole", config=config))
-    for event in iterate_training(dataset_folder, tmp_path / "cut", config=config):
+    resumed = volseg.load_model(train_in_two_sittings(dataset_folder, tmp_path / "cut", config))
+    assert list(resumed.networks) == ["axial.0"]
+    assert resumed.sha256 == whole.sha256
+    assert resumed.temperature == whole.temperature
+
+
+def train_in_two_sittings(dataset: Path, run: Path, config: Config) -> Path:
+    for event in iterate_training(dataset, run, config=config):
         if event["event"] == "validation":
             break  # as if the machine had gone down right after the first checkpoint
-    resumed = volseg.load_model(train(dataset_folder, tmp_path / "cut", resume=True))
-    first, second = (m.networks["axial.0"].state_dict() for m in (whole, resumed))
-    assert all(torch.equal(first[key], second[key]) for key in first)
+    else:
+        pytest.fail("there was no checkpoint on the way")
+    return train(dataset, run, resume=True)
+
+
+def test_near_isotropic_scans_train_a_network_for_each_plane(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "Task98_Cubes", spacing=(1.0, 1.0, 1.2))
+    config = small("training.epochs=3", "loss.adversarial_weight=0.02", "discriminator.width=4")
+    whole = volseg.load_model(train(folder, tmp_path / "whole", config=config))
+    assert list(whole.networks) == ["axial.0", "coronal.0", "sagittal.0"]
+    weights = [torch.cat([p.flatten() for p in network.parameters()]) for network in whole.networks.values()]
+    assert not any(torch.equal(weights[a], weights[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+    losses = [e["losses"] for e in read_events(tmp_path / "whole" / "log.jsonl") if e["event"] == "steps"]
+    assert losses[-1]["reconstruction"] < losses[0]["reconstruction"]
+    resumed = volseg.load_model(train_in_two_sittings(folder, tmp_path / "cut", config))
+    assert resumed.config == whole.config
+    assert resumed.sha256 == whole.sha256  # of the weights of all planes
+    assert resumed.temperature == whole.temperature
+
+
+def test_planes_take_turns_and_only_those_with_a_left_and_a_right_are_mirrored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_dataset(tmp_path / "Task98_Cubes", spacing=(1.0, 1.0, 1.2))
+    seen: list[tuple[torch.Size, bool]] = []
+
+    def watched(images: Tensor, classes: Tensor, config: AugmentationConfig, noise: torch.Generator) -> Any:
+        seen.append((images.shape[-2:], config.mirror))
+        return augment(images, classes, config, noise)
+
+    monkeypatch.setattr("volseg.training.loop.augment", watched)
+    config = small("training.epochs=1", "augmentation.mirror=true", "training.slice_size=[24, 20, 16]")
+    train(folder, tmp_path / "run", config=config)
+    turn = [((24, 20), True), ((24, 16), True), ((20, 16), False)]
+    assert len(seen) >= 3
+    assert seen == [turn[n % 3] for n in range(len(seen))]
+
+
+def test_the_last_weights_are_kept_however_the_held_out_cases_fare(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    means = iter((0.9, 0.8, 0.7, 0.1))
+
+    def worse_and_worse(*arguments: Any, **settings: Any) -> Validation:
+        return replace(validate(*arguments, **settings), mean=next(means))
+
+    monkeypatch.setattr("volseg.training.loop.validate", worse_and_worse)
+    run = tmp_path / "run"
+    model = volseg.load_model(train(dataset_folder, run, config=small("training.epochs=2", "training.validations=4")))
+    events = read_events(run / "log.jsonl")
+    assert [e["mean"] for e in events if e["event"] in ("validation", "final")] == [0.9, 0.8, 0.7, 0.1]
+    assert json.loads((run / "validation.json").read_text(encoding="utf-8"))["mean"] == 0.1
+    with opened_checkpoint(run / "checkpoint.pt", torch.device("cpu")) as state:
+        last, step = state["learners"]["axial"]["generator"], state["step"]
+    assert step == next(e["step"] for e in events if e["event"] == "final")
+    assert step == max(e["step"] for e in events if e["event"] == "steps")
+    kept = model.networks["axial.0"].state_dict()
+    assert all(torch.equal(kept[key], last[key]) for key in kept)
+
+
+def test_a_temperature_that_is_set_is_not_fitted(dataset_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    config = small("training.epochs=1", "training.validations=1", "training.temperature=2.5")
+    assert volseg.load_model(train(dataset_folder, run, config=config)).temperature == 2.5
+    fitted = json.loads((run / "validation.json").read_text(encoding="utf-8"))["calibration"]["temperature"]
+    assert fitted != 2.5
+
+
+def test_a_single_held_out_case_is_enough(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "Task97_Few", cases=5)
+    train(folder, tmp_path / "run", config=small("training.epochs=1"))
+    final = json.loads((tmp_path / "run" / "validation.json").read_text(encoding="utf-8"))
+    assert final["cases"] == 1
+    assert volseg.load_model(tmp_path / "run").temperature == final["calibration"]["temperature"]
 
 
 @pytest.mark.parametrize("decoder", ["transpose", "upsample"])
@@ -107,7 +196,10 @@ def test_pix2pix_preset_trains(dataset_folder: Path, tmp_path: Path) -> None:
 def test_all_cases_and_no_validation(dataset_folder: Path, tmp_path: Path) -> None:
     train(dataset_folder, tmp_path / "run", config=small("training.epochs=1"), fold="all")
     assert not (tmp_path / "run" / "validation.json").exists()
-    assert list(volseg.load_model(tmp_path / "run").networks) == ["axial.all"]
+    model = volseg.load_model(tmp_path / "run")
+    assert list(model.networks) == ["axial.all"]
+    assert model.temperature == 1.0  # there is nothing to fit it on
+    assert {e["event"] for e in read_events(tmp_path / "run" / "log.jsonl")} == {"plan", "steps", "end"}
 
 
 def test_wall_clock_budget_ends_the_training(dataset_folder: Path, tmp_path: Path) -> None:
@@ -118,7 +210,8 @@ def test_wall_clock_budget_ends_the_training(dataset_folder: Path, tmp_path: Pat
     assert steps[-1]["progress"] == 1.0
     assert steps[-1]["step"] < 100000
     # Validations keep to their share, however many are asked for.
-    on_the_way = [e["seconds"] for e in events if e["event"] == "validation"][:-1]
+    on_the_way = [e["seconds"] for e in events if e["event"] == "validation"]
+    assert len(on_the_way) > 1
     assert sum(on_the_way[1:]) < 0.15 * events[-1]["seconds"]
 
 
@@ -162,7 +255,7 @@ def test_an_edited_plan_is_used_when_named_and_never_overwritten(dataset_folder:
     config = small("training.epochs=1")
     list(iterate_planning(dataset, run, config=config))
     plan = run / "plan.yaml"
-    text = plan.read_text(encoding="utf-8").replace("plane: axial", "plane: coronal")
+    text = plan.read_text(encoding="utf-8").replace("planes: [axial]", "planes: [coronal]")
     plan.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=r"plan.yaml: is another plan; use it with --config"):
         train(dataset, run, config=config)

@@ -10,7 +10,7 @@ import pytest
 from volseg.config import load_config
 from volseg.errors import DatasetError
 from volseg.io.datasets import read_dataset
-from volseg.slices import in_plane
+from volseg.slices import PLANES, in_plane
 from volseg.training.plan import CaseFacts, find_facts, fingerprint, make_plan
 
 
@@ -42,23 +42,52 @@ def test_thick_slices_are_cut_across_the_coarse_axis(
     dataset_folder: Path, spacing: tuple[float, float, float], plane: str
 ) -> None:
     plan = make_plan(load_config(), read_dataset(dataset_folder), [facts(spacing=spacing)])
-    assert plan.preparation.plane == plane
+    assert plan.preparation.planes == (plane,)
+    assert plan.preparation.spacing_mm == spacing
 
 
-def test_isotropic_scans_are_cut_across_the_longest_labels(dataset_folder: Path) -> None:
-    plan = make_plan(load_config(), read_dataset(dataset_folder), [facts()])
-    assert plan.preparation.plane == "coronal"
-    assert plan.preparation.spacing_mm == (1.0, 1.0)
-    assert plan.network.levels == 2  # the short side, 30 pixels, halved to about 5
-    assert plan.training.slice_size == (40, 32)
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.2, 1.5)], ids=str)
+def test_near_isotropic_scans_are_cut_in_all_three_planes(
+    dataset_folder: Path, spacing: tuple[float, float, float]
+) -> None:
+    plan = make_plan(load_config(), read_dataset(dataset_folder), [facts(spacing=spacing)])
+    assert plan.preparation.planes == PLANES
+    assert plan.preparation.spacing_mm == spacing
+    assert plan.network.levels == 2  # the shortest side, 30 pixels, halved to about 5
+    assert plan.training.slice_size == (40, 52, 32)  # 40 x 50 x 30, in multiples of 4
     assert plan.training.batch_size == 16
+
+
+def test_the_spacing_is_the_median_axis_by_axis(dataset_folder: Path) -> None:
+    found = [facts(spacing=spacing) for spacing in ((1.0, 1.0, 1.2), (0.8, 1.1, 1.3), (0.9, 1.4, 1.0))]
+    plan = make_plan(load_config(), read_dataset(dataset_folder), found)
+    assert plan.preparation.spacing_mm == (0.9, 1.1, 1.2)
+    # The largest slice, in pixels of the plan's spacing: 40 * 1.0 / 0.9, 50 * 1.4 / 1.1, 30 * 1.3 / 1.2.
+    exact = (44, 64, 32)
+    assert plan.training.slice_size is not None
+    assert all(0 <= size - n < 4 for size, n in zip(plan.training.slice_size, exact, strict=True))
+
+
+def test_a_few_anisotropic_scans_do_not_change_the_planes(dataset_folder: Path) -> None:
+    found = [facts(), facts(), facts(spacing=(1.0, 1.0, 6.0))]
+    assert make_plan(load_config(), read_dataset(dataset_folder), found).preparation.planes == PLANES
+
+
+def test_sizes_and_depth_follow_the_planes_in_use(dataset_folder: Path) -> None:
+    """The coarse axis of thick slices is in none of them, however few there are."""
+    thick = facts(shape=(128, 160, 8), spacing=(1.0, 1.0, 6.0))
+    plan = make_plan(load_config(), read_dataset(dataset_folder), [thick])
+    wide = make_plan(load_config(), read_dataset(dataset_folder), [facts(shape=(128, 160, 400), spacing=(1, 1, 6))])
+    assert plan.network.levels == wide.network.levels
+    assert plan.training.batch_size == wide.training.batch_size
+    assert (plan.training.slice_size or ())[:2] == (128, 160)
 
 
 def test_large_slices_are_trained_on_crops(dataset_folder: Path) -> None:
     plan = make_plan(
         load_config(), read_dataset(dataset_folder), [facts(shape=(512, 512, 30), spacing=(0.7, 0.7, 5.0))]
     )
-    assert plan.training.slice_size == (256, 256)
+    assert (plan.training.slice_size or ())[:2] == (256, 256)
     assert plan.training.batch_size == 4
     assert plan.network.levels == 5
 
@@ -80,9 +109,9 @@ def test_mr_is_normalised_scan_by_scan_and_ct_by_the_labels(dataset_folder: Path
 
 
 def test_what_the_user_set_is_kept(dataset_folder: Path) -> None:
-    config = load_config(overrides=("preparation.plane=sagittal", "training.batch_size=3", "network.levels=1"))
+    config = load_config(overrides=("preparation.planes=[sagittal]", "training.batch_size=3", "network.levels=1"))
     plan = make_plan(config, read_dataset(dataset_folder), [facts()])
-    assert (plan.preparation.plane, plan.training.batch_size, plan.network.levels) == ("sagittal", 3, 1)
+    assert (plan.preparation.planes, plan.training.batch_size, plan.network.levels) == (("sagittal",), 3, 1)
 
 
 def test_wrong_number_of_normalisations_is_refused(dataset_folder: Path) -> None:
@@ -99,13 +128,16 @@ def test_fingerprint_changes_with_the_cases(dataset_folder: Path) -> None:
     assert fingerprint(dataset, plan) != fingerprint(fewer, plan)
 
 
-@pytest.mark.parametrize(("plane", "mirrored"), [("axial", True), ("coronal", True), ("sagittal", False)])
-def test_mirroring_swaps_left_and_right_or_nothing(dataset_folder: Path, plane: str, mirrored: bool) -> None:
-    config = load_config(overrides=("augmentation.mirror=true", f"preparation.plane={plane}"))
+@pytest.mark.parametrize("planes", ["[axial]", "[sagittal]", "null"])
+@pytest.mark.parametrize("mirror", [True, False])
+def test_mirroring_is_planned_as_asked_and_swaps_left_and_right_or_nothing(
+    dataset_folder: Path, planes: str, mirror: bool
+) -> None:
+    config = load_config(overrides=(f"augmentation.mirror={str(mirror).lower()}", f"preparation.planes={planes}"))
     plan = make_plan(config, read_dataset(dataset_folder), [facts()])
-    assert plan.augmentation.mirror == mirrored
-    # The first axis of a slice, which augmentation mirrors, is the patient's left-right axis.
-    assert (in_plane(plane)[0] == 0) == mirrored  # type: ignore[arg-type]
+    assert plan.augmentation.mirror == mirror
+    for plane in plan.preparation.planes or ():
+        assert plan.augmentation_of(plane).mirror == (mirror and in_plane(plane)[0] == 0)
 
 
 def test_scans_of_one_slice_are_never_cut_into_lines(dataset_folder: Path) -> None:
@@ -113,7 +145,7 @@ def test_scans_of_one_slice_are_never_cut_into_lines(dataset_folder: Path) -> No
         shape = [24, 20, 22]
         shape[axis] = 1
         flat = facts(shape=(shape[0], shape[1], shape[2]), spacing=(1, 1, 1), extent=(9.0, 9.0, 9.0))
-        assert make_plan(load_config(), read_dataset(dataset_folder), [flat]).preparation.plane == plane
+        assert make_plan(load_config(), read_dataset(dataset_folder), [flat]).preparation.planes == (plane,)
 
 
 def test_clean_up_is_planned_for_each_label(dataset_folder: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from volseg.config import Config, parse_config
+from volseg.config import Config, Plane, parse_config
 from volseg.errors import ModelError
 from volseg.model.losses import adversarial_loss, one_hot
 from volseg.training.step import Learner
@@ -27,14 +27,14 @@ def settings_for(**sections: dict[str, object]) -> Config:
         "network": {"width": 4, "levels": 1},
         "discriminator": {"width": 4, "max_layers": 1},
         "optimiser": {"learning_rate": 2e-2},
-        "training": {"slice_size": [16, 16]},
+        "training": {"slice_size": [16, 16, 32]},
     }
     return parse_config({key: {**base.get(key, {}), **sections.get(key, {})} for key in {**base, **sections}})
 
 
 def learner(**sections: dict[str, object]) -> Learner:
     torch.manual_seed(0)
-    return Learner(settings_for(**sections), channels=1, labels=2, device=CPU)
+    return Learner(settings_for(**sections), "axial", channels=1, labels=2, device=CPU)
 
 
 def batch(count: int = 4) -> tuple[Tensor, Tensor]:
@@ -69,6 +69,22 @@ def test_every_arm_learns_a_batch(reconstruction: str, adversarial: float) -> No
     with torch.inference_mode():
         found = learning.generator.eval()(images).argmax(dim=1)
     assert (found == classes).float().mean() > 0.9
+
+
+@pytest.mark.parametrize(("plane", "shape"), [("axial", (16, 24)), ("coronal", (16, 64)), ("sagittal", (24, 64))])
+def test_the_discriminator_is_as_deep_as_the_planes_slices_allow(
+    plane: Plane, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def build(*arguments: object, **settings: object) -> nn.Module:
+        asked.append(settings["slice_size"])
+        return nn.Linear(1, 1)
+
+    monkeypatch.setattr("volseg.training.step.build_discriminator", build)
+    config = settings_for(loss={"adversarial_weight": 1.0}, training={"slice_size": [16, 24, 64]})
+    Learner(config, plane, channels=1, labels=2, device=CPU)
+    assert asked == [shape]
 
 
 def test_without_an_adversarial_term_there_is_no_discriminator() -> None:
