@@ -361,6 +361,25 @@ def test_a_scan_of_thick_slices_is_segmented_as_by_the_one_plane_alone(storage: 
     assert set(seen) == {scan.grid.shape[foot_head]}  # nothing is computed in vain
 
 
+@pytest.mark.parametrize("plane", PLANES)
+def test_a_single_slice_is_never_cut_into_lines(plane: Plane) -> None:
+    shape = [8, 9, 10]
+    shape[NORMAL_AXIS[plane]] = 1
+    scan = random_classes(Grid.from_spacing((shape[0], shape[1], shape[2])))
+    others = {other: Always(0.01, 0.01, 0.98) for other in PLANES}
+    model = model_across(**{**others, plane: Nearest(sharpness=1.0)})
+    assert np.array_equal(predict(model, scan).labels.array, VALUES[scan.array])
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (8, 1, 1), (1, 1, 8)])
+def test_a_line_and_a_voxel_are_segmented_in_three_planes(shape: tuple[int, int, int]) -> None:
+    scan = random_classes(Grid.from_spacing(shape))
+    found = predict(model_of(Nearest(), config=settings_for(*PLANES)), scan, probabilities=True)
+    assert np.array_equal(found.labels.array, VALUES[scan.array])
+    assert found.probabilities is not None
+    assert np.allclose(found.probabilities.max(axis=0), 1, atol=2e-3)
+
+
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (1, 1, 1.3), (1.4, 1, 1)], ids=str)
 def test_the_answers_of_planes_are_averaged_by_their_weights(spacing: tuple[float, float, float]) -> None:
     scan = random_classes(Grid.from_spacing((6, 7, 8), spacing))

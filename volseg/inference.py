@@ -23,6 +23,7 @@ from volseg.slices import ANISOTROPIC, in_plane, stack_slices
 from volseg.volume import Volume
 
 _PIXELS_PER_BATCH = 8 * 256 * 256
+_FLAT_MM = 1e6  # spacing of an axis of one voxel, whatever its file says: across it slices would be lines
 
 Progress = Callable[[int, int], None]
 
@@ -85,7 +86,9 @@ def predict(
     """
     channels = [volumes] if isinstance(volumes, Volume) else list(volumes)
     grid, target = common_grid(channels), choose_device(device)
-    weights = plane_weights(model.config.preparation, Reorientation.between(grid, "RAS").grid(grid).spacing)
+    turned = Reorientation.between(grid, "RAS").grid(grid)
+    x, y, z = (mm if n > 1 else _FLAT_MM for n, mm in zip(turned.shape, turned.spacing, strict=True))
+    weights = plane_weights(model.config.preparation, (x, y, z))
     stacks = {plane: prepare(channels, model.config.preparation, plane) for plane in weights}
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; expected at least 1")

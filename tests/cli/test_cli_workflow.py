@@ -6,7 +6,9 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from toy_dataset import write_dataset
 from typer.testing import CliRunner
 
 import volseg
@@ -47,6 +49,26 @@ def test_train_predict_evaluate_mesh(dataset_folder: Path, tmp_path: Path, monke
     prediction = volseg.read_labels(tmp_path / "out" / "toy_0" / "labels.nii.gz")
     assert prediction.grid.is_close(reference.grid)
     assert [label.name for label in prediction.labels] == ["ball", "bar"]
+
+
+def test_planes_and_the_scores_of_the_last_weights_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_dataset(tmp_path / "cubes", spacing=(1.0, 1.0, 1.2))
+    command = f"train cubes -o run --epochs 2 {SMALL} --set training.slice_size=[24,20,16]"
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 0, result.output
+    assert "axial slices of 24x20, coronal slices of 24x16, sagittal slices of 20x16, batches of 8" in result.stderr
+    final = json.loads((tmp_path / "run" / "validation.json").read_text(encoding="utf-8"))
+    told = re.search(r"held-out cases at step \d+: Dice ([\d.]+) over 2 of 2 cases \(ball", result.stderr)
+    assert told
+    assert float(told[1]) == pytest.approx(final["mean"], abs=1e-4)
+    scan = tmp_path / "cubes" / "imagesTr" / "toy_0.nii.gz"
+    volseg_command(f"predict {scan} -m run -o out --probabilities")
+    written = volseg.read_all(tmp_path / "out" / "toy_0" / "probabilities.nii.gz").values()
+    expected = volseg.predict(volseg.load_model(tmp_path / "run"), volseg.read(scan), probabilities=True).probabilities
+    assert expected is not None
+    assert all(one.grid.is_close(volseg.read(scan).grid) for one in written)
+    np.testing.assert_allclose(np.stack([one.array for one in written]), expected[1:], atol=2e-3)
 
 
 def test_plan_only_writes_a_plan_that_trains(
