@@ -134,11 +134,12 @@ class AugmentationConfig(_Section):
 class TrainingConfig(_Section):
     """How long, how much at a time, and how it is checked.
 
+    ``epochs``: passes over the labelled slices of all planes. ``minutes``: wall-clock time, in place of epochs.
     ``slice_size``: pixels along the patient's right-left, front-back and foot-head axes; a slice has two of them.
     ``temperature``: of the model's probabilities; by default fitted on the held-out cases, 1 where there are none.
     """
 
-    epochs: Annotated[int, Field(ge=1)] = 100
+    epochs: Annotated[int, Field(ge=1)] | None = None
     minutes: Positive | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     slice_size: tuple[Pixels, Pixels, Pixels] | None = None

@@ -21,7 +21,9 @@ Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
 ]
 Minutes = Annotated[float | None, typer.Option(help="Stop after this wall-clock time; the schedule fits it.")]
-Epochs = Annotated[int | None, typer.Option(help="Stop after this many passes over the labelled slices.")]
+Epochs = Annotated[
+    int | None, typer.Option(help="Stop after this many passes over the labelled slices; by default planned.")
+]
 ImagePattern = Annotated[str | None, typer.Option(help="Pattern of images in DATASET, such as 'images/*.nii.gz'.")]
 LabelPattern = Annotated[str | None, typer.Option(help="Pattern of label maps; {} is what the star matched.")]
 

@@ -204,7 +204,7 @@ class _Run:
         if settings.minutes is not None:
             end = self.case_seconds * len(self.held_out)
             seconds = settings.minutes * 60 - min(end, self._allowance(_END_SHARE))
-        return Budget(settings.epochs * batches, seconds)
+        return Budget((settings.epochs or 1) * batches, seconds)
 
     def _allowance(self, share: float) -> float:
         return share * 60 * (self.config.training.minutes or float("inf"))

@@ -28,6 +28,7 @@ Fold = int | Literal["all"]
 
 _LARGEST_SLICE = 256  # pixels; larger slices are trained on crops of this size
 _PIXELS_PER_BATCH = 4 * 256 * 256
+_STEPS = 18_000  # a plane
 _AIR_HU = -700
 _FOREGROUND_SAMPLES = 10_000  # voxels a case
 
@@ -104,15 +105,22 @@ def iterate_planning(
     """
     check_dataset(dataset)
     cases, _ = choose_cases(dataset, fold)
-    facts = []
-    for number, case in enumerate(cases, 1):
+    settings, facts = config or load_config(), []
+    for number, case in enumerate(cases if _is_open(settings) else (), 1):
         facts.append(find_facts(case))
         yield number, len(cases)
-    planned = make_plan(config or load_config(), dataset, facts)
+    planned = make_plan(settings, dataset, facts)
     path = Path(output) / "plan.yaml"
     if path.exists() and load_config(path) not in (planned, config):
         raise UsageError(f"{path}: is another plan; use it with --config {path}, or delete it to plan anew")
     write_text(path, _plan_text(planned, dataset))
+
+
+def _is_open(config: Config) -> bool:
+    """Whether anything is left to plan from the scans."""
+    preparation, training = config.preparation, config.training
+    planned = (preparation.planes, preparation.spacing_mm, preparation.normalisation, config.network.levels)
+    return None in (*planned, training.slice_size, training.batch_size, training.epochs)
 
 
 def choose_cases(dataset: Dataset, fold: Fold) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
@@ -135,7 +143,8 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
 
     Planes: one, across the coarse axis, where the median spacing is anisotropic by more than 1.5; else all three.
     Spacing: the median. Normalisation: CT by the labels' intensities over all cases, others each scan by itself.
-    Slice size: the largest slice, at most 256 pixels. Depth and batch: from the slice size.
+    Slice size: the largest slice, at most 256 pixels. Depth and batch: from the slice size. Epochs: as many as make
+    18,000 steps a plane, however few the cases are.
     """
     preparation = config.preparation
     planes = preparation.planes or _planes(facts)
@@ -153,13 +162,15 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
     right, front, foot = (max(2, -(-n // multiple)) * multiple for n in size)
     pixels = max(height * width for height, width in used)
     batch_size = config.training.batch_size or max(4, min(16, _PIXELS_PER_BATCH // pixels))
+    slices = sum(_labelled_slices(facts, plane) for plane in planes)
+    epochs = config.training.epochs or max(1, round(_STEPS * len(planes) * batch_size / max(1, slices)))
     # One full entry a label: what is set and what is a default cannot be told apart in a file.
     cleanup = resolve_cleanup([label.name for label in dataset.labels], config.cleanup)
     return _replace(
         config.model_copy(update={"cleanup": cleanup}),
         preparation={"planes": planes, "spacing_mm": spacing, "normalisation": normalisation},
         network={"levels": levels},
-        training={"slice_size": (right, front, foot), "batch_size": batch_size},
+        training={"slice_size": (right, front, foot), "batch_size": batch_size, "epochs": epochs},
     )
 
 
@@ -182,6 +193,11 @@ def _planes(facts: Sequence[CaseFacts]) -> tuple[Plane, ...]:
 def _median_spacing(facts: Sequence[CaseFacts]) -> tuple[float, float, float]:
     x, y, z = np.median([f.spacing for f in facts], axis=0)
     return round(float(x), 4), round(float(y), 4), round(float(z), 4)
+
+
+def _labelled_slices(facts: Sequence[CaseFacts], plane: Plane) -> int:
+    normal = NORMAL_AXIS[plane]
+    return round(sum(f.extent_mm[normal] / f.spacing[normal] for f in facts))
 
 
 def _slice_size(facts: Sequence[CaseFacts], spacing: tuple[float, float, float]) -> tuple[int, int, int]:
