@@ -1,0 +1,106 @@
+"""What a cross-validation of the hippocampus set showed: rows, figures, and pictures of its worst cases.
+
+    volseg crossval Task04_Hippocampus -o CROSSVAL
+    python benchmarks/crossval_report.py Task04_Hippocampus CROSSVAL benchmarks/results [COMMIT]
+
+Writes hippocampus_crossval.json (one row for each case and label), hippocampus_summary.json and hippocampus_worst.png
+into the last folder and prints the summary. COMMIT is what trained it; by default the checkout's.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+import volseg
+from volseg.evaluation import summarise
+from volseg.io.datasets import read_dataset
+from volseg.metrics import dice
+from volseg.resample import reorient
+
+WORST = 5
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def report(dataset: Path, run: Path, output: Path, commit: str) -> None:
+    content = json.loads((run / "crossval.json").read_text(encoding="utf-8"))
+    rows = content["rows"]
+    for row in rows:
+        row["commit"] = commit
+        row["device"] = f"{row['device']}, {processor()}" if row["device"] == "cpu" else row["device"]
+    output.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    (output / "hippocampus_crossval.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    cases = {case.name: case for case in read_dataset(dataset).cases}
+    predicted = {name: run / "predictions" / name / "labels.nii.gz" for name in {row["case"] for row in rows}}
+    whole = [whole_dice(volseg.read_labels(file), volseg.read_labels(cases[n].label)) for n, file in predicted.items()]
+    summary = {
+        "command": f"volseg crossval {dataset.name} -o {run.name}",
+        "date": str(date.today()),
+        "commit": commit,
+        "device": rows[0]["device"],
+        "class_mean_dice": content["class_mean_dice"],
+        "labels": {
+            label: {metric: metrics[metric] for metric in ("dice", "hd95_mm", "surface_dice")}
+            for label, metrics in content["labels"].items()
+        },
+        "whole_hippocampus_dice": {k: round(float(v), 6) for k, v in vars(summarise(whole)).items()},
+        "folds": content["folds"],
+    }
+    (output / "hippocampus_summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(summary, indent=1))
+    by_case: dict[str, list[float]] = {}
+    for row in rows:
+        by_case.setdefault(row["case"], []).append(row["dice"])
+    worst = sorted(by_case, key=lambda name: np.mean(by_case[name]))[:WORST]
+    for name in worst:
+        print(name, [f"{value:.3f}" for value in by_case[name]])
+    draw(
+        [(name, cases[name], predicted[name], float(np.mean(by_case[name]))) for name in worst],
+        output / "hippocampus_worst.png",
+    )
+
+
+def whole_dice(ours: volseg.LabelMap, theirs: volseg.LabelMap) -> float:
+    """Dice of anterior and posterior together."""
+    return dice(ours.array > 0, theirs.array > 0)
+
+
+def draw(worst: list, path: Path) -> None:
+    """For each case the slice of each plane on which most voxels differ: reference in white, prediction in colour."""
+    figure = Figure(figsize=(9, 3 * len(worst)), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    for line, (name, case, file, mean) in enumerate(worst):
+        scan = volseg.read(case.images[0])
+        image, _ = reorient(scan.array, scan.grid)
+        ours, theirs = (reorient(m.array, m.grid)[0] for m in map(volseg.read_labels, (file, case.label)))
+        for axis, plane in enumerate(("sagittal", "coronal", "axial")):
+            number = int(np.argmax((ours != theirs).sum(axis=tuple(a for a in range(3) if a != axis))))
+            axes = figure.add_subplot(len(worst), 3, 3 * line + axis + 1)
+            cut = [np.take(a, number, axis=axis).T for a in (image, ours, theirs)]
+            axes.imshow(cut[0], cmap="gray", origin="lower", vmax=np.percentile(image, 99.5))
+            for value, colour in ((1, "#ff9f43"), (2, "#48dbfb")):
+                axes.contour(cut[2] == value, [0.5], colors="white", linewidths=2.2)
+                axes.contour(cut[1] == value, [0.5], colors=colour, linewidths=1.2)
+            axes.set_axis_off()
+            axes.set_title(
+                f"{name}, Dice {mean:.3f}, {plane} {number}" if axis == 0 else f"{plane} {number}", fontsize=9
+            )
+    figure.savefig(path, dpi=80)
+
+
+if __name__ == "__main__":
+    head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    report(*map(Path, sys.argv[1:4]), sys.argv[4] if len(sys.argv) > 4 else head)
