@@ -19,11 +19,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from volseg.config import NetworkConfig
 
-_SMALLEST_DOUBLE = 5  # pixels that the short side of the deepest level should keep, so that 3x3 still means something
+_SMALLEST_DOUBLE = 4  # pixels that the short side of the deepest level should keep, so that 3x3 still means something
 
 
 def levels_for(slice_size: tuple[int, int], block: str) -> int:
-    """Return how often a slice of this size is halved: pix2pix to 1 pixel (at most 8 times), otherwise to about 5."""
+    """Return how often a slice of this size is halved: pix2pix to 1 pixel (at most 8 times), otherwise to 4 to 8."""
     short = min(slice_size)
     if block == "pix2pix":
         return max(1, min(8, floor(log2(short))))

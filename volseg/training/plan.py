@@ -26,9 +26,9 @@ from volseg.volume import Volume
 
 Fold = int | Literal["all"]
 
-_LARGEST_SLICE = 256  # pixels; larger slices are trained on crops of this size
+_LARGEST_SLICE = 256  # pixels
 _PIXELS_PER_BATCH = 4 * 256 * 256
-_STEPS = 18_000  # a plane
+_STEPS = 15_000  # a plane
 _AIR_HU = -700
 _FOREGROUND_SAMPLES = 10_000  # voxels a case
 
@@ -143,8 +143,8 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
 
     Planes: one, across the coarse axis, where the median spacing is anisotropic by more than 1.5; else all three.
     Spacing: the median. Normalisation: CT by the labels' intensities over all cases, others each scan by itself.
-    Slice size: the largest slice, at most 256 pixels. Depth and batch: from the slice size. Epochs: as many as make
-    18,000 steps a plane, however few the cases are.
+    Slice size: the median slice, at most 256 pixels; larger slices are cropped at random. Depth and batch: from the
+    slice size. Epochs: as many as make 15,000 steps a plane, however few the cases are.
     """
     preparation = config.preparation
     planes = preparation.planes or _planes(facts)
@@ -161,7 +161,7 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
     multiple = 2**levels
     right, front, foot = (max(2, -(-n // multiple)) * multiple for n in size)
     pixels = max(height * width for height, width in used)
-    batch_size = config.training.batch_size or max(4, min(16, _PIXELS_PER_BATCH // pixels))
+    batch_size = config.training.batch_size or max(4, min(8, _PIXELS_PER_BATCH // pixels))
     slices = sum(_labelled_slices(facts, plane) for plane in planes)
     epochs = config.training.epochs or max(1, round(_STEPS * len(planes) * batch_size / max(1, slices)))
     # One full entry a label: what is set and what is a default cannot be told apart in a file.
@@ -202,7 +202,7 @@ def _labelled_slices(facts: Sequence[CaseFacts], plane: Plane) -> int:
 
 def _slice_size(facts: Sequence[CaseFacts], spacing: tuple[float, float, float]) -> tuple[int, int, int]:
     sizes = np.array([f.shape for f in facts]) * np.array([f.spacing for f in facts]) / np.array(spacing)
-    x, y, z = (max(8, min(_LARGEST_SLICE, round(float(largest)))) for largest in sizes.max(axis=0))
+    x, y, z = (max(8, min(_LARGEST_SLICE, round(float(n)))) for n in np.median(sizes, axis=0))
     return x, y, z
 
 
