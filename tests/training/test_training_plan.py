@@ -53,19 +53,24 @@ def test_near_isotropic_scans_are_cut_in_all_three_planes(
     plan = make_plan(load_config(), read_dataset(dataset_folder), [facts(spacing=spacing)])
     assert plan.preparation.planes == PLANES
     assert plan.preparation.spacing_mm == spacing
-    assert plan.network.levels == 2  # the shortest side, 30 pixels, halved to about 5
+    assert plan.network.levels == 2  # of the shortest side, 30 pixels
     assert plan.training.slice_size == (40, 52, 32)  # 40 x 50 x 30, in multiples of 4
-    assert plan.training.batch_size == 16
+    large = make_plan(load_config(), read_dataset(dataset_folder), [facts(shape=(256, 256, 256), spacing=spacing)])
+    assert (plan.training.batch_size or 0) > (large.training.batch_size or 0)
 
 
 def test_the_spacing_is_the_median_axis_by_axis(dataset_folder: Path) -> None:
     found = [facts(spacing=spacing) for spacing in ((1.0, 1.0, 1.2), (0.8, 1.1, 1.3), (0.9, 1.4, 1.0))]
     plan = make_plan(load_config(), read_dataset(dataset_folder), found)
     assert plan.preparation.spacing_mm == (0.9, 1.1, 1.2)
-    # The largest slice, in pixels of the plan's spacing: 40 * 1.0 / 0.9, 50 * 1.4 / 1.1, 30 * 1.3 / 1.2.
-    exact = (44, 64, 32)
-    assert plan.training.slice_size is not None
-    assert all(0 <= size - n < 4 for size, n in zip(plan.training.slice_size, exact, strict=True))
+    assert all(size % 2 ** (plan.network.levels or 0) == 0 for size in plan.training.slice_size or ())
+
+
+def test_epochs_are_planned_the_fewer_the_more_cases_there_are(dataset_folder: Path) -> None:
+    dataset = read_dataset(dataset_folder)
+    few, many = (make_plan(load_config(), dataset, [facts()] * count) for count in (2, 20))
+    assert few.training.epochs == pytest.approx(10 * (many.training.epochs or 0), rel=0.01)
+    assert make_plan(load_config(overrides=("training.epochs=3",)), dataset, [facts()]).training.epochs == 3
 
 
 def test_a_few_anisotropic_scans_do_not_change_the_planes(dataset_folder: Path) -> None:
