@@ -120,8 +120,8 @@ class AugmentationConfig(_Section):
     and are never mirrored.
     """
 
-    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 20.0
-    scaling: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 30.0
+    scaling: Annotated[float, Field(ge=0, lt=1)] = 0.3
     translation: Fraction = 0.08
     mirror: bool = False
     brightness: Annotated[float, Field(ge=0)] = 0.2
