@@ -28,7 +28,7 @@ Fold = int | Literal["all"]
 
 _LARGEST_SLICE = 256  # pixels
 _PIXELS_PER_BATCH = 4 * 256 * 256
-_STEPS = 10_000  # a plane
+_STEPS = 12_000  # a plane
 _AIR_HU = -700
 _FOREGROUND_SAMPLES = 10_000  # voxels a case
 
@@ -144,7 +144,7 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
     Planes: one, across the coarse axis, where the median spacing is anisotropic by more than 1.5; else all three.
     Spacing: the median. Normalisation: CT by the labels' intensities over all cases, others each scan by itself.
     Slice size: the median slice, at most 256 pixels; larger slices are cropped at random. Depth and batch: from the
-    slice size. Epochs: as many as make 10,000 steps a plane, however few the cases are.
+    slice size. Epochs: as many as make 12,000 steps a plane, however few the cases are.
     """
     preparation = config.preparation
     planes = preparation.planes or _planes(facts)
