@@ -6,7 +6,7 @@ A case's outputs are an interface (version 1, named in ``run.json``)::
                labels.tsv            names and colours
                probabilities.nii.gz  of every label along the fourth axis, if asked for
                labels_<form>.dcm     DICOM objects that refer to the scan's files, if asked for; see `DICOM_FORMS`
-               meshes/<label>.<ext>  if asked for
+               meshes/<label>.<ext>  if asked for; VTM is one for all, meshes/surfaces.vtm
                run.json              what was done; written last, so that it marks a finished case
 """
 
@@ -17,7 +17,7 @@ import logging
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -57,6 +57,8 @@ class OutputSettings:
         Also ``probabilities.nii.gz``.
     mesh_formats : tuple of str
         Also a surface of each label in these formats.
+    mesh_space : {"lps", "ras"}
+        Coordinate system of the surfaces; see `volseg.io.meshes.write_meshes`.
     dicom_forms : tuple of {"seg", "labelmap", "rtstruct", "fractional"}
         Also these DICOM objects, on the slices of the DICOM scan as they are stored.
     cleanup : dict of str to CleanupConfig
@@ -69,6 +71,7 @@ class OutputSettings:
 
     probabilities: bool = False
     mesh_formats: tuple[str, ...] = ()
+    mesh_space: str = "lps"
     dicom_forms: tuple[str, ...] = ()
     cleanup: dict[str, CleanupConfig] = field(default_factory=dict)
     overwrite: bool = False
@@ -141,7 +144,8 @@ class _CaseRun:
         previous = _read_run(self.folder)
         if self.settings.overwrite or not previous:
             return None
-        old, new = previous.get("made_by", {}), self._made_by()
+        # Surfaces were LPS before there was a choice.
+        old, new = {"mesh_space": "lps", **previous.get("made_by", {})}, self._made_by()
         if differing := [name for name in new if old.get(name) != new[name]]:
             raise InputError(
                 f"{self.folder}: is there, but {' and '.join(differing)} differ; add --overwrite or choose another "
@@ -152,9 +156,10 @@ class _CaseRun:
 
     def _made_by(self) -> dict[str, Any]:
         return {
-            "model": [self.model.fingerprint, self.model.sha256],
+            "model": [self.model.fingerprint, self.model.sha256, self.model.temperature],
             "probabilities": self.settings.probabilities,
             "mesh_formats": list(self.settings.mesh_formats),
+            "mesh_space": self.settings.mesh_space,
             "dicom_forms": list(self.settings.dicom_forms),
             "strict": self.settings.strict,
             "scan files": file_state(self.case.paths),
@@ -217,6 +222,10 @@ class _CaseRun:
             file = self.folder / name
             if file.resolve().is_relative_to(self.folder.resolve()):
                 file.unlink(missing_ok=True)
+                if file.parent != self.folder:
+                    # Its folder too, once it is empty.
+                    with suppress(OSError):
+                        file.parent.rmdir()
 
     def _write(self, labels: LabelMap, prediction: Prediction) -> None:
         self.files += write(labels, self.folder / "labels.nii.gz")
@@ -244,8 +253,10 @@ class _CaseRun:
         from volseg.io.meshes import write_meshes
         from volseg.surface import extract_surfaces
 
-        meshes = extract_surfaces(labels)
-        self.files += write_meshes(meshes, self.folder / "meshes", formats=self.settings.mesh_formats)
+        chosen = self.settings
+        self.files += write_meshes(
+            extract_surfaces(labels), self.folder / "meshes", formats=chosen.mesh_formats, space=chosen.mesh_space
+        )
 
     def _write_run(self, labels: LabelMap, volumes: Sequence[Volume]) -> None:
         counts = {label.name: int(np.count_nonzero(labels.mask(label))) for label in labels.labels}

@@ -133,7 +133,7 @@ CASES: dict[str, tuple[Callable[[Path], None], str, int, str]] = {
     "all-NaN scan": (all_nan, "predict nan.nii.gz -m model.safetensors -o out", 1, "nan.nii.gz"),
     "mesh of one slice": (one_slice, "mesh flat.nii.gz -o out", 1, "slice"),
     "space for GLB": (nothing, "mesh labels.nii.gz -o out --format glb --space ras", 2, "--space"),
-    "unknown mesh format": (nothing, "mesh labels.nii.gz -o out --format obj", 2, "obj"),
+    "unknown mesh format": (nothing, "mesh labels.nii.gz -o out --format off", 2, "off"),
     "orphans in a dataset": (orphans, "train set -o run", 1, "c: "),
     "unknown device": (
         nothing,

@@ -115,5 +115,5 @@ def test_corners_that_are_no_vertices_are_refused(colour: str, corner: int, tmp_
 def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.stl: cannot be read .* check the path"):
         read_meshes(tmp_path / "a.stl")
-    with pytest.raises(InputError, match=r"expected \.stl, \.ply, \.vtp"):
-        read_meshes(tmp_path / "a.obj")
+    with pytest.raises(InputError, match=r"expected \.stl, \.ply, \.vtp, \.obj, \.vtm"):
+        read_meshes(tmp_path / "a.3mf")

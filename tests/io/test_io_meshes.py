@@ -151,7 +151,7 @@ def test_existing_file_is_replaced(tmp_path: Path) -> None:
     assert len(path.read_bytes()) == 84 + 4 * 50
 
 
-@pytest.mark.parametrize("suffix", ["obj", "", "stl,glb"])
+@pytest.mark.parametrize("suffix", ["off", "", "stl,glb"])
 def test_unknown_format_is_refused(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(UsageError, match="is unknown; choose from stl, ply, glb, vtp"):
         write_mesh(TETRAHEDRON, tmp_path / f"mesh.{suffix}")

@@ -164,8 +164,8 @@ def test_what_does_not_fit_together_is_refused(scan: Path, labels: Path, tmp_pat
         read_subject([scan], labels=sidecar_path(labels), threshold=3)
     with pytest.raises(UsageError, match="--series 2 chooses a scan"):
         read_subject([labels], series="2")
-    for name in ("x.glb", "x.obj"):
-        with pytest.raises(InputError, match=r"\.stl, \.ply, \.vtp"):
+    for name in ("x.glb", "x.3mf", "x.off"):
+        with pytest.raises(InputError, match=r"\.stl, \.ply, \.vtp, \.obj, \.vtm"):
             read_subject([tmp_path / name])
     with pytest.raises(UsageError, match="--threshold 3 needs a scan"):
         read_subject([labels], threshold=3)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.console import Series, list_files
+from volseg.cli.mesh_space import Space, parse_space
 from volseg.errors import InputError, PartialError, UsageError, VolsegError
 
 if TYPE_CHECKING:
@@ -28,15 +29,16 @@ def mesh(
     ],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", help="Folder, or one file for everything: .stl, .ply, .glb, .vtp. Replaced."),
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder, or one file for everything: .stl, .ply, .glb, .vtp, .obj, .vtm, .3mf. Replaced.",
+        ),
     ],
     formats: Annotated[
-        str | None, typer.Option("--format", help="stl, ply, glb, vtp; several by commas. Default stl.")
+        str | None, typer.Option("--format", help="stl, ply, glb, vtp, obj, vtm, 3mf; several by commas. Default stl.")
     ] = None,
-    space: Annotated[
-        str | None,
-        typer.Option(help="lps (3D Slicer, DICOM) or ras; written into the file. GLB has its own. Default lps."),
-    ] = None,
+    space: Space = None,
     threshold: Annotated[
         float | None, typer.Option(help="Surface of a scan at this value; 200 for bone in CT.")
     ] = None,
@@ -58,8 +60,8 @@ def mesh(
 ) -> None:
     """Turn label maps, or a scan at a threshold, into closed surfaces in patient millimetres.
 
-    Each label becomes OUTPUT/<label>.<format>; a folder of several cases, OUTPUT/<case>/<label>.<format>. In .glb, and
-    in .vtp, the labels of a single file stay separate and coloured.
+    Each label becomes OUTPUT/<label>.<format>; a folder of several cases, OUTPUT/<case>/<label>.<format>; in .vtm
+    all are in surfaces.vtm. In .glb, .obj, .vtp, .vtm and .3mf the labels of a single file stay separate and coloured.
     """
     from volseg.io.label_files import find_label_maps, single_label_map
     from volseg.surface.export import surface_of_scan, surfaces_of_labels
@@ -114,18 +116,17 @@ class _Target:
     together: bool
 
     def write(self, meshes: Sequence[Mesh], case: str = "") -> list[Path]:
-        from volseg.io.meshes import write_mesh, write_meshes
+        from volseg.io.meshes import TOGETHER, write_mesh_files, write_meshes
 
-        if self.file:
-            return [write_mesh(meshes, self.output, space=self.space)]
         folder = self.output / case
-        if self.together:
-            return [write_mesh(meshes, folder / f"surfaces.{suffix}", space=self.space) for suffix in self.formats]
+        paths = [self.output] if self.file else [folder / f"{TOGETHER}.{suffix}" for suffix in self.formats]
+        if self.file or self.together:
+            return [file for path in paths for file in write_mesh_files(meshes, path, space=self.space)]
         return write_meshes(meshes, folder, formats=self.formats, space=self.space)
 
 
 def _make_target(output: Path, formats: str | None, space: str | None, single_file: bool) -> _Target:
-    from volseg.io.meshes import MESH_FORMATS, SPACES, parse_formats
+    from volseg.io.meshes import MESH_FORMATS, parse_formats
     from volseg.surface.export import OTHER_MESH_SUFFIXES
 
     suffix = output.suffix.lower().removeprefix(".")
@@ -135,8 +136,4 @@ def _make_target(output: Path, formats: str | None, space: str | None, single_fi
     names = parse_formats(formats) if formats is not None else (suffix if is_file else "stl",)
     if is_file and names != (suffix,):
         raise UsageError(f"-o {output} is one .{suffix} file, but --format is {formats}; leave one out")
-    if space is not None and space.lower() not in SPACES:
-        raise UsageError(f"--space {space} is unknown; choose lps or ras")
-    if space is not None and names == ("glb",):
-        raise UsageError("--space has no meaning for GLB, whose frame is fixed (metres, Y up); leave it out")
-    return _Target(output, names, (space or "lps").lower(), is_file, single_file)
+    return _Target(output, names, parse_space(space, names), is_file, single_file)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.console import Series, list_files
+from volseg.cli.mesh_space import Space, parse_space
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError, UsageError
 
@@ -23,7 +24,8 @@ def predict(
     ],
     model: Annotated[Path, typer.Option("-m", "--model", help="model.safetensors, or the folder of a training run.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder; each case gets one of its own in it.")],
-    mesh: Annotated[str, typer.Option(help="Also surfaces, in formats such as stl,glb,ply,vtp.")] = "",
+    mesh: Annotated[str, typer.Option(help="Also surfaces: stl, ply, glb, vtp, obj, vtm, 3mf; by commas.")] = "",
+    space: Space = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also the probability of each label.")] = False,
     dicom: Annotated[
         str,
@@ -50,9 +52,11 @@ def predict(
     from volseg.model.file import load_model
     from volseg.pipeline import OutputSettings, process_cases
 
+    mesh_formats = parse_formats(mesh) if mesh else ()
     settings = OutputSettings(
         probabilities=probabilities,
-        mesh_formats=parse_formats(mesh) if mesh else (),
+        mesh_formats=mesh_formats,
+        mesh_space=parse_space(space, mesh_formats),
         dicom_forms=_dicom_forms(dicom),
         cleanup=_cleanup(set_ or []),
         overwrite=overwrite,

@@ -18,7 +18,9 @@ _PIXELS = (64, 10_000)
 def view(
     inputs: Annotated[
         list[Path] | None,
-        typer.Argument(help="A scan, the folder OUT/<case> of a prediction, a label map, meshes (stl, ply, vtp)."),
+        typer.Argument(
+            help="A scan, the folder OUT/<case> of a prediction, a label map, meshes (stl, ply, obj, vtp, vtm)."
+        ),
     ] = None,
     segmentation: Annotated[
         Path | None, typer.Option("-s", "--segmentation", help="Label map to show with the scan.")

@@ -1,4 +1,4 @@
-"""Reading surface meshes: STL, PLY and VTP."""
+"""Reading surface meshes: STL, PLY, OBJ, VTP and VTM."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ import numpy as np
 
 from volseg.errors import InputError
 from volseg.geometry import RAS_TO_LPS
+from volseg.io.mesh_obj import parse_obj
 from volseg.io.mesh_ply import MeshContent, parse_ply
+from volseg.io.mesh_vtm import vtm_blocks
 from volseg.labelmap import Colour
 from volseg.mesh import Mesh
 
-MESH_SUFFIXES = (".stl", ".ply", ".vtp")
+MESH_SUFFIXES = (".stl", ".ply", ".vtp", ".obj", ".vtm")
 
 _SPACE = re.compile(r"SPACE\s*=\s*(RAS|LPS)", re.IGNORECASE)
 _STL_HEADER_BYTES = 80
 _MOST_COLOURS = 256
+_PARSERS = {".ply": parse_ply, ".obj": parse_obj}
 
 
 def read_meshes(path: str | Path, *, colour: Colour = Mesh.colour) -> list[Mesh]:
@@ -28,16 +31,17 @@ def read_meshes(path: str | Path, *, colour: Colour = Mesh.colour) -> list[Mesh]
     Parameters
     ----------
     path : path
-        ``.stl`` or ``.ply`` (text or binary) or ``.vtp``, in mm.
+        ``.stl`` or ``.ply`` (text or binary), ``.obj``, ``.vtp`` or ``.vtm``, in mm.
     colour : (red, green, blue), 0 to 255
         For surfaces whose file has no colours.
 
     Returns
     -------
     list of Mesh
-        World mm RAS+. The file's own tag ``SPACE=RAS`` or ``SPACE=LPS`` (STL header, PLY comment, VTP field data) says
-        how it is stored; without one it is taken for LPS, as 3D Slicer does. A file of `volseg.io.meshes` with several
-        surfaces gives several: of VTP with their names, of PLY by their colours; else the name is the file's.
+        World mm RAS+. The file's own tag ``SPACE=RAS`` or ``SPACE=LPS`` (STL header, comment of PLY or OBJ, VTP field
+        data) says how it is stored; without one it is taken for LPS, as 3D Slicer does. A file of `volseg.io.meshes`
+        with several surfaces gives several: of VTP and VTM with their names, of OBJ with their portable names, of PLY
+        by their colours; else the name is the file's.
 
     Raises
     ------
@@ -52,7 +56,11 @@ def read_meshes(path: str | Path, *, colour: Colour = Mesh.colour) -> list[Mesh]
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    content = parse_ply(data, path) if suffix == ".ply" else _read_vtk(path)
+    if suffix == ".vtm":
+        blocks = vtm_blocks(path)
+        return [replace(mesh, name=name) for name, file in blocks for mesh in read_meshes(file, colour=colour)]
+    parse = _PARSERS.get(suffix)
+    content = parse(data, path) if parse else _read_vtk(path)
     if suffix == ".stl":
         content = replace(content, tag=data[:_STL_HEADER_BYTES].decode("latin-1"))
     if not len(content.faces):
@@ -112,7 +120,7 @@ def _split(content: MeshContent, whole: Mesh) -> list[Mesh]:
     of_face = parts[content.faces[:, 0]]
     for part in np.unique(of_face):
         used, faces = np.unique(content.faces[of_face == part], return_inverse=True)
-        called = content.names[part - 1] if 0 < part <= len(content.names) else whole.name
+        called = (content.names[part - 1] if 0 < part <= len(content.names) else "") or whole.name
         red, green, blue = colours[used[0]].tolist() if colours is not None else whole.colour
         meshes.append(Mesh(content.vertices[used], faces.reshape(-1, 3), called, (red, green, blue)))
     return meshes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img")
@@ -40,3 +41,21 @@ def portable_name(label_name: str) -> str:
     text = unicodedata.normalize("NFC", label_name)
     text = re.sub(r"[^\w.+-]+", "_", text)[:80].strip("._")
     return f"{text or 'label'}_" if not text or _RESERVED.fullmatch(text) else text
+
+
+def distinct_names(label_names: Iterable[str]) -> list[str]:
+    """Return `portable_name` of each; where two become the same, the later gets a number.
+
+    Names that differ in upper and lower case only are the same, as they are to some file systems.
+    """
+    names: list[str] = []
+    taken: set[str] = set()
+    for label_name in label_names:
+        name = free = portable_name(label_name)
+        number = 1
+        while free.casefold() in taken:
+            number += 1
+            free = f"{name}_{number}"
+        taken.add(free.casefold())
+        names.append(free)
+    return names

@@ -15,7 +15,7 @@ from volseg.surface.extract import extract_isosurface, extract_surfaces
 from volseg.volume import Volume
 
 # Files of surfaces that volseg neither reads nor writes.
-OTHER_MESH_SUFFIXES = (".obj", ".gltf", ".vtk", ".off", ".3mf", ".step")
+OTHER_MESH_SUFFIXES = (".gltf", ".vtk", ".off", ".step")
 _ADVICE = "the surface of a scan needs --threshold VALUE"
 
 

@@ -27,7 +27,7 @@ from volseg.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-_NO_MESHES_HERE = (".glb", *OTHER_MESH_SUFFIXES)
+_NO_MESHES_HERE = (".glb", ".3mf", *OTHER_MESH_SUFFIXES)
 _MOST_LABELS = 255
 _THRESHOLD_COLOUR = (240, 170, 90)
 

@@ -1,0 +1,39 @@
+"""The option --space, of every command that writes surfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from volseg.errors import UsageError
+
+Space = Annotated[
+    str | None,
+    typer.Option(
+        "--space",
+        help="Of surfaces: lps (3D Slicer, DICOM) or ras; written into the file. GLB has its own. Default lps.",
+    ),
+]
+
+
+def parse_space(space: str | None, formats: Sequence[str]) -> str:
+    """Return the coordinate system for surfaces in these formats.
+
+    Raises
+    ------
+    UsageError
+        Unknown, or given where no format has a choice.
+    """
+    from volseg.io.meshes import SPACES
+
+    if space is None:
+        return "lps"
+    if space.lower() not in SPACES:
+        raise UsageError(f"--space {space} is unknown; choose lps or ras")
+    if not formats:
+        raise UsageError(f"--space {space} is of surfaces; it goes with --mesh FORMAT, or leave it out")
+    if set(formats) == {"glb"}:
+        raise UsageError("--space has no meaning for GLB, whose frame is fixed (metres, Y up); leave it out")
+    return space.lower()

@@ -1,0 +1,211 @@
+"""Wavefront OBJ: one object for each surface, colours in a material file (MTL) beside it; in millimetres.
+
+The first line is the comment ``# SPACE=LPS`` or ``# SPACE=RAS``, where 3D Slicer looks for it. The format has no
+counts, so a second comment has them, by which a file of volseg that was cut short is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.errors import InputError
+from volseg.geometry import Float
+from volseg.io.atomic import atomic_path, write_text
+from volseg.io.mesh_ply import MeshContent
+from volseg.io.mesh_text import text_rows
+from volseg.io.names import distinct_names, portable_name
+from volseg.labelmap import Colour
+from volseg.mesh import Mesh
+
+logger = logging.getLogger(__name__)
+
+_COUNTS = re.compile(r"volseg: mm, (\d+) vertices, (\d+) triangles")
+
+
+def write_obj(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
+    """Write the material file, then the OBJ.
+
+    Parameters
+    ----------
+    meshes : sequence of Mesh
+        In the coordinate system of the file, mm. Objects get portable, distinct names, since many readers end a name at
+        its first space.
+    target : Path
+        The ``.obj``; ``.mtl`` comes beside it, under a name without spaces.
+    space : str
+        Name of that system.
+
+    Returns
+    -------
+    list of Path
+        The material file and the OBJ.
+    """
+    names = distinct_names(mesh.name for mesh in meshes)
+    materials = target.with_name(_material_name(target.stem))
+    write_text(materials, "".join(_material(name, mesh.colour) for name, mesh in zip(names, meshes, strict=True)))
+    counts = [sum(len(mesh.vertices) for mesh in meshes), sum(len(mesh.faces) for mesh in meshes)]
+    header = f"# SPACE={space}\n# volseg: mm, {counts[0]} vertices, {counts[1]} triangles\nmtllib {materials.name}\n"
+    with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(header)
+        start = 1
+        for name, mesh in zip(names, meshes, strict=True):
+            # No "g" beside it: VTK would show an empty part, trimesh call it name_name.
+            stream.write(f"o {name}\nusemtl {name}\ns 1\n")
+            stream.writelines(text_rows("v %.9g %.9g %.9g\n", mesh.vertices))
+            stream.writelines(text_rows("f %d %d %d\n", mesh.faces + start))
+            start += len(mesh.vertices)
+    return [materials, target]
+
+
+def _material_name(stem: str) -> str:
+    """``<stem>.mtl``; with a digest where the stem had to change, so that two files never share one by accident."""
+    name = portable_name(stem)
+    digest = f"-{hashlib.sha256(stem.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}" if name != stem else ""
+    return f"{name}{digest}.mtl"
+
+
+def _material(name: str, colour: Colour) -> str:
+    red, green, blue = (value / 255 for value in colour)
+    return f"newmtl {name}\nKa 0 0 0\nKd {red:.6f} {green:.6f} {blue:.6f}\nKs 0 0 0\nd 1\nillum 1\n\n"
+
+
+@dataclass
+class _Lines:
+    """What the lines of an OBJ file say; triangles by name of object (or group) and material."""
+
+    vertices: array[float] = field(default_factory=lambda: array("d"))
+    triangles: dict[tuple[str, str], array[int]] = field(default_factory=dict)
+    libraries: list[str] = field(default_factory=list)
+
+
+def parse_obj(data: bytes, path: Path) -> MeshContent:
+    """Take surfaces, their names and colours and the first comments out of an OBJ file's bytes.
+
+    Parameters
+    ----------
+    data : bytes
+        Faces with more than three corners become fans of triangles; lines, curves and textures are left out.
+    path : Path
+        For the messages; material files are looked for beside it.
+
+    Raises
+    ------
+    InputError
+        The file or its material file is damaged or, if volseg wrote it, cut short.
+    """
+    text = data.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\\\n", " ")
+    tag = "\n".join(_first_comments(text))
+    try:
+        lines = _parse_lines(text)
+        vertices = np.array(lines.vertices, dtype=np.float64).reshape(-1, 3)
+        parts = {key: np.array(rows, dtype=np.int64).reshape(-1, 3) for key, rows in lines.triangles.items()}
+        _check_counts(tag, vertices, list(parts.values()))
+        return _content(vertices, parts, _read_colours(lines.libraries, path), tag)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{path}: is damaged or has no triangles as OBJ has them ({error})") from error
+
+
+def _first_comments(text: str) -> Iterator[str]:
+    for line in text.split("\n"):
+        if line and not line.startswith("#"):
+            return
+        yield line
+
+
+def _parse_lines(text: str) -> _Lines:
+    found = _Lines()
+    name = material = ""
+    for line in text.split("\n"):
+        keyword, _, rest = line.strip().replace("\t", " ").partition(" ")
+        if keyword == "v":
+            x, y, z, *_ = rest.split()
+            found.vertices.extend((float(x), float(y), float(z)))
+        elif keyword == "f":
+            corners = [_corner(word, len(found.vertices) // 3) for word in rest.split()]
+            found.triangles.setdefault((name, material), array("q")).extend(_fan(corners))
+        elif keyword in ("o", "g"):
+            name = rest.strip()
+        elif keyword == "usemtl":
+            material = rest.strip()
+        elif keyword == "mtllib":
+            found.libraries.append(rest.strip())
+    return found
+
+
+def _corner(word: str, count: int) -> int:
+    """Index from 0 of ``7``, ``7/1/2`` or, counted back from the last vertex, ``-1``."""
+    number = int(word.partition("/")[0])
+    index = number - 1 if number > 0 else count + number
+    if number == 0 or index < 0:
+        raise ValueError(f"a face names vertex {number}, of {count} so far")
+    return index
+
+
+def _fan(corners: list[int]) -> list[int]:
+    if len(corners) < 3:
+        raise ValueError(f"a face has {len(corners)} corners; expected 3 or more")
+    return [corner for n in range(1, len(corners) - 1) for corner in (corners[0], corners[n], corners[n + 1])]
+
+
+def _check_counts(tag: str, vertices: Float, parts: Sequence[NDArray[np.int64]]) -> None:
+    counts = (len(vertices), sum(map(len, parts)))
+    if (said := _COUNTS.search(tag)) and (int(said[1]), int(said[2])) != counts:
+        raise ValueError(f"holds {counts[0]} vertices and {counts[1]} triangles of {said[1]} and {said[2]}")
+    highest = max((int(rows.max()) + 1 for rows in parts), default=0)
+    if highest > len(vertices):
+        raise ValueError(f"a face names vertex {highest} of {len(vertices)}")
+
+
+def _read_colours(libraries: Sequence[str], path: Path) -> dict[str, Colour]:
+    colours: dict[str, Colour] = {}
+    for library in libraries:
+        try:
+            text = (path.parent / library).read_text(encoding="utf-8", errors="replace")
+        except (OSError, ValueError) as error:
+            logger.warning("%s: shown without its own colours, as %s cannot be read (%s)", path, library, error)
+            continue
+        material = ""
+        for line in text.splitlines():
+            match line.split():
+                case ["newmtl", *words]:
+                    material = " ".join(words)
+                case ["Kd", red, green, blue]:
+                    colours[material] = (_byte(red), _byte(green), _byte(blue))
+    return colours
+
+
+def _byte(share: str) -> int:
+    return min(max(round(255 * float(share)), 0), 255)
+
+
+def _content(
+    vertices: Float, parts: dict[tuple[str, str], NDArray[np.int64]], colours: dict[str, Colour], tag: str
+) -> MeshContent:
+    """Give each part vertices of its own."""
+    points, faces, numbers, shades = [np.zeros((0, 3))], [np.zeros((0, 3), dtype=np.int64)], [], []
+    start = 0
+    for number, ((_, material), rows) in enumerate(parts.items(), 1):
+        used, corners = np.unique(rows, return_inverse=True)
+        points.append(vertices[used])
+        faces.append(corners.reshape(-1, 3) + start)
+        numbers.append(np.full(len(used), number))
+        shades.append(np.tile(np.array(colours.get(material, Mesh.colour), dtype=np.uint8), (len(used), 1)))
+        start += len(used)
+    coloured = any(material in colours for _, material in parts)
+    return MeshContent(
+        vertices=np.concatenate(points),
+        faces=np.concatenate(faces),
+        tag=tag,
+        colours=np.concatenate(shades) if coloured else None,
+        parts=np.concatenate(numbers) if numbers else None,
+        names=tuple(name for name, _ in parts),
+    )
