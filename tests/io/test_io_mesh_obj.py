@@ -21,7 +21,7 @@ BALL = trimesh.creation.icosphere(subdivisions=1, radius=10)
 
 def ball(name: str, colour: tuple[int, int, int] = (200, 100, 50), *, x: float = 50) -> Mesh:
     """A ball at (x, -20, 30) mm, RAS+."""
-    return Mesh(np.asarray(BALL.vertices) + [x, -20, 30], np.asarray(BALL.faces), name, colour)
+    return Mesh(np.asarray(BALL.vertices) + np.array([x, -20, 30]), np.asarray(BALL.faces), name, colour)
 
 
 @pytest.mark.parametrize(("space", "signs"), [("lps", (-1, -1, 1)), ("ras", (1, 1, 1))])
@@ -38,13 +38,15 @@ def test_vtk_reads_place_winding_and_space(tmp_path: Path, space: str, signs: tu
     found = Mesh(points, vtk_to_numpy(surface.GetPolys().GetConnectivityArray()).reshape(-1, 3))
     low, high = np.array([40, -30, 20]), np.array([110, -10, 40])
     np.testing.assert_allclose(found.bounds, np.sort(np.stack([low, high]) * signs, axis=0), atol=0.6)
+    parts = surface.GetCellData().GetArray("GroupIds")
+    assert np.unique(vtk_to_numpy(parts), return_counts=True)[1].tolist() == [len(BALL.faces)] * 2
     assert found.is_closed
     assert found.volume_mm3 == pytest.approx(2 * BALL.volume, rel=1e-5)
 
 
 def test_trimesh_reads_names_colours_and_volumes(tmp_path: Path) -> None:
     meshes = [ball("Leber <&\"'> größe", (255, 0, 7)), ball("脾臓", (1, 2, 3), x=80)]
-    scene = trimesh.load_scene(write_mesh(meshes, tmp_path / "all.obj", space="ras"), split_objects=True)
+    scene = trimesh.load_scene(write_mesh(meshes, tmp_path / "all.obj", space="ras"))
     assert set(scene.geometry) == {"Leber_größe", "脾臓"}
     for mesh, name in zip(meshes, ("Leber_größe", "脾臓"), strict=True):
         found = scene.geometry[name]
@@ -122,7 +124,7 @@ f -1 -4\t-3
 
 
 def test_what_others_write_is_read(tmp_path: Path) -> None:
-    """A polygon, textures, indices from the end, a continued line, shared vertices, a name with a space, no space tag."""
+    """A polygon, textures, indices from the end, a continued line, shared vertices, a name with a space, no tag."""
     (tmp_path / "my colours.mtl").write_text("newmtl red\r\nKd 1 0 0\r\nmap_Kd red.png\r\n")
     (tmp_path / "a.obj").write_text(FOREIGN)
     first, second = read_meshes(tmp_path / "a.obj")

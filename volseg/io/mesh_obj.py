@@ -58,8 +58,8 @@ def write_obj(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
         stream.write(header)
         start = 1
         for name, mesh in zip(names, meshes, strict=True):
-            # No "g" beside it: VTK would show an empty part, trimesh call it name_name.
-            stream.write(f"o {name}\nusemtl {name}\ns 1\n")
+            # Objects for Blender, groups for ParaView.
+            stream.write(f"o {name}\ng {name}\nusemtl {name}\ns 1\n")
             stream.writelines(text_rows("v %.9g %.9g %.9g\n", mesh.vertices))
             stream.writelines(text_rows("f %d %d %d\n", mesh.faces + start))
             start += len(mesh.vertices)
@@ -108,6 +108,8 @@ def parse_obj(data: bytes, path: Path) -> MeshContent:
         lines = _parse_lines(text)
         vertices = np.array(lines.vertices, dtype=np.float64).reshape(-1, 3)
         parts = {key: np.array(rows, dtype=np.int64).reshape(-1, 3) for key, rows in lines.triangles.items()}
+        if _COUNTS.search(tag) and not text.endswith("\n"):
+            raise ValueError("the last line is cut short")
         _check_counts(tag, vertices, list(parts.values()))
         return _content(vertices, parts, _read_colours(lines.libraries, path), tag)
     except (ValueError, OverflowError) as error:
