@@ -134,7 +134,8 @@ class AugmentationConfig(_Section):
 class TrainingConfig(_Section):
     """How long, how much at a time, and how it is checked.
 
-    ``epochs``: passes over the labelled slices of all planes. ``minutes``: wall-clock time, in place of epochs.
+    ``epochs``: passes over the labelled slices of all planes; by default 12,000 steps for each plane, or more where
+    that were less than 3 epochs. ``minutes``: wall-clock time, in place of both.
     ``slice_size``: pixels along the patient's right-left, front-back and foot-head axes; a slice has two of them.
     ``temperature``: of the model's probabilities; by default fitted on the held-out cases, 1 where there are none.
     """

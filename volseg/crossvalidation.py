@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,13 +17,13 @@ from volseg.config import Config, load_config
 from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
 from volseg.evaluation import Evaluation, Row, Statistics, evaluate, summarise
 from volseg.io.atomic import write_text
-from volseg.io.datasets import Case, Dataset, count_folds, split
+from volseg.io.datasets import Dataset, count_folds, split
 from volseg.io.inputs import CaseInput
 from volseg.model.file import Model, load_model, save_model
 from volseg.pipeline import OutputSettings, process_cases
 from volseg.training.folds import FoldTrainer, is_trained
 from volseg.training.journal import Event, read_events
-from volseg.training.plan import iterate_planning
+from volseg.training.plan import fingerprint, iterate_planning
 
 FORMAT = 1
 
@@ -37,9 +38,9 @@ def iterate_crossvalidation(
 ) -> Iterator[Event]:
     """Plan, train, predict and evaluate what is not done yet, and sum up what is.
 
-    In the trainer's output folder come ``plan.yaml``, a run ``fold_<n>`` for each fold, ``predictions/<case>``,
-    ``crossval.json`` (the summary, and one row for each case and label), ``scores.csv`` and ``ensemble.safetensors``
-    (the networks of all folds).
+    In the trainer's output folder come ``plan.yaml``, a run ``fold_<n>`` for each fold with its
+    ``predictions/<case>``, ``crossval.json`` (the summary, and one row for each case and label), ``scores.csv`` and
+    ``ensemble.safetensors`` (the networks of all folds).
 
     Parameters
     ----------
@@ -56,87 +57,126 @@ def iterate_crossvalidation(
     Yields
     ------
     dict
-        ``reading`` (done, total), ``training`` (fold, progress, step), ``predicting`` (done, total), and ``summary``:
-        the content of ``crossval.json``.
+        ``reading`` (done, total), ``training`` (fold, progress, step), ``predicting`` (fold, done, total), and
+        ``summary``: the content of ``crossval.json``.
 
     Raises
     ------
     UsageError
-        There is no such fold, or the folder holds another plan.
+        There is no such fold, or the folder holds another plan, or folds that were trained on other cases.
+    DatasetError
+        A fold holds no case out, or a case is held out twice.
     PartialError
-        Some folds failed; the others are summed up.
+        Some folds or cases failed; the others are summed up.
     """
     every = range(count_folds(dataset))
     wanted = every if folds is None else folds
     if unknown := [fold for fold in wanted if fold not in every]:
         raise UsageError(f"there is no fold {unknown[0]}; expected 0 to {every[-1]}")
+    _check_splits(dataset)
     plan = trainer.output / "plan.yaml"
     settings = load_config(plan) if config is None and plan.is_file() else config
     for done, total in iterate_planning(dataset, trainer.output, config=settings, fold="all"):
         yield {"event": "reading", "done": done, "total": total}
-    missing = [fold for fold in wanted if not is_trained(trainer.run_folder(fold))]
-    yield from trainer.train(missing)
+    for fold in every:
+        _check_run(dataset, trainer, fold)
+    yield from trainer.train([fold for fold in wanted if not is_trained(trainer.run_folder(fold))])
     errors = [VolsegError(f"fold {fold}: {reason}") for fold, reason in trainer.failures.items()]
-    trained = [fold for fold in every if is_trained(trainer.run_folder(fold))]
-    if not trained:
+    results: dict[int, Evaluation] = {}
+    for fold in every:
+        if is_trained(trainer.run_folder(fold)):
+            predicted: dict[str, Path] = {}
+            yield from _predict(dataset, trainer, fold, predicted, errors, probabilities=probabilities)
+            if predicted:
+                results[fold] = _evaluate(dataset, fold, predicted, errors)
+    if not results:
         raise errors[0] if errors else VolsegError("no fold was trained")
-    cases = {fold: split(dataset, fold)[1] for fold in trained}
-    yield from _predict(trainer, cases, fresh=missing, probabilities=probabilities)
-    content = _summarise(dataset, trainer, cases)
+    content = _summarise(dataset, trainer, results)
     write_text(trainer.output / "crossval.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     yield {"event": "summary", **content}
     if errors:
         raise PartialError("\n".join(map(str, errors)))
 
 
+def _check_splits(dataset: Dataset) -> None:
+    """See that every fold holds cases out, and no case is held out twice: it would be scored twice."""
+    held_out = [[case.name for case in split(dataset, fold)[1]] for fold in range(count_folds(dataset))]
+    if empty := [str(fold) for fold, names in enumerate(held_out) if not names]:
+        raise DatasetError(
+            f"{dataset.root / 'splits_final.json'}: fold {', '.join(empty)} holds no case out; give it some"
+        )
+    names = Counter(name for names in held_out for name in names)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise DatasetError(
+            f"{dataset.root / 'splits_final.json'}: {twice[:5]} are held out by several folds; expected one"
+        )
+
+
+def _check_run(dataset: Dataset, trainer: FoldTrainer, fold: int) -> None:
+    """See that what a fold's folder holds was trained by this plan and on the cases that are the fold's today."""
+    run = trainer.run_folder(fold)
+    if not is_trained(run):
+        return
+    plan, training = load_config(trainer.output / "plan.yaml"), split(dataset, fold)[0]
+    if load_config(run / "plan.yaml") != plan:
+        raise UsageError(f"{run}: was trained by another plan than {trainer.output / 'plan.yaml'}; delete one of them")
+    if load_model(run).fingerprint != fingerprint(dataset, plan, training):
+        raise UsageError(f"{run}: was trained on other cases than fold {fold} has now; delete it to train it again")
+
+
 def _predict(
-    trainer: FoldTrainer, cases: dict[int, tuple[Case, ...]], *, fresh: Sequence[int], probabilities: bool
+    dataset: Dataset,
+    trainer: FoldTrainer,
+    fold: int,
+    predicted: dict[str, Path],
+    errors: list[VolsegError],
+    *,
+    probabilities: bool,
 ) -> Iterator[Event]:
-    total, done = sum(map(len, cases.values())), 0
-    for fold, held_out in cases.items():
-        settings = OutputSettings(probabilities=probabilities, overwrite=fold in fresh)
-        model, inputs = load_model(trainer.run_folder(fold)), [CaseInput(case.name, case.images) for case in held_out]
-        output, device = trainer.output / "predictions", trainer.devices[0]
-        for result in process_cases(model, inputs, output, settings=settings, device=device):
-            if result.error:
-                raise result.error
-            done += 1
-            yield {"event": "predicting", "done": done, "total": total}
+    """Predict the held-out cases of a fold that have not been by this model; collect the label maps and failures."""
+    settings = OutputSettings(probabilities=probabilities, refresh=True)
+    model, held_out = load_model(trainer.run_folder(fold)), split(dataset, fold)[1]
+    inputs = [CaseInput(case.name, case.images) for case in held_out]
+    output, device = trainer.run_folder(fold) / "predictions", trainer.devices[0]
+    for done, result in enumerate(process_cases(model, inputs, output, settings=settings, device=device), 1):
+        if result.error:
+            errors.append(VolsegError(f"fold {fold}: {result.case.name}: {result.error}"))
+        else:
+            predicted[result.case.name] = next(file for file in result.files if file.name == "labels.nii.gz")
+        yield {"event": "predicting", "fold": fold, "done": done, "total": len(inputs)}
 
 
-def _summarise(dataset: Dataset, trainer: FoldTrainer, cases: dict[int, tuple[Case, ...]]) -> dict[str, Any]:
-    models = [load_model(trainer.run_folder(fold)) for fold in cases]
-    save_model(_ensemble(models), trainer.output / "ensemble.safetensors")
-    runs = {fold: _describe_run(trainer.run_folder(fold)) for fold in cases}
-    found = {fold: _evaluate(trainer.output / "predictions", held_out) for fold, held_out in cases.items()}
-    together = Evaluation(tuple(row for one in found.values() for row in one.rows))
+def _evaluate(dataset: Dataset, fold: int, predicted: dict[str, Path], errors: list[VolsegError]) -> Evaluation:
+    references = {case.name: case.label for case in split(dataset, fold)[1] if case.label and case.name in predicted}
+    found = evaluate(predicted, references)
+    errors += [VolsegError(f"fold {fold}: {case}: {reason}") for case, reason in found.failures.items()]
+    return found
+
+
+def _summarise(dataset: Dataset, trainer: FoldTrainer, results: dict[int, Evaluation]) -> dict[str, Any]:
+    save_model(_ensemble([load_model(trainer.run_folder(n)) for n in results]), trainer.output / "ensemble.safetensors")
+    runs = {fold: _describe_run(trainer.run_folder(fold)) for fold in results}
+    together = Evaluation(tuple(row for found in results.values() for row in found.rows))
     together.to_csv(trainer.output / "scores.csv")
     return {
         "format": FORMAT,
         "dataset": dataset.name,
         "volseg": __version__,
-        "folds": {str(fold): run | {"class_mean_dice": found[fold].class_mean_dice.mean} for fold, run in runs.items()},
-        "missing_folds": [fold for fold in range(count_folds(dataset)) if fold not in cases],
+        "folds": {str(n): run | {"class_mean_dice": results[n].class_mean_dice.mean} for n, run in runs.items()},
+        "missing_folds": [fold for fold in range(count_folds(dataset)) if fold not in results],
         "class_mean_dice": _numbers(together.class_mean_dice),
         "labels": {
             entry.label: {metric: _numbers(statistics) for metric, statistics in entry.statistics.items()}
             for entry in together.summary
         },
-        "rows": [_entry(row, fold, runs[fold]) for fold, one in found.items() for row in one.rows],
+        "rows": [_entry(row, fold, runs[fold]) for fold, found in results.items() for row in found.rows],
     }
-
-
-def _evaluate(predictions: Path, cases: Sequence[Case]) -> Evaluation:
-    ours = {case.name: predictions / case.name / "labels.nii.gz" for case in cases}
-    found = evaluate(ours, {case.name: case.label for case in cases if case.label})
-    if found.failures:
-        raise DatasetError("\n".join(f"{case}: {reason}" for case, reason in found.failures.items()))
-    return found
 
 
 def _describe_run(run: Path) -> dict[str, Any]:
     """Return how a fold was trained, by its log."""
-    plan, *_, final, end = (e for e in read_events(run / "log.jsonl") if e["event"] in ("plan", "final", "end"))
+    events = {event["event"]: event for event in read_events(run / "log.jsonl")}
+    plan, final, end = (events[kind] for kind in ("plan", "final", "end"))
     return {
         "cases": plan["cases"],
         "held_out": plan["held_out"],
@@ -166,7 +206,10 @@ def _number(value: float) -> float | None:
 
 
 def _ensemble(models: Sequence[Model]) -> Model:
-    """Put the networks of all folds into one model, whose probabilities are softened by the mean temperature."""
+    """Put the networks of all folds into one model.
+
+    Its temperature is the mean of theirs: no case is left that none of them has seen, to fit one.
+    """
     networks = {name: network for model in models for name, network in model.networks.items()}
     return replace(models[0], networks=networks, temperature=float(np.mean([model.temperature for model in models])))
 
@@ -190,7 +233,7 @@ def compare_runs(first: Path, second: Path) -> dict[str, float | int]:
     InputError
         A file is missing or something else, or they have no case in common.
     """
-    ours, theirs = _class_means(first), _class_means(second)
+    ours, theirs = class_means(first), class_means(second)
     common = sorted(ours.keys() & theirs.keys())
     if not common:
         raise InputError(f"{second}: has no case in common with {first}")
@@ -200,7 +243,8 @@ def compare_runs(first: Path, second: Path) -> dict[str, float | int]:
     return {"n": len(common), "mean": found.mean, "low": found.low, "high": found.high, "p": p}
 
 
-def _class_means(path: Path) -> dict[str, float]:
+def class_means(path: Path) -> dict[str, float]:
+    """Read the class-mean Dice of each case of a cross-validation; see `compare_runs`."""
     file = path / "crossval.json" if path.is_dir() else path
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))["rows"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,8 +24,10 @@ from volseg.slices import ANISOTROPIC, in_plane, stack_slices
 from volseg.volume import Volume
 
 _PIXELS_PER_BATCH = 8 * 256 * 256
+_MOST_FUSED_BYTES = 4e9
 _FLAT_MM = 1e6  # spacing of an axis of one voxel, whatever its file says: across it slices would be lines
 
+logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 
@@ -64,7 +67,8 @@ def predict(
     device : str
         ``auto`` or any torch device.
     probabilities : bool
-        Also return the class probabilities. They take 2 bytes a voxel and class, and are also needed to fuse planes.
+        Also return the class probabilities, which take 2 bytes a voxel and class. Fusing planes takes as much
+        meanwhile; above 4 GB only the best plane is segmented, with a warning, unless they are asked for.
     batch_size : int, optional
         Slices at a time; by default as many as make about half a million pixels.
     progress : callable, optional
@@ -86,9 +90,12 @@ def predict(
     """
     channels = [volumes] if isinstance(volumes, Volume) else list(volumes)
     grid, target = common_grid(channels), choose_device(device)
-    turned = Reorientation.between(grid, "RAS").grid(grid)
-    x, y, z = (mm if n > 1 else _FLAT_MM for n, mm in zip(turned.shape, turned.spacing, strict=True))
-    weights = plane_weights(model.config.preparation, (x, y, z))
+    weights = plane_weights(model.config.preparation, grid)
+    size = 2 * (len(model.labels) + 1) * int(np.prod(grid.shape))
+    if len(weights) > 1 and size > _MOST_FUSED_BYTES and not probabilities:
+        best = max(weights, key=lambda plane: weights[plane])
+        logger.warning("fusing planes would take %.1f GB of memory; only %s slices are segmented", size / 1e9, best)
+        weights = {best: 1.0}
     stacks = {plane: prepare(channels, model.config.preparation, plane) for plane in weights}
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; expected at least 1")
@@ -107,15 +114,15 @@ def predict(
     return outputs.prediction()
 
 
-def plane_weights(config: PreparationConfig, spacing: tuple[float, float, float]) -> dict[Plane, float]:
-    """Return how much the answer of each plane counts for a scan; they add up to 1.
+def plane_weights(config: PreparationConfig, grid: Grid) -> dict[Plane, float]:
+    """Return how much the answer of each plane counts for a scan; they add up to 1, planes of no weight are left out.
 
     Parameters
     ----------
     config : PreparationConfig
         Planned.
-    spacing : (3,) float, mm
-        Of the scan, along the patient's axes.
+    grid : Grid
+        Of the scan.
 
     Notes
     -----
@@ -124,6 +131,8 @@ def plane_weights(config: PreparationConfig, spacing: tuple[float, float, float]
     """
     if config.planes is None or config.spacing_mm is None:
         raise ModelError("the preparation is not planned: planes and spacing_mm must be set")
+    turned = Reorientation.between(grid, "RAS").grid(grid)
+    spacing = (mm if n > 1 else _FLAT_MM for n, mm in zip(turned.shape, turned.spacing, strict=True))
     ratio = [scanned / learnt for scanned, learnt in zip(spacing, config.spacing_mm, strict=True)]
     coarseness = {plane: max(1.0, *(ratio[axis] for axis in in_plane(plane))) for plane in config.planes}
     best = min(coarseness.values())

@@ -21,6 +21,7 @@ from volseg.cli.train_options import (
     Preset,
     length_changes,
     read_settings,
+    saving_when_stopped,
 )
 from volseg.errors import UsageError
 
@@ -53,8 +54,9 @@ def crossval(
     Run it again to go on with what is missing. OUTPUT/crossval.json has the figures and one row for each case and
     label; OUTPUT/ensemble.safetensors is a model of all folds together.
     """
-    from volseg.crossvalidation import compare_runs, iterate_crossvalidation
+    from volseg.crossvalidation import class_means, compare_runs, iterate_crossvalidation
     from volseg.io.datasets import read_dataset
+    from volseg.model.devices import choose_device
     from volseg.training.folds import FoldTrainer
 
     changes = [*(set_ or []), *length_changes(minutes, epochs)]
@@ -64,12 +66,14 @@ def crossval(
     patterns = [f"--{name}={text}" for name, text in (("images", images), ("labels", labels)) if text]
     trainer = FoldTrainer([str(dataset), *patterns], output, _devices(devices))
     numbers = _folds(folds)
+    # Before the hours of work what could only fail after them.
+    for device in trainer.devices:
+        choose_device(device)
+    if against:
+        class_means(against)
     events = iterate_crossvalidation(found, trainer, config=settings, folds=numbers, probabilities=probabilities)
-    try:
-        _follow(events)
-    finally:
-        if (output / "crossval.json").is_file():
-            list_files([output / name for name in ("crossval.json", "scores.csv", "ensemble.safetensors")])
+    with saving_when_stopped():
+        _follow(events, [output / name for name in ("crossval.json", "scores.csv", "ensemble.safetensors")])
     if against:
         result = compare_runs(output, against)
         interval = "" if isnan(result["low"]) else f" [{result['low']:+.4f}, {result['high']:+.4f}]"
@@ -93,15 +97,16 @@ def _folds(text: str) -> list[int] | None:
     return sorted({int(part) for part in parts}) or None
 
 
-def _follow(events: Any) -> None:
-    """Show how far each fold is, and the summary."""
+def _follow(events: Any, files: list[Path]) -> None:
+    """Show how far each fold is, the summary, and the files that hold it."""
     with progress_bar(counts=False) as bar:
         tasks: dict[str, Any] = {}
         for event in events:
             if event["event"] == "summary":
                 bar.console.print(_summary(event), highlight=False, soft_wrap=True, markup=False)
+                list_files(files)
                 continue
-            name = f"fold {event['fold']}" if event["event"] == "training" else event["event"]
+            name = f"{event['event']} fold {event['fold']}" if "fold" in event else event["event"]
             if name not in tasks:
                 tasks[name] = bar.add_task(name, total=1.0)
             bar.update(tasks[name], completed=event.get("progress") or event["done"] / event["total"])
@@ -110,12 +115,15 @@ def _follow(events: Any) -> None:
 def _summary(content: dict[str, Any]) -> str:
     mean = content["class_mean_dice"]
     interval = "" if mean["low"] is None else f" [{mean['low']:.4f}, {mean['high']:.4f}]"
-    lines = [
-        f"class-mean Dice {mean['mean']:.4f}{interval} over {mean['n']} cases, each by a model that has not seen it"
-    ]
+    cases = f"over {mean['n']} cases, each by a model that has not seen it"
+    lines = [f"class-mean Dice {_text(mean['mean'])}{interval} {cases}"]
     for label, metrics in content["labels"].items():
-        dice, distance, surface = (metrics[name]["mean"] for name in ("dice", "hd95_mm", "surface_dice"))
-        lines.append(f"{label}: Dice {dice:.4f}, HD95 {distance:.2f} mm, surface Dice {surface:.4f}")
+        dice, distance, surface = (_text(metrics[name]["mean"]) for name in ("dice", "hd95_mm", "surface_dice"))
+        lines.append(f"{label}: Dice {dice}, HD95 {distance} mm, surface Dice {surface}")
     if content["missing_folds"]:
         lines.append(f"folds still missing: {', '.join(map(str, content['missing_folds']))}")
     return "\n".join(lines)
+
+
+def _text(number: float | None) -> str:
+    return "absent" if number is None else f"{number:.4f}"

@@ -21,6 +21,7 @@ from volseg.cli.train_options import (
     Preset,
     length_changes,
     read_settings,
+    saving_when_stopped,
 )
 from volseg.errors import UsageError
 
@@ -62,7 +63,9 @@ def train(
         list_files([output / "plan.yaml"])
         return
     events = iterate_training(found, output, config=settings, fold=held_out, device=device, resume=resume)
-    list_files(_follow(events))
+    with saving_when_stopped():
+        files = _follow(events)
+    list_files(files)
 
 
 def _follow(events: Iterator[dict[str, Any]]) -> list[Path]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,9 +24,11 @@ Preset = Annotated[str | None, typer.Option(help="default or pix2pix.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
 ]
-Minutes = Annotated[float | None, typer.Option(help="Stop after this wall-clock time; the schedule fits it.")]
+Minutes = Annotated[
+    float | None, typer.Option(help="Stop each training after this wall-clock time; the schedule fits it.")
+]
 Epochs = Annotated[
-    int | None, typer.Option(help="Stop after this many passes over the labelled slices; by default planned.")
+    int | None, typer.Option(help="Stop after this many passes over the labelled slices; default 12,000 steps a plane.")
 ]
 ImagePattern = Annotated[str | None, typer.Option(help="Pattern of images in DATASET, such as 'images/*.nii.gz'.")]
 LabelPattern = Annotated[str | None, typer.Option(help="Pattern of label maps; {} is what the star matched.")]
@@ -42,3 +48,26 @@ def read_settings(config: Path | None, preset: str | None, changes: list[str]) -
     from volseg.config import load_config
 
     return load_config(config, overrides=tuple(changes), preset=preset)
+
+
+@contextmanager
+def saving_when_stopped() -> Iterator[None]:
+    """Take SIGTERM, by which clusters end programs, like Ctrl-C; after either, only another Ctrl-C counts.
+
+    So a checkpoint that is being written is not cut short by the second of two signals for the same thing.
+    """
+    if threading.current_thread() is not threading.main_thread():  # there are no signals elsewhere
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

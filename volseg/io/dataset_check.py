@@ -48,6 +48,8 @@ def _name_problems(dataset: Dataset) -> Iterator[str]:
     for name, count in Counter(case.name for case in dataset.cases).items():
         if count > 1:
             yield f"case {name}: there are {count} cases of this name; give each its own"
+        if name in ("", ".", "..") or "/" in name or "\\" in name:
+            yield f"case {name!r}: files cannot be called so; give it a name without slashes"
     files = Counter(path for case in dataset.cases for path in {*case.images, case.label} if path is not None)
     for path, count in files.items():
         if count > 1:

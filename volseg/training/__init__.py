@@ -1,1 +1,1 @@
-"""Training: plan from the dataset, sample and augment slices, optimise, validate, keep the best."""
+"""Training: plan from the dataset, sample and augment slices, optimise, validate, calibrate."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from volseg.config import Config, Plane
+from volseg.errors import OutputError
+from volseg.inference import plane_weights
+from volseg.io.atomic import write_text
 from volseg.io.datasets import Case
 from volseg.labelmap import Label, LabelMap
-from volseg.prepare import SliceStack, gather_neighbours, prepare
+from volseg.prepare import SliceStack, common_grid, gather_neighbours, prepare
 from volseg.resample import resample_plane
 from volseg.slices import in_plane, neighbour_indices, stack_slices
 from volseg.training.cache import load_array, save_array
@@ -32,16 +36,37 @@ class CachedCase:
 
 
 def cache_case(case: Case, folder: Path, *, config: Config, labels: Sequence[Label]) -> dict[Plane, CachedCase]:
-    """Prepare one case into `folder`, or take what is there, for each plane of the plan."""
+    """Prepare one case into `folder`, or take what is there, for each plane along which it would be predicted."""
     planes = config.preparation.planes or ()
     files = {plane: [folder / f"{case.name}.{plane}.{kind}.npy" for kind in ("image", "classes")] for plane in planes}
-    if not all(file.is_file() for pair in files.values() for file in pair):
+    if not (folder / f"{case.name}.done").is_file():
         volumes, label_map = read_case(case)
-        for plane, (image_file, classes_file) in files.items():
+        for plane in plane_weights(config.preparation, common_grid(volumes)):
             stack = prepare(volumes, config.preparation, plane)
+            image_file, classes_file = files[plane]
             save_array(_slabs(stack, stack.plain, axis=1, dtype=np.float16), image_file)
             save_array(_prepare_classes(stack, label_map, plane, labels), classes_file)
-    return {plane: _load(*pair) for plane, pair in files.items()}
+        write_text(folder / f"{case.name}.done", "")
+    return {plane: _load(*pair) for plane, pair in files.items() if pair[1].is_file()}
+
+
+def check_space(folder: Path, cases: Sequence[Case]) -> None:
+    """See that there is room for the cases that are not prepared yet, by the size of the first one.
+
+    Raises
+    ------
+    OutputError
+        There is not.
+    """
+    missing = sum(not (folder / f"{case.name}.done").is_file() for case in cases)
+    first = (file for file in folder.iterdir() if file.name.startswith(f"{cases[0].name}."))
+    needed = missing * sum(file.stat().st_size for file in first)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputError(
+            f"{folder}: the prepared slices will take about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
+            "choose an output folder on a larger disk"
+        )
 
 
 def _load(image_file: Path, classes_file: Path) -> CachedCase:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
+from volseg.errors import InputError
 from volseg.training.journal import Event, read_events
 
 _POLL_SECONDS = 0.5
+_GRACE_SECONDS = 60  # to save a checkpoint in
 
 
 def is_trained(run: Path) -> bool:
@@ -49,6 +53,7 @@ class FoldTrainer:
         for device in self.devices:
             self._free.put(device)
         self._running: set[subprocess.Popen[str]] = set()
+        self._stopping = False
 
     def run_folder(self, fold: int) -> Path:
         """Where the run of a fold is."""
@@ -58,26 +63,50 @@ class FoldTrainer:
         """Train folds, or go on with those that were interrupted; yield how far each is."""
         with ThreadPoolExecutor(len(self.devices)) as pool:
             futures = {fold: pool.submit(self._train_fold, fold) for fold in folds}
+            interrupted = False
             try:
                 while not all(future.done() for future in futures.values()):
                     time.sleep(_POLL_SECONDS)
                     yield from self._progress(futures)
+            except KeyboardInterrupt:
+                interrupted = True
+                raise
             finally:
-                for future in futures.values():
-                    future.cancel()
-                for process in list(self._running):
-                    process.terminate()
+                # Ctrl-C has reached the processes as well. Only where a signal is no death is another one harmless.
+                self._stop(futures.values(), ask=not interrupted or os.name == "posix")
         self.failures |= {fold: future.result() for fold, future in futures.items() if future.result()}
 
+    def _stop(self, futures: Iterable[Future[str]], *, ask: bool) -> None:
+        """End what is still running, but let it save its checkpoint first."""
+        self._stopping = True
+        for future in futures:
+            future.cancel()
+        end = time.monotonic() + _GRACE_SECONDS
+        for process in list(self._running) if ask else ():
+            process.send_signal(signal.SIGTERM)
+        for process in list(self._running):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, end - time.monotonic()))
+            process.kill()
+
     def _train_fold(self, fold: int) -> str:
-        """Train one fold and return why it failed, or nothing."""
-        run, device = self.run_folder(fold), self._free.get()
+        """Train one fold when a device is free and return why it failed, or nothing."""
+        device = self._free.get()
+        try:
+            return "" if self._stopping else self._run(fold, device)
+        except OSError as error:
+            return f"its process cannot be started ({error.strerror})"
+        finally:
+            self._free.put(device)
+
+    def _run(self, fold: int, device: str) -> str:
+        run = self.run_folder(fold)
         how = ["--resume"] if (run / "checkpoint.pt").is_file() else ["--config", str(self.output / "plan.yaml")]
         command = ["train", *self.arguments, "-o", str(run), "--fold", str(fold), "--device", device, *how]
-        environment = dict(os.environ)
+        environment = dict(os.environ) | {"PYTHONIOENCODING": "utf-8"}
         if len(self.devices) > 1:
             # Folds side by side must not fight for the cores.
-            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(self.devices))))
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, _count_cores() // len(self.devices))))
         with subprocess.Popen(
             [sys.executable, "-m", "volseg", *command],
             env=environment,
@@ -85,19 +114,29 @@ class FoldTrainer:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            errors="replace",
         ) as process:
             self._running.add(process)
             _, said = process.communicate()
             self._running.discard(process)
-        self._free.put(device)
+        if process.returncode == 0:
+            return ""
         lines = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
-        return "" if process.returncode == 0 else "\n".join(lines) or f"ended with exit code {process.returncode}"
+        last = "; it said: " + said.strip().splitlines()[-1] if said.strip() else ""
+        return "\n".join(lines) or f"its process ended with code {process.returncode}{last}"
 
     def _progress(self, futures: Mapping[int, Future[str]]) -> Iterator[Event]:
         for fold, future in futures.items():
             log = self.run_folder(fold) / "log.jsonl"
-            events = read_events(log) if log.is_file() else []
-            steps = [event for event in events if event["event"] == "steps"]
+            try:
+                steps = [event for event in read_events(log) if event["event"] == "steps"]
+            except InputError:  # not there yet, or just being replaced
+                continue
             if steps:
-                progress = 1.0 if future.done() else steps[-1]["progress"]
+                progress = 1.0 if future.done() and not future.result() else steps[-1]["progress"]
                 yield {"event": "training", "fold": fold, "progress": progress, "step": steps[-1]["step"]}
+
+
+def _count_cores() -> int:
+    """Cores that this process may use: a cluster lends some of a machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

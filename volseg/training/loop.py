@@ -22,7 +22,7 @@ from volseg.model.devices import choose_device
 from volseg.model.file import Model, save_model
 from volseg.training.augment import augment
 from volseg.training.checkpoint import opened_checkpoint, save_checkpoint
-from volseg.training.data import SliceSampler, cache_case
+from volseg.training.data import SliceSampler, cache_case, check_space
 from volseg.training.journal import Event, append_event, cut_events, draw_curve, read_events
 from volseg.training.plan import Fold, choose_cases, fingerprint, iterate_planning
 from volseg.training.schedule import Budget
@@ -30,6 +30,8 @@ from volseg.training.step import Learner
 from volseg.training.validation import Validation, validate
 
 _RESUMED = ("step", "checked", "validation_cases", "elapsed_before", "case_seconds", "fold", "fingerprint")
+_STEPS = 12_000  # of a plane, where nothing else is set; by benchmarks/accuracy.md
+_EPOCHS = 3  # at least, on sets so large that the steps would not show every slice
 _REPORTS = 200  # lines of losses in the log of a whole training
 _VALIDATION_SHARE = 0.15  # of a wall-clock budget, for the validations on the way
 _END_SHARE = 0.2  # of a wall-clock budget, at most, for the validation at the end
@@ -143,6 +145,7 @@ class _Run:
     validation_cases: int = 0
     elapsed_before: float = 0.0
     case_seconds: float = 0.0
+    cases: int = field(init=False)
     fingerprint: str = field(init=False)
     rng: np.random.Generator = field(init=False)
     noise: torch.Generator = field(init=False)
@@ -153,17 +156,21 @@ class _Run:
     def prepare(self, cases: Sequence[Case]) -> Iterator[Event]:
         """Cache the training slices."""
         # By fingerprint: slices prepared by another plan, of an attempt that was cut off, must not be taken for these.
-        self.fingerprint = fingerprint(self.dataset, self.config)
+        self.fingerprint = fingerprint(self.dataset, self.config, cases)
+        self.cases = len(cases)
         cache = self.folder / "cache" / self.fingerprint
         prepared = []
         for number, case in enumerate(cases, 1):
             prepared.append(cache_case(case, cache, config=self.config, labels=self.dataset.labels))
+            if number == 1:
+                check_space(cache, cases)
             yield {"event": "reading", "done": len(cases) + number, "total": 2 * len(cases)}
         if not any(len(cut.foreground) for case in prepared for cut in case.values()):
             raise DatasetError(f"{self.dataset.name}: no training case has a single labelled voxel")
         self.samplers = {
-            plane: SliceSampler([case[plane] for case in prepared], self.config, plane)
+            plane: SliceSampler(cut, self.config, plane)
             for plane in self.config.preparation.planes or ()
+            if (cut := [case[plane] for case in prepared if plane in case])
         }
 
     def start(self, *, resume: bool, started: float) -> Event:
@@ -187,8 +194,7 @@ class _Run:
         else:
             with suppress(FileNotFoundError):
                 (self.folder / "log.jsonl").unlink()
-        (sampler, *_) = self.samplers.values()
-        cases = {"cases": len(sampler.cases), "held_out": len(self.held_out), "device": str(self.device)}
+        cases = {"cases": self.cases, "held_out": len(self.held_out), "device": str(self.device)}
         event = {"event": "plan", "config": self.config.model_dump(mode="json"), "fold": self.fold, **cases}
         return event if resume else self._note(event)
 
@@ -199,12 +205,13 @@ class _Run:
     def _budget(self) -> Budget:
         settings = self.config.training
         slices = sum(sampler.slices_per_epoch for sampler in self.samplers.values())
-        batches = -(-slices // (settings.batch_size or 1))
+        epoch = -(-slices // (settings.batch_size or 1))
+        steps = settings.epochs * epoch if settings.epochs else max(_STEPS * len(self.samplers), _EPOCHS * epoch)
         seconds = None
         if settings.minutes is not None:
             end = self.case_seconds * len(self.held_out)
             seconds = settings.minutes * 60 - min(end, self._allowance(_END_SHARE))
-        return Budget((settings.epochs or 1) * batches, seconds)
+        return Budget(steps, seconds)
 
     def _allowance(self, share: float) -> float:
         return share * 60 * (self.config.training.minutes or float("inf"))
@@ -273,18 +280,22 @@ class _Run:
     def finish(self) -> Iterator[Event]:
         """Validate the last weights on the held-out cases, calibrate and keep them; tidy up."""
         model_file = self.folder / "model.safetensors"
+        self.save_checkpoint()
         files = [model_file, self.folder / "plan.yaml", self.folder / "log.jsonl", self.folder / "curve.png"]
         temperature = self.config.training.temperature
         if self.held_out:
             allowance = self._allowance(_END_SHARE)
-            result = validate(self._model(), self.held_out, device=str(self.device), allowance_seconds=allowance)
-            temperature = temperature or result.calibration.temperature
+            device = str(self.device)
+            result = validate(self._model(), self.held_out, device=device, allowance_seconds=allowance, calibrate=True)
+            if temperature is None and result.calibration:
+                temperature = result.calibration.temperature
             write_text(self.folder / "validation.json", json.dumps(asdict(result), indent=2, allow_nan=False) + "\n")
             files.append(self.folder / "validation.json")
             yield self._note_validation("final", result)
         save_model(self._model(temperature or 1.0), model_file)
         self.save_checkpoint()
         draw_curve(read_events(self.folder / "log.jsonl"), self.folder / "curve.png")
+        self.samplers = {}  # on Windows a file that is mapped cannot be removed
         shutil.rmtree(self.folder / "cache", ignore_errors=True)
         yield self._note({"event": "end", "files": [str(file) for file in files], "seconds": self.elapsed})
 

@@ -28,7 +28,7 @@ Fold = int | Literal["all"]
 
 _LARGEST_SLICE = 256  # pixels
 _PIXELS_PER_BATCH = 4 * 256 * 256
-_STEPS = 12_000  # a plane
+_NARROW = 32  # pixels: slices that are narrower, and by far narrower than in another plane, are strips
 _AIR_HU = -700
 _FOREGROUND_SAMPLES = 10_000  # voxels a case
 
@@ -41,8 +41,6 @@ class CaseFacts:
     ----------
     shape : (3,) int
     spacing : (3,) float, mm
-    extent_mm : (3,) float
-        Of the box around all labels; zeros where there is none.
     foreground : tuple of (N,) arrays
         Some values of each channel on the labels.
     lowest : tuple of float
@@ -51,7 +49,6 @@ class CaseFacts:
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
-    extent_mm: tuple[float, float, float]
     foreground: tuple[NDArray[np.float64], ...]
     lowest: tuple[float, ...]
 
@@ -78,15 +75,9 @@ def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:
     reorientation = Reorientation.between(labels.grid, "RAS")
     grid = reorientation.grid(labels.grid)
     foreground = labels.array != 0
-    turned = reorientation.array(foreground)
-    extent = [0.0, 0.0, 0.0]
-    for axis in range(3):
-        where = np.flatnonzero(turned.any(axis=tuple(a for a in range(3) if a != axis)))
-        if where.size:
-            extent[axis] = float(where[-1] - where[0] + 1) * grid.spacing[axis]
     values = tuple(sample(v.array[foreground], count=_FOREGROUND_SAMPLES) for v in volumes)
     lowest = tuple(float(v.array.min()) for v in volumes)
-    return CaseFacts(grid.shape, grid.spacing, (extent[0], extent[1], extent[2]), values, lowest)
+    return CaseFacts(grid.shape, grid.spacing, values, lowest)
 
 
 def iterate_planning(
@@ -120,7 +111,7 @@ def _is_open(config: Config) -> bool:
     """Whether anything is left to plan from the scans."""
     preparation, training = config.preparation, config.training
     planned = (preparation.planes, preparation.spacing_mm, preparation.normalisation, config.network.levels)
-    return None in (*planned, training.slice_size, training.batch_size, training.epochs)
+    return None in (*planned, training.slice_size, training.batch_size)
 
 
 def choose_cases(dataset: Dataset, fold: Fold) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
@@ -131,9 +122,9 @@ def choose_cases(dataset: Dataset, fold: Fold) -> tuple[tuple[Case, ...], tuple[
     return tuple(training), tuple(held_out)
 
 
-def fingerprint(dataset: Dataset, planned: Config) -> str:
-    """Return 16 hex digits that change with the cases, the labels and what was planned from their voxels."""
-    names = [case.name for case in dataset.cases]
+def fingerprint(dataset: Dataset, planned: Config, training: Sequence[Case]) -> str:
+    """Return 16 hex digits that change with the training cases, the labels and what was planned from their voxels."""
+    names = [case.name for case in training]
     text = repr((names, dataset.labels, dataset.channel_names, planned.preparation, planned.training.slice_size))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -141,10 +132,10 @@ def fingerprint(dataset: Dataset, planned: Config) -> str:
 def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Config:
     """Fill every setting that is still None.
 
-    Planes: one, across the coarse axis, where the median spacing is anisotropic by more than 1.5; else all three.
-    Spacing: the median. Normalisation: CT by the labels' intensities over all cases, others each scan by itself.
-    Slice size: the median slice, at most 256 pixels; larger slices are cropped at random. Depth and batch: from the
-    slice size. Epochs: as many as make 12,000 steps a plane, however few the cases are.
+    Planes: one, across the coarse axis, where the median spacing is anisotropic by more than 1.5; else all three, but
+    none whose slices are narrow strips. Spacing: the median. Normalisation: CT by the labels' intensities over all
+    cases, others each scan by itself. Slice size: the median slice, at most 256 pixels; larger slices are cropped at
+    random. Depth and batch: from the slice size.
     """
     preparation = config.preparation
     planes = preparation.planes or _planes(facts)
@@ -157,20 +148,18 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
         )
     size = config.training.slice_size or _slice_size(facts, spacing)
     used = [(size[height], size[width]) for height, width in map(in_plane, planes)]
-    levels = config.network.levels or min(levels_for(slice_size, config.network.block) for slice_size in used)
+    levels = config.network.levels or max(levels_for(slice_size, config.network.block) for slice_size in used)
     multiple = 2**levels
     right, front, foot = (max(2, -(-n // multiple)) * multiple for n in size)
     pixels = max(height * width for height, width in used)
     batch_size = config.training.batch_size or max(4, min(8, _PIXELS_PER_BATCH // pixels))
-    slices = sum(_labelled_slices(facts, plane) for plane in planes)
-    epochs = config.training.epochs or max(1, round(_STEPS * len(planes) * batch_size / max(1, slices)))
     # One full entry a label: what is set and what is a default cannot be told apart in a file.
     cleanup = resolve_cleanup([label.name for label in dataset.labels], config.cleanup)
     return _replace(
         config.model_copy(update={"cleanup": cleanup}),
         preparation={"planes": planes, "spacing_mm": spacing, "normalisation": normalisation},
         network={"levels": levels},
-        training={"slice_size": (right, front, foot), "batch_size": batch_size, "epochs": epochs},
+        training={"slice_size": (right, front, foot), "batch_size": batch_size},
     )
 
 
@@ -185,7 +174,8 @@ def _planes(facts: Sequence[CaseFacts]) -> tuple[Plane, ...]:
     spacing = _median_spacing(facts)
     # Scans of one slice leave no choice.
     if min(shape) > 1 and max(spacing) / min(spacing) <= ANISOTROPIC:
-        return PLANES
+        widths = {plane: min(shape[axis] for axis in in_plane(plane)) for plane in PLANES}
+        return tuple(plane for plane, width in widths.items() if width >= min(_NARROW, max(widths.values()) / 3))
     coarse = int(np.argmin(shape)) if min(shape) == 1 else int(np.argmax(spacing))
     return tuple(plane for plane in PLANES if NORMAL_AXIS[plane] == coarse)
 
@@ -193,11 +183,6 @@ def _planes(facts: Sequence[CaseFacts]) -> tuple[Plane, ...]:
 def _median_spacing(facts: Sequence[CaseFacts]) -> tuple[float, float, float]:
     x, y, z = np.median([f.spacing for f in facts], axis=0)
     return round(float(x), 4), round(float(y), 4), round(float(z), 4)
-
-
-def _labelled_slices(facts: Sequence[CaseFacts], plane: Plane) -> int:
-    normal = NORMAL_AXIS[plane]
-    return round(sum(f.extent_mm[normal] / f.spacing[normal] for f in facts))
 
 
 def _slice_size(facts: Sequence[CaseFacts], spacing: tuple[float, float, float]) -> tuple[int, int, int]:

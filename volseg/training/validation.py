@@ -18,7 +18,7 @@ from volseg.metrics import dice
 from volseg.model.file import Model
 from volseg.training.plan import read_case
 
-_VOXELS = 20_000  # a case, to calibrate with
+_VOXELS = 500_000  # of all cases together, to calibrate with
 _CERTAIN = 0.01  # background of which the network is surer than this does not tell how well it is calibrated
 
 Voxels = tuple[NDArray[np.float16], NDArray[np.int64]]  # probabilities (K, N) and classes (N,)
@@ -28,8 +28,8 @@ Voxels = tuple[NDArray[np.float16], NDArray[np.int64]]  # probabilities (K, N) a
 class Calibration:
     """The temperature of the held-out cases, and the expected calibration error with and without it.
 
-    Voxels count that have a label, or to which the network gives at least 1 % of one. `after` is fair: each half of
-    the cases is softened by the temperature of the other half.
+    Voxels count to which the network gives at least 1 % of any label. `after` is fair where there are two cases or
+    more: each half of them is softened by the temperature of the other half.
     """
 
     temperature: float
@@ -51,7 +51,8 @@ class Validation:
         How many were predicted.
     by_case : dict of str to float or None
         Mean over labels of each case; None where it has none.
-    calibration : Calibration
+    calibration : Calibration, optional
+        If asked for.
     seconds : float
         How long it took.
     """
@@ -60,14 +61,22 @@ class Validation:
     per_label: dict[str, float | None]
     cases: int
     by_case: dict[str, float | None]
-    calibration: Calibration
+    calibration: Calibration | None
     seconds: float
 
 
-def validate(model: Model, cases: Sequence[Case], *, device: str, allowance_seconds: float | None = None) -> Validation:
+def validate(
+    model: Model,
+    cases: Sequence[Case],
+    *,
+    device: str,
+    allowance_seconds: float | None = None,
+    calibrate: bool = False,
+) -> Validation:
     """Predict cases and compare with their references, before clean-up.
 
-    `allowance_seconds` ends it early, but not before two cases are done.
+    `allowance_seconds` ends it early, but not before two cases are done. `calibrate` also fits a temperature, for which
+    each scan's probabilities are needed.
     """
     start = time.monotonic()
     rows: list[list[float]] = []
@@ -76,10 +85,10 @@ def validate(model: Model, cases: Sequence[Case], *, device: str, allowance_seco
         if allowance_seconds is not None and len(rows) >= 2 and time.monotonic() - start > allowance_seconds:
             break
         volumes, reference = read_case(case)
-        prediction = predict(model, volumes, device=device, probabilities=True)
+        prediction = predict(model, volumes, device=device, probabilities=calibrate)
         rows.append([dice(prediction.labels.mask(label), reference.mask(label)) for label in model.labels])
-        assert prediction.probabilities is not None
-        voxels.append(_telling_voxels(prediction.probabilities, reference, model))
+        if prediction.probabilities is not None:
+            voxels.append(_telling_voxels(prediction.probabilities, reference, model, count=_VOXELS // len(cases)))
     table = np.array(rows, dtype=float)
     with np.errstate(all="ignore"):
         means = [float(np.nanmean(c)) if np.isfinite(c).any() else None for c in table.T]
@@ -91,21 +100,23 @@ def validate(model: Model, cases: Sequence[Case], *, device: str, allowance_seco
         per_label=dict(zip(names, means, strict=True)),
         cases=len(rows),
         by_case=dict(zip([case.name for case in cases], by_case, strict=False)),
-        calibration=calibrate(voxels),
+        calibration=fit_calibration(voxels) if calibrate else None,
         seconds=time.monotonic() - start,
     )
 
 
-def _telling_voxels(probabilities: NDArray[np.float16], reference: LabelMap, model: Model) -> Voxels:
-    classes = np.zeros(reference.grid.shape, dtype=np.int64)
+def _telling_voxels(probabilities: NDArray[np.float16], reference: LabelMap, model: Model, *, count: int) -> Voxels:
+    # By the prediction alone: choosing by the reference as well would add nothing but mistakes.
+    telling = np.flatnonzero(probabilities[0] <= 1 - _CERTAIN)
+    chosen = telling[:: -(-len(telling) // max(1, count)) or 1]
+    values = reference.array.reshape(-1)[chosen]
+    classes = np.zeros(len(chosen), dtype=np.int64)
     for number, label in enumerate(model.labels, 1):
-        classes[reference.mask(label)] = number
-    telling = np.flatnonzero((classes > 0) | (probabilities[0] <= 1 - _CERTAIN))
-    chosen = telling[:: max(1, len(telling) // _VOXELS)]
-    return probabilities.reshape(len(probabilities), -1)[:, chosen], classes.reshape(-1)[chosen]
+        classes[values == label.value] = number
+    return probabilities.reshape(len(probabilities), -1)[:, chosen], classes
 
 
-def calibrate(voxels: Sequence[Voxels]) -> Calibration:
+def fit_calibration(voxels: Sequence[Voxels]) -> Calibration:
     """Fit a temperature to the voxels of some cases."""
     probabilities, classes = _join(voxels)
     if not len(classes):
