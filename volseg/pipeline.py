@@ -65,6 +65,8 @@ class OutputSettings:
         By label name, ``*`` for all; what is set in it goes over what the model was configured with.
     overwrite : bool
         Redo cases that are finished.
+    refresh : bool
+        Redo those that were made in another way, rather than refuse them.
     strict : bool
         Refuse scans that would have to be repaired; see `volseg.io.read`.
     """
@@ -75,6 +77,7 @@ class OutputSettings:
     dicom_forms: tuple[str, ...] = ()
     cleanup: dict[str, CleanupConfig] = field(default_factory=dict)
     overwrite: bool = False
+    refresh: bool = False
     strict: bool = False
 
 
@@ -147,6 +150,8 @@ class _CaseRun:
         # Surfaces were LPS before there was a choice.
         old, new = {"mesh_space": "lps", **previous.get("made_by", {})}, self._made_by()
         if differing := [name for name in new if old.get(name) != new[name]]:
+            if self.settings.refresh:
+                return None
             raise InputError(
                 f"{self.folder}: is there, but {' and '.join(differing)} differ; add --overwrite or choose another "
                 "output folder"
