@@ -13,6 +13,7 @@ import csv
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from skimage.measure import euler_number
 from volseg.evaluation import evaluate, summarise
 from volseg.io import read_labels
 from volseg.io.datasets import read_dataset, split
+from volseg.training.folds import is_trained
 from volseg.training.journal import read_events
 
 CORONAL = ["preparation.planes=[coronal]"]
@@ -36,6 +38,7 @@ RECIPE = {
     "one plane (coronal)": CORONAL,
     "no neighbours": ["preparation.neighbours=0"],
     "two neighbours": ["preparation.neighbours=2"],
+    "slices of the largest size": ["training.slice_size=[48,64,48]"],
     "instance norm": ["network.norm=instance"],
     "pix2pix block": ["network.block=pix2pix", "network.width=64"],
     "decoder upsample": ["network.decoder=upsample"],
@@ -47,6 +50,7 @@ RECIPE = {
     "Dice": ["loss.reconstruction=dice"],
     "L1": ["loss.reconstruction=l1"],
     "half the learning rate": ["optimiser.learning_rate=0.0005"],
+    "three times the learning rate": ["optimiser.learning_rate=0.003"],
     "linear schedule": ["optimiser.schedule=linear"],
     "no augmentation in space": [
         "augmentation.rotation_degrees=0",
@@ -60,6 +64,8 @@ RECIPE = {
         "augmentation.noise=0",
         "augmentation.blur=0",
     ],
+    "less turning and scaling": ["augmentation.rotation_degrees=15", "augmentation.scaling=0.15"],
+    "more turning and scaling": ["augmentation.rotation_degrees=45", "augmentation.scaling=0.45"],
     "mirrored": ["augmentation.mirror=true"],
 }
 ADVERSARIAL = {
@@ -99,7 +105,8 @@ class Study:
         if self.options.study == "few":
             dataset = subset(dataset, folder / "dataset", count=int(arm.split()[0]), seed=seed)
         run = folder / "run"
-        if not (run / "validation.json").is_file():
+        if not is_trained(run):
+            shutil.rmtree(run, ignore_errors=True)  # an arm that was cut off has used its minutes
             changes = [part for setting in settings for part in ("--set", setting)]
             self.volseg("train", dataset, "-o", run, "--fold", 0, "--minutes", self.options.minutes, *changes)
         _, held_out = split(read_dataset(dataset), 0)
