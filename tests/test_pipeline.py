@@ -18,6 +18,7 @@ from volseg.errors import InputError, UsageError
 from volseg.geometry import Grid
 from volseg.io.dicom_write import write_dicom_series
 from volseg.io.inputs import collect_cases
+from volseg.io.mesh_reading import read_meshes
 from volseg.io.nifti import write_nifti
 from volseg.labelmap import Label
 from volseg.model.file import Model
@@ -103,6 +104,31 @@ def test_finished_cases_are_skipped_unless_they_differ(model: Model, scan: Volum
     assert stl.is_file()
     run(model, inputs, tmp_path / "out", overwrite=True)
     assert not stl.exists()  # nothing of the earlier result is left beside the new one
+
+
+def test_surfaces_in_another_space_are_not_finished(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    inputs, out = [str(tmp_path / "scan.nii.gz")], tmp_path / "out"
+    formats = ("stl", "obj", "vtm", "3mf")
+    (first,) = run(model, inputs, out, mesh_formats=formats)
+    assert {file.suffix for file in first.files} >= {".stl", ".obj", ".mtl", ".vtm", ".vtp", ".3mf"}
+    run_json = out / "scan" / "run.json"
+    content = json.loads(run_json.read_text(encoding="utf-8"))
+    assert content["made_by"].pop("mesh_space") == "lps"
+    run_json.write_text(json.dumps(content), encoding="utf-8")  # of before there was a choice
+    assert run(model, inputs, out, mesh_formats=formats)[0].skipped
+    (other,) = run(model, inputs, out, mesh_formats=formats, mesh_space="ras")
+    assert "is there, but mesh_space differ; add --overwrite" in str(other.error)
+    meshes = out / "scan" / "meshes"
+    (before,) = read_meshes(meshes / "surfaces.vtm")
+    (redone,) = run(model, inputs, out, mesh_formats=formats, mesh_space="ras", overwrite=True)
+    assert b"SPACE=RAS" in (meshes / "bright.stl").read_bytes()[:80]
+    assert sorted(path for path in (out / "scan").rglob("*") if path.is_file()) == sorted(redone.files)
+    for name in ("bright.stl", "bright.obj", "surfaces.vtm"):
+        (after,) = read_meshes(meshes / name)
+        np.testing.assert_allclose(after.bounds, before.bounds, atol=1e-4)
+    run(model, inputs, out, overwrite=True)
+    assert not meshes.exists()
 
 
 def test_a_case_with_a_missing_file_or_another_scan_is_not_finished(model: Model, scan: Volume, tmp_path: Path) -> None:

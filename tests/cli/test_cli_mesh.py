@@ -14,6 +14,7 @@ from volseg.errors import AmbiguousError, GeometryError, InputError, PartialErro
 from volseg.geometry import Grid
 from volseg.io import read, read_labels, write
 from volseg.io.dicom_write import write_dicom_series
+from volseg.io.mesh_reading import read_meshes
 from volseg.labelmap import Label, LabelMap
 from volseg.mesh import Mesh
 from volseg.volume import Volume
@@ -70,10 +71,29 @@ def test_one_file_a_label_and_a_list_of_them(labels_file: Path, tmp_path: Path) 
     assert liver.volume_mm3 == pytest.approx(3 * 7 * 6 * 2, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["all.glb", "all.STL", "all.ply", "all.vtp"])
+@pytest.mark.parametrize("name", ["all.glb", "all.STL", "all.ply", "all.vtp", "all.3mf"])
 def test_output_with_a_mesh_suffix_is_one_file(labels_file: Path, tmp_path: Path, name: str) -> None:
     assert run(labels_file, "-o", tmp_path / "out" / name).exit_code == 0
     assert files(tmp_path / "out") == [name]
+
+
+def test_one_file_with_others_beside_it(labels_file: Path, tmp_path: Path) -> None:
+    result = run(labels_file, "-o", tmp_path / "my.obj", "--space", "ras")
+    assert result.output.splitlines()[-2:] == [f"wrote {tmp_path / 'my.mtl'}", f"wrote {tmp_path / 'my.obj'}"]
+    assert (tmp_path / "my.obj").read_text(encoding="utf-8").startswith("# SPACE=RAS\n")
+    result = run(labels_file, "-o", tmp_path / "my.vtm")
+    assert result.output.splitlines()[-1] == f"wrote {tmp_path / 'my.vtm'}"
+    meshes = read_meshes(tmp_path / "my.vtm")
+    assert [(mesh.name, mesh.colour) for mesh in meshes] == [(label.name, label.colour) for label in LABELS[:2]]
+    assert run(labels_file, "-o", tmp_path / "my.3mf").exit_code == 0
+    assert (tmp_path / "my.3mf").is_file()
+
+
+def test_all_labels_of_a_case_are_in_one_vtm(labels_file: Path, tmp_path: Path) -> None:
+    assert run(labels_file, "-o", tmp_path / "out", "--format", "vtm,3mf,obj").exit_code == 0
+    names = [path.name for path in (tmp_path / "out").iterdir() if path.is_file()]
+    each = [f"{label}.{suffix}" for label in ("left_kidney", "liver") for suffix in ("3mf", "mtl", "obj")]
+    assert sorted(names) == sorted(["surfaces.vtm", *each])
 
 
 def test_single_file_in_a_folder(labels_file: Path, tmp_path: Path) -> None:

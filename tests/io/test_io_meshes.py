@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import pyvista as pv
 
 from volseg.errors import InputError, OutputError, UsageError
+from volseg.io.mesh_reading import read_meshes
 from volseg.io.meshes import parse_formats, write_mesh, write_meshes
 from volseg.mesh import Mesh
 
@@ -128,6 +130,13 @@ def test_vtp_keeps_point_data_and_which_vertex_is_whose(tmp_path: Path) -> None:
     np.testing.assert_array_equal(surface.point_data["uncertainty"], [0, 1, 2, 3, 1, 2, 3, 4])
     np.testing.assert_array_equal(surface.point_data["Label"], [1] * 4 + [2] * 4)
     assert list(surface.field_data["Names"]) == ["left kidney", "spleen"]
+
+
+def test_vtp_names_may_be_of_any_script(tmp_path: Path) -> None:
+    meshes = [replace(TETRAHEDRON, name=name) for name in ("Leber <&\"'> größe", "脾臓")]
+    field = pv.read(write_mesh(meshes, tmp_path / "mesh.vtp")).GetFieldData().GetAbstractArray("Names")
+    assert [field.GetValue(n) for n in range(2)] == [mesh.name for mesh in meshes]
+    assert [mesh.name for mesh in read_meshes(tmp_path / "mesh.vtp")] == [mesh.name for mesh in meshes]
 
 
 def test_one_file_a_label_with_portable_distinct_names(tmp_path: Path) -> None:
