@@ -133,6 +133,24 @@ CASES: dict[str, tuple[Callable[[Path], None], str, int, str]] = {
     "all-NaN scan": (all_nan, "predict nan.nii.gz -m model.safetensors -o out", 1, "nan.nii.gz"),
     "mesh of one slice": (one_slice, "mesh flat.nii.gz -o out", 1, "slice"),
     "space for GLB": (nothing, "mesh labels.nii.gz -o out --format glb --space ras", 2, "--space"),
+    "predicted space for GLB": (
+        nothing,
+        "predict scan.nii.gz -m model.safetensors -o out --mesh glb --space ras",
+        2,
+        "--space has no meaning for GLB",
+    ),
+    "space without surfaces": (
+        nothing,
+        "predict scan.nii.gz -m model.safetensors -o out --space ras",
+        2,
+        "--space ras is of surfaces; it goes with --mesh FORMAT",
+    ),
+    "unknown space": (
+        nothing,
+        "predict scan.nii.gz -m model.safetensors -o out --mesh stl --space rsa",
+        2,
+        "--space rsa is unknown; choose lps or ras",
+    ),
     "unknown mesh format": (nothing, "mesh labels.nii.gz -o out --format off", 2, "off"),
     "orphans in a dataset": (orphans, "train set -o run", 1, "c: "),
     "unknown device": (

@@ -33,10 +33,11 @@ def test_train_predict_evaluate_mesh(dataset_folder: Path, tmp_path: Path, monke
         f"wrote {Path('run') / name}"
         for name in ("model.safetensors", "plan.yaml", "log.jsonl", "curve.png", "validation.json")
     ]
-    predicted = volseg_command(f"predict {dataset_folder / 'imagesTr'} -m run -o out --mesh stl,glb")
+    predicted = volseg_command(f"predict {dataset_folder / 'imagesTr'} -m run -o out --mesh stl,glb --space ras")
     assert len(list((tmp_path / "out").glob("*/labels.nii.gz"))) == 6
     assert predicted.count("wrote ") == 6 * (2 + 2 * 2 + 1)
-    again = volseg_command(f"predict {dataset_folder / 'imagesTr'} -m run -o out --mesh stl,glb")
+    assert (tmp_path / "out" / "toy_0" / "meshes" / "ball.stl").read_bytes().startswith(b"volseg SPACE=RAS")
+    again = volseg_command(f"predict {dataset_folder / 'imagesTr'} -m run -o out --mesh stl,glb --space ras")
     assert "wrote" not in again  # finished already
     table = volseg_command(f"evaluate out {dataset_folder / 'labelsTr'} --json scores.json --csv scores.csv")
     assert "ball" in table

@@ -13,7 +13,9 @@ from volseg.io import read, read_labels, write
 from volseg.io.atomic import write_text
 from volseg.io.dicom_write import write_dicom_series
 from volseg.io.labels import sidecar_path
+from volseg.io.meshes import write_mesh
 from volseg.labelmap import Label, LabelMap
+from volseg.mesh import Mesh
 from volseg.view.inputs import Subject, read_subject
 from volseg.volume import Volume
 
@@ -153,6 +155,15 @@ def test_single_slice_has_no_surface_but_outlines(caplog: pytest.LogCaptureFixtu
         assert Subject(labels=labels).surfaces() == []
     assert "--contact-sheet" in caplog.text
     assert Subject(labels=labels).outlines() is labels
+
+
+@pytest.mark.parametrize("suffix", ["obj", "vtm"])
+def test_meshes_come_with_their_names_and_colours(suffix: str, tmp_path: Path) -> None:
+    vertices, faces = np.eye(4)[:, :3] * 30, [[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]]
+    meshes = [Mesh(vertices, np.array(faces), name, (9, n, 9)) for n, name in enumerate(("liver", "spleen"))]
+    found = read_subject([write_mesh(meshes, tmp_path / f"all.{suffix}")]).surfaces()
+    assert [(mesh.name, mesh.colour) for mesh in found] == [(mesh.name, mesh.colour) for mesh in meshes]
+    np.testing.assert_allclose(found[0].bounds, meshes[0].bounds)
 
 
 def test_what_does_not_fit_together_is_refused(scan: Path, labels: Path, tmp_path: Path) -> None:
