@@ -181,6 +181,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         ("", "is no VTM file"),
         (whole[: len(whole) // 2], "is no VTM file, or damaged"),
         ("<VTKFile/>", "holds no surfaces"),
+        ('<?xml version="1.0" encoding="none"?><VTKFile/>', "is no VTM file, or damaged"),
         (whole.replace("/b.vtp", "/c.vtp"), "c.vtp is no .vtp file, or is missing; keep the folder"),
         (whole.replace(f"{pieces[0].parent.name}/b.vtp", "a.vtm"), "a.vtm is no .vtp file"),
     ):

@@ -83,7 +83,7 @@ def vtm_blocks(path: Path) -> list[tuple[str, Path]]:
 def _datasets(path: Path) -> list[ElementTree.Element]:
     try:
         return list(ElementTree.fromstring(path.read_bytes()).iter("DataSet"))
-    except (OSError, ElementTree.ParseError) as error:
+    except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:  # the last two: unknown encodings
         raise InputError(f"{path}: is no VTM file, or damaged ({error}); expected VTK's multi-block XML") from error
 
 
