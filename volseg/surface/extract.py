@@ -13,6 +13,7 @@ from volseg.errors import GeometryError, InputError
 from volseg.geometry import Grid
 from volseg.labelmap import Label, LabelMap, label_boxes
 from volseg.mesh import Mesh
+from volseg.surface.between_slices import march_between_slices, thick_axis
 from volseg.surface.march import march
 from volseg.surface.simplify import check_fraction, simplify_meshes
 from volseg.surface.smooth import smooth_mesh
@@ -39,7 +40,8 @@ def extract_surfaces(labels: LabelMap, *, smooth: bool = True, simplify: float =
     labels : LabelMap
         At least 2 voxels along each axis.
     smooth : bool
-        Remove the voxel staircase (`smooth_mesh`); each surface then encloses as much as its label's voxels.
+        Remove the voxel staircase (`smooth_mesh`), after interpolating the shape between thick slices
+        (`volseg.surface.between_slices`); each surface then encloses as much as its label's voxels.
     simplify : float
         Fraction of the triangles to keep, over 0 up to 1 (`simplify_mesh`); surfaces that keep notably more are logged.
 
@@ -112,10 +114,14 @@ def extract_isosurface(
 
 def extract_surface(crop: LabelCrop, *, smooth: bool = True) -> Mesh:
     """Extract the surface of one cropped label; see `extract_surfaces`."""
-    mesh = march(crop.mask - np.float32(0.5), crop.grid)
+    thick = thick_axis(crop.grid) if smooth else None
+    if thick is None:
+        mesh, voxel_mm = march(crop.mask - np.float32(0.5), crop.grid), crop.grid.affine[:3, :3]
+    else:
+        mesh, voxel_mm = march_between_slices(crop.mask, crop.grid, thick), None
     mesh = replace(mesh, name=crop.label.name, colour=crop.label.colour)
     volume_mm3 = np.count_nonzero(crop.mask) * crop.grid.voxel_volume_mm3
-    return smooth_mesh(mesh, volume_mm3=volume_mm3, voxel_mm=crop.grid.affine[:3, :3]) if smooth else mesh
+    return smooth_mesh(mesh, volume_mm3=volume_mm3, voxel_mm=voxel_mm) if smooth else mesh
 
 
 def crop_labels(labels: LabelMap) -> Iterator[LabelCrop]:

@@ -11,8 +11,8 @@ from scipy.sparse.csgraph import connected_components
 from volseg.geometry import Float
 from volseg.mesh import Mesh
 
-_ITERATIONS = 20
-_PASS_BAND = 0.1
+_ITERATIONS = 30
+_PASS_BAND = 0.06
 _LEAST_KEPT = 0.8
 _VOLUME_TOLERANCE = 1e-3
 _NEWTON_STEPS = 10
@@ -43,7 +43,7 @@ def smooth_mesh(mesh: Mesh, *, volume_mm3: float | None = None, voxel_mm: Float 
     References
     ----------
     Taubin, Zhang, Golub, Optimal surface smoothing as filter design, ECCV 1996, doi:10.1007/BFb0015544
-    (vtkWindowedSincPolyDataFilter; 20 iterations, pass band 0.1).
+    (vtkWindowedSincPolyDataFilter; 30 iterations, pass band 0.06).
     """
     filtered = _polydata(mesh).smooth_taubin(
         n_iter=_ITERATIONS,

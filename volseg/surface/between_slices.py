@@ -1,0 +1,227 @@
+"""Thick slices: the shape between them, and beyond the first and the last.
+
+A surface through the voxels of thick slices is a staircase that no smoothing of the surface takes away without moving
+it by millimetres. Here every slice becomes a signed distance map (in-plane, mm), and between two slices the maps are
+blended: what the shape is, linearly; how large it is (the largest distance inside), so that its square runs smoothly,
+as it does in anything that is round. Slices of a body that runs obliquely are first laid over each other by their
+centroids, which is undone on the finished surface. Beyond the last slice the body ends where its areas lead to zero,
+within one slice.
+
+Related: S. Raya and J. Udupa, Shape-based interpolation of multidimensional objects, IEEE TMI 9 (1990),
+doi:10.1109/42.52980. Size apart from shape is ours; ``benchmarks/surfaces.py`` measures it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from volseg.geometry import Float, Grid
+from volseg.mesh import Mesh
+from volseg.surface.march import march
+
+THICK = 1.5  # spacing across slices over spacing in them, from which on slices are thick
+
+_LONGEST_END = 1.0  # slices that a body may go on beyond its last
+_SHORTEST_END = 0.1
+_LONE_END = 0.75  # of a body in one slice: a lens of the volume of its voxels
+_MIDDLE_GAIN = 0.5  # pixels by which a body may be thicker between two slices than linearly, where it does not end
+_MARGIN = 3  # pixels around the body
+
+Curve = Callable[[float], float]
+
+
+def thick_axis(grid: Grid) -> int | None:
+    """Return the voxel axis across which slices are thick, or None."""
+    axis = int(np.argmax(grid.spacing))
+    others = [spacing for n, spacing in enumerate(grid.spacing) if n != axis]
+    return axis if grid.spacing[axis] > THICK * max(others) else None
+
+
+def march_between_slices(mask: NDArray[np.bool_], grid: Grid, axis: int) -> Mesh:
+    """Extract the surface of a mask on thick slices, each connected body by itself.
+
+    Parameters
+    ----------
+    mask : (I, J, K) bool
+    grid : Grid
+    axis : int
+        Across which the slices are thick.
+
+    Returns
+    -------
+    Mesh
+        Closed, world mm RAS+, about as fine as the pixels of the slices; each body encloses about its voxels.
+    """
+    bodies, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    meshes = []
+    for number, box in enumerate(ndimage.find_objects(bodies, count), 1):
+        start = tuple(s.start for s in box)
+        stop = tuple(s.stop for s in box)
+        body = np.moveaxis(bodies[box] == number, axis, 2)
+        meshes.append(_march_body(_Body.of(body, _turned(grid.crop(start, stop), axis))))
+    offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
+    return Mesh(
+        np.concatenate([mesh.vertices for mesh in meshes]),
+        np.concatenate([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=False)]),
+    )
+
+
+def _turned(grid: Grid, axis: int) -> Grid:
+    """Return the grid of an array whose `axis` has been moved to the end."""
+    order = [n for n in range(3) if n != axis] + [axis]
+    i, j, k = (grid.shape[n] for n in order)
+    return Grid((i, j, k), grid.affine[:, [*order, 3]])
+
+
+@dataclass(frozen=True, eq=False)
+class _Body:
+    """One connected body: its slices as signed distances (S, I, J) in mm, laid over each other, and their places.
+
+    `moved` (S, 2) is by how many pixels each slice was moved for that; `areas` (S,) are in pixels.
+    """
+
+    distances: Float
+    moved: Float
+    areas: Float
+    voxels: int
+    grid: Grid
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_], grid: Grid) -> _Body:
+        slices = np.moveaxis(mask, 2, 0)
+        moved = _displacements(slices)
+        reach = np.ceil(np.abs(moved).max(axis=0)).astype(int) + _MARGIN
+        padded = np.pad(slices, [(0, 0), (reach[0], reach[0]), (reach[1], reach[1])])
+        spacing = grid.spacing[:2]
+        distances = np.stack([_shift(_signed_distance(s, spacing), d) for s, d in zip(padded, moved, strict=True)])
+        height, width = (int(n) for n in reach)
+        larger = grid.crop((-height, -width, 0), (grid.shape[0] + height, grid.shape[1] + width, grid.shape[2]))
+        return cls(distances, moved, slices.sum(axis=(1, 2)).astype(float), int(mask.sum()), larger)
+
+
+def _displacements(slices: NDArray[np.bool_]) -> Float:
+    """(S, 2) pixels by which each slice is to be moved to lie over the others; not where a body forks."""
+    steps = np.zeros((len(slices), 2))
+    centres = np.array([ndimage.center_of_mass(s) for s in slices])
+    for n in range(1, len(slices)):
+        step = centres[n - 1] - centres[n]
+        common = np.count_nonzero(slices[n - 1] & slices[n])
+        laid_over = np.count_nonzero(slices[n - 1] & _moved_mask(slices[n], np.round(step).astype(int)))
+        if laid_over >= common:
+            steps[n] = step
+    moved = np.cumsum(steps, axis=0)
+    return np.asarray(moved - moved.mean(axis=0))
+
+
+def _moved_mask(mask: NDArray[np.bool_], by: NDArray[np.int_]) -> NDArray[np.bool_]:
+    """Move a mask by whole pixels; what leaves the picture is lost."""
+    height, width = mask.shape
+    result = np.zeros_like(mask)
+    (a, b), (c, d) = by, -by
+    result[max(a, 0) : height + min(a, 0), max(b, 0) : width + min(b, 0)] = mask[
+        max(c, 0) : height + min(c, 0), max(d, 0) : width + min(d, 0)
+    ]
+    return result
+
+
+def _signed_distance(mask: NDArray[np.bool_], spacing: tuple[float, float]) -> Float:
+    """(I, J) distance in mm to the outline between the pixels, positive inside."""
+    half = min(spacing) / 2
+    inside = ndimage.distance_transform_edt(mask, spacing) - half * mask
+    outside = ndimage.distance_transform_edt(~mask, spacing) - half * ~mask
+    return np.asarray(inside - outside)
+
+
+def _shift(image: Float, by: Float) -> Float:
+    return np.asarray(ndimage.shift(image, by, order=1, mode="nearest")) if by.any() else image
+
+
+def _march_body(body: _Body) -> Mesh:
+    """Blend the slices of one body, march, and put the surface back where its slices were."""
+    spacing = body.grid.spacing
+    parts = max(1, round(spacing[2] / min(spacing[:2])))
+    places = np.arange(-parts, (len(body.areas) - 1) * parts + parts + 1) / parts
+    field = np.stack([_blend(body, place) for place in places], axis=2).astype(np.float32)
+    field -= _level(field, body.voxels * parts)
+    step = np.eye(4)
+    step[2, 2], step[2, 3] = 1 / parts, -1
+    mesh = march(field, Grid(field.shape, body.grid.affine @ step))
+    # Only whole slices were moved: between two, by the share of each.
+    z = body.grid.to_voxel(mesh.vertices)[:, 2]
+    numbers = np.arange(len(body.moved))
+    back = np.stack([_extended(z, numbers, body.moved[:, n]) for n in range(2)], axis=1)
+    return mesh.with_vertices(mesh.vertices - back @ body.grid.affine[:3, :2].T)
+
+
+def _extended(z: Float, numbers: NDArray[np.int_], values: Float) -> Float:
+    """Interpolate linearly, and go on beyond the ends as between the last two."""
+    result = np.interp(z, numbers, values)
+    if len(values) > 1:
+        result += np.minimum(z, 0) * (values[1] - values[0])
+        result += np.maximum(z - numbers[-1], 0) * (values[-1] - values[-2])
+    return np.asarray(result)
+
+
+def _level(field: NDArray[np.float32], count: int) -> float:
+    """Return the value above which as many voxels lie as there were, but at least one."""
+    place = max(1, field.size - count)
+    below, above = np.partition(field.ravel(), [place - 1, place])[place - 1 : place + 1]
+    if above > below:
+        return float(below + above) / 2
+    top = field.max()
+    return float(below) if below < top else float(field[field < top].max())
+
+
+def _blend(body: _Body, place: float) -> Float:
+    """(I, J) field at a place between slices, in slices from the first one."""
+    sizes = body.distances.max(axis=(1, 2))
+    last = len(sizes) - 1
+    if place < 0 or place > last or last == 0:
+        end, beyond = (0, -place) if place < 0 else (last, place - last)
+        return np.asarray(body.distances[end] - sizes[end] + _root(_end_curve(body, end)(beyond)))
+    first = min(int(place), last - 1)
+    share = place - first
+    linear = (1 - share) * body.distances[first] + share * body.distances[first + 1]
+    gain = _size_between(body, sizes, first, share) - ((1 - share) * sizes[first] + share * sizes[first + 1])
+    if 0 < first < last - 1:
+        gain = min(gain, _MIDDLE_GAIN * min(body.grid.spacing[:2]))
+    return np.asarray(linear + gain)
+
+
+def _size_between(body: _Body, sizes: Float, first: int, share: float) -> float:
+    """Size between two slices: its square by Catmull and Rom's cubic through the squares at the slices."""
+    last = len(sizes) - 1
+    squares = [sizes[n] ** 2 for n in (first, first + 1)]
+    before = sizes[first - 1] ** 2 if first > 0 else _end_curve(body, 0)(1.0)
+    after = sizes[first + 2] ** 2 if first + 2 <= last else _end_curve(body, last)(1.0)
+    a, b, c, d = before, *squares, after
+    cubic = b + share / 2 * (c - a + share * (2 * a - 5 * b + 4 * c - d + share * (3 * (b - c) + d - a)))
+    return _root(max(0.0, cubic))
+
+
+def _root(square: float) -> float:
+    return float(np.sign(square) * np.sqrt(abs(square)))
+
+
+def _end_curve(body: _Body, end: int) -> Curve:
+    """Return the square of the size beyond the first or last slice, by slices: as the last three areas go on.
+
+    The area of a section through an ellipsoid is a quadratic of its place.
+    """
+    size = float(body.distances[end].max()) ** 2
+    areas = body.areas if end else body.areas[::-1]
+    if len(areas) == 1:
+        return lambda beyond: size * (1 - beyond / _LONE_END)
+    bend = min(0.0, (areas[-1] - 2 * areas[-2] + areas[-3]) / 2) if len(areas) > 2 else 0.0
+    slope = areas[-1] - areas[-2] + bend
+    ends = np.roots([bend, slope, areas[-1]]) if bend else np.array([-areas[-1] / slope if slope else np.inf])
+    tip = min((float(root) for root in ends if root > 0), default=np.inf)
+    if _SHORTEST_END <= tip <= _LONGEST_END:
+        return lambda beyond: size * (1 + (slope * beyond + bend * beyond**2) / areas[-1])
+    tip = float(np.clip(tip, _SHORTEST_END, _LONGEST_END))
+    return lambda beyond: size * (1 - beyond / tip)
