@@ -277,6 +277,11 @@ def preparation_across(spacing: tuple[float, float, float] = (1, 1, 1)) -> Prepa
     return settings_for(*PLANES, spacing=spacing).preparation
 
 
+def grid_of(spacing: Sequence[float], shape: tuple[int, int, int] = (7, 9, 11)) -> Grid:
+    """Of a scan with this spacing along the patient's axes."""
+    return Grid.from_spacing(shape, (spacing[0], spacing[1], spacing[2]))
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 def test_fused_planes_lie_on_the_scans_own_grid_however_it_is_stored(storage: np.ndarray) -> None:
     scan = random_classes(awkward(storage))
@@ -298,10 +303,10 @@ def test_the_plane_that_knows_decides_where_the_others_do_not(plane: Plane) -> N
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (0.6, 0.6, 0.6), (0.3, 1, 0.5), (2.5, 2.5, 2.5)], ids=str)
 def test_planes_count_alike_where_none_is_coarser_than_another(spacing: tuple[float, float, float]) -> None:
     """Also where the scan is finer than the networks have learnt from, in whatever direction."""
-    weights = plane_weights(preparation_across(), spacing)
+    weights = plane_weights(preparation_across(), grid_of(spacing))
     assert weights == pytest.approx(dict.fromkeys(PLANES, 1 / 3))
-    stretched = tuple(mm * learnt for mm, learnt in zip(spacing, (0.5, 0.8, 1.1), strict=True))
-    assert plane_weights(preparation_across((0.5, 0.8, 1.1)), stretched) == pytest.approx(weights)  # type: ignore[arg-type]
+    stretched = grid_of([mm * learnt for mm, learnt in zip(spacing, (0.5, 0.8, 1.1), strict=True)])
+    assert plane_weights(preparation_across((0.5, 0.8, 1.1)), stretched) == pytest.approx(weights)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +323,7 @@ def test_planes_count_alike_where_none_is_coarser_than_another(spacing: tuple[fl
 def test_a_plane_with_coarser_pixels_counts_less(
     spacing: tuple[float, float, float], counts: tuple[float, ...]
 ) -> None:
-    weights = plane_weights(preparation_across(), spacing)
+    weights = plane_weights(preparation_across(), grid_of(spacing))
     assert [weights[plane] for plane in PLANES] == pytest.approx(np.array(counts) / sum(counts))
     assert sum(weights.values()) == pytest.approx(1)
 
@@ -328,13 +333,32 @@ def test_a_plane_with_coarser_pixels_counts_less(
 def test_thick_slices_are_cut_as_they_were_scanned(axis: int, plane: Plane, mm: float) -> None:
     spacing = [1.0, 1.0, 1.0]
     spacing[axis] = mm
-    assert plane_weights(preparation_across(), (spacing[0], spacing[1], spacing[2])) == {plane: 1.0}
+    assert plane_weights(preparation_across(), grid_of(spacing)) == {plane: 1.0}
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_weights_are_those_of_the_patients_axes_however_the_scan_is_stored(storage: np.ndarray) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag((1, 1.2, 1.4)) @ storage
+    weights = plane_weights(preparation_across(), Grid((7, 9, 11), affine))
+    assert weights == pytest.approx(plane_weights(preparation_across(), grid_of((1, 1.2, 1.4))))
+    assert len(set(weights.values())) > 1
+
+
+@pytest.mark.parametrize("mm", [0.1, 1.0, 8.0])
+@pytest.mark.parametrize("plane", PLANES)
+def test_of_a_single_slice_the_plane_is_its_own_whatever_the_file_says_of_its_thickness(
+    plane: Plane, mm: float
+) -> None:
+    shape, spacing = [8, 9, 10], [1.0, 1.0, 1.0]
+    shape[NORMAL_AXIS[plane]], spacing[NORMAL_AXIS[plane]] = 1, mm
+    assert plane_weights(preparation_across(), grid_of(spacing, (shape[0], shape[1], shape[2]))) == {plane: 1.0}
 
 
 @pytest.mark.parametrize("missing", ["planes", "spacing_mm"])
 def test_an_unplanned_preparation_has_no_weights(missing: str) -> None:
     with pytest.raises(ModelError, match="the preparation is not planned: planes and spacing_mm must be set"):
-        plane_weights(preparation_across().model_copy(update={missing: None}), (1, 1, 1))
+        plane_weights(preparation_across().model_copy(update={missing: None}), grid_of((1, 1, 1)))
 
 
 @pytest.mark.parametrize("storage", STORAGES)
@@ -382,8 +406,8 @@ def test_a_line_and_a_voxel_are_segmented_in_three_planes(shape: tuple[int, int,
 
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (1, 1, 1.3), (1.4, 1, 1)], ids=str)
 def test_the_answers_of_planes_are_averaged_by_their_weights(spacing: tuple[float, float, float]) -> None:
-    scan = random_classes(Grid.from_spacing((6, 7, 8), spacing))
-    weights = plane_weights(preparation_across(), spacing)
+    scan = random_classes(grid_of(spacing, (6, 7, 8)))
+    weights = plane_weights(preparation_across(), scan.grid)
     expected = sum(weights[plane] * MINDS[plane].logits.exp().numpy() for plane in PLANES)
     found = predict(model_across(**MINDS), scan, probabilities=True)
     assert found.probabilities is not None
@@ -408,6 +432,43 @@ def test_fused_labels_need_no_probabilities_to_be_kept() -> None:
     assert without.probabilities is None
     assert np.array_equal(without.labels.array, with_them.labels.array)
     assert len(np.unique(without.labels.array)) > 1
+
+
+# Three classes take 2 bytes a voxel each; a byte less than that is too little to fuse.
+@pytest.mark.parametrize(("spare", "planes"), [(0, 3), (-1, 1)])
+@pytest.mark.parametrize(("spacing", "best"), [((1, 1, 1.3), "axial"), ((1, 1.3, 1), "coronal")], ids=str)
+def test_fusing_has_a_limit_of_memory(
+    spacing: tuple[float, float, float],
+    best: Plane,
+    spare: int,
+    planes: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scan = random_classes(grid_of(spacing))
+    monkeypatch.setattr("volseg.inference._MOST_FUSED_BYTES", 2 * 3 * scan.array.size + spare)
+    totals: list[int] = []
+    model = model_across(**{**MINDS, best: Nearest(sharpness=1.0)})
+    found = predict(model, scan, progress=lambda _done, total: totals.append(total))
+    assert bool(caplog.messages) == (planes == 1)
+    if planes == 1:
+        assert caplog.messages == [f"fusing planes would take 0.0 GB of memory; only {best} slices are segmented"]
+        assert np.array_equal(found.labels.array, VALUES[scan.array])
+    assert set(totals) == {sum(scan.grid.shape) if planes == 3 else scan.grid.shape[NORMAL_AXIS[best]]}
+
+
+def test_probabilities_that_are_asked_for_are_fused_whatever_they_take(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("volseg.inference._MOST_FUSED_BYTES", 0)
+    scan, mean = random_classes(grid_of((1, 1, 1))), sum(MINDS[p].logits.exp().numpy() for p in PLANES) / 3
+    found = predict(model_across(**MINDS), scan, probabilities=True).probabilities
+    assert found is not None
+    assert np.allclose(found, mean[:, None, None, None], atol=2e-3)
+    # One plane has nothing to be fused with.
+    alone = predict(model_of(Nearest(), config=settings_for("coronal")), scan).labels
+    assert np.array_equal(alone.array, VALUES[scan.array])
+    assert caplog.messages == []
 
 
 def test_progress_counts_the_slices_of_all_planes() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_dataset import write_dataset
 
 from volseg.config import Config, Plane, load_config
+from volseg.errors import OutputError
+from volseg.inference import plane_weights
 from volseg.io import read_labels
 from volseg.io.datasets import Dataset, read_dataset
 from volseg.slices import PLANES, stack_slices
-from volseg.training.data import CachedCase, SliceSampler, cache_case
+from volseg.training.data import CachedCase, SliceSampler, cache_case, check_space
 from volseg.training.plan import find_facts, make_plan
 
 ALL_PLANES = "preparation.planes=[axial, coronal, sagittal]"
@@ -40,24 +44,64 @@ def test_cache_holds_every_slice_and_class_of_every_plane(dataset_folder: Path, 
         assert [bool(s.any()) for s in cut.classes] == [n in cut.foreground for n in range(len(cut.classes))]
 
 
-def test_the_cache_is_taken_as_it_is_and_completed_where_a_plane_is_missing(
-    dataset_folder: Path, tmp_path: Path
-) -> None:
+def test_the_cache_is_taken_as_it_is_and_made_anew_where_it_was_cut_off(dataset_folder: Path, tmp_path: Path) -> None:
     dataset, cache = read_dataset(dataset_folder), tmp_path / "cache"
     config, case = planned(dataset, ALL_PLANES), dataset.cases[0]
     first = cache_case(case, cache, config=config, labels=dataset.labels)
     written = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
-    assert sorted(written) == sorted(
-        f"{case.name}.{plane}.{kind}.npy" for plane in PLANES for kind in ("image", "classes")
-    )
+    arrays = {f"{case.name}.{plane}.{kind}.npy" for plane in PLANES for kind in ("image", "classes")}
+    assert written.keys() == arrays | {f"{case.name}.done"}
     again = cache_case(case, cache, config=config, labels=dataset.labels)
     assert {path.name: path.stat().st_mtime_ns for path in cache.iterdir()} == written
+    (cache / f"{case.name}.done").unlink()
     (cache / f"{case.name}.coronal.classes.npy").unlink()
     completed = cache_case(case, cache, config=config, labels=dataset.labels)
+    assert {path.name for path in cache.iterdir()} == written.keys()
     for plane in PLANES:
         for other in (again, completed):
             np.testing.assert_array_equal(other[plane].image, first[plane].image)
             np.testing.assert_array_equal(other[plane].classes, first[plane].classes)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "planes"),
+    [((1.0, 1.0, 1.2), PLANES), ((1.0, 1.0, 3.0), ("axial",)), ((1.0, 4.0, 1.0), ("coronal",))],
+    ids=str,
+)
+def test_only_the_planes_along_which_a_scan_would_be_predicted_are_prepared(
+    tmp_path: Path, spacing: tuple[float, float, float], planes: tuple[Plane, ...]
+) -> None:
+    dataset, cache = read_dataset(write_dataset(tmp_path / "set", cases=1, spacing=spacing)), tmp_path / "cache"
+    config = planned(dataset, ALL_PLANES, "preparation.spacing_mm=[1, 1, 1]")
+    (case,) = dataset.cases
+    weights = plane_weights(config.preparation, read_labels(case.label).grid)  # type: ignore[arg-type]
+    for _ in range(2):  # made, and then taken
+        cached = cache_case(case, cache, config=config, labels=dataset.labels)
+        assert tuple(cached) == tuple(weights) == planes
+    assert len(list(cache.glob("*.npy"))) == 2 * len(planes)
+
+
+def test_room_for_all_cases_is_looked_for_by_the_size_of_the_first(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, cache = read_dataset(dataset_folder), tmp_path / "cache"
+    config = planned(dataset)
+    cache_case(dataset.cases[0], cache, config=config, labels=dataset.labels)
+    size = sum(path.stat().st_size for path in cache.iterdir())
+    assert size > 24 * 20 * 8 * 3  # an image in 2 bytes a voxel, classes in 1
+    usage = shutil.disk_usage(cache)
+
+    def check_with(free: int) -> None:
+        monkeypatch.setattr("volseg.training.data.shutil.disk_usage", lambda _path: usage._replace(free=free))
+        check_space(cache, dataset.cases)
+
+    check_with(free=5 * size)
+    with pytest.raises(
+        OutputError, match=r"cache: the prepared slices will take about 0\.0 GB, and 0\.0 GB are free; "
+    ):
+        check_with(free=5 * size - 1)
+    cache_case(dataset.cases[1], cache, config=config, labels=dataset.labels)
+    check_with(free=4 * size)  # what is there already needs no more room
 
 
 def test_resampled_classes_keep_their_area(dataset_folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from toy_dataset import write_dataset
 
 import volseg
 from volseg.config import AugmentationConfig, Config, load_config
-from volseg.errors import ConfigError, DatasetError, InputError, UsageError
+from volseg.errors import ConfigError, DatasetError, InputError, OutputError, UsageError
 from volseg.io.datasets import read_dataset
 from volseg.training.augment import augment
 from volseg.training.checkpoint import opened_checkpoint
@@ -200,6 +201,68 @@ def test_all_cases_and_no_validation(dataset_folder: Path, tmp_path: Path) -> No
     assert list(model.networks) == ["axial.all"]
     assert model.temperature == 1.0  # there is nothing to fit it on
     assert {e["event"] for e in read_events(tmp_path / "run" / "log.jsonl")} == {"plan", "steps", "end"}
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(20, 20), (5, 12)], ids=["steps", "3 epochs are more"])
+def test_without_a_length_steps_are_what_a_training_is_long(
+    dataset_folder: Path, tmp_path: Path, steps: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch here is 4 cases of 8 labelled slices in batches of 8."""
+    monkeypatch.setattr("volseg.training.loop._STEPS", steps)
+    train(dataset_folder, tmp_path / "run", config=small("training.epochs=null"))
+    assert load_config(tmp_path / "run" / "plan.yaml").training.epochs is None
+    first, *_, final, _ = read_events(tmp_path / "run" / "log.jsonl")
+    assert (first["cases"], first["held_out"]) == (4, 2)
+    assert final["step"] == expected
+
+
+def test_steps_are_counted_for_each_plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_dataset(tmp_path / "Task98_Cubes", spacing=(1.0, 1.0, 1.2))
+    monkeypatch.setattr("volseg.training.loop._STEPS", 40)
+    list(iterate_training(folder, tmp_path / "run", config=small("training.epochs=null"), fold="all"))
+    assert read_events(tmp_path / "run" / "log.jsonl")[-2]["step"] == 3 * 40
+
+
+def test_a_plane_along_which_no_scan_would_be_predicted_has_no_network(tmp_path: Path) -> None:
+    """And a scan that could be cut along it is segmented by what there is."""
+    folder = write_dataset(tmp_path / "Task98_Thick")
+    set_by_hand = ("preparation.planes=[axial, coronal, sagittal]", "preparation.spacing_mm=[1, 1, 1]")
+    model = volseg.load_model(train(folder, tmp_path / "run", config=small("training.epochs=1", *set_by_hand)))
+    assert list(model.networks) == ["axial.0"]
+    write_dataset(tmp_path / "cubes", cases=1, spacing=(1.0, 1.0, 1.0))
+    scan = volseg.read(tmp_path / "cubes" / "imagesTr" / "toy_0.nii.gz")
+    assert volseg.predict(model, scan).labels.grid is scan.grid
+
+
+def test_an_interrupt_of_the_last_validation_costs_no_step(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small("training.epochs=2", "training.validations=1")
+    whole = volseg.load_model(train(dataset_folder, tmp_path / "whole", config=config))
+
+    def interrupted(*_: Any, **__: Any) -> Validation:
+        raise KeyboardInterrupt("here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("volseg.training.loop.validate", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="here"):
+            train(dataset_folder, tmp_path / "cut", config=config)
+    with opened_checkpoint(tmp_path / "cut" / "checkpoint.pt", torch.device("cpu")) as state:
+        assert state["step"] == 8
+    learnt: list[Any] = []
+    monkeypatch.setattr("volseg.training.step.Learner.step", lambda *_: learnt.append(_))
+    assert volseg.load_model(train(dataset_folder, tmp_path / "cut", resume=True)).sha256 == whole.sha256
+    assert learnt == []
+
+
+def test_a_disk_that_is_too_small_is_found_after_the_first_case(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("volseg.training.data.shutil.disk_usage", lambda _path: usage._replace(free=0))
+    with pytest.raises(OutputError, match="choose an output folder on a larger disk"):
+        train(dataset_folder, tmp_path / "run", config=small())
+    assert len(list((tmp_path / "run" / "cache").rglob("*.done"))) == 1
 
 
 def test_wall_clock_budget_ends_the_training(dataset_folder: Path, tmp_path: Path) -> None:

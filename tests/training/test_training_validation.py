@@ -1,12 +1,27 @@
-"""The calibration of the held-out cases."""
+"""The scores of the held-out cases, and their calibration."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from toy_dataset import LABELS
 
 from volseg.calibration import calibration_error, fit_temperature, soften
-from volseg.training.validation import Voxels, calibrate
+from volseg.config import parse_config
+from volseg.inference import Prediction, predict
+from volseg.io import read, read_labels, write
+from volseg.io.datasets import Case, read_dataset
+from volseg.labelmap import LabelMap
+from volseg.model.file import Model
+from volseg.training import validation
+from volseg.training.validation import Calibration, Voxels, fit_calibration, validate
 
 
 def drawn(temperature: float, *, seed: int = 0, count: int = 4000) -> Voxels:
@@ -19,7 +34,7 @@ def drawn(temperature: float, *, seed: int = 0, count: int = 4000) -> Voxels:
 
 def test_the_temperature_is_that_of_all_cases() -> None:
     cases = [drawn(1.8, seed=seed) for seed in range(4)]
-    found = calibrate(cases)
+    found = fit_calibration(cases)
     everything = np.concatenate([p for p, _ in cases], axis=1), np.concatenate([c for _, c in cases])
     assert found.temperature == fit_temperature(*everything) == pytest.approx(1.8, rel=0.1)
     assert found.before == calibration_error(*everything)
@@ -29,7 +44,7 @@ def test_the_temperature_is_that_of_all_cases() -> None:
 def test_each_half_of_the_cases_is_softened_by_the_temperature_of_the_other() -> None:
     """Where the halves differ, the error after softening shows it: nothing is fitted to what it is measured on."""
     even, odd = drawn(3.0, seed=0), drawn(0.5, seed=1)
-    found = calibrate([even, odd])
+    found = fit_calibration([even, odd])
     temperatures = [fit_temperature(*even), fit_temperature(*odd)]
     softened = np.concatenate([soften(even[0], temperatures[1]), soften(odd[0], temperatures[0])], axis=1)
     assert found.after == pytest.approx(calibration_error(softened, np.concatenate([even[1], odd[1]])), abs=1e-6)
@@ -38,7 +53,7 @@ def test_each_half_of_the_cases_is_softened_by_the_temperature_of_the_other() ->
 
 def test_a_single_case_is_calibrated_by_itself() -> None:
     probabilities, classes = drawn(2.0)
-    found = calibrate([(probabilities, classes)])
+    found = fit_calibration([(probabilities, classes)])
     temperature = fit_temperature(probabilities, classes)
     assert found.temperature == temperature
     expected = calibration_error(soften(probabilities, temperature), classes)
@@ -47,7 +62,87 @@ def test_a_single_case_is_calibrated_by_itself() -> None:
 
 def test_cases_that_tell_nothing_leave_probabilities_as_they_are() -> None:
     nothing = np.zeros((3, 0), dtype=np.float16), np.zeros(0, dtype=np.int64)
-    found = calibrate([nothing, nothing])
+    found = fit_calibration([nothing, nothing])
     assert (found.temperature, found.before, found.after) == (1.0, 0.0, 0.0)
     case = drawn(2.0)
-    assert calibrate([nothing, case]).temperature == calibrate([case]).temperature
+    assert fit_calibration([nothing, case]).temperature == fit_calibration([case]).temperature
+
+
+class Bright(nn.Module):
+    """Stands in for a network: sure of what is dark, of two minds about what is bright."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        dark, bright = (torch.tensor(p).log()[None, :, None, None] for p in ((0.998, 0.001, 0.001), (0.3, 0.6, 0.1)))
+        return torch.where(x[:, :1] > 50, bright, dark)
+
+
+def bright_model() -> Model:
+    as_it_is = {"kind": "window", "low": -1000, "high": 1000, "mean": 0, "std": 1}
+    preparation = {"planes": ["axial"], "spacing_mm": [1, 1, 3], "normalisation": [as_it_is], "neighbours": 0}
+    config = parse_config({"preparation": preparation})
+    return Model(config, LABELS, ("MR",), {"axial.0": Bright()})  # type: ignore[dict-item]
+
+
+def is_bright(case: Case) -> NDArray[np.bool_]:
+    return np.asarray(read(case.images[0]).array > 50)
+
+
+def voxels_to_calibrate_with(cases: Sequence[Case], monkeypatch: pytest.MonkeyPatch) -> list[Voxels]:
+    seen: list[Voxels] = []
+
+    def watched(voxels: Sequence[Voxels]) -> Calibration:
+        seen.extend(voxels)
+        return fit_calibration(voxels)
+
+    monkeypatch.setattr(validation, "fit_calibration", watched)
+    assert validate(bright_model(), cases, device="cpu", calibrate=True).calibration is not None
+    return seen
+
+
+def test_only_who_asks_for_a_calibration_gets_one(dataset_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = read_dataset(dataset_folder).cases[:2]
+    asked: list[bool] = []
+
+    def watched(*arguments: Any, probabilities: bool, **settings: Any) -> Prediction:
+        asked.append(probabilities)
+        return predict(*arguments, probabilities=probabilities, **settings)
+
+    monkeypatch.setattr(validation, "predict", watched)
+    plain = validate(bright_model(), cases, device="cpu")
+    assert plain.calibration is None
+    assert asked == [False, False]  # nobody keeps what nobody needs
+    calibrated = validate(bright_model(), cases, device="cpu", calibrate=True)
+    assert asked[2:] == [True, True]
+    assert calibrated.calibration is not None
+    assert (calibrated.mean, calibrated.per_label, calibrated.by_case) == (plain.mean, plain.per_label, plain.by_case)
+    assert plain.per_label["bar"] == 0
+
+
+def test_voxels_are_chosen_by_the_prediction_whatever_the_reference_says(
+    dataset_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = read_dataset(dataset_folder).cases[:2]
+    chosen = [np.count_nonzero(is_bright(case)) for case in cases]
+    assert [classes.tolist() for _, classes in voxels_to_calibrate_with(cases, monkeypatch)] == [
+        [1] * n for n in chosen
+    ]
+    for case in cases:
+        reference = read_labels(case.label)  # type: ignore[arg-type]
+        write(LabelMap(reference.array[::-1], reference.grid, reference.labels), case.label)  # type: ignore[arg-type]
+    for case, (probabilities, classes) in zip(cases, voxels_to_calibrate_with(cases, monkeypatch), strict=True):
+        turned = read_labels(case.label).array  # type: ignore[arg-type]
+        # Most of what is labelled now is dark: the network is sure that there is nothing, and is not asked.
+        assert np.count_nonzero(turned[~is_bright(case)]) > np.count_nonzero(turned[is_bright(case)])
+        expected = np.select([turned == label.value for label in LABELS], [1, 2])[is_bright(case)]
+        np.testing.assert_array_equal(classes, expected)
+        assert {0, 2} <= set(classes.tolist())
+        np.testing.assert_allclose(probabilities, np.tile([[0.3], [0.6], [0.1]], len(classes)), atol=1e-3)
+
+
+def test_cases_share_the_voxels_to_calibrate_with(dataset_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = read_dataset(dataset_folder).cases
+    monkeypatch.setattr(validation, "_VOXELS", 6 * 20 + 5)
+    counts = [len(classes) for _, classes in voxels_to_calibrate_with(cases, monkeypatch)]
+    assert all(10 < count <= 20 for count in counts)
+    monkeypatch.setattr(validation, "_VOXELS", 1)
+    assert [len(classes) for _, classes in voxels_to_calibrate_with(cases, monkeypatch)] == [1] * 6

@@ -267,8 +267,10 @@ class _Run:
         return self._note_validation("validation", result)
 
     def _model(self, temperature: float = 1.0) -> Model:
+        # Planes along which no training case is cut have no network to predict with.
+        preparation = self.config.preparation.model_copy(update={"planes": tuple(self.learners)})
         return Model(
-            self.config,
+            self.config.model_copy(update={"preparation": preparation}),
             self.dataset.labels,
             self.dataset.channel_names,
             {f"{plane}.{self.fold}": learner.generator for plane, learner in self.learners.items()},
