@@ -1,9 +1,10 @@
-"""Cross-validation on the toy dataset: through processes of its own, as users run it."""
+"""Cross-validation on the toy dataset."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from scipy.stats import wilcoxon
 import volseg
 from volseg.config import Config, load_config
 from volseg.crossvalidation import compare_runs, iterate_crossvalidation
-from volseg.errors import InputError, PartialError, UsageError, VolsegError
+from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
 from volseg.io.datasets import read_dataset, split
+from volseg.model.file import save_model
 from volseg.training.folds import FoldTrainer, is_trained
-from volseg.training.journal import Event
+from volseg.training.journal import Event, read_events
+from volseg.training.loop import iterate_training, train
+from volseg.training.plan import iterate_planning
 
 TINY = ("network.width=4", "training.batch_size=4", "training.epochs=1", "training.validations=1")
 
@@ -28,6 +32,41 @@ def cross_validate(
     return list(iterate_crossvalidation(read_dataset(folder), trainer, config=config, folds=folds))
 
 
+def train_here(folder: Path, output: Path, *folds: int, config: Config | None = None) -> None:
+    """Train folds as their own processes would, without the seconds that it takes to start those."""
+    dataset = read_dataset(folder)
+    list(iterate_planning(dataset, output, config=config or load_config(overrides=TINY), fold="all"))
+    plan = load_config(output / "plan.yaml")
+    for fold in folds:
+        train(dataset, output / f"fold_{fold}", config=plan, fold=fold, device="cpu")
+
+
+def interrupt(folder: Path, output: Path, fold: int) -> None:
+    """Begin to train a fold, and stop."""
+    plan = load_config(output / "plan.yaml")
+    events = iterate_training(folder, output / f"fold_{fold}", config=plan, fold=fold, device="cpu")
+    while next(events)["event"] != "steps":
+        pass
+    with pytest.raises(KeyboardInterrupt, match="here"):
+        events.throw(KeyboardInterrupt("here"))  # type: ignore[attr-defined]
+    assert (output / f"fold_{fold}" / "checkpoint.pt").is_file()
+
+
+@pytest.fixture
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No fold can be trained; those that are trained need not be."""
+
+    def impossible(*_: object, **__: object) -> None:
+        raise OSError(11, "there are enough")
+
+    monkeypatch.setattr("volseg.training.folds.subprocess.Popen", impossible)
+
+
+def written(folder: Path) -> dict[Path, int]:
+    """When each file of a folder was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
 def test_folds_are_trained_continued_and_summed_up(dataset_folder: Path, tmp_path: Path) -> None:
     output, dataset = tmp_path / "cv", read_dataset(dataset_folder)
     first = cross_validate(dataset_folder, output, folds=[0, 2], config=load_config(overrides=TINY), devices="cpu,cpu")
@@ -36,15 +75,20 @@ def test_folds_are_trained_continued_and_summed_up(dataset_folder: Path, tmp_pat
     held_out = {fold: {case.name for case in split(dataset, fold)[1]} for fold in (0, 2, 4)}
     assert {(row["case"], row["fold"]) for row in summary["rows"]} == {(c, f) for f in (0, 2) for c in held_out[f]}
     assert json.loads((output / "crossval.json").read_text(encoding="utf-8"))["rows"] == summary["rows"]
-    stamps = {fold: (output / f"fold_{fold}" / "model.safetensors").stat().st_mtime_ns for fold in (0, 2)}
+    predicting = [(event["fold"], event["done"], event["total"]) for event in first if event["event"] == "predicting"]
+    assert predicting == [(0, 1, 2), (0, 2, 2), (2, 1, 1)]
+    finished = {fold: written(output / f"fold_{fold}") for fold in (0, 2)}
 
     # Without settings the plan that is there is gone on with, and what is finished stays as it is.
+    interrupt(dataset_folder, output, 4)
     summary = cross_validate(dataset_folder, output, folds=[4])[-1]
     assert summary["missing_folds"] == [1, 3]
-    assert {fold: (output / f"fold_{fold}" / "model.safetensors").stat().st_mtime_ns for fold in stamps} == stamps
-    cases = set.union(*held_out.values())
-    assert len(summary["rows"]) == 2 * len(cases)
-    assert {path.name for path in (output / "predictions").iterdir()} == cases
+    assert {fold: written(output / f"fold_{fold}") for fold in (0, 2)} == finished
+    steps = [event["step"] for event in read_events(output / "fold_4" / "log.jsonl") if event["event"] == "steps"]
+    assert steps == list(range(1, 11))  # 5 cases of 8 slices in batches of 4; none twice
+    assert len(summary["rows"]) == 2 * len(set.union(*held_out.values()))
+    for fold, cases in held_out.items():
+        assert {path.name for path in (output / f"fold_{fold}" / "predictions").iterdir()} == cases
     # The figures are those of the files: each case by the model of its own fold.
     row = next(row for row in summary["rows"] if row["fold"] == 4)
     case = next(case for case in dataset.cases if case.name == row["case"])
@@ -63,11 +107,11 @@ def test_folds_are_trained_continued_and_summed_up(dataset_folder: Path, tmp_pat
 
 def test_a_fold_that_fails_is_named_and_the_others_count(dataset_folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "cv"
-    cross_validate(dataset_folder, output, folds=[0], config=load_config(overrides=TINY))
+    train_here(dataset_folder, output, 0)
     (output / "fold_1").mkdir()
     (output / "fold_1" / "checkpoint.pt").write_bytes(b"not a checkpoint")
     shutil.copy(output / "plan.yaml", output / "fold_1" / "plan.yaml")
-    with pytest.raises(PartialError, match=r"fold 1: .*checkpoint.pt: is not a usable checkpoint"):
+    with pytest.raises(PartialError, match=r"^fold 1: .*checkpoint.pt: is not a usable checkpoint"):
         cross_validate(dataset_folder, output, folds=[0, 1])
     assert json.loads((output / "crossval.json").read_text(encoding="utf-8"))["missing_folds"] == [1, 2, 3, 4]
     assert not is_trained(output / "fold_1")
@@ -75,9 +119,117 @@ def test_a_fold_that_fails_is_named_and_the_others_count(dataset_folder: Path, t
         cross_validate(dataset_folder, output, config=load_config())
 
 
+@pytest.mark.usefixtures("no_process")
 def test_where_every_fold_fails_the_first_reason_is_the_error(dataset_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(VolsegError, match=r"fold 0: .*--device nowhere: cannot be used here"):
-        cross_validate(dataset_folder, tmp_path, folds=[0], config=load_config(overrides=TINY), devices="nowhere")
+    with pytest.raises(VolsegError, match=r"^fold 2: its process cannot be started \(there are enough\)$"):
+        cross_validate(dataset_folder, tmp_path / "cv", folds=[2, 3], config=load_config(overrides=TINY))
+    assert not (tmp_path / "cv" / "crossval.json").exists()
+
+
+@pytest.mark.usefixtures("no_process")
+@pytest.mark.parametrize("trained", [True, False], ids=["trained", "interrupted"])
+def test_a_fold_that_was_trained_by_another_plan_does_not_count(
+    trained: bool, dataset_folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "cv"
+    train_here(dataset_folder, output, *([1] if trained else []))
+    if not trained:
+        interrupt(dataset_folder, output, 1)
+    (output / "plan.yaml").unlink()
+    wider = load_config(overrides=(*TINY, "network.width=8"))
+    before = written(output / "fold_1")
+    with pytest.raises(UsageError, match=r"fold_1: was trained by another plan than .*plan.yaml; delete one of them"):
+        cross_validate(dataset_folder, output, folds=[0, 2], config=wider)
+    assert written(output / "fold_1") == before
+    assert not (output / "fold_0").exists()  # said before anything is trained
+
+
+@pytest.mark.usefixtures("no_process")
+def test_a_fold_that_was_trained_on_other_cases_does_not_count(dataset_folder: Path, tmp_path: Path) -> None:
+    """Cases that its network has learnt from may be held out now."""
+    output, names = tmp_path / "cv", [f"toy_{n}" for n in range(6)]
+
+    def hold_out(*folds: list[str]) -> None:
+        splits = [{"train": [name for name in names if name not in fold], "val": fold} for fold in folds]
+        (dataset_folder / "splits_final.json").write_text(json.dumps(splits), encoding="utf-8")
+
+    hold_out(names[:2], names[2:4])
+    train_here(dataset_folder, output, 0, 1)
+    assert cross_validate(dataset_folder, output)[-1]["missing_folds"] == []
+    hold_out(names[:2], names[3:5])
+    with pytest.raises(UsageError, match=r"fold_1: was trained on other cases than fold 1 has now; delete it to train"):
+        cross_validate(dataset_folder, output, folds=[0])
+    hold_out(names[:2], names[2:4], names[4:])  # one fold more changes nothing for the others
+    summary = cross_validate(dataset_folder, output, folds=[])[-1]
+    assert summary["missing_folds"] == [2]
+    assert {(row["case"], row["fold"]) for row in summary["rows"]} == {(f"toy_{n}", n // 2) for n in range(4)}
+
+
+@pytest.mark.parametrize(
+    ("held_out", "message"),
+    [
+        ((["toy_0"], [], ["toy_1"], []), r"splits_final\.json: fold 1, 3 holds no case out; give it some"),
+        ((["toy_0", "toy_1"], ["toy_1", "toy_2"]), r"splits_final\.json: \['toy_1'\] are held out by several folds"),
+        ((["toy_0", "toy_0"], ["toy_2"]), r"\['toy_0'\] are held out by several folds; expected one"),
+    ],
+    ids=["none", "twice", "twice in one"],
+)
+def test_splits_that_score_no_case_or_one_twice_are_refused(
+    held_out: tuple[list[str], ...], message: str, dataset_folder: Path, tmp_path: Path
+) -> None:
+    splits = [{"train": ["toy_4", "toy_5"], "val": names} for names in held_out]
+    (dataset_folder / "splits_final.json").write_text(json.dumps(splits), encoding="utf-8")
+    with pytest.raises(DatasetError, match=message):
+        cross_validate(dataset_folder, tmp_path / "cv", folds=[0])
+    assert not (tmp_path / "cv").exists()
+
+
+@pytest.mark.usefixtures("no_process")
+def test_a_case_that_cannot_be_predicted_is_named_and_the_others_count(dataset_folder: Path, tmp_path: Path) -> None:
+    output, dataset = tmp_path / "cv", read_dataset(dataset_folder)
+    train_here(dataset_folder, output, 0, 1, 2)
+    held_out = [[case.name for case in split(dataset, fold)[1]] for fold in range(3)]
+    assert [len(names) for names in held_out] == [2, 1, 1]
+    for name in (held_out[0][0], held_out[1][0]):
+        image = dataset_folder / "imagesTr" / f"{name}.nii.gz"
+        grid = volseg.read(image).grid
+        volseg.write(volseg.Volume(np.full(grid.shape, np.nan, dtype=np.float32), grid), image)
+    lines = rf"^fold 0: {held_out[0][0]}: .*{held_out[0][0]}.nii.gz.*\nfold 1: {held_out[1][0]}: .*"
+    with pytest.raises(PartialError, match=lines):
+        cross_validate(dataset_folder, output, folds=[0, 1, 2])
+    summary = json.loads((output / "crossval.json").read_text(encoding="utf-8"))
+    assert {row["case"] for row in summary["rows"]} == {held_out[0][1], held_out[2][0]}
+    assert summary["missing_folds"] == [1, 3, 4]  # of fold 1 there is nothing to sum up
+    assert sorted(volseg.load_model(output / "ensemble.safetensors").networks) == ["axial.0", "axial.2"]
+
+
+@pytest.mark.usefixtures("no_process")
+def test_predictions_are_redone_where_they_were_made_in_another_way(dataset_folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "cv"
+    train_here(dataset_folder, output, 0)
+    run = output / "fold_0"
+    cross_validate(dataset_folder, output, folds=[0])
+    first = written(run / "predictions")
+    cross_validate(dataset_folder, output, folds=[0])
+    assert written(run / "predictions") == first
+    trainer = FoldTrainer([str(dataset_folder)], output, ["cpu"])
+    list(iterate_crossvalidation(read_dataset(dataset_folder), trainer, folds=[0], probabilities=True))
+    second = written(run / "predictions")
+    assert second.keys() - first.keys() == {path.with_name("probabilities.nii.gz") for path in first} & second.keys()
+    assert all(second[path] > first[path] for path in first)
+    # The same weights with another temperature are another model.
+    model = volseg.load_model(run)
+    save_model(replace(model, temperature=model.temperature + 1), run / "model.safetensors")
+    cross_validate(dataset_folder, output, folds=[0])
+    third = written(run / "predictions")
+    assert third.keys() == first.keys()
+    assert all(third[path] > second[path] for path in third)
+    # And so is another training of the same fold.
+    for file in (output / "plan.yaml", run / "plan.yaml", run / "checkpoint.pt"):
+        file.unlink()
+    train_here(dataset_folder, output, 0, config=load_config(overrides=(*TINY, "training.seed=1")))
+    assert {row["seed"] for row in cross_validate(dataset_folder, output, folds=[0])[-1]["rows"]} == {1}
+    assert all(stamp > third[path] for path, stamp in written(run / "predictions").items())
 
 
 def test_an_unknown_fold_is_refused(dataset_folder: Path, tmp_path: Path) -> None:

@@ -114,13 +114,14 @@ def _check_splits(dataset: Dataset) -> None:
 
 def _check_run(dataset: Dataset, trainer: FoldTrainer, fold: int) -> None:
     """See that what a fold's folder holds was trained by this plan and on the cases that are the fold's today."""
-    run = trainer.run_folder(fold)
-    if not is_trained(run):
+    run, trained = trainer.run_folder(fold), is_trained(trainer.run_folder(fold))
+    if not trained and not (run / "checkpoint.pt").is_file():
         return
     plan, training = load_config(trainer.output / "plan.yaml"), split(dataset, fold)[0]
     if load_config(run / "plan.yaml") != plan:
         raise UsageError(f"{run}: was trained by another plan than {trainer.output / 'plan.yaml'}; delete one of them")
-    if load_model(run).fingerprint != fingerprint(dataset, plan, training):
+    # One that is gone on with checks it by itself.
+    if trained and load_model(run).fingerprint != fingerprint(dataset, plan, training):
         raise UsageError(f"{run}: was trained on other cases than fold {fold} has now; delete it to train it again")
 
 

@@ -61,6 +61,7 @@ class FoldTrainer:
 
     def train(self, folds: Sequence[int]) -> Iterator[Event]:
         """Train folds, or go on with those that were interrupted; yield how far each is."""
+        self._stopping = False
         with ThreadPoolExecutor(len(self.devices)) as pool:
             futures = {fold: pool.submit(self._train_fold, fold) for fold in folds}
             interrupted = False
@@ -117,6 +118,8 @@ class FoldTrainer:
             errors="replace",
         ) as process:
             self._running.add(process)
+            if self._stopping:  # since the device was found free
+                process.terminate()
             _, said = process.communicate()
             self._running.discard(process)
         if process.returncode == 0:
