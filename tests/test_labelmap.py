@@ -5,7 +5,7 @@ import pytest
 
 from volseg.errors import InputError
 from volseg.geometry import Grid
-from volseg.labelmap import Label, LabelMap, default_colour, label_boxes, present_values
+from volseg.labelmap import Label, LabelMap, default_colour, keep_colours_apart, label_boxes, present_values
 
 GRID = Grid.from_spacing((2, 3, 4))
 LIVER, SPLEEN = Label(3, "liver", (200, 0, 0), "SCT:10200004"), Label(300, "spleen", (0, 200, 0))
@@ -105,3 +105,25 @@ def test_default_colours_are_legal_and_neighbours_differ() -> None:
     assert colours.max() <= 255
     assert np.abs(np.diff(colours, axis=0)).sum(axis=1).min() > 60
     assert len({tuple(colour) for colour in colours.tolist()}) == len(colours)
+
+
+def test_names_decide_on_colours_and_numbers_only_where_there_is_no_name() -> None:
+    assert default_colour(1, "spleen") == default_colour(7, "Spleen") == (153, 88, 142)
+    assert default_colour(1, "blob") == default_colour(7, "blob")
+    for name in ("", " ", "label_7", "Segment 7", "segment_12", "roi_7"):
+        assert default_colour(7, name) == default_colour(7), name
+
+
+def test_equal_colours_are_changed_unless_they_were_chosen() -> None:
+    red = (200, 0, 0)
+    labels = [Label(n, name, red) for n, name in enumerate(["a", "b", "c", "label_4"], start=1)]
+    apart = keep_colours_apart(labels, given={2})
+    assert [label.colour for label in apart if label.value in (2, 4)] == [red, red]
+    assert len({label.colour for label in apart}) == 3
+    assert keep_colours_apart(labels[:1]) == (labels[0],)
+    assert [label.colour for label in keep_colours_apart(labels, given={1, 2, 3})] == [red] * 4
+
+
+def test_more_equal_colours_than_can_be_told_apart_stay() -> None:
+    labels = [Label(n, f"liver{' ' * n}", (201, 113, 79)) for n in range(1, 200)]
+    assert len({label.colour for label in keep_colours_apart(labels)}) > 50

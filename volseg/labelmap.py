@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import colorsys
+import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from volseg.anatomy import colour_of
 from volseg.errors import InputError
 from volseg.geometry import Grid
 
 Colour = tuple[int, int, int]
 OTHER_ALGORITHMS = ("MANUAL", "SEMIAUTOMATIC")
 _LARGEST_LISTED_VALUE = 65535
+_UNNAMED = re.compile(r"(label|segment|roi)[ _]?\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,55 @@ def label_boxes(array: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
     return dict(zip(values, ndimage.find_objects(numbers), strict=True))
 
 
-def default_colour(value: int) -> Colour:
-    """Return a colour for a label value; neighbouring values differ clearly (golden-angle hues)."""
+def default_colour(value: int, name: str = "") -> Colour:
+    """Return the colour of a label that was given none.
+
+    Parameters
+    ----------
+    value : int
+        Decides for labels without a name: neighbouring values differ clearly (golden-angle hues).
+    name : str
+        Decides unless it is empty or only a number, such as ``label_7`` (`volseg.anatomy.colour_of`).
+    """
+    if name.strip() and not _UNNAMED.fullmatch(name.strip()):
+        return colour_of(name)
     hue = (0.02 + 0.618034 * (value - 1)) % 1.0
     saturation = (0.70, 0.50, 0.85)[value % 3]
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, 0.92)
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def keep_colours_apart(labels: Iterable[Label], given: Collection[int] = ()) -> tuple[Label, ...]:
+    """Change colours that nobody has chosen slightly where another label of the same map has them.
+
+    Parameters
+    ----------
+    labels : iterable of Label
+        Those of one map. Of two equal colours that of the first stays.
+    given : collection of int
+        Values of the labels whose colour was chosen; it stays, as does that of labels without a name.
+
+    Returns
+    -------
+    tuple of Label
+        In the same order; always the same for the same labels.
+    """
+    labels = tuple(labels)
+    fixed = [label.value in given or _UNNAMED.fullmatch(label.name) is not None for label in labels]
+    taken = {label.colour for label, stays in zip(labels, fixed, strict=True) if stays}
+    apart = []
+    for label, stays in zip(labels, fixed, strict=True):
+        colour = label.colour if stays else next((c for c in _nearby(label.colour) if c not in taken), label.colour)
+        taken.add(colour)
+        apart.append(replace(label, colour=colour))
+    return tuple(apart)
+
+
+def _nearby(colour: Colour) -> Iterator[Colour]:
+    """Yield a colour and then others, ever less like it."""
+    yield colour
+    for change in range(16, 128, 16):
+        for step in (-change, change):
+            for moved in ((0, 1, 2), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2)):
+                red, green, blue = (min(max(c + step * (n in moved), 24), 240) for n, c in enumerate(colour))
+                yield red, green, blue

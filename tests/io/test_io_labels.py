@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from volseg.anatomy import colour_of
 from volseg.errors import InputError
 from volseg.io.labels import read_label_table, sidecar_path, write_label_table
 from volseg.io.names import case_name, portable_name
@@ -43,7 +44,29 @@ def test_a_code_in_the_mapping_is_read_as_older_versions_wrote_it(tmp_path):
 def test_columns_in_any_order_background_and_byte_order_mark(tmp_path):
     path = tmp_path / "a.tsv"
     path.write_text("name\tindex\nbackground\t0\nspleen\t4\n", encoding="utf-8-sig")
-    assert read_label_table(path) == (Label(4, "spleen", default_colour(4)),)
+    assert read_label_table(path) == (Label(4, "spleen", default_colour(4, "spleen")),)
+
+
+def test_colours_of_the_file_win_and_others_come_from_the_names(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text(
+        "index\tname\tcolor\n1\tspleen\t#010203\n2\tliver\t\n3\tLiver\tn/a\n4\tblob\t#c9714f\n5\tx\t#010203\n"
+    )
+    spleen, liver, twin, blob, last = read_label_table(path)
+    assert spleen.colour == last.colour == (1, 2, 3)
+    assert blob.colour == colour_of("liver") == (201, 113, 79)
+    # Both would have that colour: each is changed a little.
+    assert len({liver.colour, twin.colour, blob.colour}) == 3
+    assert all(abs(a - b) <= 32 for one in (liver, twin) for a, b in zip(one.colour, blob.colour, strict=True))
+    assert read_label_table(path) == (spleen, liver, twin, blob, last)
+
+
+def test_labels_of_a_dataset_json_have_the_colours_of_their_names(tmp_path):
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "aorta": 9, "kidney_left": 2}}))
+    assert read_label_table(tmp_path / "dataset.json") == (
+        Label(2, "kidney_left", colour_of("left kidney")),
+        Label(9, "aorta", colour_of("aorta")),
+    )
 
 
 def test_every_mistake_is_reported_with_its_line(tmp_path):

@@ -357,7 +357,7 @@ def test_contours_land_on_the_right_voxels(path: Path, explicit: bool) -> None:
     expected = np.zeros(GRID.shape)
     expected[2:5, 2:5, 3] = 3
     np.testing.assert_array_equal(found.array, expected)
-    assert found.labels == (Label(3, "box", default_colour(3)),)
+    assert found.labels == (Label(3, "box", default_colour(3, "box")),)
 
 
 def test_holes_islands_unions_and_exclusive_or(path: Path) -> None:
@@ -399,7 +399,7 @@ def test_numbers_names_and_colours(path: Path) -> None:
     write_set(path, *rois)
     (found,) = read_rtstruct(path, image=image())
     assert [(label.value, label.name) for label in found.labels] == [(1, "roi_1"), (2, "GTV_2"), (4, "GTV")]
-    assert [label.colour for label in found.labels] == [default_colour(1), default_colour(2), (1, 2, 3)]
+    assert [label.colour for label in found.labels] == [default_colour(1), default_colour(2, "GTV_2"), (1, 2, 3)]
 
 
 def test_points_and_lines_are_left_out(path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
@@ -14,7 +16,7 @@ from volseg.labelmap import Label, LabelMap, default_colour
 
 SPINE, LIVER, ABSENT = (
     Label(3, "Wirbelsäule", (255, 0, 10)),
-    Label(300, "liver", (1, 2, 3)),
+    Label(300, "liver", (1, 2, 3), "SCT:10200004"),
     Label(301, "gone", (9, 9, 9)),
 )
 
@@ -170,11 +172,13 @@ def test_codes_are_written_as_slicers_terminology(tmp_path):
         Label(3, "tumour", (3, 3, 3), "SCT:108369006"),
         Label(4, "mine|~^", (4, 4, 4), "99X:a1"),
         Label(5, "no code", (5, 5, 5)),
+        Label(6, "Kidney_R", (6, 6, 6)),
     )
-    array = np.arange(6, dtype=np.uint8).reshape(6, 1, 1)
+    array = np.arange(7, dtype=np.uint8).reshape(7, 1, 1)
     path = tmp_path / "a.seg.nrrd"
     write_seg_nrrd(LabelMap(array, Grid.from_spacing(array.shape), labels), path)
-    assert read_seg_layers(path)[0].labels == labels
+    # A known name without a code gets that of the table.
+    assert read_seg_layers(path)[0].labels == (*labels[:5], replace(labels[5], code="SCT:64033007"))
     context = "TerminologyEntry:Segmentation category and type - 3D Slicer General Anatomy list"
     lines = path.read_bytes().split(b"\n\n")[0].decode().splitlines()
     tags = [line.split(":=")[1] for line in lines if "_Tags:=" in line]
@@ -187,6 +191,7 @@ def test_codes_are_written_as_slicers_terminology(tmp_path):
         f"{altered}~SCT^108369006^Neoplasm~^^~{rest}",
         f"{anatomy}~99X^a1^mine___~^^~{rest}",
         "",
+        f"{anatomy}~SCT^64033007^Kidney~SCT^24028007^Right~{rest}",
     ]
 
 

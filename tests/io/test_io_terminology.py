@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from importlib import resources
+from pathlib import Path
+
 import pytest
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
-from volseg.io.terminology import code_text, coding_of, describe_segment, label_of
+from volseg.anatomy import words_of
+from volseg.io.labels import read_table
+from volseg.io.terminology import _concepts, code_text, coding_of, describe_segment, label_of
 from volseg.labelmap import Label, default_colour
 
 ANATOMY, ALTERED = "123037004", "49755003"
@@ -30,6 +35,13 @@ def coded(name: str, code: str | None = None) -> tuple[str, str | None, str, str
         ("lung middle-lobe, right", "SCT:72481006", "Middle lobe of right lung", None),
         ("left_atrium", "SCT:82471001", "Left atrium", None),
         ("oesophagus", "SCT:32849002", "Esophagus", None),
+        # Of the table of anatomy: other words than the dictionary has, L and R, plurals, concepts that DICOM lacks.
+        ("vertebrae_L1", "SCT:66794005", "L1 vertebra", None),
+        ("rib_left_7", "SCT:113197003", "Rib", LEFT),
+        ("lungs", "SCT:39607008", "Lung", None),
+        ("Kidney_R", "SCT:64033007", "Kidney", RIGHT),
+        ("small bowel", "SCT:30315005", "Small intestine", None),
+        ("gluteus_minimus_right", "SCT:75297007", "gluteus minimus", RIGHT),
     ],
 )
 def test_a_name_finds_its_concept(name, code, meaning, side):
@@ -39,7 +51,7 @@ def test_a_name_finds_its_concept(name, code, meaning, side):
 @pytest.mark.parametrize(
     "name",
     # No concept; more or fewer words than a concept; two concepts; two sides; words of SNOMED that are no structure.
-    ["blob", "liver segment 4", "lobe", "bone", "left right kidney", "table", "lead", "normal", "vertebrae_L1", "---"],
+    ["blob", "liver segment 4", "lobe", "bone", "left right kidney", "table", "lead", "normal", "vertebrae_L9", "---"],
 )
 def test_anything_else_gets_a_private_code_of_its_own(name):
     coding = coding_of(Label(1, name, (1, 2, 3)))
@@ -49,6 +61,15 @@ def test_anything_else_gets_a_private_code_of_its_own(name):
     assert code_text(coding.type) is None
     assert coding.type == coding_of(Label(7, name, (9, 9, 9))).type
     assert coding.type.value != coding_of(Label(1, name + "2", (1, 2, 3))).type.value
+
+
+def test_the_table_of_anatomy_agrees_with_dicoms_own_words():
+    """What DICOM's lists of structures call a name of the table has the same code in both."""
+    words = _concepts()
+    for row in read_table(Path(str(resources.files("volseg").joinpath("anatomy.tsv"))), delimiter="\t")[1]:
+        for name in (row[1]["name"], *row[1]["aliases"].split(";")):
+            concept = words.get(words_of(name))
+            assert concept is None or row[1]["code"] == f"SCT:{concept.value}", name
 
 
 def test_private_codes_never_change():
@@ -138,12 +159,12 @@ def test_segments_of_others():
     segment.SegmentDescription = "drawn by hand"
     segment.TrackingID = "Finding 1"
     del segment.RecommendedDisplayCIELabValue
-    assert label_of(segment) == Label(5, "Liver", default_colour(5), "SCT:10200004")
+    assert label_of(segment) == Label(5, "Liver", default_colour(5, "liver"), "SCT:10200004")
     segment.SegmentLabel = ""
     segment.SegmentDescription = "volseg label x"
     assert label_of(segment).name == "Liver"
     segment.SegmentLabel = "renamed elsewhere"
     segment.SegmentDescription = "volseg label 3"
-    assert label_of(segment) == Label(3, "renamed elsewhere", default_colour(3), "SCT:10200004")
+    assert label_of(segment) == Label(3, "renamed elsewhere", default_colour(3, "renamed elsewhere"), "SCT:10200004")
     del segment.SegmentedPropertyTypeCodeSequence, segment.SegmentLabel
     assert label_of(segment) == Label(3, "segment_5", default_colour(3))

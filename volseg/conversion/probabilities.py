@@ -13,7 +13,7 @@ from volseg.io import read_channels
 from volseg.io.dicom_objects import is_dicom_input, label_objects
 from volseg.io.labels import read_label_table, sidecar_path, write_label_table
 from volseg.io.names import has_suffix
-from volseg.labelmap import Label, default_colour
+from volseg.labelmap import Label, default_colour, keep_colours_apart
 from volseg.placement import compare_grids
 
 
@@ -70,6 +70,6 @@ def _to_nifti(source: Path, target: Path, settings: ConversionSettings) -> list[
     volumes = read_dicom_probabilities(found[0].file, image=read_image(source, target, settings))
     stack = np.stack([volume.array for volume in volumes.values()], axis=-1)
     write_nifti(stack, next(iter(volumes.values())).grid, target)
-    labels = [Label(value, name, default_colour(value)) for value, name in enumerate(volumes, start=1)]
-    write_label_table(labels, sidecar_path(target))
+    labels = [Label(value, name, default_colour(value, name)) for value, name in enumerate(volumes, start=1)]
+    write_label_table(keep_colours_apart(labels), sidecar_path(target))
     return [target, sidecar_path(target)]

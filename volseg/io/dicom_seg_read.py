@@ -28,7 +28,7 @@ from volseg.io.dicom_header import check_size, open_dataset
 from volseg.io.dicom_seg_planes import Planes, per_frame, place, planes_of, warn_elsewhere
 from volseg.io.terminology import label_of
 from volseg.io.voxels import smallest_integer
-from volseg.labelmap import Label, LabelMap, default_colour
+from volseg.labelmap import Label, LabelMap, default_colour, keep_colours_apart
 from volseg.volume import Volume
 
 _LOG = logging.getLogger(__name__)
@@ -152,11 +152,19 @@ def _labels(dataset: Dataset, file: DicomFile) -> dict[int, Label]:
     values = Counter(label.value for label in labels.values())
     if max(values.values(), default=1) > 1:
         labels = {number: replace(label, value=number) for number, label in labels.items()}
+    labels = _told_apart(labels, dataset)
     names = Counter(label.name for label in labels.values())
     return {
         number: replace(label, name=f"{label.name}_{label.value}") if names[label.name] > 1 else label
         for number, label in labels.items()
     }
+
+
+def _told_apart(labels: dict[int, Label], dataset: Dataset) -> dict[int, Label]:
+    """Return labels by segment number with no colour twice but where the file says so."""
+    coloured = [int(s.SegmentNumber) for s in dataset.SegmentSequence if s.get("RecommendedDisplayCIELabValue")]
+    given = {labels[number].value for number in coloured if number in labels}
+    return dict(zip(labels, keep_colours_apart(labels.values(), given), strict=True))
 
 
 def _refuse_structure_as_background(segment: Dataset, file: DicomFile) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from volseg.errors import InputError
 from volseg.io.atomic import write_text
 from volseg.io.names import case_name, has_suffix
-from volseg.labelmap import Colour, Label, default_colour
+from volseg.labelmap import Colour, Label, default_colour, keep_colours_apart
 
 CODE_COLUMN = "code"
 _COLUMNS = ("index", "name", "abbreviation", "color", "mapping")
@@ -41,8 +41,8 @@ def read_label_table(path: Path) -> tuple[Label, ...]:
     Returns
     -------
     tuple of Label
-        Without background (0). A label without a colour gets `default_colour`; its code comes from the column ``code``,
-        else from ``mapping``, where older tables have it.
+        Without background (0). A label without a colour gets `default_colour`, or one near to it where another label
+        has that; its code comes from the column ``code``, else from ``mapping``, where older tables have it.
 
     Raises
     ------
@@ -149,6 +149,7 @@ def read_table(path: Path, *, delimiter: str) -> tuple[list[str], list[tuple[int
 
 def _labels(rows: Iterable[tuple[str, Mapping[str, Any]]], path: Path) -> tuple[Label, ...]:
     labels: list[Label] = []
+    given = set()
     problems = []
     for place, row in rows:
         try:
@@ -156,15 +157,17 @@ def _labels(rows: Iterable[tuple[str, Mapping[str, Any]]], path: Path) -> tuple[
             if value == 0:
                 continue
             code = _optional(row.get(CODE_COLUMN)) or _optional(row.get("mapping"))
-            label = Label(value, row["name"].strip(), _colour(row.get("color", ""), value), code)
+            name, colour = row["name"].strip(), _colour(row.get("color", ""))
+            label = Label(value, name, colour or default_colour(value, name), code)
             if twin := next((other for other in labels if value == other.value or label.name == other.name), None):
                 raise ValueError(f"{value} {label.name!r} repeats {twin.value} {twin.name!r}")
             labels.append(label)
+            given.update([value] if colour else [])
         except (ValueError, InputError) as error:
             problems.append(f"{place}: {error}")
     if problems:
         raise InputError(f"{path}: {'; '.join(problems)}")
-    return tuple(sorted(labels, key=lambda label: label.value))
+    return keep_colours_apart(sorted(labels, key=lambda label: label.value), given)
 
 
 def _value(row: Mapping[str, Any]) -> int:
@@ -176,9 +179,9 @@ def _value(row: Mapping[str, Any]) -> int:
     return int(index)
 
 
-def _colour(text: str, value: int) -> Colour:
+def _colour(text: str) -> Colour | None:
     if not _optional(text):
-        return default_colour(value)
+        return None
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
         raise ValueError(f"color is {text!r}; expected #rrggbb")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)

@@ -23,7 +23,7 @@ from volseg.io.dicom_header import open_dataset
 from volseg.io.dicom_objects import contour_points
 from volseg.io.dicom_source import DicomSource
 from volseg.io.voxels import smallest_integer
-from volseg.labelmap import OTHER_ALGORITHMS, Colour, Label, LabelMap, default_colour
+from volseg.labelmap import OTHER_ALGORITHMS, Colour, Label, LabelMap, default_colour, keep_colours_apart
 from volseg.volume import Volume
 
 _LOG = logging.getLogger(__name__)
@@ -214,14 +214,16 @@ def _labels(rois: list[_Roi]) -> list[Label]:
     free = (number for number in count(1) if number not in numbers)
     labels: dict[str, Label] = {}
     taken: set[int] = set()
+    coloured = set()
     for roi in rois:
         value = roi.number if roi.number >= 1 and roi.number not in taken else next(free)
         name = roi.name or f"roi_{value}"
         while name in labels:
             name = f"{name}_{value}"
-        labels[name] = Label(value, name, roi.colour or default_colour(value), roi.code, roi.algorithm)
+        labels[name] = Label(value, name, roi.colour or default_colour(value, name), roi.code, roi.algorithm)
         taken.add(value)
-    return list(labels.values())
+        coloured.update([value] if roi.colour else [])
+    return list(keep_colours_apart(labels.values(), coloured))
 
 
 def _region(roi: _Roi, grid: Grid, what: str) -> _Region:

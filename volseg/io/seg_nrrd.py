@@ -14,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from volseg.anatomy import find_structure
 from volseg.errors import InputError
-from volseg.labelmap import Label, LabelMap, default_colour, label_boxes
+from volseg.labelmap import Label, LabelMap, default_colour, keep_colours_apart, label_boxes
 
 _LOG = logging.getLogger(__name__)
 _ENTRY = re.compile(r"Segment(\d+)_(ID|Name|Color|LabelValue|Layer|Tags)")
@@ -53,6 +54,7 @@ def segments_by_layer(entries: Mapping[str, str], layers: int, path: Path) -> tu
         if match := _ENTRY.fullmatch(key):
             segments.setdefault(int(match[1]), {})[match[2]] = text
     found: list[list[Label]] = [[] for _ in range(layers)]
+    coloured: list[set[int]] = [set() for _ in range(layers)]
     for number, segment in sorted(segments.items()):
         if not {"ID", "Name"} & segment.keys():
             continue
@@ -61,12 +63,14 @@ def segments_by_layer(entries: Mapping[str, str], layers: int, path: Path) -> tu
             layer = int(segment.get("Layer") or (number if layers > 1 else 0))
             if not 0 <= layer < layers:
                 raise ValueError(f"layer {layer} of {layers}")
-            found[layer].append(_label(segment))
+            found[layer].append(label := _label(segment))
+            coloured[layer].update([label.value] if _has_colour(segment) else [])
         except (ValueError, OverflowError, InputError) as error:
             raise InputError(
                 f"{path}: has a damaged segment entry ({error}); expected what 3D Slicer writes"
             ) from error
-    return tuple(_with_unique_names(labels, path) for labels in found)
+    apart = (keep_colours_apart(labels, given) for labels, given in zip(found, coloured, strict=True))
+    return tuple(_with_unique_names(labels, path) for labels in apart)
 
 
 def segment_entries(layers: Sequence[LabelMap]) -> dict[str, str]:
@@ -100,11 +104,16 @@ def segment_entries(layers: Sequence[LabelMap]) -> dict[str, str]:
 
 def _label(segment: Mapping[str, str]) -> Label:
     value = int(segment.get("LabelValue") or 1)
-    colour = default_colour(value)
-    if segment.get("Color", "").strip():
+    name = segment.get("Name") or segment["ID"]
+    colour = default_colour(value, name)
+    if _has_colour(segment):
         red, green, blue = (round(255 * float(c)) for c in segment["Color"].split())
         colour = red, green, blue
-    return Label(value, segment.get("Name") or segment["ID"], colour, _code(segment.get("Tags", "")))
+    return Label(value, name, colour, _code(segment.get("Tags", "")))
+
+
+def _has_colour(segment: Mapping[str, str]) -> bool:
+    return bool(segment.get("Color", "").strip())
 
 
 def _with_unique_names(labels: Sequence[Label], path: Path) -> tuple[Label, ...]:
@@ -125,13 +134,15 @@ def _code(tags: str) -> str | None:
 
 
 def _tags(label: Label) -> str:
-    """Write a label's code as Slicer's terminology, which wants a category too, and takes a side."""
-    if label.code is None or re.search(r"[~^|]", label.code):
+    """Write a label's code, else that of its name, as Slicer's terminology, which wants a category too, and a side."""
+    structure = find_structure(label.name)
+    code = label.code or (structure.code if structure else None)
+    if code is None or re.search(r"[~^|]", code):
         return ""
     from volseg.io.terminology import code_text, coding_of
 
     coding = coding_of(label)
-    if code_text(coding.type) != label.code:
+    if code_text(coding.type) != code:
         return ""
     concepts = [_concept(c) if c else _NO_CODE for c in (coding.category, coding.type, coding.side)]
     return _TERMINOLOGY + "~".join([_CATEGORIES, *concepts, _REGIONS, _NO_CODE, _NO_CODE]) + "|"

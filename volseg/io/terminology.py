@@ -1,6 +1,6 @@
 """What DICOM stores of a label besides its pixels, and back: its coded concept, texts and value.
 
-The codes are SNOMED CT's, as pydicom ships them (DICOM PS3.16); nothing is listed here by hand. A name is only coded
+The codes are SNOMED CT's: those of `volseg.anatomy`, else as pydicom ships them (DICOM PS3.16). A name is only coded
 when all its words are those of one concept; ``left`` and ``right`` may come on top and become a modifier.
 """
 
@@ -22,6 +22,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from volseg import __version__
+from volseg.anatomy import Words, find_structure, words_of
 from volseg.io.dicom_attributes import text_of
 from volseg.labelmap import OTHER_ALGORITHMS, Label, default_colour
 
@@ -37,9 +38,6 @@ _PRIVATE = "99VOLSEG"
 _LONGEST_VALUE, _LONGEST_TEXT = 16, 64
 _NOTE = "volseg label "
 _CODE = re.compile(r"([^:\s\\]{1,16}):([^\s\\]+)")
-_NO_MATTER = {"of", "the"}
-
-Words = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +66,16 @@ def coding_of(label: Label) -> Coding:
     ----------
     label : Label
         Its own code ``scheme:value`` wins. Without one (or where it has another form) the concept of that name is
-        taken, and where there is none a private code of the scheme ``99VOLSEG``, always the same for the same name.
+        taken, of `volseg.anatomy` first, and where there is none a private code of the scheme ``99VOLSEG``, always the
+        same for the same name.
 
     Returns
     -------
     Coding
         Category and type, each with a meaning of at most 64 characters, ready for highdicom.
     """
-    words = _words(label.name)
-    found, side = _look_up(words)
+    words = words_of(label.name)
+    found, side = _tabled(label.name) or _look_up(words)
     code = _given_code(label)
     if code is None:
         code = found or _private_code(label.name)
@@ -163,7 +162,7 @@ def label_of(segment: Dataset) -> Label:
     types = segment.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
     name = name or text_of(types[0], "CodeMeaning").strip() or f"segment_{number}"
     colour = segment.get("RecommendedDisplayCIELabValue")
-    rgb = CIELabColor.from_dicom_value(list(colour)).to_rgb(clip=True) if colour else default_colour(value)
+    rgb = CIELabColor.from_dicom_value(list(colour)).to_rgb(clip=True) if colour else default_colour(value, name)
     algorithm = str(segment.get("SegmentAlgorithmType") or "")
     return Label(value, name, rgb, code_text(types[0]), algorithm if algorithm in OTHER_ALGORITHMS else None)
 
@@ -179,13 +178,26 @@ def _given_code(label: Label) -> Code | None:
     if match is None:
         return None
     scheme, value = match.groups()
+    return _code(scheme, value, label.name)
+
+
+def _code(scheme: str, value: str, name: str) -> Code:
     meaning = _meanings().get(value) if scheme == "SCT" else None
-    return Code(value, scheme, meaning or _fitting(label.name))
+    return Code(value, scheme, meaning or _fitting(name))
 
 
 def _private_code(name: str) -> Code:
     value = hashlib.sha256(name.encode()).hexdigest()[:_LONGEST_VALUE]
     return Code(value, _PRIVATE, _fitting(name))
+
+
+def _tabled(name: str) -> tuple[Code, Code | None] | None:
+    """Find the concept of a name in the table of `volseg.anatomy`, and the side where the concept has none."""
+    structure = find_structure(name)
+    if structure is None or structure.code is None:
+        return None
+    scheme, value = structure.code.split(":")
+    return _code(scheme, value, structure.name), _SIDES[structure.side] if structure.side else None
 
 
 def _look_up(words: Words) -> tuple[Code | None, Code | None]:
@@ -204,14 +216,6 @@ def _is_altered(code: Code, words: Words) -> bool:
         return code.value in _altered_values()
     found = (_concepts().get((word,)) for word in words)
     return any(concept is not None and concept.value in _altered_values() for concept in found)
-
-
-def _words(text: str) -> Words:
-    """Words of a name in alphabetical order, so that ``Kidney right`` and ``right_kidney`` are one; one spelling."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
-    # Tumour, oedema, haemorrhage; the dictionary's own words are changed in the same way.
-    spelled = re.sub(r"our\b", "or", re.sub(r"ae|oe", "e", spaced.lower().replace("_", " ")))
-    return tuple(sorted(word for word in re.split(r"[\W_]+", spelled) if word and word not in _NO_MATTER))
 
 
 @cache
@@ -240,7 +244,7 @@ def _concepts() -> dict[Words, Code]:
         for keyword, code in _listed(name).items():
             if keyword in _NO_ALTERATION:
                 continue
-            for words in {_words(keyword), _words(code.meaning)}:
+            for words in {words_of(keyword), words_of(code.meaning)}:
                 if concepts.setdefault(words, code).value != code.value:
                     ambiguous.add(words)
     # The same code under two names gets one meaning.

@@ -14,7 +14,7 @@ from scipy import special
 from scipy.spatial.transform import Rotation
 
 from volseg.geometry import Grid
-from volseg.labelmap import Colour, Label, LabelMap, default_colour
+from volseg.labelmap import Colour, Label, LabelMap, default_colour, keep_colours_apart
 
 Float = NDArray[np.float64]
 Point = tuple[float, float, float]
@@ -177,8 +177,9 @@ def rasterise(
     for value, (name, shape) in enumerate(shapes.items(), start=1):
         box = touched_box(shape, grid)
         array[box][_inside(shape, grid, box, (0, 0, 0))] = value
-        labels.append(Label(value, name, colours.get(name, default_colour(value))))
-    return LabelMap(array, grid, tuple(labels))
+        labels.append(Label(value, name, colours.get(name, default_colour(value, name))))
+    given = [label.value for label in labels if label.name in colours]
+    return LabelMap(array, grid, keep_colours_apart(labels, given))
 
 
 def sphere_labelmap(grid: Grid, *, radius_mm: float, centre_mm: Point | None = None, name: str = "sphere") -> LabelMap:

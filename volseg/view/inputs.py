@@ -19,7 +19,7 @@ from volseg.io.labels import sidecar_path
 from volseg.io.mesh_reading import MESH_SUFFIXES, read_meshes
 from volseg.io.names import has_suffix
 from volseg.io.voxels import to_label_values
-from volseg.labelmap import Label, LabelMap, default_colour, present_values
+from volseg.labelmap import Colour, Label, LabelMap, default_colour, present_values
 from volseg.mesh import Mesh
 from volseg.surface import extract_isosurface, extract_surfaces
 from volseg.surface.export import OTHER_MESH_SUFFIXES
@@ -106,7 +106,7 @@ def read_subject(
     meshes: list[Mesh] = []
     for path in map(_stands_for, inputs):
         if has_suffix(path, (*MESH_SUFFIXES, *_NO_MESHES_HERE)):
-            meshes += read_meshes(path, colour=default_colour(len(meshes) + 1))
+            meshes += read_meshes(path, colour=_mesh_colour(path, meshes))
         elif path.is_dir() and (own := single_label_map(path)):
             cases.append(path)
             map_paths.append(own)
@@ -126,6 +126,13 @@ def read_subject(
         raise UsageError("nothing to look at; give a scan, a label map, the folder of a prediction, or meshes")
     label_map = _read_labels(map_paths[0], labels, scans) if map_paths else None
     return Subject(scans[0] if scans else None, label_map, tuple(meshes), threshold)
+
+
+def _mesh_colour(path: Path, others: Sequence[Mesh]) -> Colour:
+    """Choose a colour for the meshes of a file by its name, else, where others have that, by their number."""
+    number = len(others) + 1
+    colour = default_colour(number, path.stem)
+    return default_colour(number) if colour in {mesh.colour for mesh in others} else colour
 
 
 def _is_labels(path: Path) -> bool:
