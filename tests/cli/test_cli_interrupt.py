@@ -1,4 +1,4 @@
-"""Ctrl+C during a training, as the terminal sends it."""
+"""A training that is ended from outside: Ctrl+C as the terminal sends it, SIGTERM as clusters do."""
 
 from __future__ import annotations
 
@@ -6,25 +6,44 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from typer.testing import CliRunner
 
+from volseg.cli import app
+from volseg.cli.train_options import saving_when_stopped
+from volseg.training.checkpoint import opened_checkpoint
+from volseg.training.journal import Event, read_events
+
+Handlers = dict[signal.Signals, Any]
+# Epochs of 8 steps; the log has a line for each 200th part.
 SETTINGS = ("training.epochs=10000", "training.batch_size=4", "network.width=2", "network.levels=1")
+STEPS_A_LINE = 400
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="sends a signal to another process, as a terminal does")
 
 
-def is_training(log: Path) -> bool:
-    return log.is_file() and '"steps"' in log.read_text(encoding="utf-8")
+def steps_of(run: Path) -> list[Event]:
+    log = run / "log.jsonl"
+    return [event for event in read_events(log) if event["event"] == "steps"] if log.is_file() else []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="sends a signal to another process, as a terminal does")
-def test_an_interrupted_training_ends_cleanly(dataset_folder: Path, tmp_path: Path) -> None:
-    run, scratch = tmp_path / "run", tmp_path / "scratch"
-    scratch.mkdir()
-    command = [sys.executable, "-m", "volseg", "train", str(dataset_folder), "-o", str(run)]
+def saved_step(run: Path) -> int:
+    with opened_checkpoint(run / "checkpoint.pt", torch.device("cpu")) as state:
+        return int(state["step"])
+
+
+def stopped(command: list[str], number: signal.Signals, *, run: Path, scratch: Path) -> tuple[int, str]:
+    """Run a command, send it a signal when the run is being trained, and return its exit code and its last words."""
+    settings = [text for setting in SETTINGS for text in ("--set", setting)]
     process = subprocess.Popen(
-        [*command, *(text for setting in SETTINGS for text in ("--set", setting))],
+        [sys.executable, "-m", "volseg", *command, *settings],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -34,16 +53,125 @@ def test_an_interrupted_training_ends_cleanly(dataset_folder: Path, tmp_path: Pa
     )
     try:
         deadline = time.monotonic() + 120
-        while not is_training(run / "log.jsonl") and process.poll() is None and time.monotonic() < deadline:
+        while not steps_of(run) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=90)
     finally:
         process.kill()
         process.wait()
-    assert is_training(run / "log.jsonl"), errors
-    assert process.returncode == 130, errors
+    assert steps_of(run), errors
+    return process.returncode, errors
+
+
+@linux
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_stopped_saves_its_checkpoint_and_goes_on(
+    number: signal.Signals, dataset_folder: Path, tmp_path: Path
+) -> None:
+    run, scratch = tmp_path / "run", tmp_path / "scratch"
+    scratch.mkdir()
+    code, errors = stopped(["train", str(dataset_folder), "-o", str(run)], number, run=run, scratch=scratch)
+    assert code == 130, errors
     assert errors.splitlines()[-1] == "interrupted"
     assert "Traceback" not in errors
     assert [path for path in run.rglob("*") if path.name.startswith(".volseg-")] == []
     assert [path.name for path in scratch.iterdir() if not path.name.startswith("torch")] == []  # torch keeps a cache
+    before = steps_of(run)
+    assert before[-1]["step"] <= saved_step(run) < before[-1]["step"] + STEPS_A_LINE
+
+    epochs = saved_step(run) // 8 + 2
+    plan = run / "plan.yaml"
+    text = plan.read_text(encoding="utf-8").replace("epochs: 10000", f"epochs: {epochs}")
+    plan.write_text(text, encoding="utf-8")
+    result = CliRunner().invoke(app, ["train", str(dataset_folder), "-o", str(run), "--resume"])
+    assert result.exit_code == 0, result.output
+    after = steps_of(run)
+    assert after[: len(before)] == before  # nothing was lost, and nothing is learnt twice
+    assert [event["step"] for event in after] == sorted({event["step"] for event in after})
+    assert saved_step(run) == after[-1]["step"] == 8 * epochs
+
+
+@linux
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_cross_validation_that_is_stopped_lets_its_folds_save(
+    number: signal.Signals, dataset_folder: Path, tmp_path: Path
+) -> None:
+    """Also where the signal comes to it alone, as from a program: a terminal's reaches its folds too."""
+    output, scratch = tmp_path / "cv", tmp_path / "scratch"
+    scratch.mkdir()
+    run = output / "fold_0"
+    command = ["crossval", str(dataset_folder), "-o", str(output), "--folds", "0,1", "--devices", "cpu"]
+    code, errors = stopped(command, number, run=run, scratch=scratch)
+    assert code == 130, errors
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+    last = steps_of(run)[-1]["step"]
+    assert last <= saved_step(run) < last + STEPS_A_LINE
+    assert not (output / "fold_1").exists()
+    assert not (output / "crossval.json").exists()
+
+
+@pytest.fixture
+def handlers() -> Iterator[Handlers]:
+    """What is done at a signal when a test begins, whoever runs it; put back after it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    usual: Handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    for number, handler in usual.items():
+        signal.signal(number, handler)
+    yield usual
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def current(handlers: Handlers) -> Handlers:
+    return {number: signal.getsignal(number) for number in handlers}
+
+
+def work(*while_working: signal.Signals, while_saving: Sequence[signal.Signals] = (), saved: list[str]) -> None:
+    """Get signals while there is something to save, and while it is saved."""
+    with saving_when_stopped():
+        try:
+            for number in while_working:
+                signal.raise_signal(number)
+        finally:
+            for number in while_saving:
+                signal.raise_signal(number)
+            saved.append("all")
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_after_a_signal_only_another_interrupt_counts(first: signal.Signals, handlers: Handlers) -> None:
+    """A cluster or a terminal may send both for the same thing; the first one's checkpoint is then being written."""
+    saved: list[str] = []
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        work(first, while_saving=[signal.SIGTERM, signal.SIGTERM], saved=saved)
+    assert saved == ["all"]
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        work(first, while_saving=[signal.SIGINT], saved=saved)
+    assert saved == ["all"]
+    assert current(handlers) == handlers
+
+
+def test_what_is_ignored_stays_ignored(handlers: Handlers) -> None:
+    """So shells start what runs in the background: Ctrl+C is for what is in front."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    saved: list[str] = []
+    work(signal.SIGINT, saved=saved)
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        work(signal.SIGTERM, while_saving=[signal.SIGINT], saved=saved)
+    assert saved == ["all", "all"]
+    assert current(handlers) == handlers | {signal.SIGINT: signal.SIG_IGN}
+
+
+def test_outside_the_main_thread_nothing_is_touched(handlers: Handlers) -> None:
+    seen: list[object] = []
+
+    def elsewhere() -> None:
+        with saving_when_stopped():
+            seen.append(current(handlers))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert seen == [handlers]

@@ -296,6 +296,25 @@ def test_duplicates_and_nothing_at_all(tmp_path):
         check_dataset(read_dataset(tmp_path / "b.csv"))
 
 
+@pytest.mark.parametrize("name", ["../a", "x/a", "x\\a", "..", ".", ""])
+def test_names_that_no_file_can_have_are_refused(tmp_path, name):
+    """Files of a training and predictions are called by them; none may land elsewhere."""
+    dataset = read_dataset(plain_folder(tmp_path, "ab"))
+    renamed = replace(dataset, cases=(replace(dataset.cases[0], name=name), dataset.cases[1]))
+    message = f"1 problem in the dataset:\n  case {name!r}: files cannot be called so; give it a name without slashes"
+    with pytest.raises(DatasetError, match=f"{re.escape(message)}$"):
+        check_dataset(renamed)
+    check_dataset(replace(dataset, cases=(replace(dataset.cases[0], name="x..a b"), dataset.cases[1])))
+
+
+def test_a_table_may_not_name_cases_with_slashes(tmp_path):
+    image(tmp_path / "i.nii.gz")
+    label(tmp_path / "l.nii.gz")
+    (tmp_path / "a.csv").write_text("case,image,label\nward/7,i.nii.gz,l.nii.gz\n")
+    with pytest.raises(DatasetError, match="case 'ward/7': files cannot be called so"):
+        check_dataset(read_dataset(tmp_path / "a.csv"))
+
+
 def test_label_files_that_disagree_about_a_name(tmp_path):
     root = plain_folder(tmp_path, "ab")
     (root / "labelsTr" / "b.tsv").write_text("index\tname\n1\tGTV\n")

@@ -1,0 +1,110 @@
+"""`volseg crossval` where its folds are trained already: what it tells, and what it refuses before any work."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from volseg.cli import app
+from volseg.config import load_config
+from volseg.io.datasets import read_dataset
+from volseg.training.loop import train
+from volseg.training.plan import iterate_planning
+
+TINY = ("network.width=4", "training.batch_size=4", "training.epochs=1", "training.validations=1")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder; no process can be started in it."""
+
+    def impossible(*_: object, **__: object) -> None:
+        raise OSError(11, "there are enough")
+
+    monkeypatch.setattr("volseg.training.folds.subprocess.Popen", impossible)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train_folds(folder: Path, output: Path, *folds: int, settings: Sequence[str] = TINY) -> None:
+    dataset = read_dataset(folder)
+    list(iterate_planning(dataset, output, config=load_config(overrides=settings), fold="all"))
+    for fold in folds:
+        plan = load_config(output / "plan.yaml")
+        train(dataset, output / f"fold_{fold}", config=plan, fold=fold, device="cpu")
+
+
+def test_the_summary_the_files_and_a_comparison_are_told(dataset_folder: Path, here: Path) -> None:
+    content = json.loads((dataset_folder / "dataset.json").read_text(encoding="utf-8"))
+    content["labels"]["9"] = "ghost"
+    (dataset_folder / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    train_folds(dataset_folder, here / "cv", 0, 1, settings=(*TINY, "cleanup.ghost.minimum_mm3=1e9"))
+    command = ["crossval", str(dataset_folder), "-o", "cv", "--folds", "1,0", "--devices", "cpu"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    summary = json.loads((here / "cv" / "crossval.json").read_text(encoding="utf-8"))
+    assert result.stdout.splitlines() == [
+        f"wrote {Path('cv') / name}" for name in ("crossval.json", "scores.csv", "ensemble.safetensors")
+    ]
+    told = re.search(r"class-mean Dice ([\d.]+)( \[.*\])? over 3 cases, each by a model that has not", result.stderr)
+    assert told
+    assert float(told[1]) == pytest.approx(summary["class_mean_dice"]["mean"], abs=1e-4)
+    assert f"ball: Dice {summary['labels']['ball']['dice']['mean']:.4f}, HD95 " in result.stderr
+    assert "ghost: Dice absent, HD95 absent mm, surface Dice absent" in result.stderr
+    assert "folds still missing: 2, 3, 4" in result.stderr
+
+    shutil.copytree(here / "cv", here / "other")
+    other = json.loads((here / "other" / "crossval.json").read_text(encoding="utf-8"))
+    for row in other["rows"]:
+        row["dice"] = None if row["dice"] is None else row["dice"] - 0.125
+    (here / "other" / "crossval.json").write_text(json.dumps(other), encoding="utf-8")
+    result = CliRunner().invoke(app, [*command, "--against", "other"])
+    assert result.exit_code == 0, result.output
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("class-mean Dice against other: +0.1250")
+    assert " over 3 cases, p = " in last
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ("--devices cpu,abacus", 2, "--device abacus: cannot be used here"),
+        ("--against nothing", 1, "nothing: is not the result of a cross-validation"),
+        ("--folds 0,two", 2, "--folds has 'two'; expected numbers from 0, such as 0,2"),
+        ("--folds 7", 2, "there is no fold 7; expected 0 to 4"),
+        ("--minutes 1 --epochs 2", 2, "--minutes and --epochs both say when to stop"),
+    ],
+)
+def test_what_could_only_fail_in_the_end_is_refused_at_once(
+    options: str, code: int, words: str, dataset_folder: Path, here: Path
+) -> None:
+    result = CliRunner().invoke(app, ["crossval", str(dataset_folder), "-o", "cv", *options.split()])
+    assert result.exit_code == code, result.output
+    assert words in result.stderr
+    assert not (here / "cv").exists()
+
+
+def test_what_was_done_is_told_where_some_folds_fail(dataset_folder: Path, here: Path) -> None:
+    train_folds(dataset_folder, here / "cv", 0)
+    result = CliRunner().invoke(app, ["crossval", str(dataset_folder), "-o", "cv", "--devices", "cpu"])
+    assert result.exit_code == 3, result.output
+    reasons = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert reasons == [f"error: fold {fold}: its process cannot be started (there are enough)" for fold in (1, 2, 3, 4)]
+    assert result.stdout.splitlines()[0] == f"wrote {Path('cv') / 'crossval.json'}"
+    assert "folds still missing: 1, 2, 3, 4" in result.stderr
+
+
+def test_an_older_summary_is_not_told_as_if_it_were_new(dataset_folder: Path, here: Path) -> None:
+    (here / "cv").mkdir()
+    (here / "cv" / "crossval.json").write_text("{}", encoding="utf-8")
+    command = ["crossval", str(dataset_folder), "-o", "cv", "--devices", "cpu", "--folds", "3"]
+    result = CliRunner().invoke(app, [*command, *(text for change in TINY for text in ("--set", change))])
+    assert result.exit_code == 1, result.output
+    assert "error: fold 3: its process cannot be started (there are enough)" in result.stderr
+    assert "wrote" not in result.stdout
