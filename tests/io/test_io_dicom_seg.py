@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from volseg.anatomy import colour_of
 from volseg.errors import InputError, OutputError, UsageError
 from volseg.geometry import RAS_TO_LPS, Grid
 from volseg.io.dicom import read_series
@@ -611,6 +612,20 @@ def test_values_come_from_segment_numbers_where_notes_contradict(binary):
     (found,) = read_dicom_seg(binary)
     assert [label.value for label in found.labels] == [1, 2, 3]
     assert set(np.unique(found.array)) == {0, 1, 2}
+
+
+def test_segments_without_a_colour_have_that_of_their_name_and_none_twice(binary):
+    def plain(dataset: Any) -> None:
+        for segment, name in zip(dataset.SegmentSequence, ("liver", "Liver", "spleen"), strict=True):
+            segment.SegmentLabel = segment.TrackingID = name
+        for segment in dataset.SegmentSequence[:2]:
+            del segment.RecommendedDisplayCIELabValue
+
+    chosen = read_dicom_seg(binary)[0].labels[2].colour
+    edit(binary, plain)
+    first, second, third = (label.colour for label in read_dicom_seg(binary)[0].labels)
+    assert (first, third) == (colour_of("liver"), chosen)
+    assert second not in (first, third)
 
 
 def test_an_undescribed_segment_is_named_by_its_number(binary):

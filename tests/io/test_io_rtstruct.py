@@ -402,6 +402,16 @@ def test_numbers_names_and_colours(path: Path) -> None:
     assert [label.colour for label in found.labels] == [default_colour(1), default_colour(2, "GTV_2"), (1, 2, 3)]
 
 
+def test_structures_without_a_colour_have_that_of_their_name_and_none_twice(path: Path) -> None:
+    rois = [roi(n, square(n, n + 0.9, 0), name=name) for n, name in enumerate(["Liver", "liver", "Spleen"], start=1)]
+    rois[1].drawing.ROIDisplayColor = [201, 113, 79]
+    write_set(path, *rois)
+    (found,) = read_rtstruct(path, image=image())
+    first, second, third = (label.colour for label in found.labels)
+    assert (second, third) == (default_colour(2, "liver"), default_colour(3, "spleen")) == ((201, 113, 79), third)
+    assert first not in (second, third)
+
+
 def test_points_and_lines_are_left_out(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     mixed = roi(2, square(0.5, 2.5, 0), square(0.5, 2.5, 2)[:2], name="mixed")
     isocentre = roi(1, square(1, 2, 0)[:1], name="isocentre", kind="POINT")

@@ -90,6 +90,19 @@ def test_files_of_older_slicers_have_a_layer_of_value_1_for_each_segment(tmp_pat
     np.testing.assert_array_equal(layers[2].array, array[2])
 
 
+def test_segments_without_a_colour_have_that_of_their_name_and_none_twice(tmp_path):
+    names = ("liver", "spleen", "Liver")
+    entries = "".join(
+        f"Segment{n}_ID:=S{n}\nSegment{n}_Name:={m}\nSegment{n}_LabelValue:={n + 1}\n" for n, m in enumerate(names)
+    )
+    layered_file(
+        tmp_path / "a.seg.nrrd", entries.replace("Segment1_ID", "Segment1_Color:=1 0.5 0\nSegment1_ID"), layers=1
+    )
+    liver, spleen, twin = read_seg_layers(tmp_path / "a.seg.nrrd")[0].labels
+    assert (liver.colour, spleen.colour) == (default_colour(1, "liver"), (255, 128, 0))
+    assert twin.colour not in (liver.colour, spleen.colour)
+
+
 def test_layers_without_segments_are_no_segmentation(tmp_path):
     layered_file(tmp_path / "a.nrrd", "thing:=x")
     assert read_seg_layers(tmp_path / "a.nrrd") == ()

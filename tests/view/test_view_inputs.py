@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from volseg.anatomy import colour_of
 from volseg.errors import InputError, UsageError
 from volseg.geometry import Grid
 from volseg.io import read, read_labels, write
@@ -14,7 +15,7 @@ from volseg.io.atomic import write_text
 from volseg.io.dicom_write import write_dicom_series
 from volseg.io.labels import sidecar_path
 from volseg.io.meshes import write_mesh
-from volseg.labelmap import Label, LabelMap
+from volseg.labelmap import Label, LabelMap, default_colour
 from volseg.mesh import Mesh
 from volseg.view.inputs import Subject, read_subject
 from volseg.volume import Volume
@@ -164,6 +165,17 @@ def test_meshes_come_with_their_names_and_colours(suffix: str, tmp_path: Path) -
     found = read_subject([write_mesh(meshes, tmp_path / f"all.{suffix}")]).surfaces()
     assert [(mesh.name, mesh.colour) for mesh in found] == [(mesh.name, mesh.colour) for mesh in meshes]
     np.testing.assert_allclose(found[0].bounds, meshes[0].bounds)
+
+
+def test_meshes_without_colours_have_those_of_their_names(tmp_path: Path) -> None:
+    tetrahedron = Mesh(np.eye(4)[:, :3] * 30, np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]]))
+    names = ("a/liver.stl", "a/kidney_left.stl", "b/liver.stl")
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    files = [write_mesh([tetrahedron], tmp_path / name) for name in names]
+    # Of one name twice, as of two predictions, the second is told apart.
+    expected = [colour_of("liver"), colour_of("left kidney"), default_colour(3)]
+    assert [mesh.colour for mesh in read_subject(files).surfaces()] == expected
 
 
 def test_what_does_not_fit_together_is_refused(scan: Path, labels: Path, tmp_path: Path) -> None:
