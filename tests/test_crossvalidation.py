@@ -165,6 +165,7 @@ def test_a_fold_that_was_trained_on_other_cases_does_not_count(dataset_folder: P
     assert {(row["case"], row["fold"]) for row in summary["rows"]} == {(f"toy_{n}", n // 2) for n in range(4)}
 
 
+@pytest.mark.usefixtures("no_process")
 @pytest.mark.parametrize(
     ("held_out", "message"),
     [
