@@ -44,33 +44,39 @@ def report(dataset: Path, run: Path, output: Path, commit: str) -> None:
     lines = ",\n".join(json.dumps(row) for row in rows)
     (output / "hippocampus_crossval.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     cases = {case.name: case for case in read_dataset(dataset).cases}
-    predicted = {name: run / "predictions" / name / "labels.nii.gz" for name in {row["case"] for row in rows}}
+    folds = {row["case"]: row["fold"] for row in rows}
+    predicted = {n: run / f"fold_{fold}" / "predictions" / n / "labels.nii.gz" for n, fold in folds.items()}
+    by_case: dict[str, list[float]] = {}
+    for row in rows:
+        by_case.setdefault(row["case"], []).append(row["dice"])
+    means = {name: float(np.mean(values)) for name, values in by_case.items()}
     whole = [whole_dice(volseg.read_labels(file), volseg.read_labels(cases[n].label)) for n, file in predicted.items()]
     summary = {
-        "command": f"volseg crossval {dataset.name} -o {run.name}",
         "date": str(date.today()),
         "commit": commit,
         "device": rows[0]["device"],
         "class_mean_dice": content["class_mean_dice"],
+        "class_mean_dice_without_fold_0": rounded([mean for name, mean in means.items() if folds[name] > 0]),
         "labels": {
             label: {metric: metrics[metric] for metric in ("dice", "hd95_mm", "surface_dice")}
             for label, metrics in content["labels"].items()
         },
-        "whole_hippocampus_dice": {k: round(float(v), 6) for k, v in vars(summarise(whole)).items()},
+        "whole_hippocampus_dice": rounded(whole),
         "folds": content["folds"],
     }
     (output / "hippocampus_summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(summary, indent=1))
-    by_case: dict[str, list[float]] = {}
-    for row in rows:
-        by_case.setdefault(row["case"], []).append(row["dice"])
-    worst = sorted(by_case, key=lambda name: np.mean(by_case[name]))[:WORST]
+    worst = sorted(means, key=means.__getitem__)[:WORST]
     for name in worst:
         print(name, [f"{value:.3f}" for value in by_case[name]])
     draw(
-        [(name, cases[name], predicted[name], float(np.mean(by_case[name]))) for name in worst],
+        [(name, cases[name], predicted[name], means[name]) for name in worst],
         output / "hippocampus_worst.png",
     )
+
+
+def rounded(values: list[float]) -> dict[str, float]:
+    return {name: round(float(value), 6) for name, value in vars(summarise(values)).items()}
 
 
 def whole_dice(ours: volseg.LabelMap, theirs: volseg.LabelMap) -> float:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 _LEAST = 1e-7  # probabilities are kept as float16, whose smallest number this is about
 _BINS = 15
@@ -48,6 +47,7 @@ def fit_temperature(probabilities: NDArray[Any], classes: NDArray[Any]) -> float
     classes : (N,) int
         What they are.
     """
+    from scipy.optimize import minimize_scalar  # takes half a second, and a prediction does not need it
 
     def surprise(exponent: float) -> float:
         likelihood = soften(probabilities, float(np.exp(exponent)))[classes, np.arange(len(classes))]

@@ -163,7 +163,10 @@ def _summarise(dataset: Dataset, trainer: FoldTrainer, results: dict[int, Evalua
         "format": FORMAT,
         "dataset": dataset.name,
         "volseg": __version__,
-        "folds": {str(n): run | {"class_mean_dice": results[n].class_mean_dice.mean} for n, run in runs.items()},
+        "folds": {
+            str(fold): run | {"class_mean_dice": _number(results[fold].class_mean_dice.mean)}
+            for fold, run in runs.items()
+        },
         "missing_folds": [fold for fold in range(count_folds(dataset)) if fold not in results],
         "class_mean_dice": _numbers(together.class_mean_dice),
         "labels": {

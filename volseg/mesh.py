@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,6 +54,15 @@ class Mesh:
             raise InputError(f"mesh {self.name!r}: point data {wrong} has not one value for each vertex")
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "faces", faces)
+
+    @classmethod
+    def joined(cls, meshes: Sequence[Mesh]) -> Mesh:
+        """Put the vertices and faces of at least one mesh into one, without names, colours and point data."""
+        offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes[:-1])])
+        return cls(
+            np.concatenate([mesh.vertices for mesh in meshes]),
+            np.concatenate([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=True)]),
+        )
 
     @property
     def is_closed(self) -> bool:

@@ -64,6 +64,12 @@ def stopped(command: list[str], number: signal.Signals, *, run: Path, scratch: P
     return process.returncode, errors
 
 
+def assert_interrupted(code: int, errors: str) -> None:
+    assert code == 130, errors
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+
+
 @linux
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_training_that_is_stopped_saves_its_checkpoint_and_goes_on(
@@ -72,9 +78,7 @@ def test_a_training_that_is_stopped_saves_its_checkpoint_and_goes_on(
     run, scratch = tmp_path / "run", tmp_path / "scratch"
     scratch.mkdir()
     code, errors = stopped(["train", str(dataset_folder), "-o", str(run)], number, run=run, scratch=scratch)
-    assert code == 130, errors
-    assert errors.splitlines()[-1] == "interrupted"
-    assert "Traceback" not in errors
+    assert_interrupted(code, errors)
     assert [path for path in run.rglob("*") if path.name.startswith(".volseg-")] == []
     assert [path.name for path in scratch.iterdir() if not path.name.startswith("torch")] == []  # torch keeps a cache
     before = steps_of(run)
@@ -103,9 +107,7 @@ def test_a_cross_validation_that_is_stopped_lets_its_folds_save(
     run = output / "fold_0"
     command = ["crossval", str(dataset_folder), "-o", str(output), "--folds", "0,1", "--devices", "cpu"]
     code, errors = stopped(command, number, run=run, scratch=scratch)
-    assert code == 130, errors
-    assert errors.splitlines()[-1] == "interrupted"
-    assert "Traceback" not in errors
+    assert_interrupted(code, errors)
     last = steps_of(run)[-1]["step"]
     assert last <= saved_step(run) < last + STEPS_A_LINE
     assert not (output / "fold_1").exists()

@@ -103,6 +103,5 @@ def _model(meshes: Sequence[Mesh], space: str) -> Iterator[str]:
 def _is_manifold(mesh: Mesh) -> bool:
     """Whether each edge is of exactly two triangles, which go along it in opposite directions."""
     edges = mesh.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
-    forward = np.sort(edges[:, 0] * len(mesh.vertices) + edges[:, 1])
-    backward = np.sort(edges[:, 1] * len(mesh.vertices) + edges[:, 0])
-    return bool(np.all(forward[1:] != forward[:-1])) and np.array_equal(forward, backward)
+    directed = edges[:, 0] * len(mesh.vertices) + edges[:, 1]
+    return mesh.is_closed and len(np.unique(directed)) == len(directed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,13 +27,8 @@ def join_meshes(meshes: Sequence[Mesh], *, first: int = 1) -> Mesh:
         from `first`) of its mesh at each vertex.
     """
     counts = [len(mesh.vertices) for mesh in meshes]
-    offsets = np.cumsum([0, *counts[:-1]])
     shared = set.intersection(*(set(mesh.point_data) for mesh in meshes))
     data = {key: np.concatenate([mesh.point_data[key] for mesh in meshes]) for key in sorted(shared)}
     data["RGB"] = np.repeat(np.array([mesh.colour for mesh in meshes], dtype=np.uint8), counts, axis=0)
     data["Label"] = np.repeat(np.arange(first, first + len(meshes), dtype=np.int32), counts)
-    return Mesh(
-        np.concatenate([mesh.vertices for mesh in meshes]),
-        np.concatenate([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=True)]),
-        point_data=data,
-    )
+    return replace(Mesh.joined(meshes), point_data=data)

@@ -8,7 +8,7 @@ centroids, which is undone on the finished surface. Beyond the last slice the bo
 within one slice.
 
 Related: S. Raya and J. Udupa, Shape-based interpolation of multidimensional objects, IEEE TMI 9 (1990),
-doi:10.1109/42.52980. Size apart from shape is ours; ``benchmarks/surfaces.py`` measures it.
+doi:10.1109/42.52980. Size apart from shape is ours; ``tests/surface/test_surface_between_slices.py`` measures it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from scipy import ndimage
 
 from volseg.geometry import Float, Grid
 from volseg.mesh import Mesh
+from volseg.resample import Reorientation
 from volseg.surface.march import march
 
 THICK = 1.5  # spacing across slices over spacing in them, from which on slices are thick
@@ -57,37 +58,29 @@ def march_between_slices(mask: NDArray[np.bool_], grid: Grid, axis: int) -> Mesh
     Mesh
         Closed, world mm RAS+, about as fine as the pixels of the slices; each body encloses about its voxels.
     """
+    first, second = (n for n in range(3) if n != axis)
+    to_slices = Reorientation((first, second, axis), (False, False, False))
     bodies, count = ndimage.label(mask, np.ones((3, 3, 3)))
     meshes = []
     for number, box in enumerate(ndimage.find_objects(bodies, count), 1):
-        start = tuple(s.start for s in box)
-        stop = tuple(s.stop for s in box)
-        body = np.moveaxis(bodies[box] == number, axis, 2)
-        meshes.append(_march_body(_Body.of(body, _turned(grid.crop(start, stop), axis))))
-    offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
-    return Mesh(
-        np.concatenate([mesh.vertices for mesh in meshes]),
-        np.concatenate([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=False)]),
-    )
-
-
-def _turned(grid: Grid, axis: int) -> Grid:
-    """Return the grid of an array whose `axis` has been moved to the end."""
-    order = [n for n in range(3) if n != axis] + [axis]
-    i, j, k = (grid.shape[n] for n in order)
-    return Grid((i, j, k), grid.affine[:, [*order, 3]])
+        place = grid.crop(tuple(s.start for s in box), tuple(s.stop for s in box))
+        body = _Body.of(to_slices.array(bodies[box] == number), to_slices.grid(place))
+        meshes.append(_march_body(body))
+    return Mesh.joined(meshes)
 
 
 @dataclass(frozen=True, eq=False)
 class _Body:
     """One connected body: its slices as signed distances (S, I, J) in mm, laid over each other, and their places.
 
-    `moved` (S, 2) is by how many pixels each slice was moved for that; `areas` (S,) are in pixels.
+    `moved` (S, 2) is by how many pixels each slice was moved for that; `sizes` (S,) are the largest distances inside.
+    `ends` give the square of the size before the first and behind the last slice.
     """
 
     distances: Float
     moved: Float
-    areas: Float
+    sizes: Float
+    ends: tuple[Curve, Curve]
     voxels: int
     grid: Grid
 
@@ -101,7 +94,9 @@ class _Body:
         distances = np.stack([_shift(_signed_distance(s, spacing), d) for s, d in zip(padded, moved, strict=True)])
         height, width = (int(n) for n in reach)
         larger = grid.crop((-height, -width, 0), (grid.shape[0] + height, grid.shape[1] + width, grid.shape[2]))
-        return cls(distances, moved, slices.sum(axis=(1, 2)).astype(float), int(mask.sum()), larger)
+        sizes, areas = distances.max(axis=(1, 2)), slices.sum(axis=(1, 2)).astype(float)
+        ends = _end_curve(sizes[0], areas[::-1]), _end_curve(sizes[-1], areas)
+        return cls(distances, moved, sizes, ends, int(mask.sum()), larger)
 
 
 def _displacements(slices: NDArray[np.bool_]) -> Float:
@@ -111,8 +106,8 @@ def _displacements(slices: NDArray[np.bool_]) -> Float:
     for n in range(1, len(slices)):
         step = centres[n - 1] - centres[n]
         common = np.count_nonzero(slices[n - 1] & slices[n])
-        laid_over = np.count_nonzero(slices[n - 1] & _moved_mask(slices[n], np.round(step).astype(int)))
-        if laid_over >= common:
+        laid_over = slices[n - 1] & ndimage.shift(slices[n], np.round(step), order=0, prefilter=False)
+        if np.count_nonzero(laid_over) >= common:
             steps[n] = step
     moved = np.cumsum(steps, axis=0)
     return np.asarray(moved - moved.mean(axis=0))
@@ -145,25 +140,26 @@ def _march_body(body: _Body) -> Mesh:
     """Blend the slices of one body, march, and put the surface back where its slices were."""
     spacing = body.grid.spacing
     parts = max(1, round(spacing[2] / min(spacing[:2])))
-    places = np.arange(-parts, (len(body.areas) - 1) * parts + parts + 1) / parts
-    field = np.stack([_blend(body, place) for place in places], axis=2).astype(np.float32)
+    places = np.arange(-parts, len(body.sizes) * parts + 1) / parts
+    field = np.stack([_blend(body, place).astype(np.float32) for place in places], axis=2)
     field -= _level(field, body.voxels * parts)
     step = np.eye(4)
     step[2, 2], step[2, 3] = 1 / parts, -1
     mesh = march(field, Grid(field.shape, body.grid.affine @ step))
     # Only whole slices were moved: between two, by the share of each.
-    z = body.grid.to_voxel(mesh.vertices)[:, 2]
-    numbers = np.arange(len(body.moved))
-    back = np.stack([_extended(z, numbers, body.moved[:, n]) for n in range(2)], axis=1)
-    return mesh.with_vertices(mesh.vertices - back @ body.grid.affine[:3, :2].T)
+    voxel = body.grid.to_voxel(mesh.vertices)
+    for axis in range(2):
+        voxel[:, axis] -= _extended(voxel[:, 2], body.moved[:, axis])
+    return mesh.with_vertices(body.grid.to_world(voxel))
 
 
-def _extended(z: Float, numbers: NDArray[np.int_], values: Float) -> Float:
-    """Interpolate linearly, and go on beyond the ends as between the last two."""
-    result = np.interp(z, numbers, values)
-    if len(values) > 1:
+def _extended(z: Float, values: Float) -> Float:
+    """Interpolate linearly between values at 0, 1, 2 ..., and go on beyond the ends as between the last two."""
+    last = len(values) - 1
+    result = np.interp(z, np.arange(len(values)), values)
+    if last:
         result += np.minimum(z, 0) * (values[1] - values[0])
-        result += np.maximum(z - numbers[-1], 0) * (values[-1] - values[-2])
+        result += np.maximum(z - last, 0) * (values[-1] - values[-2])
     return np.asarray(result)
 
 
@@ -179,27 +175,23 @@ def _level(field: NDArray[np.float32], count: int) -> float:
 
 def _blend(body: _Body, place: float) -> Float:
     """(I, J) field at a place between slices, in slices from the first one."""
-    sizes = body.distances.max(axis=(1, 2))
+    sizes = body.sizes
     last = len(sizes) - 1
     if place < 0 or place > last or last == 0:
-        end, beyond = (0, -place) if place < 0 else (last, place - last)
-        return np.asarray(body.distances[end] - sizes[end] + _root(_end_curve(body, end)(beyond)))
+        end, beyond = (0, -place) if place < 0 else (-1, place - last)
+        return np.asarray(body.distances[end] - sizes[end] + _root(body.ends[end](beyond)))
     first = min(int(place), last - 1)
     share = place - first
     linear = (1 - share) * body.distances[first] + share * body.distances[first + 1]
-    gain = _size_between(body, sizes, first, share) - ((1 - share) * sizes[first] + share * sizes[first + 1])
+    gain = _size_between(body, first, share) - ((1 - share) * sizes[first] + share * sizes[first + 1])
     if 0 < first < last - 1:
         gain = min(gain, _MIDDLE_GAIN * min(body.grid.spacing[:2]))
     return np.asarray(linear + gain)
 
 
-def _size_between(body: _Body, sizes: Float, first: int, share: float) -> float:
+def _size_between(body: _Body, first: int, share: float) -> float:
     """Size between two slices: its square by Catmull and Rom's cubic through the squares at the slices."""
-    last = len(sizes) - 1
-    squares = [sizes[n] ** 2 for n in (first, first + 1)]
-    before = sizes[first - 1] ** 2 if first > 0 else _end_curve(body, 0)(1.0)
-    after = sizes[first + 2] ** 2 if first + 2 <= last else _end_curve(body, last)(1.0)
-    a, b, c, d = before, *squares, after
+    a, b, c, d = np.array([body.ends[0](1.0), *body.sizes**2, body.ends[1](1.0)])[first : first + 4]
     cubic = b + share / 2 * (c - a + share * (2 * a - 5 * b + 4 * c - d + share * (3 * (b - c) + d - a)))
     return _root(max(0.0, cubic))
 
@@ -208,20 +200,19 @@ def _root(square: float) -> float:
     return float(np.sign(square) * np.sqrt(abs(square)))
 
 
-def _end_curve(body: _Body, end: int) -> Curve:
-    """Return the square of the size beyond the first or last slice, by slices: as the last three areas go on.
+def _end_curve(size: float, areas: Float) -> Curve:
+    """Return the square of the size beyond the last slice, by slices: as the last three areas go on.
 
     The area of a section through an ellipsoid is a quadratic of its place.
     """
-    size = float(body.distances[end].max()) ** 2
-    areas = body.areas if end else body.areas[::-1]
+    square = float(size) ** 2
     if len(areas) == 1:
-        return lambda beyond: size * (1 - beyond / _LONE_END)
+        return lambda beyond: square * (1 - beyond / _LONE_END)
     bend = min(0.0, (areas[-1] - 2 * areas[-2] + areas[-3]) / 2) if len(areas) > 2 else 0.0
     slope = areas[-1] - areas[-2] + bend
     ends = np.roots([bend, slope, areas[-1]]) if bend else np.array([-areas[-1] / slope if slope else np.inf])
     tip = min((float(root) for root in ends if root > 0), default=np.inf)
     if _SHORTEST_END <= tip <= _LONGEST_END:
-        return lambda beyond: size * (1 + (slope * beyond + bend * beyond**2) / areas[-1])
+        return lambda beyond: square * (1 + (slope * beyond + bend * beyond**2) / areas[-1])
     tip = float(np.clip(tip, _SHORTEST_END, _LONGEST_END))
-    return lambda beyond: size * (1 - beyond / tip)
+    return lambda beyond: square * (1 - beyond / tip)
