@@ -245,10 +245,22 @@ def test_no_part_of_a_message_is_lost_without_places() -> None:
 def test_only_slices_with_a_left_and_a_right_are_mirrored(mirror: bool) -> None:
     config = Config(augmentation=AugmentationConfig(mirror=mirror, rotation_degrees=7))
     for plane in PLANES:
-        found = config.augmentation_of(plane)
+        found = config.augmentation_at(0.5, plane)
         # The first axis of a slice, which augmentation mirrors, is the patient's left-right axis.
         assert found.mirror == (mirror and in_plane(plane)[0] == 0)
         assert found.model_copy(update={"mirror": mirror}) == config.augmentation  # nothing else differs
+
+
+def test_changes_shrink_to_nothing_over_the_last_share_of_a_training() -> None:
+    config = Config(augmentation=AugmentationConfig(rotation_degrees=20, noise=0.4, mirror=True, fade=0.25))
+    full, half, none = (config.augmentation_at(progress, "axial") for progress in (0.75, 0.875, 1.0))
+    assert full == config.augmentation
+    assert (half.rotation_degrees, half.noise) == pytest.approx((10, 0.2))
+    assert half.mirror
+    assert none.mirror  # a mirrored slice is as true as the slice
+    assert not any(value for name, value in none.model_dump().items() if name not in ("mirror", "fade"))
+    constant = Config(augmentation=AugmentationConfig(fade=0))
+    assert constant.augmentation_at(1.0, "axial") == constant.augmentation
 
 
 def test_zscore_takes_no_numbers() -> None:

@@ -117,7 +117,8 @@ class AugmentationConfig(_Section):
     """Random changes of training slices; every number is the largest change, 0 switches it off.
 
     ``mirror``: swap the patient's left and right in half of the axial or coronal slices; sagittal slices have neither
-    and are never mirrored.
+    and are never mirrored. ``fade``: over this last share of the training the changes shrink to nothing, so that the
+    networks end on slices as they are.
     """
 
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 30.0
@@ -129,12 +130,13 @@ class AugmentationConfig(_Section):
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.3
     noise: Annotated[float, Field(ge=0)] = 0.1
     blur: Annotated[float, Field(ge=0)] = 0.7
+    fade: Fraction = 0.3
 
 
 class TrainingConfig(_Section):
     """How long, how much at a time, and how it is checked.
 
-    ``epochs``: passes over the labelled slices of all planes; by default 12,000 steps for each plane, or more where
+    ``epochs``: passes over the labelled slices of all planes; by default 7,000 steps for each plane, or more where
     that were less than 3 epochs. ``minutes``: wall-clock time, in place of both.
     ``slice_size``: pixels along the patient's right-left, front-back and foot-head axes; a slice has two of them.
     ``temperature``: of the model's probabilities; by default fitted on the held-out cases, 1 where there are none.
@@ -177,9 +179,13 @@ class Config(_Section):
     training: TrainingConfig = TrainingConfig()
     cleanup: dict[str, CleanupConfig] = {}
 
-    def augmentation_of(self, plane: Plane) -> AugmentationConfig:
-        """Return the changes for slices of one plane: a sagittal slice has no left and right to swap."""
-        return self.augmentation.model_copy(update={"mirror": self.augmentation.mirror and plane != "sagittal"})
+    def augmentation_at(self, progress: float, plane: Plane) -> AugmentationConfig:
+        """Return the changes for slices of one plane when this share of the training is done."""
+        full = self.augmentation
+        strength = min(1.0, (1 - progress) / full.fade) if full.fade else 1.0
+        amounts = {name: value * strength for name, value in full.model_dump(exclude={"mirror", "fade"}).items()}
+        # A sagittal slice has no left and right to swap.
+        return full.model_copy(update={**amounts, "mirror": full.mirror and plane != "sagittal"})
 
     def to_yaml(self) -> str:
         """Return the settings as YAML that `load_config` reads back."""

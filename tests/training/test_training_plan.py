@@ -181,7 +181,7 @@ def test_mirroring_is_planned_as_asked_and_swaps_left_and_right_or_nothing(
     plan = make_plan(config, read_dataset(dataset_folder), [facts()])
     assert plan.augmentation.mirror == mirror
     for plane in plan.preparation.planes or ():
-        assert plan.augmentation_of(plane).mirror == (mirror and in_plane(plane)[0] == 0)
+        assert plan.augmentation_at(0, plane).mirror == (mirror and in_plane(plane)[0] == 0)
 
 
 def test_scans_of_one_slice_are_never_cut_into_lines(dataset_folder: Path) -> None:

@@ -28,7 +28,7 @@ Minutes = Annotated[
     float | None, typer.Option(help="Stop each training after this wall-clock time; the schedule fits it.")
 ]
 Epochs = Annotated[
-    int | None, typer.Option(help="Stop after this many passes over the labelled slices; default 12,000 steps a plane.")
+    int | None, typer.Option(help="Stop after this many passes over the labelled slices; default 7,000 steps a plane.")
 ]
 ImagePattern = Annotated[str | None, typer.Option(help="Pattern of images in DATASET, such as 'images/*.nii.gz'.")]
 LabelPattern = Annotated[str | None, typer.Option(help="Pattern of label maps; {} is what the star matched.")]

@@ -30,7 +30,7 @@ from volseg.training.step import Learner
 from volseg.training.validation import Validation, validate
 
 _RESUMED = ("step", "checked", "validation_cases", "elapsed_before", "case_seconds", "fold", "fingerprint")
-_STEPS = 12_000  # of a plane, where nothing else is set
+_STEPS = 7_000  # of a plane, where nothing else is set
 _EPOCHS = 3  # at least, on sets so large that the steps would not show every slice
 _REPORTS = 200  # lines of losses in the log of a whole training
 _VALIDATION_SHARE = 0.15  # of a wall-clock budget, for the validations on the way
@@ -246,7 +246,7 @@ class _Run:
         planes = list(self.samplers)
         plane = planes[self.step % len(planes)]
         images, classes = (torch.from_numpy(a).to(self.device) for a in self.samplers[plane].draw(self.rng))
-        images, classes = augment(images, classes, self.config.augmentation_of(plane), self.noise)
+        images, classes = augment(images, classes, self.config.augmentation_at(progress, plane), self.noise)
         self.step += 1
         return self.learners[plane].step(images, classes, progress)
 

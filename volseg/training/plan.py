@@ -27,6 +27,7 @@ from volseg.volume import Volume
 Fold = int | Literal["all"]
 
 _LARGEST_SLICE = 256  # pixels
+_LARGEST_BATCH = 16  # slices
 _PIXELS_PER_BATCH = 4 * 256 * 256
 _NARROW = 32  # pixels: slices that are narrower, and by far narrower than in another plane, are strips
 _AIR_HU = -700
@@ -152,7 +153,7 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
     multiple = 2**levels
     right, front, foot = (max(2, -(-n // multiple)) * multiple for n in size)
     pixels = max(height * width for height, width in used)
-    batch_size = config.training.batch_size or max(4, min(8, _PIXELS_PER_BATCH // pixels))
+    batch_size = config.training.batch_size or max(4, min(_LARGEST_BATCH, _PIXELS_PER_BATCH // pixels))
     # One full entry a label: what is set and what is a default cannot be told apart in a file.
     cleanup = resolve_cleanup([label.name for label in dataset.labels], config.cleanup)
     return _replace(
