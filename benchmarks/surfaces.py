@@ -3,7 +3,7 @@
     python benchmarks/surfaces.py [--phases N] [--shapes sphere8,tube] [--json FILE]
 
 Bodies of known shape are scanned at 0.8 mm in-plane, at slices of 0.8, 2.5 and 5 mm, on a straight and on an oblique
-grid, each at several places between the slices; what is printed are means over those of the sizes of the errors: mm from
+grid, each at several places between the slices; printed are means over those of the sizes of the errors: mm from
 the surface to the body (mean and 95th percentile by area; the largest both ways), percent of volume against the voxels
 and against the body, and of area against the body. Dice: the surface filled again against the body.
 """

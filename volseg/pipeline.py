@@ -196,7 +196,7 @@ class _CaseRun:
             )
         elif self.settings.mesh_formats:
             with self._timed("mesh"):
-                self._write_meshes(labels)
+                self._write_meshes(labels, prediction)
         self._write_run(labels, volumes)
         return CaseResult(self.case, tuple(self.files))
 
@@ -254,14 +254,19 @@ class _CaseRun:
                 )
                 self.files.append(path)
 
-    def _write_meshes(self, labels: LabelMap) -> None:
+    def _write_meshes(self, labels: LabelMap, prediction: Prediction) -> None:
         from volseg.io.meshes import write_meshes
         from volseg.surface import extract_surfaces
 
         chosen = self.settings
-        self.files += write_meshes(
-            extract_surfaces(labels), self.folder / "meshes", formats=chosen.mesh_formats, space=chosen.mesh_space
-        )
+        sharp = None
+        if prediction.probabilities is not None:
+            of_value = {
+                label.value: array for label, array in zip(self.model.labels, prediction.probabilities[1:], strict=True)
+            }
+            sharp = [of_value[label.value] for label in labels.labels]
+        meshes = extract_surfaces(labels, probabilities=sharp)
+        self.files += write_meshes(meshes, self.folder / "meshes", formats=chosen.mesh_formats, space=chosen.mesh_space)
 
     def _write_run(self, labels: LabelMap, volumes: Sequence[Volume]) -> None:
         counts = {label.name: int(np.count_nonzero(labels.mask(label))) for label in labels.labels}

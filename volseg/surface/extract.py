@@ -15,6 +15,7 @@ from volseg.labelmap import Label, LabelMap, label_boxes
 from volseg.mesh import Mesh
 from volseg.surface.between_slices import march_between_slices, thick_axis
 from volseg.surface.march import march
+from volseg.surface.sharpen import Probabilities, ProbabilityField, check_probabilities, probability_field
 from volseg.surface.simplify import check_fraction, simplify_meshes
 from volseg.surface.smooth import smooth_mesh
 from volseg.volume import Volume
@@ -25,23 +26,33 @@ Triple = tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class LabelCrop:
-    """Where one label is: its mask (bool) in the smallest box that holds it, and the grid of that box."""
+    """Where one label is: its mask (bool) in the smallest box that holds it, and the grid of that box.
+
+    `sharp` is what its probabilities say, where there are any.
+    """
 
     label: Label
     mask: NDArray[np.bool_]
     grid: Grid
+    sharp: ProbabilityField | None = None
 
 
-def extract_surfaces(labels: LabelMap, *, smooth: bool = True, simplify: float = 1.0) -> list[Mesh]:
+def extract_surfaces(
+    labels: LabelMap, *, probabilities: Probabilities | None = None, smooth: bool = True, simplify: float = 1.0
+) -> list[Mesh]:
     """Extract the surface of each label.
 
     Parameters
     ----------
     labels : LabelMap
         At least 2 voxels along each axis.
+    probabilities : (L, I, J, K), optional
+        Of each label, in the order of ``labels.labels``: the surface runs where they say, between voxels; see
+        `volseg.surface.sharpen`. Across thick slices only the volume is taken from them.
     smooth : bool
         Remove the voxel staircase (`smooth_mesh`), after interpolating the shape between thick slices
-        (`volseg.surface.between_slices`); each surface then encloses as much as its label's voxels.
+        (`volseg.surface.between_slices`); each surface then encloses as much as its label's voxels, or its
+        probabilities.
     simplify : float
         Fraction of the triangles to keep, over 0 up to 1 (`simplify_mesh`); surfaces that keep notably more are logged.
 
@@ -55,12 +66,16 @@ def extract_surfaces(labels: LabelMap, *, smooth: bool = True, simplify: float =
     ------
     GeometryError
         The label map is a single slice.
+    InputError
+        The probabilities are not those of these labels.
     UsageError
         `simplify` is not a fraction.
     """
     _check_slices(labels.grid)
     check_fraction(simplify)
-    meshes = [extract_surface(crop, smooth=smooth) for crop in crop_labels(labels)]
+    if probabilities is not None:
+        check_probabilities(labels, probabilities)
+    meshes = [extract_surface(crop, smooth=smooth) for crop in crop_labels(labels, probabilities)]
     present = {mesh.name for mesh in meshes}
     if absent := [label.name for label in labels.labels if label.name not in present]:
         logger.warning("no voxels, so no surface: %s", ", ".join(absent))
@@ -115,22 +130,27 @@ def extract_isosurface(
 def extract_surface(crop: LabelCrop, *, smooth: bool = True) -> Mesh:
     """Extract the surface of one cropped label; see `extract_surfaces`."""
     thick = thick_axis(crop.grid) if smooth else None
-    if thick is None:
-        mesh, voxel_mm = march(crop.mask - np.float32(0.5), crop.grid), crop.grid.affine[:3, :3]
+    voxel_mm = None if thick is not None else crop.grid.affine[:3, :3]
+    if thick is not None:
+        mesh = march_between_slices(crop.mask, crop.grid, thick)
+    elif crop.sharp is not None:
+        mesh = march(crop.sharp.field, crop.sharp.grid)
     else:
-        mesh, voxel_mm = march_between_slices(crop.mask, crop.grid, thick), None
+        mesh = march(crop.mask - np.float32(0.5), crop.grid)
     mesh = replace(mesh, name=crop.label.name, colour=crop.label.colour)
-    volume_mm3 = np.count_nonzero(crop.mask) * crop.grid.voxel_volume_mm3
+    counted_mm3 = np.count_nonzero(crop.mask) * crop.grid.voxel_volume_mm3
+    volume_mm3 = counted_mm3 if crop.sharp is None else crop.sharp.volume_mm3
     return smooth_mesh(mesh, volume_mm3=volume_mm3, voxel_mm=voxel_mm) if smooth else mesh
 
 
-def crop_labels(labels: LabelMap) -> Iterator[LabelCrop]:
+def crop_labels(labels: LabelMap, probabilities: Probabilities | None = None) -> Iterator[LabelCrop]:
     """Cut each label that occurs out of a label map, in order of value; the whole array is searched once."""
     boxes = label_boxes(labels.array)
-    for label in labels.labels:
+    for number, label in enumerate(labels.labels):
         if box := boxes.get(label.value):
             start, stop = _triple([s.start for s in box]), _triple([s.stop for s in box])
-            yield LabelCrop(label, labels.array[box] == label.value, labels.grid.crop(start, stop))
+            sharp = None if probabilities is None else probability_field(labels, number, probabilities, box)
+            yield LabelCrop(label, labels.array[box] == label.value, labels.grid.crop(start, stop), sharp)
 
 
 def _box_with_neighbours(inside: NDArray[np.bool_]) -> tuple[Triple, Triple]:
