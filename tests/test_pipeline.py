@@ -79,6 +79,28 @@ def test_outputs_lie_on_the_scans_own_grid(model: Model, scan: Volume, tmp_path:
     assert not list(case.rglob(".volseg-*"))
 
 
+def test_probabilities_and_surfaces_follow_the_label_table_not_the_models_order(
+    model: Model, scan: Volume, tmp_path: Path
+) -> None:
+    class Never(Threshold):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            return torch.cat([logits, torch.full_like(logits[:, :1], -100.0)], dim=1)
+
+    never = Label(2, "never", (0, 0, 200))
+    unsorted = replace(model, labels=(BRIGHT, never), networks={"axial.0": Never()})  # type: ignore[dict-item]
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    run(unsorted, [str(tmp_path / "scan.nii.gz")], tmp_path / "out", probabilities=True, mesh_formats=("stl",))
+    case = tmp_path / "out" / "scan"
+    assert [label.name for label in volseg.read_labels(case / "labels.nii.gz").labels] == ["never", "bright"]
+    nothing, bright = volseg.read_all(case / "probabilities.nii.gz").values()
+    assert nothing.array.max() < 1e-3
+    np.testing.assert_array_equal(bright.array > 0.5, scan.array > 100)
+    (mesh,) = read_meshes(case / "meshes" / "bright.stl")
+    expected_mm3 = bright.array.sum() * scan.grid.voxel_volume_mm3
+    assert mesh.volume_mm3 == pytest.approx(expected_mm3, rel=5e-3)
+
+
 def test_cleanup_is_the_models_unless_given(model: Model, scan: Volume, tmp_path: Path) -> None:
     volseg.write(scan, tmp_path / "scan.nii.gz")
     cleanup = {"bright": CleanupConfig(largest_component=True)}

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from volseg import __version__
 from volseg.config import CleanupConfig
@@ -54,7 +55,7 @@ class OutputSettings:
     Parameters
     ----------
     probabilities : bool
-        Also ``probabilities.nii.gz``.
+        Also ``probabilities.nii.gz``, and surfaces from them; see `volseg.surface.sharpen`.
     mesh_formats : tuple of str
         Also a surface of each label in these formats.
     mesh_space : {"lps", "ras"}
@@ -234,11 +235,18 @@ class _CaseRun:
 
     def _write(self, labels: LabelMap, prediction: Prediction) -> None:
         self.files += write(labels, self.folder / "labels.nii.gz")
-        if self.settings.probabilities and prediction.probabilities is not None:
-            # Background is 1 minus the sum of the labels, which are written in the model's order along the fourth axis.
+        if self.settings.probabilities and (arrays := self._label_probabilities(prediction)) is not None:
+            # Background is 1 minus the sum of the labels, which are written along the fourth axis as in labels.tsv.
             path = self.folder / "probabilities.nii.gz"
-            write_nifti(np.moveaxis(prediction.probabilities[1:], 0, -1), prediction.labels.grid, path)
+            write_nifti(np.moveaxis(arrays, 0, -1), prediction.labels.grid, path)
             self.files.append(path)
+
+    def _label_probabilities(self, prediction: Prediction) -> NDArray[np.float16] | None:
+        """(L, I, J, K) of each label by its value, as label maps have them; a model may have another order."""
+        if prediction.probabilities is None:
+            return None
+        arrays, order = prediction.probabilities[1:], np.argsort([label.value for label in self.model.labels])
+        return arrays if np.array_equal(order, np.arange(len(order))) else arrays[order]
 
     def _write_dicom(self, labels: LabelMap, prediction: Prediction, scan: Volume) -> None:
         for form in self.settings.dicom_forms:
@@ -259,13 +267,7 @@ class _CaseRun:
         from volseg.surface import extract_surfaces
 
         chosen = self.settings
-        sharp = None
-        if prediction.probabilities is not None:
-            of_value = {
-                label.value: array for label, array in zip(self.model.labels, prediction.probabilities[1:], strict=True)
-            }
-            sharp = [of_value[label.value] for label in labels.labels]
-        meshes = extract_surfaces(labels, probabilities=sharp)
+        meshes = extract_surfaces(labels, probabilities=self._label_probabilities(prediction))
         self.files += write_meshes(meshes, self.folder / "meshes", formats=chosen.mesh_formats, space=chosen.mesh_space)
 
     def _write_run(self, labels: LabelMap, volumes: Sequence[Volume]) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import volseg
 from tests.world import voxel_centres
 from volseg.errors import InputError
 from volseg.geometry import Grid
+from volseg.io.nifti import write_nifti
 from volseg.labelmap import Label, LabelMap
 from volseg.mesh import Mesh
 from volseg.phantoms import Capsule, Ellipsoid
 from volseg.phantoms.shapes import Shape
 from volseg.surface import extract_surfaces
+from volseg.surface.export import surfaces_of_labels
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 BALL = Ellipsoid((3, -2, 5), (8, 8, 8))
@@ -104,3 +108,21 @@ def test_probabilities_of_something_else_are_refused(shapes: list[tuple[int, int
     labels = two_labels(np.ones((5, 4, 4)), np.zeros((5, 4, 4)))
     with pytest.raises(InputError, match=r"expected one of \(5, 4, 4\) for each of the 2 labels"):
         extract_surfaces(labels, probabilities=[np.zeros(shape) for shape in shapes])
+
+
+def test_probabilities_beside_the_labels_of_a_prediction_are_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    grid = grid_around(BALL, (1, 1, 1), 1)
+    shares = shares_of(BALL, grid)
+    volseg.write(LabelMap((shares > 0.5).astype(np.uint8), grid, (Label(1, "ball", RED),)), tmp_path / "labels.nii.gz")
+    (plain,) = surfaces_of_labels(tmp_path / "labels.nii.gz")
+    write_nifti(shares[..., None].astype(np.float32), grid, tmp_path / "probabilities.nii.gz")
+    (sharp,) = surfaces_of_labels(tmp_path / "labels.nii.gz")
+    away, of_voxels = (np.abs(BALL.distance_mm(mesh.vertices)).mean() for mesh in (sharp, plain))
+    assert away < 0.75 * of_voxels
+    assert not caplog.records
+    write_nifti(np.stack([shares, 1 - shares], axis=-1).astype(np.float32), grid, tmp_path / "probabilities.nii.gz")
+    (again,) = surfaces_of_labels(tmp_path / "labels.nii.gz")
+    np.testing.assert_array_equal(again.vertices, plain.vertices)
+    assert "probabilities.nii.gz: is not of the labels beside it; the surfaces are made without it" in caplog.text

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from volseg.errors import AmbiguousError, InputError, VolsegError
-from volseg.io import read, read_label_layers
+from volseg.io import read, read_channels, read_label_layers
 from volseg.io.label_files import check_labels, is_even
 from volseg.io.names import case_name
+from volseg.labelmap import LabelMap
 from volseg.mesh import Mesh
 from volseg.surface.extract import extract_isosurface, extract_surfaces
 from volseg.volume import Volume
 
 # Files of surfaces that volseg neither reads nor writes.
 OTHER_MESH_SUFFIXES = (".gltf", ".vtk", ".off", ".step")
+logger = logging.getLogger(__name__)
 _ADVICE = "the surface of a scan needs --threshold VALUE"
 
 
@@ -29,6 +34,8 @@ def surfaces_of_labels(
 ) -> list[Mesh]:
     """Read a label map file and extract the surfaces of its labels; see `read_label_layers` and `extract_surfaces`.
 
+    The probabilities that `volseg predict` has kept beside a label map are used.
+
     Raises
     ------
     InputError
@@ -41,7 +48,10 @@ def surfaces_of_labels(
         if _is_scan(Path(path)):
             raise InputError(f"{error}; {_ADVICE}") from error
         raise
-    meshes = [mesh for layer in layers for mesh in extract_surfaces(layer, smooth=smooth, simplify=simplify)]
+    meshes = []
+    for layer in layers:
+        sharp = _kept_probabilities(Path(path), layer)
+        meshes += extract_surfaces(layer, probabilities=sharp, smooth=smooth, simplify=simplify)
     if not meshes:
         names = ", ".join(label.name for layer in layers for label in layer.labels) or "none"
         raise InputError(f"{path}: every voxel is background, so there is no surface (labels by name: {names})")
@@ -64,6 +74,18 @@ def surface_of_scan(
         return extract_isosurface(volume, threshold, smooth=smooth, simplify=simplify, name=name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _kept_probabilities(path: Path, labels: LabelMap) -> list[NDArray[Any]] | None:
+    """Read ``probabilities.nii.gz`` beside the ``labels.nii.gz`` of a prediction; None where it is of other labels."""
+    file = path.with_name("probabilities.nii.gz")
+    if path.name != "labels.nii.gz" or not file.is_file():
+        return None
+    volumes = read_channels([file])
+    if len(volumes) != len(labels.labels) or not volumes[0].grid.is_close(labels.grid):
+        logger.warning("%s: is not of the labels beside it; the surfaces are made without it", file)
+        return None
+    return [volume.array for volume in volumes]
 
 
 def _is_scan(path: Path) -> bool:
