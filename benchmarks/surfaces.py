@@ -3,115 +3,117 @@
     python benchmarks/surfaces.py [--phases N] [--shapes sphere8,tube] [--json FILE]
 
 Bodies of known shape are scanned at 0.8 mm in-plane, at slices of 0.8, 2.5 and 5 mm, on a straight and on an oblique
-grid, each at several places between the slices; printed are means over those of the sizes of the errors: mm from
-the surface to the body (mean and 95th percentile by area; the largest both ways), percent of volume against the voxels
-and against the body, and of area against the body. Dice: the surface filled again against the body.
+grid, each at several places between the slices; printed are means over those of the sizes of the errors: mm from the
+surface to the body (mean and 95th percentile by area; the largest both ways), percent of volume against the voxels
+and against the body, and of area against the body. Dice: the surface filled again against the body. "probabilities" is
+volseg with the share of each voxel that the body fills.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pyvista as pv
 import vtk
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from skimage.measure import marching_cubes
 
 from volseg.geometry import Grid
-from volseg.labelmap import Label, LabelMap
+from volseg.labelmap import LabelMap
 from volseg.mesh import Mesh
+from volseg.phantoms import Capsule, Ellipsoid, Torus, rasterise
+from volseg.phantoms.shapes import Shape
 from volseg.surface import extract_surfaces
 from volseg.surface.march import march
 
-Points = NDArray[np.float64]
+Float = NDArray[np.float64]
+Shares = Sequence[NDArray[np.float64]]
 PIXEL_MM = 0.8
 SLICES_MM = (0.8, 2.5, 5.0)
-TURN = Rotation.from_euler("xyz", (20, 35, 10), degrees=True).as_matrix()
 GRIDS = {"straight": np.eye(3), "oblique": Rotation.from_euler("xyz", (25, -15, 40), degrees=True).as_matrix()}
+TURN = (20.0, 35.0, 10.0)
+COLUMNS = ("mean mm", "p95 mm", "max mm", "vol/voxels", "volume", "area", "dice")
 
 
-@dataclass(frozen=True, eq=False)
-class Body:
-    """A body about the origin: signed distance of points (..., 3) mm to its surface, positive inside, and its reach."""
+@dataclass(frozen=True)
+class HalfBall:
+    """Half of a ball about the origin, on one side of an oblique plane."""
 
-    distance: Callable[[Points], Points]
-    reach: float
+    radius_mm: float
+    side: int
 
+    @property
+    def volume_mm3(self) -> float:
+        return 2 / 3 * np.pi * self.radius_mm**3
 
-def ellipsoid(*radii: float) -> Body:
-    def distance(points: Points) -> Points:
-        # First-order distance: exact on the surface, and to a hundredth of a mm a few mm around it.
-        scaled = points @ TURN / radii
-        length = np.linalg.norm(scaled, axis=-1)
-        gradient = np.linalg.norm(scaled / radii, axis=-1)
-        return np.where(length > 1e-9, (1 - length) * length / np.maximum(gradient, 1e-12), min(radii))
+    @property
+    def area_mm2(self) -> float:
+        return 3 * np.pi * self.radius_mm**2
 
-    return Body(distance, max(radii))
+    @property
+    def bounds(self) -> Float:
+        return np.array([[-self.radius_mm] * 3, [self.radius_mm] * 3])
 
-
-def torus(large: float, small: float) -> Body:
-    def distance(points: Points) -> Points:
-        turned = points @ TURN
-        around = np.linalg.norm(turned[..., :2], axis=-1) - large
-        return np.asarray(small - np.hypot(around, turned[..., 2]))
-
-    return Body(distance, large + small)
+    def distance_mm(self, xyz: ArrayLike) -> Float:
+        """Signed distance, negative inside; outside of the rim too small, as the larger of two."""
+        points = np.asarray(xyz, dtype=float)
+        normal = self.side * Rotation.from_euler("xyz", TURN, degrees=True).as_matrix()[:, 2]
+        return np.asarray(np.maximum(np.linalg.norm(points, axis=-1) - self.radius_mm, points @ normal))
 
 
-def tube(radius: float, length: float, degrees: float) -> Body:
-    direction = np.array([np.sin(np.radians(degrees)), 0, np.cos(np.radians(degrees))])
-
-    def distance(points: Points) -> Points:
-        along = np.clip(points @ direction, -length / 2, length / 2)
-        return np.asarray(radius - np.linalg.norm(points - along[..., None] * direction, axis=-1))
-
-    return Body(distance, length / 2 + radius)
+def ball(radius: float) -> Ellipsoid:
+    return Ellipsoid((0, 0, 0), (radius, radius, radius))
 
 
-def half_sphere(radius: float, side: int) -> Body:
-    normal = TURN[:, 2] * side
-
-    def distance(points: Points) -> Points:
-        return np.asarray(np.minimum(radius - np.linalg.norm(points, axis=-1), points @ normal))
-
-    return Body(distance, radius)
-
-
-SHAPES: dict[str, tuple[Body, ...]] = {
-    "sphere4": (ellipsoid(4, 4, 4),),
-    "sphere8": (ellipsoid(8, 8, 8),),
-    "sphere25": (ellipsoid(25, 25, 25),),
-    "ellipsoid": (ellipsoid(26, 18, 14),),
-    "torus": (torus(18, 6),),
-    "tube": (tube(3, 60, 70),),
-    "halves": (half_sphere(16, 1), half_sphere(16, -1)),
+LEAN = 30 * np.array([np.sin(np.radians(70)), 0, np.cos(np.radians(70))])
+SHAPES: dict[str, tuple[Shape, ...]] = {
+    "sphere4": (ball(4),),
+    "sphere8": (ball(8),),
+    "sphere25": (ball(25),),
+    "ellipsoid": (Ellipsoid((0, 0, 0), (26, 18, 14), TURN),),
+    "torus": (Torus((0, 0, 0), 18, 6),),
+    "tube": (Capsule(tuple(-LEAN), tuple(LEAN), 3),),
+    "halves": (HalfBall(16, 1), HalfBall(16, -1)),
 }
 
 
-def scan(bodies: tuple[Body, ...], slice_mm: float, turn: Points, phase: float) -> LabelMap:
-    """Label the voxels whose centres are in a body; `phase` is the place of the body between two slices, 0 to 1."""
+def grid_around(reach: float, slice_mm: float, turn: Float, phase: float) -> Grid:
+    """Make a grid; `phase` is the place of the body between two slices, 0 to 1."""
     spacing = np.array([PIXEL_MM, PIXEL_MM, slice_mm])
-    shape = np.ceil(2 * bodies[0].reach / spacing).astype(int) + 5
+    i, j, k = (int(n) for n in np.ceil(2 * reach / spacing) + 5)
     affine = np.eye(4)
     affine[:3, :3] = turn * spacing
-    affine[:3, 3] = turn @ (spacing * ((1 - shape) / 2 + [0.37, 0.21, phase]))
-    grid = Grid(tuple(int(n) for n in shape), affine)
-    centres = grid.to_world(np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1))
-    array = np.zeros(grid.shape, dtype=np.uint8)
-    for number, body in enumerate(bodies, 1):
-        array[(body.distance(centres) > 0) & (array == 0)] = number
-    return LabelMap(array, grid, tuple(Label(n, f"body {n}", (200, 90, 90)) for n in range(1, len(bodies) + 1)))
+    affine[:3, 3] = turn @ (spacing * ((1 - np.array([i, j, k])) / 2 + [0.37, 0.21, phase]))
+    return Grid((i, j, k), affine)
 
 
-def by_skimage(labels: LabelMap) -> list[Mesh]:
+def shares_of(shape: Shape, grid: Grid) -> NDArray[np.float64]:
+    """Return the share of each voxel that a body fills, from points 0.2 mm (across slices up to 0.5 mm) apart."""
+    parts = np.minimum(np.round(np.array(grid.spacing) / 0.2), (4, 4, 10)).astype(int)
+    finer = np.diag([*(1 / parts), 1.0])
+    finer[:3, 3] = (1 - parts) / (2 * parts)
+    i, j, k = (int(n) for n in grid.shape * parts)
+    inside = rasterise({"body": shape}, Grid((i, j, k), grid.affine @ finer)).array
+    blocks = inside.reshape([n for pair in zip(grid.shape, parts, strict=True) for n in pair])
+    return np.asarray(blocks.mean(axis=(1, 3, 5)))
+
+
+def by_volseg(labels: LabelMap, _: Shares) -> list[Mesh]:
+    return extract_surfaces(labels)
+
+
+def by_probabilities(labels: LabelMap, shares: Shares) -> list[Mesh]:
+    return extract_surfaces(labels, probabilities=shares)
+
+
+def by_skimage(labels: LabelMap, _: Shares) -> list[Mesh]:
     meshes = []
     for label in labels.labels:
         vertices, faces, _, _ = marching_cubes(np.pad(labels.mask(label), 1).astype(np.float32), 0.5)
@@ -119,7 +121,7 @@ def by_skimage(labels: LabelMap) -> list[Mesh]:
     return meshes
 
 
-def by_slicer(labels: LabelMap) -> list[Mesh]:
+def by_slicer(labels: LabelMap, _: Shares) -> list[Mesh]:
     """3D Slicer's closed surface at its default smoothing factor of 0.5."""
     meshes = []
     for label in labels.labels:
@@ -131,7 +133,7 @@ def by_slicer(labels: LabelMap) -> list[Mesh]:
     return meshes
 
 
-def by_surface_nets(labels: LabelMap) -> list[Mesh]:
+def by_surface_nets(labels: LabelMap, _: Shares) -> list[Mesh]:
     meshes = []
     for label in labels.labels:
         image = pv.wrap(np.pad(labels.mask(label), 1).astype(np.uint8))
@@ -148,61 +150,72 @@ def by_surface_nets(labels: LabelMap) -> list[Mesh]:
     return meshes
 
 
-METHODS: dict[str, Callable[[LabelMap], list[Mesh]]] = {
-    "volseg": extract_surfaces,
+Method = Callable[[LabelMap, Shares], list[Mesh]]
+METHODS: dict[str, Method] = {
+    "volseg": by_volseg,
+    "probabilities": by_probabilities,
     "skimage": by_skimage,
     "Slicer": by_slicer,
     "SurfaceNets": by_surface_nets,
 }
 
 
-@cache
-def reference(body: Body) -> Mesh:
-    """Return the body's own surface, marched through its distances on a fine grid."""
-    step = min(0.4, body.reach / 20)
-    count = int(np.ceil(2 * body.reach / step)) + 5
-    affine = np.diag([step, step, step, 1.0])
-    affine[:3, 3] = -step * (count - 1) / 2
+def points_on(shape: Shape) -> Float:
+    """Return points on the surface, about 0.5 mm apart."""
+    reach = float(np.abs(shape.bounds).max())
+    count = int(np.ceil(4 * reach)) + 5
+    affine = np.diag([0.5, 0.5, 0.5, 1.0])
+    affine[:3, 3] = -(count - 1) / 4
     grid = Grid((count, count, count), affine)
-    centres = grid.to_world(np.stack(np.meshgrid(*[np.arange(count)] * 3, indexing="ij"), axis=-1))
-    return march(body.distance(centres).astype(np.float32), grid)
+    centres = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1))
+    return march(-shape.distance_mm(centres), grid).vertices
 
 
-def grade(mesh: Mesh, body: Body, voxels_mm3: float) -> dict[str, float]:
-    truth = reference(body)
+def grade(mesh: Mesh, shape: Shape, truth: Float, voxels_mm3: float) -> list[float]:
+    """Return the errors in the order of COLUMNS."""
     corners = mesh.vertices[mesh.faces]
     centres = corners.mean(axis=1)
     areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
-    away = np.abs(body.distance(centres))
+    away = np.abs(shape.distance_mm(centres))
     order = np.argsort(away)
     p95 = away[order][np.searchsorted(np.cumsum(areas[order]), 0.95 * areas.sum())]
-    back, _ = cKDTree(np.concatenate([centres, mesh.vertices])).query(truth.vertices)
-    return {
-        "mean_mm": float((away * areas).sum() / areas.sum()),
-        "p95_mm": float(p95),
-        "max_mm": float(max(away.max(), back.max())),
-        "volume_vs_voxels_%": 100 * (mesh.volume_mm3 / voxels_mm3 - 1),
-        "volume_%": 100 * (mesh.volume_mm3 / truth.volume_mm3 - 1),
-        "area_%": 100 * (mesh.area_mm2 / truth.area_mm2 - 1),
-        "dice": dice(mesh, body),
-    }
+    back, _ = cKDTree(np.concatenate([centres, mesh.vertices])).query(truth)
+    volume, area = mesh.volume_mm3, mesh.area_mm2
+    percents = (volume / voxels_mm3, volume / shape.volume_mm3, area / shape.area_mm2)
+    distances = ((away * areas).sum() / areas.sum(), p95, max(away.max(), back.max()))
+    return [*distances, *(100 * abs(ratio - 1) for ratio in percents), dice(mesh, shape)]
 
 
-def dice(mesh: Mesh, body: Body) -> float:
+def dice(mesh: Mesh, shape: Shape) -> float:
+    reach = float(np.abs(shape.bounds).max()) + 4
     step = PIXEL_MM / 2
-    count = int(np.ceil(2 * (body.reach + 4) / step))
+    count = int(np.ceil(2 * reach / step))
     image = pv.ImageData(dimensions=(count,) * 3, spacing=(step,) * 3, origin=(-step * (count - 1) / 2,) * 3)
     stencil = vtk.vtkPolyDataToImageStencil()
     stencil.SetInputData(pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces))
     stencil.SetInformationInput(image)
-    stencil.Update()
     fill = vtk.vtkImageStencilToImage()
     fill.SetInputConnection(stencil.GetOutputPort())
     fill.SetInsideValue(1)
     fill.Update()
     filled = pv.wrap(fill.GetOutput()).active_scalars.astype(bool)
-    inside = body.distance(np.asarray(image.points, dtype=float)) > 0
+    inside = shape.distance_mm(np.asarray(image.points, dtype=float)) < 0
     return float(2 * (filled & inside).sum() / (filled.sum() + inside.sum()))
+
+
+def grade_all(shapes: tuple[Shape, ...], slice_mm: float, turn: Float, phases: int) -> dict[str, list[float]]:
+    """Grade every method; means over phases and bodies."""
+    truths = [points_on(shape) for shape in shapes]
+    grades: dict[str, list[list[float]]] = {name: [] for name in METHODS}
+    for phase in np.arange(phases) / phases:
+        grid = grid_around(float(np.abs(shapes[0].bounds).max()), slice_mm, turn, float(phase))
+        labels = rasterise({f"body {n}": shape for n, shape in enumerate(shapes)}, grid)
+        shares = [shares_of(shape, grid) for shape in shapes]
+        for name, method in METHODS.items():
+            for label, mesh, shape, truth in zip(labels.labels, method(labels, shares), shapes, truths, strict=True):
+                voxels_mm3 = np.count_nonzero(labels.mask(label)) * grid.voxel_volume_mm3
+                grades[name].append(grade(mesh, shape, truth, voxels_mm3))
+    return {name: np.mean(rows, axis=0).tolist() for name, rows in grades.items()}
 
 
 def main() -> None:
@@ -212,29 +225,19 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = []
-    print(f"means over {options.phases} places between the slices")
+    print(f"means over {options.phases} places between the slices; volumes and areas in percent")
+    print(f"{'body':10}{'slices':>7} {'grid':9} {'method':14}" + "".join(f"{name:>11}" for name in COLUMNS))
     for shape in options.shapes.split(","):
         for slice_mm in SLICES_MM:
-            for orientation, turn in GRIDS.items():
-                for name, method in METHODS.items():
-                    row = {"shape": shape, "slice_mm": slice_mm, "grid": orientation, "method": name}
-                    rows.append(row | average(SHAPES[shape], slice_mm, turn, method, options.phases))
-                    print("  ".join(f"{v:9.3f}" if isinstance(v, float) else f"{v:11}" for v in rows[-1].values()))
+            for grid, turn in GRIDS.items():
+                for method, values in grade_all(SHAPES[shape], slice_mm, turn, options.phases).items():
+                    place = {"body": shape, "slice_mm": slice_mm, "grid": grid, "method": method}
+                    rows.append(place | dict(zip(COLUMNS, np.round(values, 4).tolist(), strict=True)))
+                    numbers = "".join(f"{value:11.3f}" for value in values)
+                    print(f"{shape:10}{slice_mm:7} {grid:9} {method:14}{numbers}", flush=True)
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-
-
-def average(
-    bodies: tuple[Body, ...], slice_mm: float, turn: Points, method: Callable[[LabelMap], list[Mesh]], phases: int
-) -> dict[str, float]:
-    """Grade at each phase; errors of volume and area are averaged by size, so that opposite ones do not cancel."""
-    grades = []
-    for phase in np.arange(phases) / phases:
-        labels = scan(bodies, slice_mm, turn, float(phase))
-        for label, mesh, body in zip(labels.labels, method(labels), bodies, strict=True):
-            voxels_mm3 = np.count_nonzero(labels.mask(label)) * labels.grid.voxel_volume_mm3
-            grades.append(grade(mesh, body, voxels_mm3))
-    return {key: float(np.mean([abs(g[key]) for g in grades])) for key in grades[0]}
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        options.json.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
