@@ -110,7 +110,9 @@ def by_volseg(labels: LabelMap, _: Shares) -> list[Mesh]:
 
 
 def by_probabilities(labels: LabelMap, shares: Shares) -> list[Mesh]:
-    return extract_surfaces(labels, probabilities=shares)
+    # A label map of probabilities is where they are largest, not where centres of voxels lie inside.
+    classes = np.argmax([1 - np.sum(shares, axis=0), *shares], axis=0).astype(np.uint8)
+    return extract_surfaces(LabelMap(classes, labels.grid, labels.labels), probabilities=shares)
 
 
 def by_skimage(labels: LabelMap, _: Shares) -> list[Mesh]:

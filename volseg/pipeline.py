@@ -267,7 +267,9 @@ class _CaseRun:
         from volseg.surface import extract_surfaces
 
         chosen = self.settings
-        meshes = extract_surfaces(labels, probabilities=self._label_probabilities(prediction))
+        # Only where they are kept, so that `volseg mesh` makes the same surfaces of the outputs.
+        sharp = self._label_probabilities(prediction) if chosen.probabilities else None
+        meshes = extract_surfaces(labels, probabilities=sharp)
         self.files += write_meshes(meshes, self.folder / "meshes", formats=chosen.mesh_formats, space=chosen.mesh_space)
 
     def _write_run(self, labels: LabelMap, volumes: Sequence[Volume]) -> None:
