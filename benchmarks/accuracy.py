@@ -44,7 +44,7 @@ RECIPE = {
     "decoder upsample": ["network.decoder=upsample"],
     "width 16": ["network.width=16"],
     "width 32": ["network.width=32"],
-    "batches of 16": ["training.batch_size=16"],
+    "batches of 8": ["training.batch_size=8"],
     "dropout 0.5": ["network.dropout=0.5"],
     "cross-entropy": ["loss.reconstruction=ce"],
     "Dice": ["loss.reconstruction=dice"],
@@ -66,6 +66,8 @@ RECIPE = {
     ],
     "less turning and scaling": ["augmentation.rotation_degrees=15", "augmentation.scaling=0.15"],
     "more turning and scaling": ["augmentation.rotation_degrees=45", "augmentation.scaling=0.45"],
+    "augmentation that never fades": ["augmentation.fade=0"],
+    "augmentation that fades from the start": ["augmentation.fade=1"],
     "mirrored": ["augmentation.mirror=true"],
 }
 ADVERSARIAL = {
