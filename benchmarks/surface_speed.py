@@ -21,7 +21,7 @@ from volseg.geometry import Grid
 from volseg.io import read_labels
 from volseg.labelmap import LabelMap
 from volseg.phantoms import make_ct_phantom
-from volseg.surface import extract_surfaces
+from volseg.surface import SurfaceSettings, extract_surfaces
 from volseg.surface.extract import crop_labels
 
 
@@ -39,16 +39,17 @@ def march_crops(labels: LabelMap) -> int:
     return sum(len(marching_cubes(mask, 0.5)[1]) for mask in masks)
 
 
-def count_faces(labels: LabelMap, *, smooth: bool, simplify: float = 1.0) -> int:
-    return sum(len(mesh.faces) for mesh in extract_surfaces(labels, smooth=smooth, simplify=simplify))
+def count_faces(labels: LabelMap, settings: SurfaceSettings) -> int:
+    return sum(len(mesh.faces) for mesh in extract_surfaces(labels, settings))
 
 
 METHODS: dict[str, Callable[[LabelMap], int]] = {
-    "volseg, unsmoothed": lambda labels: count_faces(labels, smooth=False),
+    "volseg, unsmoothed": lambda labels: count_faces(labels, SurfaceSettings(smooth=False)),
     "skimage, cropped": march_crops,
     "skimage, whole scan": march_whole_scan,
-    "volseg, smoothed": lambda labels: count_faces(labels, smooth=True),
-    "volseg, smoothed, a tenth kept": lambda labels: count_faces(labels, smooth=True, simplify=0.1),
+    "volseg, smoothed": lambda labels: count_faces(labels, SurfaceSettings()),
+    "volseg, smoothed, a tenth kept": lambda labels: count_faces(labels, SurfaceSettings(simplify=0.1)),
+    "volseg, shared walls": lambda labels: count_faces(labels, SurfaceSettings(shared_walls=True)),
 }
 
 

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from volseg.inference import Prediction, predict
     from volseg.inspection import inspect
     from volseg.io import read, read_all, read_labels, write
-    from volseg.io.meshes import write_mesh
+    from volseg.io.meshes import write_mesh, write_meshes
     from volseg.labelmap import Label, LabelMap
     from volseg.mesh import Mesh
     from volseg.model.file import Model, load_model, save_model
-    from volseg.surface import extract_isosurface, extract_surfaces, measure
+    from volseg.surface import SurfaceSettings, extract_isosurface, extract_surfaces, measure
     from volseg.training.loop import train
     from volseg.verification import Verification, verify
     from volseg.volume import Volume
@@ -45,6 +45,7 @@ _HOMES = {
     "Mesh": "mesh",
     "Model": "model.file",
     "Prediction": "inference",
+    "SurfaceSettings": "surface",
     "Verification": "verification",
     "Volume": "volume",
     "VolsegError": "errors",
@@ -65,6 +66,7 @@ _HOMES = {
     "verify": "verification",
     "write": "io",
     "write_mesh": "io.meshes",
+    "write_meshes": "io.meshes",
 }
 
 __all__ = [
@@ -76,6 +78,7 @@ __all__ = [
     "Mesh",
     "Model",
     "Prediction",
+    "SurfaceSettings",
     "Verification",
     "VolsegError",
     "Volume",
@@ -96,6 +99,7 @@ __all__ = [
     "verify",
     "write",
     "write_mesh",
+    "write_meshes",
 ]
 
 

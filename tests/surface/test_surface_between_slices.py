@@ -11,7 +11,7 @@ from volseg.labelmap import LabelMap
 from volseg.mesh import Mesh
 from volseg.phantoms import Capsule, Ellipsoid, rasterise
 from volseg.phantoms.shapes import Shape
-from volseg.surface import extract_surfaces
+from volseg.surface import SurfaceSettings, extract_surfaces
 from volseg.surface.between_slices import thick_axis
 
 STRAIGHT = np.eye(3)
@@ -31,7 +31,7 @@ def grid_around(shape: Shape, spacing: tuple[float, float, float], turn: np.ndar
 
 
 def surface_of(shape: Shape, grid: Grid, *, smooth: bool = True) -> Mesh:
-    (mesh,) = extract_surfaces(rasterise({"body": shape}, grid), smooth=smooth)
+    (mesh,) = extract_surfaces(rasterise({"body": shape}, grid), SurfaceSettings(smooth=smooth))
     return mesh
 
 

@@ -14,11 +14,12 @@ from volseg.geometry import Grid
 from volseg.io import read_labels
 from volseg.labelmap import Label, LabelMap
 from volseg.phantoms import Capsule, Ellipsoid, Torus, rasterise
-from volseg.surface import extract_isosurface, extract_surfaces, measure
+from volseg.surface import SurfaceSettings, extract_isosurface, extract_surfaces, measure
 from volseg.volume import Volume
 
 SHEARED = np.array([[-0.7, 0.2, 0, 900], [0, 0.8, 0.9, -800], [0.1, 0, 3, 700], [0, 0, 0, 1.0]])
 RIGHT_HANDED = SHEARED * np.array([-1, 1, 1, 1])
+RAW = SurfaceSettings(smooth=False)
 
 
 def one_label(mask: np.ndarray, affine: np.ndarray = SHEARED) -> LabelMap:
@@ -32,7 +33,7 @@ def one_label(mask: np.ndarray, affine: np.ndarray = SHEARED) -> LabelMap:
 def test_any_mask_gives_a_closed_outward_surface(
     mask: np.ndarray, affine: np.ndarray, smooth: bool, simplify: float
 ) -> None:
-    (mesh,) = extract_surfaces(one_label(mask, affine), smooth=smooth, simplify=simplify)
+    (mesh,) = extract_surfaces(one_label(mask, affine), SurfaceSettings(smooth=smooth, simplify=simplify))
     assert mesh.is_closed
     assert mesh.volume_mm3 > 0
 
@@ -47,7 +48,7 @@ def test_smoothed_surface_encloses_as_much_as_the_voxels(mask: np.ndarray) -> No
 @given(mask=arrays(np.bool_, (5, 4, 3)).filter(np.any))
 def test_unsmoothed_surface_reaches_exactly_the_outer_faces_of_the_voxels(mask: np.ndarray) -> None:
     labels = one_label(mask)
-    (mesh,) = extract_surfaces(labels, smooth=False)
+    (mesh,) = extract_surfaces(labels, RAW)
     ijk, where = labels.grid.to_voxel(mesh.vertices), np.argwhere(mask)
     np.testing.assert_allclose(ijk.min(axis=0), where.min(axis=0) - 0.5, atol=1e-9)
     np.testing.assert_allclose(ijk.max(axis=0), where.max(axis=0) + 0.5, atol=1e-9)
@@ -89,7 +90,7 @@ def test_one_voxel_is_closed_and_in_place(oblique_grid: Grid) -> None:
 
 def test_label_that_fills_the_volume_is_closed_at_its_border() -> None:
     grid = Grid.from_spacing((4, 5, 6), (1, 2, 3), (7, 8, 9))
-    (mesh,) = extract_surfaces(LabelMap.from_array(np.ones(grid.shape, np.uint8), grid), smooth=False)
+    (mesh,) = extract_surfaces(LabelMap.from_array(np.ones(grid.shape, np.uint8), grid), RAW)
     assert mesh.is_closed
     np.testing.assert_allclose(mesh.bounds, [[6.5, 7, 7.5], [10.5, 17, 25.5]])
 
@@ -99,7 +100,7 @@ def test_every_label_is_found_whatever_its_value(values: tuple[int, ...]) -> Non
     array = np.zeros((8, 4, 4), dtype=np.int64)
     for n, value in enumerate(values):
         array[2 * n : 2 * n + 2, 1:3, 1:3] = value
-    meshes = extract_surfaces(LabelMap.from_array(array, Grid.from_spacing(array.shape)), smooth=False)
+    meshes = extract_surfaces(LabelMap.from_array(array, Grid.from_spacing(array.shape)), RAW)
     assert [mesh.name for mesh in meshes] == [f"label_{value}" for value in values]
     assert [mesh.bounds[0, 0] for mesh in meshes] == [-0.5, 1.5, 3.5]
 
@@ -129,14 +130,14 @@ def test_single_slice_is_refused(axis: int) -> None:
 @pytest.mark.parametrize("fraction", [0, -1, 1.5, float("nan")])
 def test_what_is_no_fraction_is_refused(fraction: float) -> None:
     with pytest.raises(UsageError, match="expected a number over 0 up to 1"):
-        extract_surfaces(one_label(np.ones((2, 2, 2))), simplify=fraction)
+        SurfaceSettings(simplify=fraction)
 
 
 @pytest.mark.parametrize("affine", [SHEARED, RIGHT_HANDED], ids=["left-handed", "right-handed"])
 @given(values=arrays(np.int16, (5, 4, 3), elements=st.integers(-3, 3)).filter(lambda v: v.min() <= 0 < v.max()))
 def test_isosurface_of_anything_is_closed_outward_and_inside_the_voxels(values: np.ndarray, affine: np.ndarray) -> None:
     grid = Grid(values.shape, affine)
-    mesh = extract_isosurface(Volume(values, grid), 0, smooth=False)
+    mesh = extract_isosurface(Volume(values, grid), 0, RAW)
     assert mesh.is_closed
     assert mesh.volume_mm3 > 0
     ijk = grid.to_voxel(mesh.vertices)
@@ -146,7 +147,7 @@ def test_isosurface_of_anything_is_closed_outward_and_inside_the_voxels(values: 
 
 @given(values=arrays(np.int16, (5, 4, 3), elements=st.integers(-3, 3)).filter(lambda v: v.min() <= 0 < v.max()))
 def test_isosurface_of_anything_can_be_smoothed_and_simplified(values: np.ndarray) -> None:
-    mesh = extract_isosurface(Volume(values, Grid(values.shape, SHEARED)), 0, simplify=0.3)
+    mesh = extract_isosurface(Volume(values, Grid(values.shape, SHEARED)), 0, SurfaceSettings(simplify=0.3))
     assert mesh.is_closed
     assert mesh.volume_mm3 > 0
 
@@ -154,7 +155,7 @@ def test_isosurface_of_anything_can_be_smoothed_and_simplified(values: np.ndarra
 def test_isosurface_of_a_ramp_lies_where_the_ramp_has_the_value(oblique_grid: Grid) -> None:
     ijk = np.moveaxis(np.indices(oblique_grid.shape), 0, -1)
     heights = oblique_grid.to_world(ijk)[..., 2]
-    mesh = extract_isosurface(Volume(heights, oblique_grid, name="ramp"), 65.25, smooth=False)
+    mesh = extract_isosurface(Volume(heights, oblique_grid, name="ramp"), 65.25, RAW)
     voxels = oblique_grid.to_voxel(mesh.vertices)
     interior = (voxels > 0).all(axis=1) & (voxels < np.array(oblique_grid.shape) - 1).all(axis=1)
     assert interior.sum() > 100
@@ -180,6 +181,6 @@ def test_41_organs_of_a_real_ct(shared_data: Path) -> None:
         # Tips that are a voxel thin are smoothed down by up to two thirds of its 3 mm.
         np.testing.assert_allclose(mesh.bounds, size.bounds_mm, atol=2, err_msg=mesh.name)
         assert mesh.volume_mm3 == pytest.approx(1000 * size.volume_ml, rel=2e-3)
-    for mesh, size in zip(extract_surfaces(labels, smooth=False), sizes, strict=True):
+    for mesh, size in zip(extract_surfaces(labels, RAW), sizes, strict=True):
         np.testing.assert_allclose(mesh.bounds, np.array(size.bounds_mm), atol=1e-3)
         assert size.voxels < 50 or mesh.volume_mm3 == pytest.approx(1000 * size.volume_ml, rel=0.2)

@@ -13,7 +13,7 @@ import SimpleITK
 from volseg.geometry import RAS_TO_LPS, Float
 from volseg.io.dicom import read_series
 from volseg.mesh import Mesh
-from volseg.surface import extract_isosurface
+from volseg.surface import SurfaceSettings, extract_isosurface
 from volseg.volume import Volume
 
 SERIES = {"brain_mr_t1post_oblique": 2500.0, "sarcoma_ct": 200.0}
@@ -32,7 +32,7 @@ class Scan:
 def scan(request: pytest.FixtureRequest, shared_data: Path) -> Scan:
     folder, threshold = shared_data / "dicom" / request.param, SERIES[request.param]
     volume = read_series(folder)
-    return Scan(folder, threshold, volume, extract_isosurface(volume, threshold, smooth=False))
+    return Scan(folder, threshold, volume, extract_isosurface(volume, threshold, SurfaceSettings(smooth=False)))
 
 
 def some_vertices(mesh: Mesh) -> Float:

@@ -17,7 +17,7 @@ from volseg.labelmap import Label, LabelMap
 from volseg.mesh import Mesh
 from volseg.phantoms import Capsule, Ellipsoid
 from volseg.phantoms.shapes import Shape
-from volseg.surface import extract_surfaces
+from volseg.surface import SurfaceSettings, extract_surfaces
 from volseg.surface.export import surfaces_of_labels
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
@@ -45,7 +45,7 @@ def shares_of(shape: Shape, grid: Grid) -> np.ndarray:
 
 def surface_of(shares: np.ndarray, grid: Grid, *, sharp: bool, smooth: bool = True) -> Mesh:
     labels = LabelMap((shares > 0.5).astype(np.uint8), grid, (Label(1, "body", RED),))
-    (mesh,) = extract_surfaces(labels, probabilities=[shares] if sharp else None, smooth=smooth)
+    (mesh,) = extract_surfaces(labels, SurfaceSettings(smooth=smooth), probabilities=[shares] if sharp else None)
     return mesh
 
 
@@ -84,7 +84,7 @@ def test_labels_that_touch_have_the_same_wall() -> None:
     share[2:10, 2:6, 2:6] = 1
     towards_right = share * np.clip((np.arange(12)[:, None, None] - 4.3) / 3, 0, 1)  # even at 5.8
     left, right = share - towards_right, towards_right
-    meshes = extract_surfaces(two_labels(left, right), probabilities=[left, right], smooth=False)
+    meshes = extract_surfaces(two_labels(left, right), SurfaceSettings(smooth=False), probabilities=[left, right])
     assert [mesh.bounds[end, 0] for mesh, end in zip(meshes, (1, 0), strict=True)] == pytest.approx(
         [5.8, 5.8], abs=1e-4
     )

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import trimesh
 
+from volseg.errors import UsageError
 from volseg.geometry import Grid
 from volseg.labelmap import LabelMap
 from volseg.mesh import Mesh
 from volseg.phantoms import sphere_labelmap
-from volseg.surface import extract_surfaces
+from volseg.surface import SurfaceSettings, extract_surfaces
 from volseg.surface.simplify import simplify_mesh
 
 
@@ -40,8 +42,69 @@ def test_small_shape_keeps_more() -> None:
 def test_labels_that_keep_more_are_named_in_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     array = sphere_labelmap(Grid.from_spacing((40, 40, 40)), radius_mm=15).array.copy()
     array[1, 1, 1], array[38, 38, 38] = 2, 3
-    extract_surfaces(LabelMap.from_array(array, Grid.from_spacing(array.shape)), simplify=0.1)
+    extract_surfaces(LabelMap.from_array(array, Grid.from_spacing(array.shape)), SurfaceSettings(simplify=0.1))
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "more than 10% of the triangles kept" in record.message
     assert record.message.endswith("shape: label_2 (100%), label_3 (100%)")
+
+
+def ball(radius_mm: float = 15, slice_mm: float = 1) -> LabelMap:
+    grid = Grid.from_spacing((40, 40, int(40 / slice_mm)), (1, 1, slice_mm))
+    return sphere_labelmap(grid, radius_mm=radius_mm)
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize("error_mm", [0.05, 0.2, 1.0])
+def test_surface_stays_within_the_error_with_few_triangles(error_mm: float, smooth: bool) -> None:
+    (marched,) = extract_surfaces(ball(), SurfaceSettings(smooth=False))
+    (mesh,) = extract_surfaces(ball(), SurfaceSettings(smooth=smooth, max_error_mm=error_mm))
+    away, back = (trimesh_distances(a, b) for a, b in ((mesh, marched), (marched, mesh)))
+    assert max(away.max(), back.max()) <= error_mm * 1.01
+    assert mesh.is_closed
+    if error_mm >= 0.2:
+        assert len(mesh.faces) < 0.5 * len(marched.faces)
+
+
+def trimesh_distances(a: Mesh, b: Mesh) -> np.ndarray:
+    """From random points of one surface to the other, by an independent library's exact triangle distance."""
+    points, _ = trimesh.sample.sample_surface(trimesh.Trimesh(a.vertices, a.faces, process=False), 1500, seed=0)
+    surface = trimesh.Trimesh(b.vertices, b.faces, process=False)
+    return np.array([np.linalg.norm(closest(surface.triangles, point) - point, axis=1).min() for point in points])
+
+
+def closest(triangles: np.ndarray, point: np.ndarray) -> np.ndarray:
+    return np.asarray(trimesh.triangles.closest_point(triangles, np.tile(point, (len(triangles), 1))))
+
+
+def test_error_goes_before_the_number_of_triangles() -> None:
+    (few,) = extract_surfaces(ball(), SurfaceSettings(faces=200))
+    (near,) = extract_surfaces(ball(), SurfaceSettings(faces=200, max_error_mm=0.1))
+    assert len(few.faces) <= 200
+    assert len(near.faces) > 400
+
+
+def test_number_of_triangles_is_of_each_surface() -> None:
+    array = ball().array.copy()
+    array[0:3, 0:3, 0:3] = 2
+    large, small = extract_surfaces(
+        LabelMap.from_array(array, Grid.from_spacing(array.shape)), SurfaceSettings(faces=500)
+    )
+    assert len(large.faces) == pytest.approx(500, abs=2)
+    assert len(small.faces) < 500
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"faces": 3}, "a closed surface has at least 4"),
+        ({"faces": 100, "simplify": 0.5}, "leave one out"),
+        ({"max_error_mm": 0}, "largest error of a surface is 0 mm; expected more than 0"),
+        ({"max_error_mm": float("nan")}, "is nan mm; expected more than 0"),
+        ({"shared_walls": True, "faces": 100}, "cannot be simplified"),
+        ({"shared_walls": True, "max_error_mm": 1}, "cannot be simplified or bounded"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        SurfaceSettings(**settings)

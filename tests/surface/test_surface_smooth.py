@@ -7,14 +7,15 @@ from volseg.geometry import Grid
 from volseg.labelmap import LabelMap
 from volseg.mesh import Mesh
 from volseg.phantoms import sphere_labelmap
-from volseg.surface import extract_surfaces
+from volseg.surface import SurfaceSettings, extract_surfaces
 from volseg.surface.smooth import smooth_mesh
 
 
 def staircase_sphere(radius_mm: float, spacing: tuple[float, float, float]) -> Mesh:
     shape = tuple(int(2 * radius_mm / s) + 5 for s in spacing)
     (mesh,) = extract_surfaces(
-        sphere_labelmap(Grid.from_spacing((shape[0], shape[1], shape[2]), spacing), radius_mm=radius_mm), smooth=False
+        sphere_labelmap(Grid.from_spacing((shape[0], shape[1], shape[2]), spacing), radius_mm=radius_mm),
+        SurfaceSettings(smooth=False),
     )
     return mesh
 

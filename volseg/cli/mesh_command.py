@@ -52,8 +52,19 @@ def mesh(
     ] = False,
     smooth: Annotated[bool, typer.Option(help="Remove the voxel staircase; the volume is kept.")] = True,
     simplify: Annotated[
-        float, typer.Option(help="Fraction of the triangles to keep; more where a small shape would suffer.")
-    ] = 1.0,
+        float | None, typer.Option(help="Fraction of the triangles to keep; more where a small shape would suffer.")
+    ] = None,
+    faces: Annotated[int | None, typer.Option(help="Most triangles of each surface, instead of a fraction.")] = None,
+    max_error: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MM",
+            help="How far smoothing and simplification may move a surface. Alone: as few triangles as that allows.",
+        ),
+    ] = None,
+    shared_walls: Annotated[
+        bool, typer.Option("--shared-walls", help="Labels that touch get one wall, without gap or overlap.")
+    ] = False,
     single_file: Annotated[
         bool, typer.Option("--single-file", help="All labels in surfaces.<format>, not one file a label.")
     ] = False,
@@ -65,12 +76,17 @@ def mesh(
     """
     from volseg.io.label_files import find_label_maps, single_label_map
     from volseg.surface.export import surface_of_scan, surfaces_of_labels
+    from volseg.surface.settings import SurfaceSettings
 
+    settings = SurfaceSettings(
+        smooth=smooth, simplify=simplify, faces=faces, max_error_mm=max_error, shared_walls=shared_walls
+    )
     target = _make_target(output, formats, space, single_file)
     if threshold is not None:
-        if labels is not None or image is not None:
-            raise UsageError("--labels and --image go with labels; they have no meaning with --threshold")
-        surface = surface_of_scan(input_, threshold, series=series, strict=strict, smooth=smooth, simplify=simplify)
+        of_labels = {"--labels": labels, "--image": image, "--shared-walls": shared_walls}
+        if given := [option for option, value in of_labels.items() if value]:
+            raise UsageError(f"{' and '.join(given)} are of labels; they have no meaning with --threshold")
+        surface = surface_of_scan(input_, threshold, series=series, strict=strict, settings=settings)
         list_files(target.write([surface]))
         return
     if series is not None and image is None:
@@ -86,7 +102,7 @@ def mesh(
     for case, path in cases.items():
         try:
             scan = None if image is None else _scan_of(path, image, series)
-            meshes = surfaces_of_labels(path, labels=labels, image=scan, smooth=smooth, simplify=simplify)
+            meshes = surfaces_of_labels(path, labels=labels, image=scan, settings=settings)
             files += target.write(meshes, "" if alone else case)
         except VolsegError as error:
             errors.append(error)

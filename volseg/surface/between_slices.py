@@ -91,7 +91,7 @@ class _Body:
         reach = np.ceil(np.abs(moved).max(axis=0)).astype(int) + _MARGIN
         padded = np.pad(slices, [(0, 0), (reach[0], reach[0]), (reach[1], reach[1])])
         spacing = grid.spacing[:2]
-        distances = np.stack([_shift(_signed_distance(s, spacing), d) for s, d in zip(padded, moved, strict=True)])
+        distances = np.stack([_shift(signed_distance(s, spacing), d) for s, d in zip(padded, moved, strict=True)])
         height, width = (int(n) for n in reach)
         larger = grid.crop((-height, -width, 0), (grid.shape[0] + height, grid.shape[1] + width, grid.shape[2]))
         sizes, areas = distances.max(axis=(1, 2)), slices.sum(axis=(1, 2)).astype(float)
@@ -124,7 +124,7 @@ def _moved_mask(mask: NDArray[np.bool_], by: NDArray[np.int_]) -> NDArray[np.boo
     return result
 
 
-def _signed_distance(mask: NDArray[np.bool_], spacing: tuple[float, float]) -> Float:
+def signed_distance(mask: NDArray[np.bool_], spacing: tuple[float, float]) -> Float:
     """(I, J) distance in mm to the outline between the pixels, positive inside."""
     half = min(spacing) / 2
     inside = ndimage.distance_transform_edt(mask, spacing) - half * mask

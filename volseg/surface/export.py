@@ -16,6 +16,7 @@ from volseg.io.names import case_name
 from volseg.labelmap import LabelMap
 from volseg.mesh import Mesh
 from volseg.surface.extract import extract_isosurface, extract_surfaces
+from volseg.surface.settings import SurfaceSettings
 from volseg.volume import Volume
 
 # Files of surfaces that volseg neither reads nor writes.
@@ -29,12 +30,11 @@ def surfaces_of_labels(
     *,
     labels: str | Path | None = None,
     image: Volume | None = None,
-    smooth: bool = True,
-    simplify: float = 1.0,
+    settings: SurfaceSettings | None = None,
 ) -> list[Mesh]:
     """Read a label map file and extract the surfaces of its labels; see `read_label_layers` and `extract_surfaces`.
 
-    The probabilities that `volseg predict` has kept beside a label map are used.
+    The probabilities that `volseg predict` has kept beside a label map are used, but not for shared walls.
 
     Raises
     ------
@@ -50,8 +50,8 @@ def surfaces_of_labels(
         raise
     meshes = []
     for layer in layers:
-        sharp = _kept_probabilities(Path(path), layer)
-        meshes += extract_surfaces(layer, probabilities=sharp, smooth=smooth, simplify=simplify)
+        sharp = None if settings and settings.shared_walls else _kept_probabilities(Path(path), layer)
+        meshes += extract_surfaces(layer, settings, probabilities=sharp)
     if not meshes:
         names = ", ".join(label.name for layer in layers for label in layer.labels) or "none"
         raise InputError(f"{path}: every voxel is background, so there is no surface (labels by name: {names})")
@@ -64,14 +64,13 @@ def surface_of_scan(
     *,
     series: str | None = None,
     strict: bool = False,
-    smooth: bool = True,
-    simplify: float = 1.0,
+    settings: SurfaceSettings | None = None,
 ) -> Mesh:
     """Read a scan and extract the surface on which it has a value; see `read` and `extract_isosurface`."""
     volume = read(path, series=series, strict=strict)
     name = volume.name or case_name(path)
     try:
-        return extract_isosurface(volume, threshold, smooth=smooth, simplify=simplify, name=name)
+        return extract_isosurface(volume, threshold, settings, name=name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -9,19 +9,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.errors import GeometryError, InputError
-from volseg.geometry import Grid
+from volseg.errors import GeometryError, InputError, UsageError
+from volseg.geometry import Float, Grid
 from volseg.labelmap import Label, LabelMap, label_boxes
 from volseg.mesh import Mesh
 from volseg.surface.between_slices import march_between_slices, thick_axis
 from volseg.surface.march import march
+from volseg.surface.settings import SurfaceSettings
+from volseg.surface.shared_walls import extract_shared
 from volseg.surface.sharpen import Probabilities, ProbabilityField, check_probabilities, probability_field
-from volseg.surface.simplify import check_fraction, simplify_meshes
+from volseg.surface.simplify import simplify_mesh
 from volseg.surface.smooth import smooth_mesh
 from volseg.volume import Volume
 
 logger = logging.getLogger(__name__)
 Triple = tuple[int, int, int]
+_NOTABLY_MORE = 1.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +41,7 @@ class LabelCrop:
 
 
 def extract_surfaces(
-    labels: LabelMap, *, probabilities: Probabilities | None = None, smooth: bool = True, simplify: float = 1.0
+    labels: LabelMap, settings: SurfaceSettings | None = None, *, probabilities: Probabilities | None = None
 ) -> list[Mesh]:
     """Extract the surface of each label.
 
@@ -46,15 +49,11 @@ def extract_surfaces(
     ----------
     labels : LabelMap
         At least 2 voxels along each axis.
+    settings : SurfaceSettings, optional
+        Smoothing, number of triangles, largest error, shared walls; default smoothed, with all triangles.
     probabilities : (L, I, J, K), optional
         Of each label, in the order of ``labels.labels``: the surface runs where they say, between voxels; see
         `volseg.surface.sharpen`. Across thick slices only the volume is taken from them.
-    smooth : bool
-        Remove the voxel staircase (`smooth_mesh`), after interpolating the shape between thick slices
-        (`volseg.surface.between_slices`); each surface then encloses as much as its label's voxels, or its
-        probabilities.
-    simplify : float
-        Fraction of the triangles to keep, over 0 up to 1 (`simplify_mesh`); surfaces that keep notably more are logged.
 
     Returns
     -------
@@ -69,21 +68,26 @@ def extract_surfaces(
     InputError
         The probabilities are not those of these labels.
     UsageError
-        `simplify` is not a fraction.
+        Shared walls are asked of probabilities.
     """
+    chosen = settings or SurfaceSettings()
     _check_slices(labels.grid)
-    check_fraction(simplify)
     if probabilities is not None:
         check_probabilities(labels, probabilities)
-    meshes = [extract_surface(crop, smooth=smooth) for crop in crop_labels(labels, probabilities)]
+    if chosen.shared_walls:
+        if probabilities is not None:
+            raise UsageError("shared walls are made of the label map alone; leave out the probabilities")
+        meshes = extract_shared(labels, smooth=chosen.smooth)
+    else:
+        meshes = _extract_each(crop_labels(labels, probabilities), chosen)
     present = {mesh.name for mesh in meshes}
     if absent := [label.name for label in labels.labels if label.name not in present]:
         logger.warning("no voxels, so no surface: %s", ", ".join(absent))
-    return simplify_meshes(meshes, keep=simplify)
+    return meshes
 
 
 def extract_isosurface(
-    volume: Volume, threshold: float, *, smooth: bool = True, simplify: float = 1.0, name: str | None = None
+    volume: Volume, threshold: float, settings: SurfaceSettings | None = None, *, name: str | None = None
 ) -> Mesh:
     """Extract the surface on which a scan has a value; voxels above it are inside.
 
@@ -93,7 +97,7 @@ def extract_isosurface(
         At least 2 voxels along each axis.
     threshold : float
         In the volume's unit; about 200 HU for bone in CT.
-    smooth, simplify
+    settings : SurfaceSettings, optional
         As for `extract_surfaces`. Unsmoothed, the scan interpolated at each vertex has the threshold value.
     name : str, optional
         The mesh's; default the volume's.
@@ -110,8 +114,8 @@ def extract_isosurface(
     GeometryError
         The volume is a single slice.
     """
+    chosen = settings or SurfaceSettings()
     _check_slices(volume.grid)
-    check_fraction(simplify)
     field = np.subtract(volume.array, threshold, dtype=np.float32, casting="same_kind")
     inside = field > 0
     if not inside.any() or inside.all():
@@ -121,16 +125,15 @@ def extract_isosurface(
         )
     start, stop = _box_with_neighbours(inside)
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    mesh = replace(march(field[box], volume.grid.crop(start, stop)), name=name or volume.name or "surface")
-    if smooth:
-        mesh = smooth_mesh(mesh, voxel_mm=volume.grid.affine[:3, :3])
-    return simplify_meshes([mesh], keep=simplify)[0]
+    marched = replace(march(field[box], volume.grid.crop(start, stop)), name=name or volume.name or "surface")
+    mesh = _finish(marched, chosen, voxel_mm=volume.grid.affine[:3, :3])
+    _warn_of_more([(mesh, len(marched.faces))], chosen)
+    return mesh
 
 
-def extract_surface(crop: LabelCrop, *, smooth: bool = True) -> Mesh:
-    """Extract the surface of one cropped label; see `extract_surfaces`."""
-    thick = thick_axis(crop.grid) if smooth else None
-    voxel_mm = None if thick is not None else crop.grid.affine[:3, :3]
+def extract_surface(crop: LabelCrop, settings: SurfaceSettings) -> tuple[Mesh, int]:
+    """Extract the surface of one cropped label; see `extract_surfaces`. Returns also how many triangles there were."""
+    thick = thick_axis(crop.grid) if settings.smooth else None
     if thick is not None:
         mesh = march_between_slices(crop.mask, crop.grid, thick)
     elif crop.sharp is not None:
@@ -140,7 +143,37 @@ def extract_surface(crop: LabelCrop, *, smooth: bool = True) -> Mesh:
     mesh = replace(mesh, name=crop.label.name, colour=crop.label.colour)
     counted_mm3 = np.count_nonzero(crop.mask) * crop.grid.voxel_volume_mm3
     volume_mm3 = counted_mm3 if crop.sharp is None else crop.sharp.volume_mm3
-    return smooth_mesh(mesh, volume_mm3=volume_mm3, voxel_mm=voxel_mm) if smooth else mesh
+    voxel_mm = None if thick is not None else crop.grid.affine[:3, :3]
+    return _finish(mesh, settings, volume_mm3=volume_mm3, voxel_mm=voxel_mm), len(mesh.faces)
+
+
+def _extract_each(crops: Iterator[LabelCrop], settings: SurfaceSettings) -> list[Mesh]:
+    found = [extract_surface(crop, settings) for crop in crops]
+    _warn_of_more(found, settings)
+    return [mesh for mesh, _ in found]
+
+
+def _finish(
+    marched: Mesh, settings: SurfaceSettings, *, volume_mm3: float | None = None, voxel_mm: Float | None = None
+) -> Mesh:
+    """Smooth and simplify a surface as it was extracted."""
+    mesh, error = marched, settings.max_error_mm
+    if settings.smooth:
+        # Half of the error is left for simplification.
+        most = error / 2 if error is not None and settings.simplifies else error
+        mesh = smooth_mesh(mesh, volume_mm3=volume_mm3, voxel_mm=voxel_mm, max_move_mm=most)
+    keep = settings.fraction(len(mesh.faces))
+    return simplify_mesh(mesh, keep=keep, reference=marched, max_error_mm=error)
+
+
+def _warn_of_more(found: Sequence[tuple[Mesh, int]], settings: SurfaceSettings) -> None:
+    """Name in one warning the surfaces that keep notably more triangles than asked; `found` has how many there were."""
+    if settings.simplify is None and settings.faces is None:
+        return
+    shares = [(mesh.name, len(mesh.faces) / count, settings.fraction(count)) for mesh, count in found]
+    if more := [f"{name} ({share:.0%})" for name, share, asked in shares if share > _NOTABLY_MORE * asked]:
+        asked_for = f"{100 * settings.simplify:.3g}% of the" if settings.simplify is not None else f"{settings.faces}"
+        logger.warning("more than %s triangles kept, to keep the shape: %s", asked_for, ", ".join(more))
 
 
 def crop_labels(labels: LabelMap, probabilities: Probabilities | None = None) -> Iterator[LabelCrop]:

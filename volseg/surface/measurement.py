@@ -9,6 +9,7 @@ import numpy as np
 from volseg.geometry import Float
 from volseg.labelmap import Label, LabelMap
 from volseg.surface.extract import LabelCrop, crop_labels, extract_surface
+from volseg.surface.settings import SurfaceSettings
 
 Point = tuple[float, float, float]
 
@@ -66,7 +67,7 @@ def _measure_crop(crop: LabelCrop) -> Measurement:
         value=crop.label.value,
         voxels=len(centres),
         volume_ml=len(centres) * crop.grid.voxel_volume_mm3 / 1000,
-        area_mm2=extract_surface(crop).area_mm2,
+        area_mm2=extract_surface(crop, SurfaceSettings())[0].area_mm2,
         centroid_mm=_point(centres.mean(axis=0)),
         bounds_mm=(_point(centres.min(axis=0) - reach), _point(centres.max(axis=0) + reach)),
     )

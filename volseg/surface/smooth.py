@@ -18,7 +18,9 @@ _VOLUME_TOLERANCE = 1e-3
 _NEWTON_STEPS = 10
 
 
-def smooth_mesh(mesh: Mesh, *, volume_mm3: float | None = None, voxel_mm: Float | None = None) -> Mesh:
+def smooth_mesh(
+    mesh: Mesh, *, volume_mm3: float | None = None, voxel_mm: Float | None = None, max_move_mm: float | None = None
+) -> Mesh:
     """Smooth a closed surface without shrinking it.
 
     The windowed sinc filter passes what is longer than a few voxels. A separate piece that is itself as small as that
@@ -34,6 +36,8 @@ def smooth_mesh(mesh: Mesh, *, volume_mm3: float | None = None, voxel_mm: Float 
         What the result shall enclose, to 0.1 % or 0.001 voxels; default what `mesh` encloses.
     voxel_mm : (3, 3) float, optional
         Edges of a voxel as columns, world mm; default a cube.
+    max_move_mm : float, optional
+        How far a vertex may move, and with it any point of the surface; the volume may then stay another.
 
     Returns
     -------
@@ -52,28 +56,33 @@ def smooth_mesh(mesh: Mesh, *, volume_mm3: float | None = None, voxel_mm: Float 
         non_manifold_smoothing=True,
         normalize_coordinates=True,
     )
-    smoothed = _restore_collapsed(mesh, np.asarray(filtered.points, dtype=np.float64))
+    moved = np.asarray(filtered.points, dtype=np.float64)
+    kept = collapsed(mesh.faces, mesh.vertices, moved)[:, None]
+    smoothed = mesh.with_vertices(np.where(kept, mesh.vertices, moved))
     target = mesh.volume_mm3 if volume_mm3 is None else volume_mm3
-    return _move_to_volume(smoothed, target, np.eye(3) if voxel_mm is None else voxel_mm)
+    smoothed = _move_to_volume(smoothed, target, np.eye(3) if voxel_mm is None else voxel_mm)
+    return smoothed if max_move_mm is None else mesh.with_vertices(_held(mesh.vertices, smoothed.vertices, max_move_mm))
 
 
-def _restore_collapsed(mesh: Mesh, smoothed: Float) -> Mesh:
-    """Take the smoothed vertices, but not in connected pieces that smoothing shrank too much."""
-    pieces = _label_pieces(mesh)
-    of_face = pieces[mesh.faces[:, 0]]
+def _held(before: Float, after: Float, most_mm: float) -> Float:
+    """Shorten the moves that are too long."""
+    moves = after - before
+    lengths = np.linalg.norm(moves, axis=1, keepdims=True)
+    return np.asarray(before + moves * np.minimum(1, most_mm / np.maximum(lengths, most_mm)))
+
+
+def collapsed(faces: NDArray[np.int64], before: Float, after: Float) -> NDArray[np.bool_]:
+    """(V,) whether a vertex is of a connected piece that smoothing shrank too much."""
+    pieces = _label_pieces(faces, len(before))
+    of_face = pieces[faces[:, 0]]
     # A hole is a piece of negative volume. What was a point before has no volume, and becomes NaN.
-    before, after = (
-        np.abs(np.bincount(of_face, weights=_signed_volumes(vertices, mesh.faces)))
-        for vertices in (mesh.vertices, smoothed)
-    )
-    kept = (after >= _LEAST_KEPT * before)[pieces, None]
-    return mesh.with_vertices(np.where(kept, smoothed, mesh.vertices))
+    old, new = (np.abs(np.bincount(of_face, weights=_signed_volumes(points, faces))) for points in (before, after))
+    return np.asarray(~(new >= _LEAST_KEPT * old)[pieces])
 
 
-def _label_pieces(mesh: Mesh) -> NDArray[np.int32]:
-    """(V,) number of the connected piece of each vertex."""
-    count = len(mesh.vertices)
-    ends = np.concatenate([mesh.faces[:, :2], mesh.faces[:, 1:]])
+def _label_pieces(faces: NDArray[np.int64], count: int) -> NDArray[np.int32]:
+    """(V,) number of the connected piece of each of `count` vertices."""
+    ends = np.concatenate([faces[:, :2], faces[:, 1:]])
     graph = coo_array((np.ones(len(ends), dtype=np.bool_), (ends[:, 0], ends[:, 1])), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1])
 

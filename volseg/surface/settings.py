@@ -1,0 +1,73 @@
+"""How surfaces are to be made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from volseg.errors import UsageError
+
+_FEWEST_FACES = 4
+_COARSEST = 1 / 64  # fraction of the triangles from which simplification within an error starts
+
+
+@dataclass(frozen=True)
+class SurfaceSettings:
+    """How to make surfaces of labels or of a scan.
+
+    Parameters
+    ----------
+    smooth : bool
+        Remove the voxel staircase (`volseg.surface.smooth`), after interpolating the shape between thick slices
+        (`volseg.surface.between_slices`); each surface then encloses as much as its label's voxels, or its
+        probabilities.
+    simplify : float, optional
+        Fraction of the triangles to keep, over 0 up to 1 (`volseg.surface.simplify`); default all, or with
+        `max_error_mm` as few as it allows. Surfaces that keep notably more are logged.
+    faces : int, optional
+        Most triangles that each surface shall have, instead of a fraction.
+    max_error_mm : float, optional
+        How far smoothing and simplification together may move the surface, either way, from where it was extracted: a
+        bound before the volume and the number of triangles.
+    shared_walls : bool
+        Labels that touch have one wall, without gap or overlap (`volseg.surface.shared_walls`); from label maps,
+        without simplification.
+    report : bool
+        Grade each surface (`volseg.surface.quality`), in ``mesh.quality``.
+
+    Raises
+    ------
+    UsageError
+        A value is out of its range, or two do not go together.
+    """
+
+    smooth: bool = True
+    simplify: float | None = None
+    faces: int | None = None
+    max_error_mm: float | None = None
+    shared_walls: bool = False
+    report: bool = False
+
+    def __post_init__(self) -> None:
+        if self.simplify is not None and not 0 < self.simplify <= 1:
+            raise UsageError(f"fraction of triangles to keep is {self.simplify:g}; expected a number over 0 up to 1")
+        if self.faces is not None and self.faces < _FEWEST_FACES:
+            raise UsageError(f"number of triangles is {self.faces}; a closed surface has at least {_FEWEST_FACES}")
+        if self.simplify is not None and self.faces is not None:
+            raise UsageError("a fraction of the triangles and a number of them are given; leave one out")
+        if self.max_error_mm is not None and not self.max_error_mm > 0:
+            raise UsageError(f"largest error of a surface is {self.max_error_mm:g} mm; expected more than 0")
+        if self.shared_walls and (self.simplifies or self.max_error_mm is not None):
+            raise UsageError("surfaces with shared walls cannot be simplified or bounded in error; leave one out")
+
+    @property
+    def simplifies(self) -> bool:
+        """Whether fewer triangles than were extracted are asked for."""
+        return self.fraction(_FEWEST_FACES * 2**40) < 1
+
+    def fraction(self, count: int) -> float:
+        """Return the fraction of `count` triangles that shall be kept."""
+        if self.faces is not None:
+            return min(1.0, self.faces / count)
+        if self.simplify is not None:
+            return self.simplify
+        return 1.0 if self.max_error_mm is None else _COARSEST

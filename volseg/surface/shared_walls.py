@@ -1,0 +1,229 @@
+"""Surfaces of all labels in one piece: where two labels touch, both have the same wall, so nothing lies between them.
+
+The start are the faces between voxels of different labels. All vertices are smoothed together, and then every label
+gets its volume back: each has a pressure, and a wall moves along its normal by the difference of the pressures on its
+two sides. No surface is ever moved alone, so gaps and overlaps cannot come about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from volseg.geometry import Float, Grid
+from volseg.labelmap import LabelMap, label_boxes
+from volseg.mesh import Mesh
+from volseg.surface.between_slices import signed_distance, thick_axis
+from volseg.surface.smooth import collapsed
+
+_STEPS = 30
+_INWARDS = 0.5
+_OUTWARDS = 1 / (0.06 - 1 / _INWARDS)  # pass band 0.06, as for single surfaces
+_NEWTON_STEPS = 8
+_VOLUME_TOLERANCE = 1e-3
+_FAR = -1e6
+
+
+@dataclass(frozen=True, eq=False)
+class Walls:
+    """Quadrilaterals between voxels: `quads` (Q, 4) go round counter-clockwise seen from their `outer` label.
+
+    Parameters
+    ----------
+    vertices : (V, 3) float
+        World mm, RAS+.
+    quads : (Q, 4) int
+    inner, outer : (Q,) int
+        Labels on the two sides, by value; 0 is background.
+    """
+
+    vertices: Float
+    quads: NDArray[np.int64]
+    inner: NDArray[np.int64]
+    outer: NDArray[np.int64]
+
+    def triangles(self) -> NDArray[np.int64]:
+        """(2 Q, 3) the two triangles of each quadrilateral, one after the other, cut along its shorter diagonal."""
+        a, b, c, d = (self.vertices[self.quads[:, n]] for n in range(4))
+        turned = np.linalg.norm(c - a, axis=1) > np.linalg.norm(d - b, axis=1)
+        corners = np.where(turned[:, None], np.roll(self.quads, -1, axis=1), self.quads)
+        return corners[:, [[0, 1, 2], [0, 2, 3]]].reshape(-1, 3)
+
+
+def extract_shared(labels: LabelMap, *, smooth: bool = True) -> list[Mesh]:
+    """Extract closed surfaces of all labels that share their walls.
+
+    Parameters
+    ----------
+    labels : LabelMap
+    smooth : bool
+        Remove the voxel staircase, after interpolating between thick slices; each label then encloses what its voxels
+        do. Without, the surfaces are the faces of the voxels.
+
+    Returns
+    -------
+    list of Mesh
+        One for each label that occurs, in order of value: closed, world mm RAS+, faces counter-clockwise seen from
+        outside. Vertices of a wall are the same numbers in both of its surfaces.
+    """
+    finer = _interpolate(labels) if smooth else labels
+    walls = voxel_walls(finer.array, finer.grid)
+    touched = set(np.unique([walls.inner, walls.outer]).tolist())
+    present = [label for label in labels.labels if label.value in touched]
+    smoothed = replace(walls, vertices=_filtered(walls)) if smooth else walls
+    triangles = smoothed.triangles()
+    shells = [_Shell.of(walls, triangles, label.value) for label in present]
+    vertices = smoothed.vertices
+    if smooth:
+        kept = np.zeros(len(vertices), dtype=np.bool_)
+        for shell in shells:
+            kept[shell.used] |= collapsed(shell.faces, walls.vertices[shell.used], vertices[shell.used])
+        counts = np.array([np.count_nonzero(labels.array == label.value) for label in present])
+        vertices = np.where(kept[:, None], walls.vertices, vertices)
+        vertices = _moved_to_volumes(vertices, triangles, shells, counts * labels.grid.voxel_volume_mm3)
+    return [
+        Mesh(vertices[shell.used], shell.faces, name=label.name, colour=label.colour)
+        for shell, label in zip(shells, present, strict=True)
+    ]
+
+
+def voxel_walls(array: NDArray[np.integer], grid: Grid) -> Walls:
+    """Return the faces between voxels of different value; what is beyond the border counts as background.
+
+    Parameters
+    ----------
+    array : (I, J, K) int
+    grid : Grid
+    """
+    corners_shape = tuple(n + 1 for n in array.shape)
+    strides = (corners_shape[1] * corners_shape[2], corners_shape[2], 1)
+    quads, inner, outer = [], [], []
+    for axis in range(3):
+        edge = [(0, 0)] * 3
+        edge[axis] = (1, 1)
+        padded = np.moveaxis(np.pad(array, edge), axis, 0)
+        low, high = np.moveaxis(padded[:-1], 0, axis), np.moveaxis(padded[1:], 0, axis)
+        where = np.nonzero(low != high)
+        first = sum(index * stride for index, stride in zip(where, strides, strict=True))
+        across, along = strides[(axis + 1) % 3], strides[(axis + 2) % 3]
+        quads.append(np.stack([first, first + across, first + across + along, first + along], axis=1))
+        inner.append(low[where].astype(np.int64))
+        outer.append(high[where].astype(np.int64))
+    faces = np.concatenate(quads)
+    if np.linalg.det(grid.affine[:3, :3]) < 0:
+        faces = faces[:, ::-1]
+    used, numbers = np.unique(faces, return_inverse=True)
+    corners = np.stack(np.unravel_index(used, corners_shape), axis=1) - 0.5
+    return Walls(grid.to_world(corners), numbers.reshape(-1, 4), np.concatenate(inner), np.concatenate(outer))
+
+
+@dataclass(frozen=True, eq=False)
+class _Shell:
+    """The closed surface of one label: its vertices, as numbers of all, and triangles (F, 3), as numbers of its own."""
+
+    used: NDArray[np.int64]
+    faces: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, walls: Walls, triangles: NDArray[np.int64], value: int) -> _Shell:
+        out, turned = (walls.inner == value).repeat(2), (walls.outer == value).repeat(2)
+        faces = np.concatenate([triangles[out], triangles[turned, ::-1]])
+        used, numbers = np.unique(faces, return_inverse=True)
+        return cls(used, numbers.reshape(-1, 3))
+
+    def volume_slopes(self, vertices: Float) -> Float:
+        """(U, 3) by how much the volume grows with each coordinate of its vertices."""
+        return Mesh(vertices[self.used], self.faces).area_vectors / 6
+
+
+def _filtered(walls: Walls) -> Float:
+    """(V, 3) vertices after Taubin's low-pass filter, over the edges of the quadrilaterals."""
+    ends = np.concatenate([walls.quads[:, [n, (n + 1) % 4]] for n in range(4)])
+    count = len(walls.vertices)
+    ones = np.ones(len(ends), dtype=np.float32)
+    neighbours = sparse.coo_array((ones, (ends[:, 0], ends[:, 1])), shape=(count, count)).tocsr()
+    neighbours = neighbours + neighbours.T  # an edge of the border of a volume is in one direction only
+    neighbours.data[:] = 1
+    mean = sparse.diags_array(1 / neighbours.sum(axis=1)) @ neighbours
+    origin = walls.vertices.mean(axis=0)
+    points = walls.vertices - origin
+    for _ in range(_STEPS):
+        for step in (_INWARDS, _OUTWARDS):
+            points += step * (mean @ points - points)
+    return np.asarray(points + origin)
+
+
+def _moved_to_volumes(
+    vertices: Float, triangles: NDArray[np.int64], shells: Sequence[_Shell], volumes_mm3: Float
+) -> Float:
+    """Find the pressures that give each label its volume (Newton's method) and move the vertices by them."""
+    for _ in range(_NEWTON_STEPS):
+        missing = volumes_mm3 - [Mesh(vertices[shell.used], shell.faces).volume_mm3 for shell in shells]
+        if np.all(np.abs(missing) <= _VOLUME_TOLERANCE * volumes_mm3):
+            break
+        slopes = _stacked([shell.volume_slopes(vertices) for shell in shells], shells, len(vertices))
+        a, b, c = (vertices[triangles[:, n]] for n in range(3))
+        areas = np.zeros(len(vertices))
+        np.add.at(areas, triangles, np.linalg.norm(np.cross(b - a, c - a), axis=1)[:, None])
+        moves = slopes @ sparse.diags_array((1 / areas).repeat(3))
+        # How much each volume (row) gains by each pressure (column).
+        pressures = np.linalg.lstsq((slopes @ moves.T).toarray(), missing, rcond=1e-9)[0]
+        vertices = vertices + (pressures @ moves).reshape(-1, 3)
+    return vertices
+
+
+def _stacked(slopes: Sequence[Float], shells: Sequence[_Shell], count: int) -> sparse.csr_array:
+    """(L, 3 V) the slopes of each label, with zeros at the vertices of others."""
+    columns = np.concatenate([(3 * shell.used[:, None] + np.arange(3)).ravel() for shell in shells])
+    rows = np.repeat(np.arange(len(shells)), [slope.size for slope in slopes])
+    values = np.concatenate([slope.ravel() for slope in slopes])
+    return sparse.coo_array((values, (rows, columns)), shape=(len(shells), 3 * count)).tocsr()
+
+
+def _interpolate(labels: LabelMap) -> LabelMap:
+    """Cut thick slices into thinner ones, about as thick as pixels are wide.
+
+    First what belongs to any label, then which: so touching labels stay in touch.
+    """
+    axis = thick_axis(labels.grid)
+    if axis is None:
+        return labels
+    first, second = (mm for n, mm in enumerate(labels.grid.spacing) if n != axis)
+    parts = round(labels.grid.spacing[axis] / min(first, second))
+    slices = np.moveaxis(labels.array, axis, 0)
+    inside = _between(slices > 0, parts, (first, second)) > 0
+    best = np.full(inside.shape, -np.inf, dtype=np.float32)
+    finer = np.zeros(inside.shape, dtype=labels.array.dtype)
+    for value, (thick, *pixels) in label_boxes(slices).items():
+        # A label reaches into the next slice at most, and there not beyond its own pixels.
+        start, stop = max(thick.start - 1, 0), min(thick.stop + 1, len(slices))
+        field = _between(slices[start:stop, *pixels] == value, parts, (first, second))
+        box = slice(start * parts, stop * parts), *pixels
+        nearer = inside[box] & (field > best[box])
+        finer[box][nearer], best[box][nearer] = value, field[nearer]
+    step = np.eye(4)
+    step[axis, axis], step[axis, 3] = 1 / parts, 0.5 / parts - 0.5
+    array = np.moveaxis(finer, 0, axis)
+    return LabelMap(array, Grid(array.shape, labels.grid.affine @ step), labels.labels)
+
+
+def _between(mask: NDArray[np.bool_], parts: int, spacing: tuple[float, float]) -> NDArray[np.float32]:
+    """(S parts, I, J) field, positive inside, of a mask (S, I, J) whose slices are each cut into parts."""
+    padded = np.pad(mask, 1)
+    distances = np.stack([signed_distance(s, spacing) for s in padded]).astype(np.float32)[:, 1:-1, 1:-1]
+    filled = np.asarray(padded.any(axis=(1, 2)))
+    distances[~filled] = _FAR
+    for empty in np.flatnonzero(~filled):
+        for near in (empty - 1, empty + 1):
+            if 0 <= near <= len(mask) + 1 and filled[near]:
+                # A body ends half a slice beyond its last slice, in a rounded cap.
+                cap = distances[near] - 2 * distances[near].max()
+                distances[empty] = np.maximum(distances[empty], cap)
+    places = (np.arange(len(mask) * parts) + 0.5) / parts + 0.5  # from the empty slice in front
+    low = places.astype(int)
+    share = (places - low).astype(np.float32)[:, None, None]
+    return np.asarray((1 - share) * distances[low] + share * distances[low + 1])
