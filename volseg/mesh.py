@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,49 @@ from numpy.typing import NDArray
 
 from volseg.errors import InputError
 from volseg.labelmap import Colour
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How sound a surface is, and how near to what it was made of; see `volseg.surface.quality`.
+
+    Parameters
+    ----------
+    triangles : int
+    closed : bool
+        Whether it bounds a solid.
+    pieces : int
+        Connected surfaces; a hole inside has one of its own.
+    euler_number : int
+        2 for each piece without handles.
+    self_intersections : int
+        Pairs of triangles that run through each other; those that share a vertex are not looked at.
+    volume_mm3, expected_mm3 : float
+        Enclosed, and of the voxels or the probabilities.
+    area_mm2 : float
+    mean_distance_mm, largest_distance_mm : float
+        Between this surface and the one before smoothing and simplification, both ways.
+    """
+
+    triangles: int
+    closed: bool
+    pieces: int
+    euler_number: int
+    self_intersections: int
+    volume_mm3: float
+    expected_mm3: float
+    area_mm2: float
+    mean_distance_mm: float
+    largest_distance_mm: float
+
+    def values(self) -> dict[str, str]:
+        """Return each grade as text, by name, for tables and metadata; numbers with six digits."""
+        grades = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        texts = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in grades.items()}
+        return texts | {"closed": "yes" if self.closed else "no"}
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={text}" for name, text in self.values().items())
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +71,8 @@ class Mesh:
     colour : (red, green, blue), 0 to 255
     point_data : dict of str to (V, ...) arrays
         Values per vertex.
+    quality : Quality, optional
+        Its grades, where they were asked for.
 
     Raises
     ------
@@ -40,6 +85,7 @@ class Mesh:
     name: str = "surface"
     colour: Colour = (220, 200, 170)
     point_data: dict[str, NDArray[Any]] = field(default_factory=dict)
+    quality: Quality | None = None
 
     def __post_init__(self) -> None:
         vertices = np.asarray(self.vertices, dtype=np.float64)

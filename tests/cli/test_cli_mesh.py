@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import csv
+import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -259,3 +262,56 @@ def test_an_8_bit_scan_is_no_label_map(tmp_path: Path) -> None:
     path = write(Volume(array, GRID), tmp_path / "mr.nii.gz")[0]
     assert_refused(run(path, "-o", tmp_path / "out"), InputError, "different values, as a scan has")
     assert not (tmp_path / "out").exists()
+
+
+def test_report_is_a_table_and_in_every_file_but_stl(labels_file: Path, tmp_path: Path) -> None:
+    formats = "stl,ply,glb,vtp,obj,3mf"
+    result = run(labels_file, "-o", tmp_path / "out", "--format", formats, "--report", "--single-file")
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "out" / "surfaces_quality.tsv").open(encoding="utf-8", newline="") as stream:
+        liver, kidney = csv.DictReader(stream, delimiter="\t")
+    assert (liver["surface"], kidney["surface"]) == ("liver", "left kidney")
+    assert liver["closed"] == "yes"
+    assert liver["self_intersections"] == "0"
+    assert float(liver["expected_mm3"]) == 3 * 7 * 6 * 2
+    area = f"area_mm2={liver['area_mm2']}"
+    content = {suffix: (tmp_path / "out" / f"surfaces.{suffix}").read_bytes() for suffix in formats.split(",")}
+    assert f"comment quality 1: triangles={liver['triangles']}".encode() in content["ply"].split(b"end_header")[0]
+    assert area in content["obj"].decode()
+    assert area in zipfile.ZipFile(tmp_path / "out" / "surfaces.3mf").read("3D/3dmodel.model").decode()
+    assert area in pv.read(tmp_path / "out" / "surfaces.vtp").field_data["Quality"][0]
+    document = json.loads(content["glb"][20 : 20 + int.from_bytes(content["glb"][12:16], "little")])
+    assert document["nodes"][0]["extras"]["quality"]["area_mm2"] == pytest.approx(float(liver["area_mm2"]), rel=1e-5)
+    # What is written is still read.
+    assert [len(read_meshes(tmp_path / "out" / f"surfaces.{suffix}")) for suffix in ("ply", "obj", "vtp")] == [2, 2, 2]
+
+
+def test_report_of_one_file_does_not_replace_a_table_of_labels(labels_file: Path) -> None:
+    table = labels_file.with_suffix("").with_suffix(".tsv")
+    before = table.read_text(encoding="utf-8")
+    assert run(labels_file, "-o", labels_file.with_name("labels.stl"), "--report").exit_code == 0
+    assert table.read_text(encoding="utf-8") == before
+    assert labels_file.with_name("labels_quality.tsv").is_file()
+
+
+def test_number_of_triangles_and_error(labels_file: Path, tmp_path: Path) -> None:
+    assert run(labels_file, "-o", tmp_path / "all.stl").exit_code == 0
+    assert run(labels_file, "-o", tmp_path / "few.stl", "--faces", 100).exit_code == 0
+    assert run(labels_file, "-o", tmp_path / "near.stl", "--max-error", 0.5).exit_code == 0
+    every, few, near = (len(read_stl(tmp_path / f"{name}.stl").faces) for name in ("all", "few", "near"))
+    assert few <= 200 < every
+    assert near < every
+
+
+def test_shared_walls_are_written_as_the_same_numbers(tmp_path: Path) -> None:
+    array = np.zeros((12, 8, 8), dtype=np.uint8)
+    array[2:6, 2:6, 2:6], array[6:10, 2:6, 2:6] = 1, 2
+    file = write(LabelMap.from_array(array, Grid.from_spacing(array.shape)), tmp_path / "two.nii.gz")[0]
+    assert run(file, "-o", tmp_path / "out", "--shared-walls").exit_code == 0
+    one, two = ({tuple(v) for v in read_stl(tmp_path / "out" / f"label_{n}.stl").vertices} for n in (1, 2))
+    assert len(one & two) == 25
+
+
+def test_shared_walls_are_of_labels(scan_file: Path, tmp_path: Path) -> None:
+    result = run(scan_file, "-o", tmp_path / "out", "--threshold", 200, "--shared-walls")
+    assert_refused(result, UsageError, "with --threshold there are no labels; leave out --shared-walls")

@@ -65,6 +65,12 @@ def mesh(
     shared_walls: Annotated[
         bool, typer.Option("--shared-walls", help="Labels that touch get one wall, without gap or overlap.")
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report", help="Grade each surface, into a table ..._quality.tsv and, but for STL, the files themselves."
+        ),
+    ] = False,
     single_file: Annotated[
         bool, typer.Option("--single-file", help="All labels in surfaces.<format>, not one file a label.")
     ] = False,
@@ -79,13 +85,13 @@ def mesh(
     from volseg.surface.settings import SurfaceSettings
 
     settings = SurfaceSettings(
-        smooth=smooth, simplify=simplify, faces=faces, max_error_mm=max_error, shared_walls=shared_walls
+        smooth=smooth, simplify=simplify, faces=faces, max_error_mm=max_error, shared_walls=shared_walls, report=report
     )
     target = _make_target(output, formats, space, single_file)
     if threshold is not None:
         of_labels = {"--labels": labels, "--image": image, "--shared-walls": shared_walls}
         if given := [option for option, value in of_labels.items() if value]:
-            raise UsageError(f"{' and '.join(given)} are of labels; they have no meaning with --threshold")
+            raise UsageError(f"with --threshold there are no labels; leave out {' and '.join(given)}")
         surface = surface_of_scan(input_, threshold, series=series, strict=strict, settings=settings)
         list_files(target.write([surface]))
         return
@@ -132,13 +138,18 @@ class _Target:
     together: bool
 
     def write(self, meshes: Sequence[Mesh], case: str = "") -> list[Path]:
+        from volseg.io.mesh_report import write_report
         from volseg.io.meshes import TOGETHER, write_mesh_files, write_meshes
 
         folder = self.output / case
         paths = [self.output] if self.file else [folder / f"{TOGETHER}.{suffix}" for suffix in self.formats]
         if self.file or self.together:
-            return [file for path in paths for file in write_mesh_files(meshes, path, space=self.space)]
-        return write_meshes(meshes, folder, formats=self.formats, space=self.space)
+            files = [file for path in paths for file in write_mesh_files(meshes, path, space=self.space)]
+        else:
+            files = write_meshes(meshes, folder, formats=self.formats, space=self.space)
+        if all(mesh.quality for mesh in meshes):
+            files.append(write_report(meshes, paths[0].with_name(f"{paths[0].stem}_quality.tsv")))
+        return files
 
 
 def _make_target(output: Path, formats: str | None, space: str | None, single_file: bool) -> _Target:

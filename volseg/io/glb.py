@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def glb_bytes(meshes: Sequence[Mesh]) -> bytes:
         "asset": {"version": "2.0", "generator": "volseg"},
         "scene": 0,
         "scenes": [{"nodes": list(range(len(meshes)))}],
-        "nodes": [{"name": mesh.name, "mesh": n} for n, mesh in enumerate(meshes)],
+        "nodes": [_node(n, mesh) for n, mesh in enumerate(meshes)],
         "meshes": [{"name": mesh.name, "primitives": [_primitive(n)]} for n, mesh in enumerate(meshes)],
         "materials": [_material(mesh) for mesh in meshes],
         **_describe(arrays),
@@ -37,6 +38,11 @@ def glb_bytes(meshes: Sequence[Mesh]) -> bytes:
     text = json.dumps(document, ensure_ascii=False).encode("utf-8")
     chunks = _chunk(b"JSON", text + b" " * (-len(text) % 4)) + _chunk(b"BIN\0", b"".join(a.tobytes() for a in arrays))
     return b"glTF" + _uint32(2) + _uint32(12 + len(chunks)) + chunks
+
+
+def _node(n: int, mesh: Mesh) -> dict[str, Any]:
+    extras = {"extras": {"quality": asdict(mesh.quality)}} if mesh.quality else {}
+    return {"name": mesh.name, "mesh": n, **extras}
 
 
 def _mesh_arrays(mesh: Mesh) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

@@ -89,8 +89,12 @@ def _model(meshes: Sequence[Mesh], space: str) -> Iterator[str]:
     for n, mesh in enumerate(meshes):
         yield (
             f'    <object id="{_FIRST_OBJECT_ID + n}" type="model" name={xml_attribute(mesh.name)} '
-            f'pid="{_MATERIALS_ID}" pindex="{n}">\n      <mesh>\n        <vertices>\n'
+            f'pid="{_MATERIALS_ID}" pindex="{n}">\n'
         )
+        if mesh.quality:
+            text = f'<metadata name="volseg:quality">{mesh.quality}</metadata>'
+            yield f"      <metadatagroup>{text}</metadatagroup>\n"
+        yield "      <mesh>\n        <vertices>\n"
         yield from text_rows('<vertex x="%.9g" y="%.9g" z="%.9g"/>\n', mesh.vertices)
         yield "        </vertices>\n        <triangles>\n"
         yield from text_rows('<triangle v1="%d" v2="%d" v3="%d"/>\n', mesh.faces)

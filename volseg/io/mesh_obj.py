@@ -60,6 +60,8 @@ def write_obj(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
         for name, mesh in zip(names, meshes, strict=True):
             # Objects for Blender, groups for ParaView.
             stream.write(f"o {name}\ng {name}\nusemtl {name}\ns 1\n")
+            if mesh.quality:
+                stream.write(f"# quality: {mesh.quality}\n")
             stream.writelines(text_rows("v %.9g %.9g %.9g\n", mesh.vertices))
             stream.writelines(text_rows("f %d %d %d\n", mesh.faces + start))
             start += len(mesh.vertices)

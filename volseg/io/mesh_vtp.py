@@ -28,7 +28,10 @@ def vtp_bytes(meshes: Sequence[Mesh], space: str, *, first: int = 1) -> bytes:
     surface = pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces)
     for name, values in mesh.point_data.items():
         surface.point_data[name] = values
-    for name, texts in (("SPACE", [space]), ("Names", [part.name for part in meshes])):
+    fields = {"SPACE": [space], "Names": [part.name for part in meshes]}
+    if all(part.quality for part in meshes):
+        fields["Quality"] = [str(part.quality) for part in meshes]
+    for name, texts in fields.items():
         # pyvista's own way takes ASCII only.
         field = vtkStringArray()
         field.SetName(name)

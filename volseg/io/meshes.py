@@ -156,13 +156,14 @@ def _write_stl(meshes: list[Mesh], stream: BinaryIO, space: str) -> None:
 
 def _write_ply(meshes: list[Mesh], stream: BinaryIO, space: str) -> None:
     mesh = join_meshes(meshes)
+    grades = [f"comment quality {n}: {part.quality}\n" for n, part in enumerate(meshes, 1) if part.quality]
     vertices = np.empty(len(mesh.vertices), dtype=[("position", "<f4", 3), ("colour", "u1", 3)])
     vertices["position"] = mesh.vertices
     vertices["colour"] = mesh.point_data["RGB"]
     faces = np.empty(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
     faces["count"], faces["corners"] = 3, mesh.faces
     header = (
-        f"ply\nformat binary_little_endian 1.0\ncomment volseg SPACE={space}\n"
+        f"ply\nformat binary_little_endian 1.0\ncomment volseg SPACE={space}\n{''.join(grades)}"
         f"element vertex {len(vertices)}\nproperty float x\nproperty float y\nproperty float z\n"
         "property uchar red\nproperty uchar green\nproperty uchar blue\n"
         f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"

@@ -15,6 +15,7 @@ from volseg.labelmap import Label, LabelMap, label_boxes
 from volseg.mesh import Mesh
 from volseg.surface.between_slices import march_between_slices, thick_axis
 from volseg.surface.march import march
+from volseg.surface.quality import graded
 from volseg.surface.settings import SurfaceSettings
 from volseg.surface.shared_walls import extract_shared
 from volseg.surface.sharpen import Probabilities, ProbabilityField, check_probabilities, probability_field
@@ -77,7 +78,7 @@ def extract_surfaces(
     if chosen.shared_walls:
         if probabilities is not None:
             raise UsageError("shared walls are made of the label map alone; leave out the probabilities")
-        meshes = extract_shared(labels, smooth=chosen.smooth)
+        meshes = extract_shared(labels, smooth=chosen.smooth, report=chosen.report)
     else:
         meshes = _extract_each(crop_labels(labels, probabilities), chosen)
     present = {mesh.name for mesh in meshes}
@@ -162,8 +163,10 @@ def _finish(
         # Half of the error is left for simplification.
         most = error / 2 if error is not None and settings.simplifies else error
         mesh = smooth_mesh(mesh, volume_mm3=volume_mm3, voxel_mm=voxel_mm, max_move_mm=most)
-    keep = settings.fraction(len(mesh.faces))
-    return simplify_mesh(mesh, keep=keep, reference=marched, max_error_mm=error)
+    mesh = simplify_mesh(mesh, keep=settings.fraction(len(mesh.faces)), reference=marched, max_error_mm=error)
+    if settings.report:
+        mesh = graded(mesh, marched, marched.volume_mm3 if volume_mm3 is None else volume_mm3)
+    return mesh
 
 
 def _warn_of_more(found: Sequence[tuple[Mesh, int]], settings: SurfaceSettings) -> None:

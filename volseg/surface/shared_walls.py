@@ -18,6 +18,7 @@ from volseg.geometry import Float, Grid
 from volseg.labelmap import LabelMap, label_boxes
 from volseg.mesh import Mesh
 from volseg.surface.between_slices import signed_distance, thick_axis
+from volseg.surface.quality import graded
 from volseg.surface.smooth import collapsed
 
 _STEPS = 30
@@ -54,7 +55,7 @@ class Walls:
         return corners[:, [[0, 1, 2], [0, 2, 3]]].reshape(-1, 3)
 
 
-def extract_shared(labels: LabelMap, *, smooth: bool = True) -> list[Mesh]:
+def extract_shared(labels: LabelMap, *, smooth: bool = True, report: bool = False) -> list[Mesh]:
     """Extract closed surfaces of all labels that share their walls.
 
     Parameters
@@ -63,6 +64,8 @@ def extract_shared(labels: LabelMap, *, smooth: bool = True) -> list[Mesh]:
     smooth : bool
         Remove the voxel staircase, after interpolating between thick slices; each label then encloses what its voxels
         do. Without, the surfaces are the faces of the voxels.
+    report : bool
+        Grade each surface; `volseg.surface.quality`.
 
     Returns
     -------
@@ -78,17 +81,21 @@ def extract_shared(labels: LabelMap, *, smooth: bool = True) -> list[Mesh]:
     triangles = smoothed.triangles()
     shells = [_Shell.of(walls, triangles, label.value) for label in present]
     vertices = smoothed.vertices
+    counts = np.array([np.count_nonzero(labels.array == label.value) for label in present])
+    volumes_mm3 = counts * labels.grid.voxel_volume_mm3
     if smooth:
         kept = np.zeros(len(vertices), dtype=np.bool_)
         for shell in shells:
             kept[shell.used] |= collapsed(shell.faces, walls.vertices[shell.used], vertices[shell.used])
-        counts = np.array([np.count_nonzero(labels.array == label.value) for label in present])
         vertices = np.where(kept[:, None], walls.vertices, vertices)
-        vertices = _moved_to_volumes(vertices, triangles, shells, counts * labels.grid.voxel_volume_mm3)
-    return [
-        Mesh(vertices[shell.used], shell.faces, name=label.name, colour=label.colour)
-        for shell, label in zip(shells, present, strict=True)
-    ]
+        vertices = _moved_to_volumes(vertices, triangles, shells, volumes_mm3)
+    meshes = []
+    for shell, label, volume in zip(shells, present, volumes_mm3, strict=True):
+        mesh = Mesh(vertices[shell.used], shell.faces, name=label.name, colour=label.colour)
+        if report:
+            mesh = graded(mesh, mesh.with_vertices(walls.vertices[shell.used]), float(volume))
+        meshes.append(mesh)
+    return meshes
 
 
 def voxel_walls(array: NDArray[np.integer], grid: Grid) -> Walls:

@@ -11,7 +11,7 @@ from volseg.mesh import Mesh
 from volseg.surface.distance import largest_distance
 
 _VOLUME_TOLERANCE = 0.05
-_MORE = 1.5  # times the triangles in the next attempt
+_MORE = 2  # times the triangles in the next attempt
 
 
 def simplify_mesh(mesh: Mesh, *, keep: float, reference: Mesh | None = None, max_error_mm: float | None = None) -> Mesh:

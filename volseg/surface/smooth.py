@@ -73,14 +73,14 @@ def _held(before: Float, after: Float, most_mm: float) -> Float:
 
 def collapsed(faces: NDArray[np.int64], before: Float, after: Float) -> NDArray[np.bool_]:
     """(V,) whether a vertex is of a connected piece that smoothing shrank too much."""
-    pieces = _label_pieces(faces, len(before))
+    pieces = connected_pieces(faces, len(before))
     of_face = pieces[faces[:, 0]]
     # A hole is a piece of negative volume. What was a point before has no volume, and becomes NaN.
     old, new = (np.abs(np.bincount(of_face, weights=_signed_volumes(points, faces))) for points in (before, after))
     return np.asarray(~(new >= _LEAST_KEPT * old)[pieces])
 
 
-def _label_pieces(faces: NDArray[np.int64], count: int) -> NDArray[np.int32]:
+def connected_pieces(faces: NDArray[np.int64], count: int) -> NDArray[np.int32]:
     """(V,) number of the connected piece of each of `count` vertices."""
     ends = np.concatenate([faces[:, :2], faces[:, 1:]])
     graph = coo_array((np.ones(len(ends), dtype=np.bool_), (ends[:, 0], ends[:, 1])), shape=(count, count))

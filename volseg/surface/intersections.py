@@ -1,0 +1,69 @@
+"""Whether a surface runs through itself."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.geometry import Float
+from volseg.mesh import Mesh
+
+Pairs = NDArray[np.int64]
+
+
+def count_self_intersections(mesh: Mesh) -> int:
+    """Return how many pairs of triangles that share no vertex run through each other.
+
+    Triangles that only touch, or lie in one plane, are not counted.
+    """
+    if not len(mesh.faces):
+        return 0
+    corners = mesh.vertices[mesh.faces] - mesh.vertices[0]
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    pairs = _near_pairs(mesh.faces, low, high)
+    crossed = np.zeros(len(pairs), dtype=np.bool_)
+    for one, other in ((0, 1), (1, 0)):
+        triangles, edges = corners[pairs[:, one]], corners[pairs[:, other]]
+        for n in range(3):
+            crossed |= _pierces(edges[:, n], edges[:, (n + 1) % 3], triangles)
+    return int(np.count_nonzero(crossed))
+
+
+def _near_pairs(faces: NDArray[np.int64], low: Float, high: Float) -> Pairs:
+    """(P, 2) triangles without a common vertex whose boxes overlap, each pair once: those with a common grid cell."""
+    size, origin = float((high - low).max(axis=1).mean()) or 1.0, low.min(axis=0)
+    first, last = (np.floor((corner - origin) / size).astype(np.int64) for corner in (low, high))
+    cell, face = _cells(first, last)
+    order = np.argsort(cell, kind="stable")
+    cell, face = cell[order], face[order]
+    found = [np.empty((0, 2), dtype=np.int64)]
+    for step in range(1, int(np.bincount(np.unique(cell, return_inverse=True)[1]).max(initial=1))):
+        together = cell[step:] == cell[:-step]
+        a, b = face[:-step][together], face[step:][together]
+        overlap = np.all((low[a] <= high[b]) & (low[b] <= high[a]), axis=1)
+        a, b = a[overlap], b[overlap]
+        apart = ~(faces[a][:, :, None] == faces[b][:, None, :]).any(axis=(1, 2))
+        found.append(np.sort(np.stack([a[apart], b[apart]], axis=1), axis=1))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _cells(first: NDArray[np.int64], last: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (cell, triangle) for every grid cell that the box of a triangle, cells `first` to `last`, lies in."""
+    spans = last - first + 1
+    counts = spans.prod(axis=1)
+    face = np.repeat(np.arange(len(first)), counts)
+    number = np.arange(len(face)) - np.repeat(np.cumsum(counts) - counts, counts)
+    _, across, along = spans[face].T
+    x, y, z = first[face].T + np.stack([number // (across * along), number // along % across, number % along])
+    _, height, depth = last.max(axis=0) + 1
+    return (x * height + y) * depth + z, face
+
+
+def _pierces(start: Float, end: Float, triangles: Float) -> NDArray[np.bool_]:
+    """(P,) whether each segment passes through the inside of its triangle."""
+    a, b, c = (triangles[:, n] for n in range(3))
+    normal = np.cross(b - a, c - a)
+    through = np.einsum("ij,ij->i", start - a, normal) * np.einsum("ij,ij->i", end - a, normal) < 0
+    way = end - start
+    sides = [np.einsum("ij,ij->i", way, np.cross(p - start, q - start)) for p, q in ((a, b), (b, c), (c, a))]
+    return np.asarray(through & (np.all([s > 0 for s in sides], axis=0) | np.all([s < 0 for s in sides], axis=0)))
