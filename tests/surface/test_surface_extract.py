@@ -176,11 +176,12 @@ def test_41_organs_of_a_real_ct(shared_data: Path) -> None:
     assert len(meshes) == len(sizes) == 41
     for mesh, size in zip(meshes, sizes, strict=True):
         assert mesh.is_closed
-        assert size.bounds_mm is not None
+        assert size.by_voxels is not None
         # 3 mm voxels; smoothing may move a corner by half of one.
         # Tips that are a voxel thin are smoothed down by up to two thirds of its 3 mm.
-        np.testing.assert_allclose(mesh.bounds, size.bounds_mm, atol=2, err_msg=mesh.name)
-        assert mesh.volume_mm3 == pytest.approx(1000 * size.volume_ml, rel=2e-3)
+        np.testing.assert_allclose(mesh.bounds, size.by_voxels.bounds_mm, atol=2, err_msg=mesh.name)
+        assert mesh.volume_mm3 == pytest.approx(1000 * size.by_voxels.volume_ml, rel=2e-3)
     for mesh, size in zip(extract_surfaces(labels, RAW), sizes, strict=True):
-        np.testing.assert_allclose(mesh.bounds, np.array(size.bounds_mm), atol=1e-3)
-        assert size.voxels < 50 or mesh.volume_mm3 == pytest.approx(1000 * size.volume_ml, rel=0.2)
+        assert size.by_voxels is not None
+        np.testing.assert_allclose(mesh.bounds, np.array(size.by_voxels.bounds_mm), atol=1e-3)
+        assert size.voxels < 50 or mesh.volume_mm3 == pytest.approx(1000 * size.by_voxels.volume_ml, rel=0.2)

@@ -19,6 +19,7 @@ from volseg.cli.dataset_command import get, list_datasets
 from volseg.cli.demo_command import demo
 from volseg.cli.evaluate_command import evaluate
 from volseg.cli.inspect_command import inspect
+from volseg.cli.measure_command import measure
 from volseg.cli.mesh_command import mesh
 from volseg.cli.plain_text import plain
 from volseg.cli.predict_command import predict
@@ -90,7 +91,7 @@ def _unwrap(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
-for _command in (train, crossval, predict, evaluate, mesh, view, inspect, verify, convert, demo):
+for _command in (train, crossval, predict, evaluate, mesh, measure, view, inspect, verify, convert, demo):
     app.command(help=_unwrap(_command.__doc__ or ""))(_guarded(_command))
 
 _dataset = typer.Typer(name="dataset", help="Get a public training set by its name.", no_args_is_help=True)

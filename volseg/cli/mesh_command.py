@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.console import Series, list_files
+from volseg.cli.label_scan import LabelScan, read_label_scan
 from volseg.cli.mesh_space import Space, parse_space
 from volseg.errors import InputError, PartialError, UsageError, VolsegError
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from volseg.mesh import Mesh
-    from volseg.volume import Volume
 
 
 def mesh(
@@ -43,9 +43,7 @@ def mesh(
         float | None, typer.Option(help="Surface of a scan at this value; 200 for bone in CT.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Table with names and colours of the labels.")] = None,
-    image: Annotated[
-        Path | None, typer.Option(help="Scan of a DICOM structure set or segmentation, where it lies elsewhere.")
-    ] = None,
+    image: LabelScan = None,
     series: Series = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="With --threshold: refuse tilted, uneven or incomplete DICOM stacks.")
@@ -107,7 +105,7 @@ def mesh(
     errors: list[VolsegError] = []
     for case, path in cases.items():
         try:
-            scan = None if image is None else _scan_of(path, image, series)
+            scan = read_label_scan(path, image, series)
             meshes = surfaces_of_labels(path, labels=labels, image=scan, settings=settings)
             files += target.write(meshes, "" if alone else case)
         except VolsegError as error:
@@ -117,14 +115,6 @@ def mesh(
         raise errors[0]
     if errors:
         raise PartialError("\n".join([f"{len(errors)} of {len(cases)} cases failed", *map(str, errors)]))
-
-
-def _scan_of(path: Path, image: Path, series: str | None) -> Volume:
-    from volseg.io.dicom_objects import is_dicom_input, read_scan_of
-
-    if not is_dicom_input(path):
-        raise UsageError(f"--image is the scan of a DICOM structure set or segmentation; {path} is none, leave it out")
-    return read_scan_of(path, image, series=series)
 
 
 @dataclass(frozen=True)

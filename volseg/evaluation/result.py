@@ -16,6 +16,7 @@ import numpy as np
 
 from volseg.evaluation.statistics import Statistics, summarise
 from volseg.io.atomic import write_text
+from volseg.io.names import no_formula
 from volseg.metrics import Scores
 
 METRICS = tuple(entry.name for entry in fields(Scores))
@@ -98,7 +99,7 @@ class Evaluation:
         writer.writerow(["case", "label", "value", "status", *METRICS])
         for row in self.rows:
             scores = [_cell(getattr(row.scores, metric)) for metric in METRICS]
-            writer.writerow([_no_formula(row.case), _no_formula(row.label), row.value, row.status, *scores])
+            writer.writerow([no_formula(row.case), no_formula(row.label), row.value, row.status, *scores])
         write_text(path, text.getvalue())
         return Path(path)
 
@@ -128,10 +129,6 @@ class Evaluation:
 
 def _cell(number: float) -> str:
     return "" if math.isnan(number) else f"{number:.6g}"
-
-
-def _no_formula(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _without_nan(thing: Any) -> Any:

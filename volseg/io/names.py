@@ -59,3 +59,8 @@ def distinct_names(label_names: Iterable[str]) -> list[str]:
         taken.add(free.casefold())
         names.append(free)
     return names
+
+
+def no_formula(text: str) -> str:
+    """Return a text for a cell of a table that spreadsheet programs do not take for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -6,7 +6,7 @@ smoothed surface.
 """
 
 from volseg.surface.extract import extract_isosurface, extract_surfaces
-from volseg.surface.measurement import Measurement, measure
+from volseg.surface.measurement import Extent, Measurement, measure
 from volseg.surface.settings import SurfaceSettings
 
-__all__ = ["Measurement", "SurfaceSettings", "extract_isosurface", "extract_surfaces", "measure"]
+__all__ = ["Extent", "Measurement", "SurfaceSettings", "extract_isosurface", "extract_surfaces", "measure"]

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from volseg.cli import app
+from volseg.geometry import Grid
+from volseg.io import write
+from volseg.labelmap import Label, LabelMap
+
+LABELS = (Label(1, "=liver", (200, 0, 0)), Label(2, "spleen", (0, 200, 0)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    grid = Grid.from_spacing((12, 10, 8), (1, 1, 2), (50, -60, 70))
+    array = np.zeros(grid.shape, dtype=np.uint8)
+    array[1:5, 1:8, 1:7] = 1
+    array[8, 2, 2] = 1
+    for case in ("a", "b"):
+        write(LabelMap(array, grid, LABELS), tmp_path / "scans" / case / "labels.nii.gz")
+    return tmp_path / "scans"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["measure", *map(str, arguments)])
+
+
+def test_table_shows_both_ways_and_what_is_absent(folder: Path) -> None:
+    result = run(folder / "a", "--pieces")
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.output.splitlines()]
+    whole = next(line for line in lines if line[:1] == ["=liver"])
+    assert whole[1:4] == ["2", "0.338", "/"]
+    assert float(whole[4]) == pytest.approx(0.338, rel=2e-3)
+    assert [line[:3] for line in lines if line[:1] == ["piece"]] == [["piece", "1", "0.336"], ["piece", "2", "0.002"]]
+    assert next(line for line in lines if line[:1] == ["spleen"])[1:] == ["0", "absent"]
+
+
+def test_files_hold_every_case_with_numbers_that_spreadsheets_keep(folder: Path, tmp_path: Path) -> None:
+    result = run(folder, "--csv", tmp_path / "sizes.csv", "--json", tmp_path / "sizes.json")
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "sizes.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["case"], row["name"], row["voxels"]) for row in rows] == [
+        ("a", "'=liver", "169"),
+        ("a", "spleen", "0"),
+        ("b", "'=liver", "169"),
+        ("b", "spleen", "0"),
+    ]
+    assert float(rows[0]["by_voxels_bounds_mm_low_s"]) == 70 + 1
+    assert rows[1]["by_voxels_volume_ml"] == ""
+    content = json.loads((tmp_path / "sizes.json").read_text(encoding="utf-8"))
+    (liver, spleen) = content["cases"]["b"]
+    assert liver["by_voxels"]["bounds_mm"] == [[50.5, -59.5, 71.0], [58.5, -52.5, 83.0]]
+    assert liver["by_surface"]["volume_ml"] == pytest.approx(0.338, rel=2e-3)
+    assert spleen["by_surface"] is None
+
+
+def test_a_case_that_fails_does_not_stop_the_others(folder: Path) -> None:
+    (folder / "b" / "labels.nii.gz").write_bytes(b"no image")
+    result = run(folder)
+    assert result.exit_code != 0
+    assert "=liver" in result.output
+    assert "1 of 2 cases could not be measured" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.nii.gz"], "missing.nii.gz: no such file or folder"),
+        (["."], "no label maps in this folder"),
+        (["scans/a", "--image", "scans/b"], "is none, leave it out"),
+    ],
+)
+def test_bad_input_is_named(
+    folder: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty" if arguments == ["."] else tmp_path)
+    result = run(*arguments)
+    assert result.exit_code in (1, 2)
+    assert message in result.output
+    assert "Traceback" not in result.output

@@ -1,0 +1,34 @@
+"""The option --image, of every command that reads labels that may be DICOM objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from volseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from volseg.volume import Volume
+
+LabelScan = Annotated[
+    Path | None, typer.Option("--image", help="Scan of a DICOM structure set or segmentation, where it lies elsewhere.")
+]
+
+
+def read_label_scan(path: Path, image: Path | None, series: str | None = None) -> Volume | None:
+    """Read the scan of a DICOM object, where one is given.
+
+    Raises
+    ------
+    UsageError
+        It is given for labels that are no DICOM object.
+    """
+    from volseg.io.dicom_objects import is_dicom_input, read_scan_of
+
+    if image is None:
+        return None
+    if not is_dicom_input(path):
+        raise UsageError(f"--image is the scan of a DICOM structure set or segmentation; {path} is none, leave it out")
+    return read_scan_of(path, image, series=series)

@@ -1,0 +1,56 @@
+"""`volseg measure`: sizes and places of labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from volseg.cli.console import list_files
+from volseg.cli.label_scan import LabelScan, read_label_scan
+from volseg.errors import InputError, PartialError, VolsegError
+
+if TYPE_CHECKING:
+    from volseg.surface import Measurement
+
+
+def measure(
+    input_: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Label map file, folder of them, or output folder of predict.")
+    ],
+    pieces: Annotated[bool, typer.Option("--pieces", help="Also each separate piece of a label.")] = False,
+    labels: Annotated[Path | None, typer.Option(help="Table with names of the labels.")] = None,
+    image: LabelScan = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a row for each case, label and piece.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the same with all places.")] = None,
+) -> None:
+    """Measure labels in millimetres: volume, area, longest diameters, centre and bounding box.
+
+    All of the voxels and of the smoothed surface, side by side. The longest diameter is in space, and within one axial
+    slice.
+    """
+    from volseg.cli.measure_tables import print_measurements, write_csv, write_json
+    from volseg.io import read_label_layers
+    from volseg.io.label_files import check_labels, find_label_maps
+    from volseg.surface import measure as measure_labels
+
+    cases = find_label_maps(input_)
+    if not cases:
+        raise InputError(f"{input_}: no label maps in this folder; expected files such as case.nii.gz")
+    found: dict[str, list[Measurement]] = {}
+    failed: dict[str, VolsegError] = {}
+    for case, path in cases.items():
+        try:
+            layers = read_label_layers(path, labels=labels, image=read_label_scan(path, image))
+            check_labels(layers, path)
+            found[case] = [entry for layer in layers for entry in measure_labels(layer, pieces=pieces)]
+        except VolsegError as error:
+            failed[case] = error
+    if len(cases) == len(failed) == 1:
+        raise next(iter(failed.values()))
+    print_measurements(found)
+    list_files([write(found, file) for write, file in ((write_csv, csv), (write_json, json)) if file])
+    if failed:
+        lines = "\n".join(f"{case}: {error}" for case, error in failed.items())
+        raise PartialError(f"{len(failed)} of {len(cases)} cases could not be measured:\n{lines}")
