@@ -119,6 +119,13 @@ class Mesh:
         return bool(len(edges)) and bool(np.array_equal(np.sort(forward), np.sort(backward)))
 
     @property
+    def is_manifold(self) -> bool:
+        """Whether each edge is of exactly two triangles, which go along it in opposite directions."""
+        edges = self.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+        directed = edges[:, 0] * len(self.vertices) + edges[:, 1]
+        return self.is_closed and len(np.unique(directed)) == len(directed)
+
+    @property
     def volume_mm3(self) -> float:
         """Signed enclosed volume, mm3 (divergence theorem): positive where faces look outwards."""
         # About a vertex of the mesh, not the scanner's origin, which may be far away and would cost digits.

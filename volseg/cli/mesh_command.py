@@ -63,6 +63,10 @@ def mesh(
     shared_walls: Annotated[
         bool, typer.Option("--shared-walls", help="Labels that touch get one wall, without gap or overlap.")
     ] = False,
+    print_ready: Annotated[
+        bool,
+        typer.Option("--print-ready", help="One solid of all labels: the largest piece, without cavities, watertight."),
+    ] = False,
     report: Annotated[
         bool,
         typer.Option(
@@ -83,11 +87,17 @@ def mesh(
     from volseg.surface.settings import SurfaceSettings
 
     settings = SurfaceSettings(
-        smooth=smooth, simplify=simplify, faces=faces, max_error_mm=max_error, shared_walls=shared_walls, report=report
+        smooth=smooth,
+        simplify=simplify,
+        faces=faces,
+        max_error_mm=max_error,
+        shared_walls=shared_walls,
+        print_ready=print_ready,
+        report=report,
     )
     target = _make_target(output, formats, space, single_file)
     if threshold is not None:
-        of_labels = {"--labels": labels, "--image": image, "--shared-walls": shared_walls}
+        of_labels = {"--labels": labels, "--image": image, "--shared-walls": shared_walls, "--print-ready": print_ready}
         if given := [option for option, value in of_labels.items() if value]:
             raise UsageError(f"with --threshold there are no labels; leave out {' and '.join(given)}")
         surface = surface_of_scan(input_, threshold, series=series, strict=strict, settings=settings)

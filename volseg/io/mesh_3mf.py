@@ -11,8 +11,6 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-import numpy as np
-
 from volseg.io.mesh_text import text_rows, xml_attribute
 from volseg.mesh import Mesh
 
@@ -51,7 +49,7 @@ def write_3mf(meshes: Sequence[Mesh], stream: BinaryIO, space: str) -> None:
         Name of that system, for the metadata.
     """
     for mesh in meshes:
-        if not _is_manifold(mesh):
+        if not mesh.is_manifold:
             logger.warning(
                 "mesh %r: is no closed surface with two triangles at every edge, as 3MF wants it; a program for "
                 "printers may have to repair it",
@@ -102,10 +100,3 @@ def _model(meshes: Sequence[Mesh], space: str) -> Iterator[str]:
     yield "  </resources>\n  <build>\n"
     yield from (f'    <item objectid="{_FIRST_OBJECT_ID + n}"/>\n' for n in range(len(meshes)))
     yield "  </build>\n</model>\n"
-
-
-def _is_manifold(mesh: Mesh) -> bool:
-    """Whether each edge is of exactly two triangles, which go along it in opposite directions."""
-    edges = mesh.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
-    directed = edges[:, 0] * len(mesh.vertices) + edges[:, 1]
-    return mesh.is_closed and len(np.unique(directed)) == len(directed)

@@ -17,6 +17,7 @@ from volseg.labelmap import LabelMap
 from volseg.mesh import Mesh
 from volseg.surface.extract import extract_isosurface, extract_surfaces
 from volseg.surface.settings import SurfaceSettings
+from volseg.surface.solid import solid_of
 from volseg.volume import Volume
 
 # Files of surfaces that volseg neither reads nor writes.
@@ -34,7 +35,7 @@ def surfaces_of_labels(
 ) -> list[Mesh]:
     """Read a label map file and extract the surfaces of its labels; see `read_label_layers` and `extract_surfaces`.
 
-    The probabilities that `volseg predict` has kept beside a label map are used, but not for shared walls.
+    The probabilities that `volseg predict` has kept beside a label map are used, but not for shared walls or a solid.
 
     Raises
     ------
@@ -48,10 +49,13 @@ def surfaces_of_labels(
         if _is_scan(Path(path)):
             raise InputError(f"{error}; {_ADVICE}") from error
         raise
+    chosen = settings or SurfaceSettings()
+    if chosen.print_ready:
+        layers = (solid_of(layers),)
     meshes = []
     for layer in layers:
-        sharp = None if settings and settings.shared_walls else _kept_probabilities(Path(path), layer)
-        meshes += extract_surfaces(layer, settings, probabilities=sharp)
+        sharp = None if chosen.of_labels_alone else _kept_probabilities(Path(path), layer)
+        meshes += extract_surfaces(layer, chosen, probabilities=sharp)
     if not meshes:
         names = ", ".join(label.name for layer in layers for label in layer.labels) or "none"
         raise InputError(f"{path}: every voxel is background, so there is no surface (labels by name: {names})")

@@ -21,6 +21,7 @@ from volseg.surface.shared_walls import extract_shared
 from volseg.surface.sharpen import Probabilities, ProbabilityField, check_probabilities, probability_field
 from volseg.surface.simplify import simplify_mesh
 from volseg.surface.smooth import smooth_mesh
+from volseg.surface.solid import solid_of
 from volseg.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -69,15 +70,17 @@ def extract_surfaces(
     InputError
         The probabilities are not those of these labels.
     UsageError
-        Shared walls are asked of probabilities.
+        Shared walls or a solid are asked of probabilities.
     """
     chosen = settings or SurfaceSettings()
     _check_slices(labels.grid)
     if probabilities is not None:
         check_probabilities(labels, probabilities)
+    if probabilities is not None and chosen.of_labels_alone:
+        raise UsageError("shared walls and solids are made of the label map alone; leave out the probabilities")
+    if chosen.print_ready:
+        labels = solid_of([labels])
     if chosen.shared_walls:
-        if probabilities is not None:
-            raise UsageError("shared walls are made of the label map alone; leave out the probabilities")
         meshes = extract_shared(labels, smooth=chosen.smooth, report=chosen.report)
     else:
         meshes = _extract_each(crop_labels(labels, probabilities), chosen)

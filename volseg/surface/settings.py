@@ -31,6 +31,8 @@ class SurfaceSettings:
     shared_walls : bool
         Labels that touch have one wall, without gap or overlap (`volseg.surface.shared_walls`); from label maps,
         without simplification.
+    print_ready : bool
+        All labels become one solid for a printer: one piece without cavities; see `volseg.surface.solid`.
     report : bool
         Grade each surface (`volseg.surface.quality`), in ``mesh.quality``.
 
@@ -45,6 +47,7 @@ class SurfaceSettings:
     faces: int | None = None
     max_error_mm: float | None = None
     shared_walls: bool = False
+    print_ready: bool = False
     report: bool = False
 
     def __post_init__(self) -> None:
@@ -56,8 +59,15 @@ class SurfaceSettings:
             raise UsageError("a fraction of the triangles and a number of them are given; leave one out")
         if self.max_error_mm is not None and not self.max_error_mm > 0:
             raise UsageError(f"largest error of a surface is {self.max_error_mm:g} mm; expected more than 0")
+        if self.shared_walls and self.print_ready:
+            raise UsageError("shared walls are of several labels, a print-ready solid is one; leave one out")
         if self.shared_walls and (self.simplifies or self.max_error_mm is not None):
             raise UsageError("surfaces with shared walls cannot be simplified or bounded in error; leave one out")
+
+    @property
+    def of_labels_alone(self) -> bool:
+        """Whether probabilities have no part in the surfaces."""
+        return self.shared_walls or self.print_ready
 
     @property
     def simplifies(self) -> bool:

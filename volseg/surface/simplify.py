@@ -22,8 +22,8 @@ def simplify_mesh(mesh: Mesh, *, keep: float, reference: Mesh | None = None, max
     mesh : Mesh
         Closed.
     keep : float
-        Fraction of the triangles to keep, over 0 up to 1. More are kept where fewer would open the
-        surface, change its volume by over 5 % or move it too far: small things have few triangles to spare.
+        Fraction of the triangles to keep, over 0 up to 1. More are kept where fewer would open the surface, fold it
+        onto itself at an edge, change its volume by over 5 % or move it too far: small things have few to spare.
     reference : Mesh, optional
         Which the result must lie near; default `mesh`.
     max_error_mm : float, optional
@@ -50,7 +50,8 @@ def simplify_mesh(mesh: Mesh, *, keep: float, reference: Mesh | None = None, max
 
 def _is_alike(simpler: Mesh, mesh: Mesh) -> bool:
     change = abs(simpler.volume_mm3 - mesh.volume_mm3)
-    return simpler.is_closed and change <= _VOLUME_TOLERANCE * mesh.volume_mm3
+    sound = simpler.is_manifold if mesh.is_manifold else simpler.is_closed
+    return sound and change <= _VOLUME_TOLERANCE * mesh.volume_mm3
 
 
 def _is_near(simpler: Mesh, reference: Mesh, max_error_mm: float | None) -> bool:

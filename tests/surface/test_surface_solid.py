@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+
+from volseg.errors import UsageError
+from volseg.geometry import Grid
+from volseg.labelmap import Label, LabelMap
+from volseg.phantoms import Ellipsoid, rasterise
+from volseg.surface import SurfaceSettings, extract_surfaces
+from volseg.surface.solid import solid_of
+
+PRINT = SurfaceSettings(print_ready=True)
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (1, 1, 4)])
+@given(mask=arrays(np.bool_, (6, 5, 4)).filter(np.any))
+def test_any_labels_become_one_manifold_solid(spacing: tuple[float, float, float], mask: np.ndarray) -> None:
+    array = mask * (1 + np.arange(6, dtype=np.uint8)[:, None, None] % 2)
+    (mesh,) = extract_surfaces(LabelMap.from_array(array, Grid.from_spacing(array.shape, spacing)), PRINT)
+    assert mesh.is_manifold
+    assert mesh.volume_mm3 > 0
+
+
+def test_cavities_and_specks_go_and_the_volume_is_that_of_the_rest() -> None:
+    array = np.zeros((20, 20, 20), dtype=np.uint8)
+    array[2:10, 2:16, 2:16], array[10:16, 2:16, 2:16] = 1, 2
+    array[6, 6, 6] = array[12, 5, 5] = 0
+    array[18, 18, 18] = 3
+    labels = LabelMap.from_array(array, Grid.from_spacing(array.shape))
+    (mesh,) = extract_surfaces(labels, SurfaceSettings(print_ready=True, report=True))
+    assert mesh.name == "solid"
+    assert mesh.quality is not None
+    assert (mesh.quality.pieces, mesh.quality.euler_number) == (1, 2)
+    assert mesh.volume_mm3 == pytest.approx(14**3, rel=2e-3)
+
+
+@pytest.mark.parametrize("other", [(3, 3, 2), (3, 2, 3), (2, 3, 3), (3, 3, 3)])
+def test_hinges_are_filled(other: tuple[int, int, int]) -> None:
+    array = np.zeros((6, 6, 6), dtype=np.uint8)
+    array[2, 2, 2] = array[other] = 1
+    # Joined by a way round, so that both are of one piece.
+    array[2, 2, 0:2] = array[2, 0:2, 0] = array[2:5, 0, 0] = array[4, 0:5, 0] = array[4, 4, 0:5] = 1
+    array[other[0] : 5, 4, other[2]] = array[other[0], other[1] : 5, other[2]] = 1
+    solid = solid_of([LabelMap.from_array(array, Grid.from_spacing(array.shape))])
+    assert solid.array[array > 0].all()
+    (mesh,) = extract_surfaces(solid, PRINT)
+    assert mesh.is_manifold
+
+
+def test_single_label_keeps_its_name_and_layers_may_overlap() -> None:
+    grid = Grid.from_spacing((8, 8, 8))
+    layers = []
+    for value, start in ((1, 1), (2, 3)):
+        array = np.zeros(grid.shape, dtype=np.uint8)
+        array[start : start + 4, 2:6, 2:6] = value
+        layers.append(LabelMap(array, grid, (Label(value, f"part {value}", (1, 2, value)),)))
+    assert [label.name for label in solid_of(layers[:1]).labels] == ["part 1"]
+    joined = solid_of(layers)
+    assert [label.name for label in joined.labels] == ["solid"]
+    assert np.count_nonzero(joined.array) == 6 * 4 * 4
+
+
+def test_simplified_solid_stays_manifold() -> None:
+    grid = Grid.from_spacing((40, 30, 30))
+    labels = rasterise({"a": Ellipsoid((15, 15, 15), (12, 8, 9)), "b": Ellipsoid((26, 15, 15), (9, 10, 7))}, grid)
+    (mesh,) = extract_surfaces(labels, SurfaceSettings(print_ready=True, faces=300))
+    assert len(mesh.faces) <= 300
+    assert mesh.is_manifold
+
+
+def test_solid_and_shared_walls_exclude_each_other() -> None:
+    with pytest.raises(UsageError, match="leave one out"):
+        SurfaceSettings(print_ready=True, shared_walls=True)
+
+
+def test_nothing_there_gives_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    empty = LabelMap(np.zeros((4, 4, 4), np.uint8), Grid.from_spacing((4, 4, 4)), (Label(1, "liver", (1, 2, 3)),))
+    assert extract_surfaces(empty, PRINT) == []

@@ -1,0 +1,77 @@
+"""All labels as one solid that can be printed: one piece, without cavities, with two triangles at every edge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from volseg.labelmap import Label, LabelMap
+
+_NAME = "solid"
+
+
+def solid_of(layers: Sequence[LabelMap]) -> LabelMap:
+    """Join labels to one that is a single printable piece.
+
+    Parameters
+    ----------
+    layers : sequence of LabelMap
+        At least one, all on one grid; labels of different layers may overlap.
+
+    Returns
+    -------
+    LabelMap
+        With one label: the largest piece of voxels that are connected by their faces, cavities filled. Where two voxels
+        would touch by an edge or a corner only, which leaves a hinge without thickness, a neighbour is filled in. Its
+        name is the one of the only label that occurs, or ``solid``.
+    """
+    mask = np.any([layer.array > 0 for layer in layers], axis=0)
+    present = [label for layer in layers for label in layer.labels if np.any(layer.array == label.value)]
+    solid = _without_hinges(ndimage.binary_fill_holes(_largest_piece(mask)))
+    name = present[0].name if len(present) == 1 else _NAME
+    labels = (Label(1, name, present[0].colour),) if present else ()
+    return LabelMap(solid.astype(np.uint8), layers[0].grid, labels)
+
+
+def _largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    pieces, count = ndimage.label(mask)
+    return mask if count < 2 else np.asarray(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
+
+
+def _without_hinges(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill voxels until no two that are full, nor two that are empty, touch by an edge or a corner alone."""
+    solid = np.pad(mask, 1)
+    while True:
+        before = np.count_nonzero(solid)
+        for axis in range(3):
+            _fill_edges(np.moveaxis(solid, axis, 2))
+        _fill_corners(solid)
+        solid = ndimage.binary_fill_holes(solid)
+        if np.count_nonzero(solid) == before:
+            break
+    return np.asarray(solid[1:-1, 1:-1, 1:-1])
+
+
+def _fill_edges(solid: NDArray[np.bool_]) -> None:
+    """In 2x2 voxels across the third axis of which a diagonal is full and the other empty, fill one of the other."""
+    a, b, c, d = solid[:-1, :-1], solid[:-1, 1:], solid[1:, :-1], solid[1:, 1:]
+    rising, falling = a & d & ~b & ~c, b & c & ~a & ~d
+    b |= rising
+    a |= falling
+
+
+def _fill_corners(solid: NDArray[np.bool_]) -> None:
+    """In 2x2x2 voxels of which two opposite ones alone are full, or alone are empty, fill."""
+    parts = {
+        (i, j, k): solid[i : i - 1 or None, j : j - 1 or None, k : k - 1 or None] for i, j, k in np.ndindex(2, 2, 2)
+    }
+    count = sum(part.astype(np.uint8) for part in parts.values())
+    for i, j, k in ((0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)):
+        one, other = parts[i, j, k], parts[1 - i, 1 - j, 1 - k]
+        two_full, two_empty = one & other & (count == 2), ~one & ~other & (count == 6)
+        one |= two_empty
+        parts[i, j, 1 - k][two_full] = True
+        parts[i, 1 - j, 1 - k][two_full] = True
