@@ -30,7 +30,7 @@ from volseg.labelmap import LabelMap
 from volseg.mesh import Mesh
 from volseg.phantoms import Capsule, Ellipsoid, Torus, rasterise
 from volseg.phantoms.shapes import Shape
-from volseg.surface import extract_surfaces
+from volseg.surface import SurfaceSettings, extract_surfaces
 from volseg.surface.march import march
 
 Float = NDArray[np.float64]
@@ -115,6 +115,10 @@ def by_probabilities(labels: LabelMap, shares: Shares) -> list[Mesh]:
     return extract_surfaces(LabelMap(classes, labels.grid, labels.labels), probabilities=shares)
 
 
+def by_shared_walls(labels: LabelMap, _: Shares) -> list[Mesh]:
+    return extract_surfaces(labels, SurfaceSettings(shared_walls=True))
+
+
 def by_skimage(labels: LabelMap, _: Shares) -> list[Mesh]:
     meshes = []
     for label in labels.labels:
@@ -156,6 +160,7 @@ Method = Callable[[LabelMap, Shares], list[Mesh]]
 METHODS: dict[str, Method] = {
     "volseg": by_volseg,
     "probabilities": by_probabilities,
+    "shared walls": by_shared_walls,
     "skimage": by_skimage,
     "Slicer": by_slicer,
     "SurfaceNets": by_surface_nets,

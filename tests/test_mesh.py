@@ -82,3 +82,12 @@ def test_impossible_meshes_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         Mesh(vertices, faces, name="bone", point_data=data)
+
+
+def test_section_of_a_tetrahedron_is_a_triangle() -> None:
+    corners = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4.0]])
+    mesh = Mesh(corners, np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]))
+    section = mesh.section(mesh.vertices[:, 2], 1.0)
+    assert section.shape == (3, 2, 3)
+    assert {tuple(point) for point in section.reshape(-1, 3)} == {(0, 0, 1), (3, 0, 1), (0, 3, 1)}
+    assert mesh.section(mesh.vertices[:, 2], 5.0).shape == (0, 2, 3)

@@ -152,6 +152,33 @@ class Mesh:
         """(2, 3) lowest and highest world coordinates, mm RAS+."""
         return np.stack([self.vertices.min(axis=0), self.vertices.max(axis=0)])
 
+    def section(self, heights: NDArray[np.float64], level: float) -> NDArray[np.float64]:
+        """Cut the surface where a value of its vertices passes a level.
+
+        Parameters
+        ----------
+        heights : (V,) float
+            Of the vertices, such as one coordinate.
+        level : float
+
+        Returns
+        -------
+        (S, 2, 3) float
+            Both ends of a segment through each triangle that is cut, in the coordinates of the vertices.
+        """
+        above = heights[self.faces] > level
+        cut = above.any(axis=1) & ~above.all(axis=1)
+        corners, above = self.faces[cut], above[cut]
+        lone = np.where(above.sum(axis=1) == 1, above.argmax(axis=1), above.argmin(axis=1))
+        rows = np.arange(len(corners))
+        start = corners[rows, lone]
+        ends = []
+        for step in (1, 2):
+            end = corners[rows, (lone + step) % 3]
+            share = (level - heights[start]) / (heights[end] - heights[start])
+            ends.append(self.vertices[start] + share[:, None] * (self.vertices[end] - self.vertices[start]))
+        return np.stack(ends, axis=1)
+
     def with_vertices(self, vertices: NDArray[np.float64]) -> Mesh:
         """Return the same surface with its vertices moved."""
         return replace(self, vertices=vertices)

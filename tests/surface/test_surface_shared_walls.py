@@ -110,3 +110,9 @@ def test_organs_of_a_real_ct(shared_data: Path) -> None:
     meshes = extract_surfaces(labels, SHARED)
     assert len(meshes) == 41
     check_shells(meshes, labels)
+
+
+def test_hippocampi_of_real_scans(shared_data: Path) -> None:
+    for path in sorted((shared_data / "hippocampus" / "labelsTr").glob("*.nii.gz"))[:20]:
+        labels = read_labels(path)
+        check_shells(extract_surfaces(labels, SHARED), labels)

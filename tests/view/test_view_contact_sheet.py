@@ -13,6 +13,7 @@ from volseg.io.atomic import write_text
 from volseg.labelmap import Label, LabelMap
 from volseg.phantoms import make_ct_phantom
 from volseg.resample import reorient
+from volseg.surface import extract_surfaces
 from volseg.view import draw_contact_sheet, save_contact_sheet
 from volseg.view.greyscale import SOFT_TISSUE_HU, display_window, to_grey
 from volseg.view.sheet_slices import select_slices
@@ -202,3 +203,32 @@ def test_constant_and_broken_values_are_drawn_black() -> None:
     assert not to_grey(constant.array, display_window(constant)).any()
     broken = Volume(np.full(grid.shape, np.nan), grid)
     assert not to_grey(broken.array, display_window(broken)).any()
+
+
+def test_surface_is_drawn_where_slices_cut_it_on_an_oblique_grid(oblique_grid: Grid) -> None:
+    centre = tuple(oblique_grid.to_world((10, 12, 5)))
+    labels = ball(oblique_grid, centre, 7)
+    sheet = select_slices(None, labels, count=15)
+    (mesh,) = extract_surfaces(labels)
+    for one in sheet.slices[1:-1]:
+        ends = sheet.section(mesh, one).reshape(-1, 2)
+        inside = np.argwhere(one.values)
+        # In the same place as the label, half a pixel around the middles of its pixels.
+        np.testing.assert_allclose(ends.mean(axis=0), inside.mean(axis=0), atol=0.7)
+        np.testing.assert_allclose(ends.min(axis=0), inside.min(axis=0) - 0.5, atol=0.7)
+        np.testing.assert_allclose(ends.max(axis=0), inside.max(axis=0) + 0.5, atol=0.7)
+    axes = draw_contact_sheet(None, labels, meshes=[mesh]).axes[0]
+    outlines, sections = axes.collections[4], axes.collections[5]
+    drawn = np.concatenate(sections.get_segments())
+    around = np.concatenate(outlines.get_segments())
+    pixel = np.ptp(around, axis=0) / 16
+    np.testing.assert_allclose(drawn.mean(axis=0), around.mean(axis=0), atol=pixel.max())
+    np.testing.assert_allclose(np.ptp(drawn, axis=0), np.ptp(around, axis=0), atol=2 * pixel.max())
+
+
+def test_mesh_of_another_place_is_not_drawn(oblique_grid: Grid) -> None:
+    labels = ball(oblique_grid, tuple(oblique_grid.to_world((10, 12, 5))), 7)
+    (mesh,) = extract_surfaces(labels)
+    far = mesh.with_vertices(mesh.vertices + 500)
+    sheet = select_slices(None, labels, count=3)
+    assert [len(sheet.section(far, one)) for one in sheet.slices] == [0, 0, 0]

@@ -32,7 +32,10 @@ def view(
     ] = None,
     screenshot: Annotated[Path | None, typer.Option(help="Write the 3D picture to this PNG; needs no display.")] = None,
     contact_sheet: Annotated[
-        Path | None, typer.Option(help="Write slices with label outlines to this PNG; needs no renderer.")
+        Path | None,
+        typer.Option(
+            help="Write slices with label outlines, and with the meshes in white, to this PNG; needs no renderer."
+        ),
     ] = None,
     size: Annotated[
         str | None,
@@ -56,7 +59,9 @@ def view(
             check_png(picture)
     subject = read_subject(inputs or [], segmentation=segmentation, labels=labels, series=series, threshold=threshold)
     if contact_sheet is not None:
-        list_files([save_contact_sheet(subject.volume, subject.outlines(), contact_sheet, width=pixels[0])])
+        outlines = subject.outlines()
+        path = save_contact_sheet(subject.volume, outlines, contact_sheet, meshes=subject.meshes, width=pixels[0])
+        list_files([path])
     if screenshot is not None:
         list_files([save_screenshot(screenshot, meshes=subject.surfaces(), volume=subject.volume, size=pixels)])
     if contact_sheet is None and screenshot is None:

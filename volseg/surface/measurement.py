@@ -199,16 +199,9 @@ def _longest_section(mesh: Mesh, grid: Grid) -> float:
     """Longest distance within the outlines of a surface in the axial slices; 0 where it lies between two."""
     axis = _axial_axis(grid)
     height = grid.to_voxel(mesh.vertices)[:, axis]
-    edges = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
-    start, end = height[edges].T
-    longest = 0.0
-    for k in range(int(np.ceil(height.min())), int(np.floor(height.max())) + 1):
-        crossing = (start < k) & (end >= k)
-        if crossing.any():
-            share = ((k - start[crossing]) / (end[crossing] - start[crossing]))[:, None]
-            a, b = (mesh.vertices[edges[crossing, n]] for n in range(2))
-            longest = max(longest, _longest(a + share * (b - a)))
-    return longest
+    levels = range(int(np.ceil(height.min())), int(np.floor(height.max())) + 1)
+    outlines = (mesh.section(height, level).reshape(-1, 3) for level in levels)
+    return max((_longest(points) for points in outlines if len(points)), default=0.0)
 
 
 def _longest(points: Float) -> float:

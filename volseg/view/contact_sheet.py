@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from skimage.measure import find_contours
 
 from volseg.config import Plane
 from volseg.labelmap import Colour, Label, LabelMap, present_values
+from volseg.mesh import Mesh
 from volseg.view.picture import png_path
 from volseg.view.sheet_slices import Sheet, SheetSlice, select_slices
 from volseg.volume import Volume
@@ -28,12 +30,19 @@ _SHAPE = 1.5  # width : height that the arrangement of the slices aims at
 _TALLEST = 1.5  # height : width of all slices together
 _FILL = 0.18
 _LEGEND_LIMIT = 60
+Extent = tuple[float, float, float, float]
 
 
 def save_contact_sheet(
-    volume: Volume | None, labels: LabelMap | None, path: str | Path, *, slices: int = 15, width: int = 1600
+    volume: Volume | None,
+    labels: LabelMap | None,
+    path: str | Path,
+    *,
+    meshes: Sequence[Mesh] = (),
+    slices: int = 15,
+    width: int = 1600,
 ) -> Path:
-    """Write a PNG with slices of a scan, the outlines of its labels and their names.
+    """Write a PNG with slices of a scan, the outlines of its labels, their names, and where surfaces cut the slices.
 
     The slices are cut across the coarse axis, evenly over the extent of the labels, and drawn in the radiological
     display convention (the patient's right is on the left of the picture) at their physical proportions. An oblique
@@ -47,6 +56,8 @@ def save_contact_sheet(
         On the voxels of the scan; it may cover only a part of them, or reach beyond. None draws the scan alone.
     path : path
         A name that ends in ``.png``.
+    meshes : sequence of Mesh
+        World mm RAS+, drawn as white lines where the middle of a slice cuts them.
     slices : int
         At most so many slices.
     width : int
@@ -68,14 +79,19 @@ def save_contact_sheet(
     OutputError
         The file cannot be written.
     """
-    figure = draw_contact_sheet(volume, labels, slices=slices, width=width)
+    figure = draw_contact_sheet(volume, labels, meshes=meshes, slices=slices, width=width)
     with png_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
     return Path(path)
 
 
 def draw_contact_sheet(
-    volume: Volume | None, labels: LabelMap | None, *, slices: int = 15, width: int = 1600
+    volume: Volume | None,
+    labels: LabelMap | None,
+    *,
+    meshes: Sequence[Mesh] = (),
+    slices: int = 15,
+    width: int = 1600,
 ) -> Figure:
     """Draw what `save_contact_sheet` writes, as a matplotlib figure of `width` pixels at 100 dpi."""
     sheet = select_slices(volume, labels, count=slices)
@@ -85,7 +101,10 @@ def draw_contact_sheet(
     em = layout.em
     axes.text(em / 2, 1.5 * em, _title(volume, sheet), color=_TEXT, va="center", size=_points(1.1 * em))
     for number, one in enumerate(sheet.slices):
-        _draw_slice(axes, one, _EDGES[sheet.plane], shown, layout, number)
+        extent = layout.extent(number)
+        _draw_slice(axes, one, shown, extent, em)
+        _draw_sections(axes, [sheet.section(mesh, one) for mesh in meshes], one.grey.shape, extent, em)
+        _draw_letters(axes, one.position, _EDGES[sheet.plane], extent, em)
     for number, label in enumerate(shown[:_LEGEND_LIMIT]):
         _draw_legend_entry(axes, label.name, label.colour, layout, number)
     if len(shown) > _LEGEND_LIMIT:
@@ -125,10 +144,14 @@ class _Layout:
     def height(self) -> int:
         return round(self.legend_top + (self.legend_shape[0] * 1.6 + 0.5 * bool(self.legend_shape[0])) * self.em)
 
-    def tile_corner(self, number: int) -> tuple[float, float]:
-        """Return top and left of a slice."""
+    def extent(self, number: int) -> Extent:
+        """Return where a slice lies: left, right, bottom, top."""
         down, right = divmod(number, self.across)
-        return 3 * self.em + down * (self.tile[0] + self.em / 2), self.em / 2 + right * (self.tile[1] + self.em / 2)
+        top, left = (
+            3 * self.em + down * (self.tile[0] + self.em / 2),
+            self.em / 2 + right * (self.tile[1] + self.em / 2),
+        )
+        return left, left + self.tile[1], top + self.tile[0], top
 
     def legend_place(self, number: int) -> tuple[float, float]:
         """Return middle and left of a legend entry; the names run down the columns."""
@@ -167,14 +190,24 @@ def _canvas(width: int, height: int) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_slice(axes: Axes, one: SheetSlice, edges: str, shown: list[Label], layout: _Layout, number: int) -> None:
-    top, left = layout.tile_corner(number)
-    height, width = layout.tile
-    extent = (left, left + width, top + height, top)
+def _draw_slice(axes: Axes, one: SheetSlice, shown: list[Label], extent: Extent, em: float) -> None:
     axes.imshow(one.grey, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="auto", interpolation="hanning")
     axes.imshow(_filling(one.values, shown), extent=extent, aspect="auto", interpolation="nearest")
-    _draw_outlines(axes, one.values, shown, extent, layout.em)
-    _draw_letters(axes, one.position, edges, extent, layout.em)
+    _draw_outlines(axes, one.values, shown, extent, em)
+
+
+def _draw_sections(
+    axes: Axes, sections: Sequence[NDArray[np.float64]], shape: tuple[int, ...], extent: Extent, em: float
+) -> None:
+    """Draw segments given by row and column in pixels, of a slice of this shape."""
+    from matplotlib.collections import LineCollection
+
+    left, right, bottom, top = extent
+    pixel = np.array([(bottom - top) / shape[0], (right - left) / shape[1]])
+    for section in sections:
+        # Pixel (0, 0) has its centre half a pixel from the corner; x before y.
+        lines = ((section + 0.5) * pixel + (top, left))[:, :, ::-1]
+        axes.add_collection(LineCollection(list(lines), colors="white", linewidths=_points(em / 12)))
 
 
 def _filling(values: NDArray[np.integer], shown: list[Label]) -> NDArray[np.uint8]:
@@ -184,9 +217,7 @@ def _filling(values: NDArray[np.integer], shown: list[Label]) -> NDArray[np.uint
     return picture
 
 
-def _draw_outlines(
-    axes: Axes, values: NDArray[np.integer], shown: list[Label], extent: tuple[float, ...], em: float
-) -> None:
+def _draw_outlines(axes: Axes, values: NDArray[np.integer], shown: list[Label], extent: Extent, em: float) -> None:
     from matplotlib.collections import LineCollection
 
     left, right, bottom, top = extent
@@ -203,7 +234,7 @@ def _draw_outlines(
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=_points(em / 9), joinstyle="round"))
 
 
-def _draw_letters(axes: Axes, position: str, edges: str, extent: tuple[float, ...], em: float) -> None:
+def _draw_letters(axes: Axes, position: str, edges: str, extent: Extent, em: float) -> None:
     left, right, bottom, top = extent
     middle, centre, gap = (top + bottom) / 2, (left + right) / 2, 0.4 * em
     places = [

@@ -12,6 +12,7 @@ from volseg.config import Plane
 from volseg.errors import GeometryError, InputError
 from volseg.geometry import Grid
 from volseg.labelmap import LabelMap
+from volseg.mesh import Mesh
 from volseg.resample import reorient
 from volseg.slices import NORMAL_AXIS, in_plane, stack_slices
 from volseg.view.greyscale import display_window, to_grey
@@ -26,20 +27,33 @@ _MARGIN_FRACTION = 0.25
 
 @dataclass(frozen=True)
 class SheetSlice:
-    """One slice: (H, W) uint8 `grey`, (H, W) integer label `values`, and its place such as ``S 43.5 mm``."""
+    """One slice: (H, W) uint8 `grey`, (H, W) integer label `values`, its place such as ``S 43.5 mm``, and number."""
 
     grey: NDArray[np.uint8]
     values: NDArray[Any]
     position: str
+    number: int
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Slices of one plane; `pixel_mm` is the (row, column) spacing."""
+    """Slices of one plane: which voxels of `grid` they show, as (normal, row, column) axes of it."""
 
     slices: tuple[SheetSlice, ...]
     plane: Plane
-    pixel_mm: tuple[float, float]
+    grid: Grid
+    axes: tuple[int, int, int]
+
+    @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Spacing of rows and of columns."""
+        return self.grid.spacing[self.axes[1]], self.grid.spacing[self.axes[2]]
+
+    def section(self, mesh: Mesh, one: SheetSlice) -> NDArray[np.float64]:
+        """(S, 2, 2) segments in which a slice cuts a mesh: row and column of both ends, in pixels."""
+        place = self.grid.to_voxel(mesh.vertices)
+        normal, row, column = self.axes
+        return mesh.with_vertices(place).section(place[:, normal], one.number)[:, :, [row, column]]
 
 
 def select_slices(volume: Volume | None, labels: LabelMap | None, *, count: int) -> Sheet:
@@ -74,8 +88,8 @@ def select_slices(volume: Volume | None, labels: LabelMap | None, *, count: int)
         _values_on(grid, labels, described=shown.grid.describe()) if labels else np.zeros(grid.shape, dtype=np.uint8)
     )
     plane = _coarse_plane(grid)
-    box = _box_around(values, grid, plane)
-    first, last = box[NORMAL_AXIS[plane]].start, box[NORMAL_AXIS[plane]].stop
+    box, normal = _box_around(values, grid, plane), NORMAL_AXIS[plane]
+    first, last = box[normal].start, box[normal].stop
     indices = np.unique(np.floor(first + (np.arange(count) + 0.5) / count * (last - first)).astype(int))
     row_axis, column_axis = in_plane(plane)[::-1]
     # stack_slices gives (S, column axis, row axis) here, hence the transposition.
@@ -88,10 +102,13 @@ def select_slices(volume: Volume | None, labels: LabelMap | None, *, count: int)
             to_grey(scan_stack[n], window) if window else np.zeros(scan_stack[n].shape, dtype=np.uint8),
             value_stack[n],
             _position(grid, plane, int(n)),
+            int(n) - first,
         )
         for n in indices
     )
-    return Sheet(slices, plane, (grid.spacing[row_axis], grid.spacing[column_axis]))
+    i, j, k = box
+    cropped = grid.crop((i.start, j.start, k.start), (i.stop, j.stop, k.stop))
+    return Sheet(slices, plane, cropped, (normal, row_axis, column_axis))
 
 
 def _values_on(grid: Grid, labels: LabelMap, *, described: str) -> NDArray[Any]:
