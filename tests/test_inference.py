@@ -14,7 +14,7 @@ from volseg.calibration import soften
 from volseg.config import Config, Plane, PreparationConfig, parse_config
 from volseg.errors import GeometryError, ModelError, UsageError
 from volseg.geometry import Grid
-from volseg.inference import plane_weights, predict
+from volseg.inference import SOFTENING, plane_weights, predict
 from volseg.labelmap import Label
 from volseg.model.file import Model, make_generator
 from volseg.slices import NORMAL_AXIS, PLANES
@@ -37,18 +37,18 @@ class Nearest(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         distance = x[:, self.channel, None] - self.levels[:, None, None]  # type: ignore[index]
-        return -self.sharpness * distance**2
+        return -SOFTENING * self.sharpness * distance**2
 
 
 class Always(nn.Module):
-    """Stands in for a network that is of one mind about every pixel."""
+    """Stands in for a network that is of one mind about every pixel: these are its softened probabilities."""
 
     def __init__(self, *probabilities: float) -> None:
         super().__init__()
         self.register_buffer("logits", torch.tensor(probabilities).log())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.logits[None, :, None, None].expand(len(x), -1, *x.shape[-2:])  # type: ignore[index,operator]
+        return SOFTENING * self.logits[None, :, None, None].expand(len(x), -1, *x.shape[-2:])  # type: ignore[index,operator]
 
 
 def settings_for(
@@ -260,7 +260,7 @@ def test_a_real_network_answers_alike_in_any_batch_and_each_time(norm: str, bloc
         assert answer.probabilities is not None
         answers.append(answer.probabilities.astype(np.float32))
     assert np.array_equal(answers[0], answers[1])
-    assert np.ptp(answers[0], axis=(1, 2, 3)).max() > 0.01  # it does answer to what it sees
+    assert np.ptp(answers[0], axis=(1, 2, 3)).max() > 0.005  # it does answer to what it sees
     for other in answers[2:]:
         assert np.allclose(other, answers[0], atol=2e-3)
 

@@ -25,6 +25,9 @@ from volseg.volume import Volume
 
 _PIXELS_PER_BATCH = 8 * 256 * 256
 _MOST_FUSED_BYTES = 4e9
+# Temperature of each network's answer before the average: at 1 that is of probabilities, at infinity of logits. Between
+# the two, all five folds of the hippocampus set are a little better (benchmarks/accuracy.md).
+SOFTENING = 2.0
 _FLAT_MM = 1e6  # spacing of an axis of one voxel, whatever its file says: across it slices would be lines
 
 logger = logging.getLogger(__name__)
@@ -40,7 +43,8 @@ class Prediction:
     labels : LabelMap
         On the scan's grid, before clean-up.
     probabilities : (K, I, J, K) float16, optional
-        Of background and each label, in the model's order, on the scan's grid; calibrated, where the model is.
+        Of background and each label, in the model's order, on the scan's grid: the softmax of each network at a
+        temperature of 2, averaged over networks and planes; then calibrated, where the model is.
     """
 
     labels: LabelMap
@@ -152,13 +156,13 @@ def _networks(model: Model, plane: Plane, device: torch.device) -> list[torch.nn
 
 @torch.inference_mode()
 def _run(networks: list[torch.nn.Module], batch: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
-    """(B, C, h, w) slices -> (B, K, h, w) class probabilities, averaged over networks."""
+    """(B, C, h, w) slices -> (B, K, h, w) class probabilities, softened, averaged over networks."""
     x = torch.from_numpy(batch).to(device, memory_format=torch.channels_last)
     total = torch.zeros(())
     for network in networks:
         with autocast(device):
             logits = network(x)
-        total = total.to(device) + logits.float().softmax(dim=1)
+        total = total.to(device) + (logits.float() / SOFTENING).softmax(dim=1)
     return np.asarray((total / len(networks)).cpu().numpy())
 
 

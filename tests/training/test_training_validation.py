@@ -15,7 +15,7 @@ from toy_dataset import LABELS
 
 from volseg.calibration import calibration_error, fit_temperature, soften
 from volseg.config import parse_config
-from volseg.inference import Prediction, predict
+from volseg.inference import SOFTENING, Prediction, predict
 from volseg.io import read, read_labels, write
 from volseg.io.datasets import Case, read_dataset
 from volseg.labelmap import LabelMap
@@ -72,7 +72,9 @@ class Bright(nn.Module):
     """Stands in for a network: sure of what is dark, of two minds about what is bright."""
 
     def forward(self, x: Tensor) -> Tensor:
-        dark, bright = (torch.tensor(p).log()[None, :, None, None] for p in ((0.998, 0.001, 0.001), (0.3, 0.6, 0.1)))
+        dark, bright = (
+            SOFTENING * torch.tensor(p).log()[None, :, None, None] for p in ((0.998, 0.001, 0.001), (0.3, 0.6, 0.1))
+        )
         return torch.where(x[:, :1] > 50, bright, dark)
 
 
