@@ -232,7 +232,7 @@ def test_a_model_without_networks_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "model.safetensors"):
-        with pytest.raises(InputError, match=r"model\.safetensors: no such model file; give a model\.safetensors or"):
+        with pytest.raises(InputError, match=r"model\.safetensors: no such model file; give a model\.safetensors, the"):
             load_model(path)
 
 

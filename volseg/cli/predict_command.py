@@ -22,7 +22,12 @@ def predict(
         list[str],
         typer.Argument(help="Scans: image files, DICOM files or folders, folders of images; A,B joins channels."),
     ],
-    model: Annotated[Path, typer.Option("-m", "--model", help="model.safetensors, or the folder of a training run.")],
+    model: Annotated[
+        Path,
+        typer.Option(
+            "-m", "--model", help="model.safetensors, the folder of a training run, or hippocampus, which comes along."
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder; each case gets one of its own in it.")],
     mesh: Annotated[str, typer.Option(help="Also surfaces: stl, ply, glb, vtp, obj, vtm, 3mf; by commas.")] = "",
     space: Space = None,

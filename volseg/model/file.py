@@ -12,6 +12,7 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -107,20 +108,26 @@ def load_model(path: str | Path) -> Model:
     Parameters
     ----------
     path : path
-        A ``.safetensors`` file, or the folder of a training run, in which ``model.safetensors`` is taken.
+        A ``.safetensors`` file; the folder of a training run, in which ``model.safetensors`` is taken; or the name of a
+        model that comes with volseg, see `released_models`.
 
     Raises
     ------
     InputError
-        No such file.
+        No such file, or no such model.
     ModelError
         Not a volseg model, damaged (checksum), of a newer format, or with weights that do not fit its config.
     """
     file = Path(path)
+    if not file.exists():
+        file = released_models().get(str(path), file)
     if file.is_dir():
         file = file / "model.safetensors"
     if not file.is_file():
-        raise InputError(f"{file}: no such model file; give a model.safetensors or the folder of a training run")
+        raise InputError(
+            f"{file}: no such model file; give a model.safetensors, the folder of a training run, or one of the models "
+            f"that come with volseg: {', '.join(released_models())}"
+        )
     content, tensors = _read(file)
     try:
         temperature = float(content.get("temperature", 1.0))
@@ -146,6 +153,12 @@ def load_model(path: str | Path) -> Model:
         path=file,
         sha256=content["sha256"],
     )
+
+
+def released_models() -> dict[str, Path]:
+    """Return the models that come with volseg, by name; beside each lies its model card, ``<name>.md``."""
+    folder = Path(str(resources.files("volseg"))) / "models"
+    return {file.stem: file for file in sorted(folder.glob("*.safetensors"))}
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
