@@ -146,19 +146,19 @@ def _of_voxels(mask: NDArray[np.bool_], grid: Grid) -> Extent:
 
 
 def _outer_corners(mask: NDArray[np.bool_]) -> Float:
-    """(N, 3) corners, in voxels, of the first and the last voxel of each row along the third axis."""
+    """(N, 3) corners, in voxels, of the first and the last voxel of each row along the third axis, some twice."""
     rows = mask.any(axis=2)
     first, last = mask.argmax(axis=2)[rows], mask.shape[2] - mask[:, :, ::-1].argmax(axis=2)[rows]
     i, j = np.nonzero(rows)
     found = [np.stack([i + a, j + b, k], axis=1) for k in (first, last) for a in (0, 1) for b in (0, 1)]
-    return np.unique(np.concatenate(found), axis=0) - 0.5
+    return np.concatenate(found) - 0.5
 
 
 def _flat(points: Float, axis: int) -> Float:
     """Lay points into the plane 0 across an axis."""
     flat = points.copy()
     flat[:, axis] = 0
-    return np.unique(flat, axis=0)
+    return flat
 
 
 def _staircase_mm2(mask: NDArray[np.bool_], grid: Grid) -> float:
@@ -200,8 +200,15 @@ def _longest_section(mesh: Mesh, grid: Grid) -> float:
     axis = _axial_axis(grid)
     height = grid.to_voxel(mesh.vertices)[:, axis]
     levels = range(int(np.ceil(height.min())), int(np.floor(height.max())) + 1)
-    outlines = (mesh.section(height, level).reshape(-1, 3) for level in levels)
-    return max((_longest(points) for points in outlines if len(points)), default=0.0)
+    # Sorted by their lowest corner, so that of all faces only a few are asked for each slice.
+    lowest, highest = height[mesh.faces].min(axis=1), height[mesh.faces].max(axis=1)
+    order, tallest = np.argsort(lowest), (highest - lowest).max()
+    lowest, longest = lowest[order], 0.0
+    for level in levels:
+        start, stop = np.searchsorted(lowest, (level - tallest, level), side="right")
+        points = replace(mesh, faces=mesh.faces[order[start:stop]]).section(height, level)
+        longest = max(longest, _longest(points.reshape(-1, 3)) if len(points) else 0.0)
+    return longest
 
 
 def _longest(points: Float) -> float:
