@@ -160,7 +160,7 @@ def test_a_model_of_format_1_predicts_as_it_did(plane: Plane, tmp_path: Path) ->
     assert answer.probabilities is not None
     assert expected_answer.probabilities is not None
     assert np.array_equal(answer.probabilities, expected_answer.probabilities)
-    assert np.ptp(answer.probabilities, axis=(1, 2, 3)).max() > 0.01  # it does answer to what it sees
+    assert np.ptp(answer.probabilities, axis=(1, 2, 3)).max() > 0.003  # it does answer to what it sees
 
 
 def test_sizes_of_the_other_axes_would_change_the_answer() -> None:
