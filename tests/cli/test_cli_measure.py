@@ -63,6 +63,13 @@ def test_files_hold_every_case_with_numbers_that_spreadsheets_keep(folder: Path,
     assert spleen["by_surface"] is None
 
 
+def test_nothing_to_measure_is_said(tmp_path: Path) -> None:
+    empty = LabelMap.from_array(np.zeros((4, 4, 4), dtype=np.uint8), Grid.from_spacing((4, 4, 4)))
+    result = run(write(empty, tmp_path / "empty.nii.gz")[0])
+    assert result.exit_code == 1
+    assert "every voxel is background; expected at least one label" in result.output
+
+
 def test_a_case_that_fails_does_not_stop_the_others(folder: Path) -> None:
     (folder / "b" / "labels.nii.gz").write_bytes(b"no image")
     result = run(folder)

@@ -79,3 +79,5 @@ def test_solid_and_shared_walls_exclude_each_other() -> None:
 def test_nothing_there_gives_nothing(caplog: pytest.LogCaptureFixture) -> None:
     empty = LabelMap(np.zeros((4, 4, 4), np.uint8), Grid.from_spacing((4, 4, 4)), (Label(1, "liver", (1, 2, 3)),))
     assert extract_surfaces(empty, PRINT) == []
+    assert extract_surfaces(empty, SurfaceSettings(shared_walls=True)) == []
+    assert caplog.text.count("no voxels, so no surface: liver") == 1

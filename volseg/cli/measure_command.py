@@ -44,7 +44,10 @@ def measure(
         try:
             layers = read_label_layers(path, labels=labels, image=read_label_scan(path, image))
             check_labels(layers, path)
-            found[case] = [entry for layer in layers for entry in measure_labels(layer, pieces=pieces)]
+            entries = [entry for layer in layers for entry in measure_labels(layer, pieces=pieces)]
+            if not entries:
+                raise InputError(f"{path}: every voxel is background; expected at least one label")
+            found[case] = entries
         except VolsegError as error:
             failed[case] = error
     if len(cases) == len(failed) == 1:

@@ -72,7 +72,7 @@ class SurfaceSettings:
     @property
     def simplifies(self) -> bool:
         """Whether fewer triangles than were extracted are asked for."""
-        return self.fraction(_FEWEST_FACES * 2**40) < 1
+        return self.faces is not None or self.fraction(1) < 1
 
     def fraction(self, count: int) -> float:
         """Return the fraction of `count` triangles that shall be kept."""

@@ -77,6 +77,8 @@ def extract_shared(labels: LabelMap, *, smooth: bool = True, report: bool = Fals
     walls = voxel_walls(finer.array, finer.grid)
     touched = set(np.unique([walls.inner, walls.outer]).tolist())
     present = [label for label in labels.labels if label.value in touched]
+    if not present:
+        return []
     smoothed = replace(walls, vertices=_filtered(walls)) if smooth else walls
     triangles = smoothed.triangles()
     shells = [_Shell.of(walls, triangles, label.value) for label in present]
