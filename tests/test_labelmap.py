@@ -99,6 +99,19 @@ def test_boxes_of_small_and_large_values(largest: int, dtype: str) -> None:
     assert label_boxes(array_of(dtype=dtype)) == {}
 
 
+@pytest.mark.parametrize("largest", [5, 70000])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_boxes_are_the_same_in_any_order_in_memory(order: tuple[int, int, int], largest: int) -> None:
+    array = np.zeros((4, 5, 6), dtype=np.int64)
+    array[1:3, 2, 3:6], array[0, 1:4, 0] = 2, largest
+    stored = np.ascontiguousarray(array.transpose(order)).transpose(np.argsort(order))
+    for view in (stored, np.flip(np.ascontiguousarray(np.flip(array, 1)), 1)):
+        assert label_boxes(view) == {
+            2: (slice(1, 3), slice(2, 3), slice(3, 6)),
+            largest: (slice(0, 1), slice(1, 4), slice(0, 1)),
+        }
+
+
 def test_default_colours_are_legal_and_neighbours_differ() -> None:
     colours = np.array([default_colour(value) for value in range(1, 120)])
     assert colours.min() >= 0

@@ -119,7 +119,9 @@ class Grid:
 
     def to_world(self, ijk: ArrayLike) -> Float:
         """Map (..., 3) voxel coordinates to (..., 3) world mm, RAS+."""
-        return np.asarray(np.asarray(ijk, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3])
+        points = np.asarray(np.asarray(ijk, dtype=np.float64) @ self.affine[:3, :3].T)
+        points += self.affine[:3, 3]
+        return points
 
     def to_voxel(self, xyz: ArrayLike) -> Float:
         """Map (..., 3) world mm, RAS+, to (..., 3) fractional voxel coordinates."""

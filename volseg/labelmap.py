@@ -142,12 +142,17 @@ def label_boxes(array: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
     """Return the bounding box of every value that occurs in an array of integers >= 0, by value; not of 0."""
     from scipy import ndimage
 
+    # SciPy goes over an array in C order, eight times slower where that is not the order in memory.
+    order = np.argsort([-abs(stride) for stride in array.strides], kind="stable")
+    turned, back = array.transpose(order), np.argsort(order)
     if array.max() <= _LARGEST_LISTED_VALUE:
-        return {value: box for value, box in enumerate(ndimage.find_objects(array), start=1) if box is not None}
-    # SciPy makes a list up to the largest value: number such values 1, 2, 3 ... first.
-    values = sorted(present_values(array))
-    numbers = np.searchsorted(np.array([0, *values], dtype=array.dtype), array)
-    return dict(zip(values, ndimage.find_objects(numbers), strict=True))
+        found = {n: box for n, box in enumerate(ndimage.find_objects(turned), start=1) if box is not None}
+    else:
+        # It makes a list up to the largest value: number such values 1, 2, 3 ... first.
+        values = sorted(present_values(array))
+        numbers = np.searchsorted(np.array([0, *values], dtype=array.dtype), turned)
+        found = dict(zip(values, ndimage.find_objects(numbers), strict=True))
+    return {value: tuple(box[axis] for axis in back) for value, box in found.items()}
 
 
 def default_colour(value: int, name: str = "") -> Colour:
