@@ -22,6 +22,8 @@ class Quality:
     triangles : int
     closed : bool
         Whether it bounds a solid.
+    manifold : bool
+        Closed, and with two triangles at every edge: surfaces that touch themselves at an edge have four there.
     pieces : int
         Connected surfaces; a hole inside has one of its own.
     euler_number : int
@@ -37,6 +39,7 @@ class Quality:
 
     triangles: int
     closed: bool
+    manifold: bool
     pieces: int
     euler_number: int
     self_intersections: int
@@ -50,7 +53,7 @@ class Quality:
         """Return each grade as text, by name, for tables and metadata; numbers with six digits."""
         grades = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         texts = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in grades.items()}
-        return texts | {"closed": "yes" if self.closed else "no"}
+        return texts | {name: "yes" if grades[name] else "no" for name in ("closed", "manifold")}
 
     def __str__(self) -> str:
         return " ".join(f"{name}={text}" for name, text in self.values().items())

@@ -9,8 +9,9 @@ from volseg.geometry import Grid
 from volseg.labelmap import LabelMap
 from volseg.mesh import Mesh
 from volseg.phantoms import Torus, rasterise, sphere_labelmap
-from volseg.surface import SurfaceSettings, extract_surfaces
+from volseg.surface import SurfaceSettings, extract_isosurface, extract_surfaces
 from volseg.surface.intersections import count_self_intersections
+from volseg.volume import Volume
 
 # A tetrahedron, seen from outside.
 CORNERS = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4.0]])
@@ -91,6 +92,24 @@ def test_unsmoothed_surface_has_not_moved() -> None:
     (mesh,) = extract_surfaces(labels, SurfaceSettings(smooth=False, report=True))
     assert mesh.quality is not None
     assert mesh.quality.largest_distance_mm < 1e-6
+
+
+def test_unsmoothed_surface_of_a_scan_with_values_at_the_threshold_has_not_moved() -> None:
+    # Values that equal the threshold make triangles without area.
+    values = np.random.default_rng(0).integers(0, 4, (20, 20, 20)).astype(np.float32)
+    volume = Volume(values, Grid.from_spacing(values.shape, (1, 1, 3)))
+    mesh = extract_isosurface(volume, 2, SurfaceSettings(smooth=False, report=True))
+    assert mesh.quality is not None
+    assert mesh.quality.largest_distance_mm < 1e-4
+
+
+def test_a_surface_that_touches_itself_is_closed_but_not_manifold() -> None:
+    array = np.zeros((6, 6, 4), dtype=np.uint8)
+    array[1:3, 1:3, 1:3] = array[3:5, 3:5, 1:3] = 1
+    labels = LabelMap.from_array(array, Grid.from_spacing(array.shape))
+    (mesh,) = extract_surfaces(labels, SurfaceSettings(shared_walls=True, smooth=False, report=True))
+    assert mesh.quality is not None
+    assert (mesh.quality.closed, mesh.quality.manifold) == (True, False)
 
 
 def test_surfaces_with_shared_walls_are_graded() -> None:

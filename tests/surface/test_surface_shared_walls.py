@@ -90,6 +90,19 @@ def test_layers_on_thick_slices_touch_without_a_gap() -> None:
     check_shells(extract_surfaces(labels, SHARED), labels)
 
 
+@pytest.mark.parametrize("slice_mm", [4, 5, 6])
+def test_label_that_ends_beside_one_that_goes_on_keeps_its_place(slice_mm: float) -> None:
+    array = np.zeros((60, 60, 10), dtype=np.uint8)
+    array[45:55, 45:55, :] = 1
+    array[5:15, 5:15, 4:6] = 2
+    array[25, 25, 4] = 3
+    grid = Grid.from_spacing(array.shape, (1, 1, slice_mm))
+    meshes = extract_surfaces(LabelMap.from_array(array, grid), SHARED)
+    assert [mesh.name for mesh in meshes] == ["label_1", "label_2", "label_3"]
+    (alone,) = extract_surfaces(LabelMap.from_array((array == 2).astype(np.uint8), grid), SHARED)
+    np.testing.assert_allclose(meshes[1].bounds, alone.bounds, atol=0.01)
+
+
 def test_label_inside_another_and_single_voxels_survive() -> None:
     array = np.zeros((14, 14, 14), dtype=np.uint8)
     array[2:12, 2:12, 2:12] = 1

@@ -99,8 +99,9 @@ def test_number_of_triangles_is_of_each_surface() -> None:
     [
         ({"faces": 3}, "a closed surface has at least 4"),
         ({"faces": 100, "simplify": 0.5}, "leave one out"),
-        ({"max_error_mm": 0}, "largest error of a surface is 0 mm; expected more than 0"),
-        ({"max_error_mm": float("nan")}, "is nan mm; expected more than 0"),
+        ({"max_error_mm": 0}, "largest error of a surface is 0 mm; expected a number over 0"),
+        ({"max_error_mm": float("nan")}, "is nan mm; expected a number over 0"),
+        ({"max_error_mm": float("inf")}, "is inf mm; expected a number over 0"),
         ({"shared_walls": True, "faces": 100}, "cannot be simplified"),
         ({"shared_walls": True, "max_error_mm": 1}, "cannot be simplified or bounded"),
     ],

@@ -10,6 +10,7 @@ from volseg.geometry import Grid
 from volseg.labelmap import Label, LabelMap
 from volseg.phantoms import Ellipsoid, rasterise
 from volseg.surface import SurfaceSettings, extract_surfaces
+from volseg.surface.smooth import connected_pieces
 from volseg.surface.solid import solid_of
 
 PRINT = SurfaceSettings(print_ready=True)
@@ -24,7 +25,7 @@ def test_any_labels_become_one_manifold_solid(spacing: tuple[float, float, float
     assert mesh.volume_mm3 > 0
 
 
-def test_cavities_and_specks_go_and_the_volume_is_that_of_the_rest() -> None:
+def test_cavities_and_specks_go_and_the_volume_is_that_of_the_rest(caplog: pytest.LogCaptureFixture) -> None:
     array = np.zeros((20, 20, 20), dtype=np.uint8)
     array[2:10, 2:16, 2:16], array[10:16, 2:16, 2:16] = 1, 2
     array[6, 6, 6] = array[12, 5, 5] = 0
@@ -32,6 +33,7 @@ def test_cavities_and_specks_go_and_the_volume_is_that_of_the_rest() -> None:
     labels = LabelMap.from_array(array, Grid.from_spacing(array.shape))
     (mesh,) = extract_surfaces(labels, SurfaceSettings(print_ready=True, report=True))
     assert mesh.name == "solid"
+    assert "the solid is the largest piece only; 0.001 ml" in caplog.text
     assert mesh.quality is not None
     assert (mesh.quality.pieces, mesh.quality.euler_number) == (1, 2)
     assert mesh.volume_mm3 == pytest.approx(14**3, rel=2e-3)
@@ -74,6 +76,17 @@ def test_simplified_solid_stays_manifold() -> None:
 def test_solid_and_shared_walls_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="leave one out"):
         SurfaceSettings(print_ready=True, shared_walls=True)
+
+
+def test_thick_slices_give_one_piece_too(caplog: pytest.LogCaptureFixture) -> None:
+    array = np.zeros((60, 24, 9), dtype=np.uint8)
+    array[2:14, 4:20, 0:3], array[46:58, 4:20, 6:9] = 1, 1
+    for n, k in enumerate((2, 3, 4, 5, 6)):
+        array[13 + 7 * n : 21 + 7 * n, 11:13, k] = 1
+    labels = LabelMap.from_array(array, Grid.from_spacing(array.shape, (1, 1, 4)))
+    (mesh,) = extract_surfaces(labels, PRINT)
+    assert mesh.is_manifold
+    assert len(np.unique(connected_pieces(mesh.faces, len(mesh.vertices)))) == 1
 
 
 def test_nothing_there_gives_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from volseg.cli.plain_text import plain
 from volseg.io.atomic import write_text
 from volseg.io.names import no_formula
 
@@ -33,12 +34,12 @@ def print_measurements(found: Found) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_IN_FILES, highlight=False)
     for case, entries in found.items():
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-        table.add_column(escape(case), overflow="fold", min_width=10)
+        table.add_column(escape(plain(case)), overflow="fold", min_width=10)
         for heading in ("pieces", "volume\nml", "area\nmm2", "longest\nmm", "axial\nmm", "centre R A S\nmm"):
             table.add_column(heading, justify="right", no_wrap=True)
         for entry in entries:
             name = entry.name if entry.piece is None else f"  piece {entry.piece}"
-            table.add_row(escape(name), str(entry.pieces) if entry.piece is None else "", *_cells(entry))
+            table.add_row(escape(plain(name)), str(entry.pieces) if entry.piece is None else "", *_cells(entry))
         console.print(table)
     console.print("Of the voxels / of the smoothed surface. Longest in space, and within one axial slice.")
 

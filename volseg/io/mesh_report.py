@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from volseg.io.atomic import write_text
+from volseg.io.names import no_formula
 from volseg.mesh import Mesh
 
 
@@ -26,7 +27,7 @@ def write_report(meshes: Sequence[Mesh], path: Path) -> Path:
     OutputError
         The file cannot be written.
     """
-    rows = [{"surface": mesh.name, **mesh.quality.values()} for mesh in meshes if mesh.quality]
+    rows = [{"surface": no_formula(mesh.name), **mesh.quality.values()} for mesh in meshes if mesh.quality]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]) if rows else ["surface"], delimiter="\t", lineterminator="\n")
     writer.writeheader()

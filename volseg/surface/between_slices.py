@@ -113,17 +113,6 @@ def _displacements(slices: NDArray[np.bool_]) -> Float:
     return np.asarray(moved - moved.mean(axis=0))
 
 
-def _moved_mask(mask: NDArray[np.bool_], by: NDArray[np.int_]) -> NDArray[np.bool_]:
-    """Move a mask by whole pixels; what leaves the picture is lost."""
-    height, width = mask.shape
-    result = np.zeros_like(mask)
-    (a, b), (c, d) = by, -by
-    result[max(a, 0) : height + min(a, 0), max(b, 0) : width + min(b, 0)] = mask[
-        max(c, 0) : height + min(c, 0), max(d, 0) : width + min(d, 0)
-    ]
-    return result
-
-
 def signed_distance(mask: NDArray[np.bool_], spacing: tuple[float, float]) -> Float:
     """(I, J) distance in mm to the outline between the pixels, positive inside."""
     half = min(spacing) / 2

@@ -21,7 +21,7 @@ from volseg.surface.shared_walls import extract_shared
 from volseg.surface.sharpen import Probabilities, ProbabilityField, check_probabilities, probability_field
 from volseg.surface.simplify import simplify_mesh
 from volseg.surface.smooth import smooth_mesh
-from volseg.surface.solid import solid_of
+from volseg.surface.solid import largest_shell, solid_of
 from volseg.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -167,6 +167,8 @@ def _finish(
         most = error / 2 if error is not None and settings.simplifies else error
         mesh = smooth_mesh(mesh, volume_mm3=volume_mm3, voxel_mm=voxel_mm, max_move_mm=most)
     mesh = simplify_mesh(mesh, keep=settings.fraction(len(mesh.faces)), reference=marched, max_error_mm=error)
+    if settings.print_ready:
+        mesh = largest_shell(mesh)
     if settings.report:
         mesh = graded(mesh, marched, marched.volume_mm3 if volume_mm3 is None else volume_mm3)
     return mesh

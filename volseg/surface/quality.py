@@ -31,6 +31,7 @@ def graded(mesh: Mesh, extracted: Mesh, expected_mm3: float) -> Mesh:
     quality = Quality(
         triangles=len(mesh.faces),
         closed=mesh.is_closed,
+        manifold=mesh.is_manifold,
         pieces=len(np.unique(connected_pieces(mesh.faces, len(mesh.vertices))[used])),
         euler_number=len(used) - count + len(mesh.faces),
         self_intersections=count_self_intersections(mesh),

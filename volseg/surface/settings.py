@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from volseg.errors import UsageError
 
@@ -57,8 +58,8 @@ class SurfaceSettings:
             raise UsageError(f"number of triangles is {self.faces}; a closed surface has at least {_FEWEST_FACES}")
         if self.simplify is not None and self.faces is not None:
             raise UsageError("a fraction of the triangles and a number of them are given; leave one out")
-        if self.max_error_mm is not None and not self.max_error_mm > 0:
-            raise UsageError(f"largest error of a surface is {self.max_error_mm:g} mm; expected more than 0")
+        if self.max_error_mm is not None and not 0 < self.max_error_mm < inf:
+            raise UsageError(f"largest error of a surface is {self.max_error_mm:g} mm; expected a number over 0")
         if self.shared_walls and self.print_ready:
             raise UsageError("shared walls are of several labels, a print-ready solid is one; leave one out")
         if self.shared_walls and (self.simplifies or self.max_error_mm is not None):

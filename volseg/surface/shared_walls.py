@@ -196,7 +196,8 @@ def _stacked(slopes: Sequence[Float], shells: Sequence[_Shell], count: int) -> s
 def _interpolate(labels: LabelMap) -> LabelMap:
     """Cut thick slices into thinner ones, about as thick as pixels are wide.
 
-    First what belongs to any label, then which: so touching labels stay in touch.
+    A voxel is of the label that has the most of it, where that label reaches by itself or all labels together do: so
+    touching labels stay in touch, and each ends as it would alone.
     """
     axis = thick_axis(labels.grid)
     if axis is None:
@@ -212,8 +213,9 @@ def _interpolate(labels: LabelMap) -> LabelMap:
         start, stop = max(thick.start - 1, 0), min(thick.stop + 1, len(slices))
         field = _between(slices[start:stop, *pixels] == value, parts, (first, second))
         box = slice(start * parts, stop * parts), *pixels
-        nearer = inside[box] & (field > best[box])
+        nearer = field > best[box]
         finer[box][nearer], best[box][nearer] = value, field[nearer]
+    finer[~(inside | (best > 0))] = 0
     step = np.eye(4)
     step[axis, axis], step[axis, 3] = 1 / parts, 0.5 / parts - 0.5
     array = np.moveaxis(finer, 0, axis)

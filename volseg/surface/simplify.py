@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import sqrt
 
 import fast_simplification
 import numpy as np
@@ -11,7 +12,7 @@ from volseg.mesh import Mesh
 from volseg.surface.distance import largest_distance
 
 _VOLUME_TOLERANCE = 0.05
-_MORE = 2  # times the triangles in the next attempt
+_REFINEMENTS = 3  # of the number of triangles, between the last attempt that failed and the first that did not
 
 
 def simplify_mesh(mesh: Mesh, *, keep: float, reference: Mesh | None = None, max_error_mm: float | None = None) -> Mesh:
@@ -38,14 +39,27 @@ def simplify_mesh(mesh: Mesh, *, keep: float, reference: Mesh | None = None, max
     ----------
     Garland, Heckbert, Surface simplification using quadric error metrics, SIGGRAPH 1997, doi:10.1145/258734.258849.
     """
-    fraction = keep
+    failed, found, fraction = 0.0, mesh, keep
     while fraction < 1:
-        points, faces = fast_simplification.simplify(mesh.vertices, mesh.faces.astype(np.int32), 1 - fraction)
-        simpler = replace(mesh, vertices=points, faces=faces, point_data={})
+        simpler = _collapsed(mesh, fraction)
         if _is_alike(simpler, mesh) and _is_near(simpler, reference or mesh, max_error_mm):
-            return simpler
-        fraction *= _MORE
-    return mesh
+            found = simpler
+            break
+        failed, fraction = fraction, 2 * fraction
+    most = min(fraction, 1.0)
+    for _ in range(_REFINEMENTS if failed else 0):
+        fraction = sqrt(failed * most)
+        simpler = _collapsed(mesh, fraction)
+        if _is_alike(simpler, mesh) and _is_near(simpler, reference or mesh, max_error_mm):
+            found, most = simpler, fraction
+        else:
+            failed = fraction
+    return found
+
+
+def _collapsed(mesh: Mesh, fraction: float) -> Mesh:
+    points, faces = fast_simplification.simplify(mesh.vertices, mesh.faces.astype(np.int32), 1 - fraction)
+    return replace(mesh, vertices=points, faces=faces, point_data={})
 
 
 def _is_alike(simpler: Mesh, mesh: Mesh) -> bool:

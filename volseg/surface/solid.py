@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from volseg.labelmap import Label, LabelMap
+from volseg.mesh import Mesh
+from volseg.surface.smooth import connected_pieces
 
+logger = logging.getLogger(__name__)
 _NAME = "solid"
 
 
@@ -30,7 +35,12 @@ def solid_of(layers: Sequence[LabelMap]) -> LabelMap:
     """
     mask = np.any([layer.array > 0 for layer in layers], axis=0)
     present = [label for layer in layers for label in layer.labels if np.any(layer.array == label.value)]
-    solid = _without_hinges(ndimage.binary_fill_holes(_largest_piece(mask)))
+    piece = _largest_piece(mask)
+    if lost := np.count_nonzero(mask) - np.count_nonzero(piece):
+        share = lost / np.count_nonzero(mask)
+        ml = lost * layers[0].grid.voxel_volume_mm3 / 1000
+        logger.warning("the solid is the largest piece only; %.3g ml (%.2g %%) are left out", ml, 100 * share)
+    solid = _without_hinges(ndimage.binary_fill_holes(piece))
     name = present[0].name if len(present) == 1 else _NAME
     labels = (Label(1, name, present[0].colour),) if present else ()
     return LabelMap(solid.astype(np.uint8), layers[0].grid, labels)
@@ -39,6 +49,26 @@ def solid_of(layers: Sequence[LabelMap]) -> LabelMap:
 def _largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     pieces, count = ndimage.label(mask)
     return mask if count < 2 else np.asarray(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
+
+
+def largest_shell(mesh: Mesh) -> Mesh:
+    """Keep the connected surface that encloses most: between thick slices a thin bridge may have been lost."""
+    pieces = connected_pieces(mesh.faces, len(mesh.vertices))[mesh.faces[:, 0]]
+    shells = [mesh.faces[pieces == n] for n in np.unique(pieces)]
+    if len(shells) < 2:
+        return mesh
+    parts = []
+    for shell in shells:
+        used, numbers = np.unique(shell, return_inverse=True)
+        parts.append(replace(mesh, vertices=mesh.vertices[used], faces=numbers.reshape(-1, 3)))
+    largest = max(parts, key=lambda part: part.volume_mm3)
+    logger.warning(
+        "the solid comes apart between thick slices; of %d pieces the largest is kept, %.3g of %.3g ml",
+        len(parts),
+        largest.volume_mm3 / 1000,
+        mesh.volume_mm3 / 1000,
+    )
+    return largest
 
 
 def _without_hinges(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -201,13 +201,15 @@ def _draw_sections(
 ) -> None:
     """Draw segments given by row and column in pixels, of a slice of this shape."""
     from matplotlib.collections import LineCollection
+    from matplotlib.patches import Rectangle
 
     left, right, bottom, top = extent
     pixel = np.array([(bottom - top) / shape[0], (right - left) / shape[1]])
     for section in sections:
         # Pixel (0, 0) has its centre half a pixel from the corner; x before y.
         lines = ((section + 0.5) * pixel + (top, left))[:, :, ::-1]
-        axes.add_collection(LineCollection(list(lines), colors="white", linewidths=_points(em / 12)))
+        drawn = axes.add_collection(LineCollection(list(lines), colors="white", linewidths=_points(em / 12)))
+        drawn.set_clip_path(Rectangle((left, top), right - left, bottom - top, transform=axes.transData))
 
 
 def _filling(values: NDArray[np.integer], shown: list[Label]) -> NDArray[np.uint8]:
