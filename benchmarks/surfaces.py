@@ -6,7 +6,7 @@ Bodies of known shape are scanned at 0.8 mm in-plane, at slices of 0.8, 2.5 and 
 grid, each at several places between the slices; printed are means over those of the sizes of the errors: mm from the
 surface to the body (mean and 95th percentile by area; the largest both ways), percent of volume against the voxels
 and against the body, and of area against the body. Dice: the surface filled again against the body. "probabilities" is
-volseg with the share of each voxel that the body fills.
+volseg with the share of each voxel that the body fills, "shared walls" volseg with one wall where labels touch.
 """
 
 from __future__ import annotations

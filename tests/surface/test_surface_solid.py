@@ -78,7 +78,7 @@ def test_solid_and_shared_walls_exclude_each_other() -> None:
         SurfaceSettings(print_ready=True, shared_walls=True)
 
 
-def test_thick_slices_give_one_piece_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_thick_slices_give_one_piece_too() -> None:
     array = np.zeros((60, 24, 9), dtype=np.uint8)
     array[2:14, 4:20, 0:3], array[46:58, 4:20, 6:9] = 1, 1
     for n, k in enumerate((2, 3, 4, 5, 6)):

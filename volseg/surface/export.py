@@ -50,7 +50,7 @@ def surfaces_of_labels(
             raise InputError(f"{error}; {_ADVICE}") from error
         raise
     chosen = settings or SurfaceSettings()
-    if chosen.print_ready:
+    if chosen.print_ready and len(layers) > 1:
         layers = (solid_of(layers),)
     meshes = []
     for layer in layers:

@@ -41,25 +41,25 @@ def simplify_mesh(mesh: Mesh, *, keep: float, reference: Mesh | None = None, max
     """
     failed, found, fraction = 0.0, mesh, keep
     while fraction < 1:
-        simpler = _collapsed(mesh, fraction)
-        if _is_alike(simpler, mesh) and _is_near(simpler, reference or mesh, max_error_mm):
+        if simpler := _attempt(mesh, fraction, reference or mesh, max_error_mm):
             found = simpler
             break
         failed, fraction = fraction, 2 * fraction
     most = min(fraction, 1.0)
     for _ in range(_REFINEMENTS if failed else 0):
         fraction = sqrt(failed * most)
-        simpler = _collapsed(mesh, fraction)
-        if _is_alike(simpler, mesh) and _is_near(simpler, reference or mesh, max_error_mm):
+        if simpler := _attempt(mesh, fraction, reference or mesh, max_error_mm):
             found, most = simpler, fraction
         else:
             failed = fraction
     return found
 
 
-def _collapsed(mesh: Mesh, fraction: float) -> Mesh:
+def _attempt(mesh: Mesh, fraction: float, reference: Mesh, max_error_mm: float | None) -> Mesh | None:
+    """Keep this fraction of the triangles; None where the shape suffers."""
     points, faces = fast_simplification.simplify(mesh.vertices, mesh.faces.astype(np.int32), 1 - fraction)
-    return replace(mesh, vertices=points, faces=faces, point_data={})
+    simpler = replace(mesh, vertices=points, faces=faces, point_data={})
+    return simpler if _is_alike(simpler, mesh) and _is_near(simpler, reference, max_error_mm) else None
 
 
 def _is_alike(simpler: Mesh, mesh: Mesh) -> bool:
