@@ -1,11 +1,13 @@
 """Studies of accuracy on the hippocampus set (Medical Segmentation Decathlon, Task04), by the commands that users have.
 
-    python benchmarks/accuracy.py STUDY Task04_Hippocampus OUTPUT [--minutes M] [--jobs N] [--seeds 0,1] [--arms 'A;B']
+    python benchmarks/accuracy.py STUDY Task04_Hippocampus OUTPUT [--minutes M | --epochs E] [--jobs N] [--folds 0,1]
+        [--seeds 0,1] [--arms 'A;B']
 
-Studies, on fold 0: recipe (each choice of the default preset changed alone), adversarial (four losses, two decoders),
-few (5, 10, 20, 50 or all of the training cases). An arm is trained by `volseg train`, one plane or three, on one thread
-where several run side by side; the 52 held-out cases are predicted by `volseg predict`. Arms that are in
-OUTPUT/STUDY.json are not run again. Prints that file as a table; `--minutes 0` only prints.
+Studies: recipe (each choice of the default preset changed alone), adversarial (four losses, two decoders), few (5, 10,
+20, 50 or all of the training cases). An arm is trained by `volseg train`, one plane or three, on one thread where
+several run side by side; the held-out cases of the fold are predicted by `volseg predict`. Arms that are in
+OUTPUT/STUDY.json are not run again. Prints that file as a table, with the difference to the first arm of the same fold
+and seed, paired over cases; `--print` only prints.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from itertools import product
 from pathlib import Path
 from threading import Lock
 
@@ -33,18 +36,15 @@ from volseg.training.journal import read_events
 
 CORONAL = ["preparation.planes=[coronal]"]
 GAN = ["loss.adversarial_weight=0.02", "discriminator.max_layers=2"]
-RECIPE = {
+CHANGES = {
     "default": [],
-    "one plane (coronal)": CORONAL,
     "no neighbours": ["preparation.neighbours=0"],
     "two neighbours": ["preparation.neighbours=2"],
-    "slices of the largest size": ["training.slice_size=[48,64,48]"],
     "instance norm": ["network.norm=instance"],
     "pix2pix block": ["network.block=pix2pix", "network.width=64"],
     "decoder upsample": ["network.decoder=upsample"],
     "width 16": ["network.width=16"],
     "width 32": ["network.width=32"],
-    "batches of 8": ["training.batch_size=8"],
     "dropout 0.5": ["network.dropout=0.5"],
     "cross-entropy": ["loss.reconstruction=ce"],
     "Dice": ["loss.reconstruction=dice"],
@@ -52,11 +52,18 @@ RECIPE = {
     "half the learning rate": ["optimiser.learning_rate=0.0005"],
     "three times the learning rate": ["optimiser.learning_rate=0.003"],
     "linear schedule": ["optimiser.schedule=linear"],
+    "no clipping of gradients": ["optimiser.clip_norm=null"],
+    "no weight decay": ["optimiser.weight_decay=0"],
+    "batches of 8": ["training.batch_size=8"],
+    "a third of the slices by their labels": ["training.foreground_fraction=0.33"],
+    "every slice by its labels": ["training.foreground_fraction=1"],
     "no augmentation in space": [
         "augmentation.rotation_degrees=0",
         "augmentation.scaling=0",
         "augmentation.translation=0",
     ],
+    "less turning and scaling": ["augmentation.rotation_degrees=15", "augmentation.scaling=0.15"],
+    "more turning and scaling": ["augmentation.rotation_degrees=45", "augmentation.scaling=0.45"],
     "no augmentation of intensity": [
         "augmentation.brightness=0",
         "augmentation.contrast=0",
@@ -64,12 +71,11 @@ RECIPE = {
         "augmentation.noise=0",
         "augmentation.blur=0",
     ],
-    "less turning and scaling": ["augmentation.rotation_degrees=15", "augmentation.scaling=0.15"],
-    "more turning and scaling": ["augmentation.rotation_degrees=45", "augmentation.scaling=0.45"],
     "augmentation that never fades": ["augmentation.fade=0"],
     "augmentation that fades from the start": ["augmentation.fade=1"],
     "mirrored": ["augmentation.mirror=true"],
 }
+RECIPE = {name: [*CORONAL, *changes] for name, changes in CHANGES.items()} | {"three planes": []}
 ADVERSARIAL = {
     f"{name}, {decoder}": [*CORONAL, f"network.decoder={decoder}", f"loss.reconstruction={loss}", *gan]
     for decoder in ("transpose", "upsample")
@@ -95,42 +101,66 @@ class Study:
         self.lock = Lock()
 
     def run(self) -> None:
-        chosen = self.options.arms.split(";") if self.options.arms else list(self.arms)
-        done = {(entry["arm"], entry["seed"]) for entry in self.results}
-        wanted = [(arm, seed) for seed in self.options.seeds for arm in chosen if (arm, seed) not in done]
-        with ThreadPoolExecutor(self.options.jobs) as pool:
+        options = self.options
+        chosen = options.arms.split(";") if options.arms else list(self.arms)
+        done = {(entry["arm"], entry["fold"], entry["seed"]) for entry in self.results}
+        wanted = [one for one in product(options.seeds, options.folds, chosen) if (one[2], one[1], one[0]) not in done]
+        with ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(lambda one: self.run_arm(*one), wanted))
 
-    def run_arm(self, arm: str, seed: int) -> None:
-        folder = self.options.output / self.options.study / f"{arm}, seed {seed}".replace(" ", "_")
-        dataset, settings = self.options.dataset, [*self.arms[arm], f"training.seed={seed}"]
-        if self.options.study == "few":
-            dataset = subset(dataset, folder / "dataset", count=int(arm.split()[0]), seed=seed)
+    def run_arm(self, seed: int, fold: int, arm: str) -> None:
+        options = self.options
+        folder = options.output / options.study / f"{arm}, fold {fold}, seed {seed}".replace(" ", "_")
+        dataset, settings = options.dataset, [*self.arms[arm], f"training.seed={seed}", "training.validations=1"]
+        if options.study == "few":
+            dataset = subset(dataset, folder / "dataset", count=int(arm.split()[0]), fold=fold, seed=seed)
         run = folder / "run"
         if not is_trained(run):
-            shutil.rmtree(run, ignore_errors=True)  # an arm that was cut off has used its minutes
+            shutil.rmtree(run, ignore_errors=True)  # an arm that was cut off has used its time
             changes = [part for setting in settings for part in ("--set", setting)]
-            self.volseg("train", dataset, "-o", run, "--fold", 0, "--minutes", self.options.minutes, *changes)
-        _, held_out = split(read_dataset(dataset), 0)
+            length = ("--epochs", options.epochs) if options.epochs else ("--minutes", options.minutes)
+            self.volseg("train", dataset, "-o", run, "--fold", 0 if options.study == "few" else fold, *length, *changes)
+        _, held_out = split(read_dataset(options.dataset), fold)
         images = [case.images[0] for case in held_out]
         self.volseg("predict", *images, "-m", run, "-o", folder / "predictions", "--overwrite")
-        entry = {"arm": arm, "settings": settings, "seed": seed, "minutes": self.options.minutes}
+        entry = {"arm": arm, "settings": settings, "fold": fold, "seed": seed}
+        entry |= {"epochs": options.epochs} if options.epochs else {"minutes": options.minutes}
         entry |= describe(run) | score(folder / "predictions", {case.name: case.label for case in held_out})
         with self.lock:
             self.results.append(entry)
             self.file.write_text(json.dumps(self.results, indent=1) + "\n", encoding="utf-8")
-            print(row(entry), flush=True)
+            print(self.row(entry), flush=True)
 
     def volseg(self, *arguments: object) -> None:
         environment = dict(os.environ) | ({"OMP_NUM_THREADS": "1"} if self.options.jobs > 1 else {})
         command = [sys.executable, "-m", "volseg", *map(str, arguments)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
 
+    def row(self, entry: dict) -> str:
+        dice = entry["dice"]
+        return (
+            f"| {entry['arm']} | {entry['fold']} | {entry['seed']} "
+            f"| {dice['mean']:.4f} [{dice['low']:.4f}, {dice['high']:.4f}] | {self.difference(entry)} "
+            f"| {entry['hd95_mm']:.2f} | {entry['stray_components']} | {entry['topology_errors']} | {entry['steps']} "
+            f"| {entry['training_minutes']:.1f} |"
+        )
 
-def subset(dataset: Path, folder: Path, *, count: int, seed: int) -> Path:
-    """Write a dataset with the held-out cases of fold 0 and some of its training cases, drawn by the seed."""
+    def difference(self, entry: dict) -> str:
+        """Mean over cases of the difference to the study's first arm, with its 95 % interval."""
+        keys = ("fold", "seed")
+        first = next(iter(self.arms))
+        others = [e for e in self.results if e["arm"] == first and all(e[key] == entry[key] for key in keys)]
+        if not others or others[0] is entry:
+            return ""
+        base = others[0]["dice_by_case"]
+        found = summarise([value - base[case] for case, value in entry["dice_by_case"].items()])
+        return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+
+
+def subset(dataset: Path, folder: Path, *, count: int, fold: int, seed: int) -> Path:
+    """Write a dataset with the held-out cases of a fold and some of its training cases, drawn by the seed."""
     found = read_dataset(dataset)
-    training, held_out = split(found, 0)
+    training, held_out = split(found, fold)
     order = np.random.default_rng(seed).permutation(len(training))
     chosen = [training[n] for n in order[:count]]
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,21 +175,31 @@ def subset(dataset: Path, folder: Path, *, count: int, seed: int) -> Path:
     return folder / "cases.csv"
 
 
+def numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
 def describe(run: Path) -> dict:
     events = read_events(run / "log.jsonl")
     final = next(event for event in events if event["event"] == "final")
     device = f"{events[0]['device']} ({platform.processor() or platform.machine()})"
-    return {"steps": final["step"], "calibration": final["calibration"], "device": device, "date": str(date.today())}
+    minutes = round(next(e["seconds"] for e in reversed(events) if e["event"] == "steps") / 60, 2)
+    found = {"steps": final["step"], "training_minutes": minutes, "calibration": final["calibration"]}
+    return found | {"device": device, "date": str(date.today())}
 
 
 def score(predictions: Path, references: dict[str, Path]) -> dict:
     """Dice and HD95 over cases; stray components and topology errors in all of them together."""
     ours = {name: predictions / name / "labels.nii.gz" for name in references}
     found = evaluate(ours, references)
+    by_case: dict[str, list[float]] = {}
+    for entry in found.rows:
+        by_case.setdefault(entry.case, []).append(entry.scores.dice)
     errors = np.array([count_errors(read_labels(file)) for file in ours.values()])
     return {
         "dice": vars(found.class_mean_dice),
         "by_label": {entry.label: entry.statistics["dice"].mean for entry in found.summary},
+        "dice_by_case": {case: round(float(np.mean(values)), 5) for case, values in by_case.items()},
         "hd95_mm": summarise([r.scores.hd95_mm for r in found.rows]).mean,
         "surface_dice": summarise([r.scores.surface_dice for r in found.rows]).mean,
         "stray_components": int(errors[:, 0].sum()),
@@ -180,27 +220,23 @@ def count_errors(labels: object) -> tuple[int, int]:
     return stray, errors
 
 
-def row(entry: dict) -> str:
-    dice = entry["dice"]
-    return (
-        f"| {entry['arm']} | {entry['seed']} | {dice['mean']:.4f} [{dice['low']:.4f}, {dice['high']:.4f}] "
-        f"| {entry['hd95_mm']:.2f} | {entry['stray_components']} | {entry['topology_errors']} | {entry['steps']} |"
-    )
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--minutes", type=float, default=10, help="of each arm, by the clock")
+    parser.add_argument("--epochs", type=int, help="of each arm, in place of minutes")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0])
+    parser.add_argument("--folds", type=numbers, default=[0])
+    parser.add_argument("--seeds", type=numbers, default=[0])
     parser.add_argument("--arms", default="", help="names by semicolons; all by default")
+    parser.add_argument("--print", action="store_true", help="only print what there is")
     study = Study(parser.parse_args())
     study.options.output.mkdir(parents=True, exist_ok=True)
-    if study.options.minutes:
+    if not study.options.print:
         study.run()
-    columns = ["arm", "seed", "class-mean Dice", "HD95 mm", "stray components", "topology errors", "steps"]
+    columns = ["arm", "fold", "seed", "class-mean Dice", "difference", "HD95 mm", "stray components"]
+    columns += ["topology errors", "steps", "minutes"]
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
-    print("\n".join(row(entry) for entry in study.results))
+    print("\n".join(study.row(entry) for entry in study.results))

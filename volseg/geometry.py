@@ -119,9 +119,12 @@ class Grid:
 
     def to_world(self, ijk: ArrayLike) -> Float:
         """Map (..., 3) voxel coordinates to (..., 3) world mm, RAS+."""
-        points = np.asarray(np.asarray(ijk, dtype=np.float64) @ self.affine[:3, :3].T)
-        points += self.affine[:3, 3]
-        return points
+        i, j, k = np.moveaxis(np.asarray(ijk, dtype=np.float64), -1, 0)
+        world = np.empty((*i.shape, 3))
+        # Not as a matrix product: many points by three make BLAS wake threads that cost more than the product.
+        for axis, (a, b, c, offset) in enumerate(self.affine[:3]):
+            world[..., axis] = a * i + b * j + c * k + offset
+        return world
 
     def to_voxel(self, xyz: ArrayLike) -> Float:
         """Map (..., 3) world mm, RAS+, to (..., 3) fractional voxel coordinates."""

@@ -29,7 +29,7 @@ from volseg.mesh import Mesh
 MESH_FORMATS = ("stl", "ply", "glb", "vtp", "obj", "vtm", "3mf")
 # All surfaces under one name, for formats that join them.
 TOGETHER = "surfaces"
-SPACES = {"lps": RAS_TO_LPS[:3, :3], "ras": np.eye(3)}
+SPACES = {"lps": np.diag(RAS_TO_LPS)[:3], "ras": np.ones(3)}
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -133,7 +133,7 @@ def write_mesh_files(meshes: Mesh | Sequence[Mesh], path: str | Path, *, space: 
         raise UsageError(f"space {space!r} is unknown; choose from {', '.join(SPACES)}")
     if not several or not all(len(mesh.faces) for mesh in several):
         raise InputError(f"{target}: there is no mesh to write, or one without faces; expected surfaces")
-    placed = several if suffix == "glb" else [mesh.with_vertices(mesh.vertices @ SPACES[space].T) for mesh in several]
+    placed = several if suffix == "glb" else [mesh.with_vertices(mesh.vertices * SPACES[space]) for mesh in several]
     if suffix in _WRITERS_OF_SEVERAL_FILES:
         return _WRITERS_OF_SEVERAL_FILES[suffix](placed, target, space.upper())
     with atomic_path(target) as temporary, temporary.open("wb") as stream:
@@ -143,7 +143,7 @@ def write_mesh_files(meshes: Mesh | Sequence[Mesh], path: str | Path, *, space: 
 
 def _write_stl(meshes: list[Mesh], stream: BinaryIO, space: str) -> None:
     mesh = join_meshes(meshes)
-    corners = mesh.vertices[mesh.faces].astype("<f4")
+    corners = mesh.vertices.astype("<f4")[mesh.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     records = np.zeros(len(corners), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -151,7 +151,7 @@ def _write_stl(meshes: list[Mesh], stream: BinaryIO, space: str) -> None:
     records["corners"] = corners
     stream.write(f"volseg SPACE={space}".encode("ascii").ljust(80, b"\0"))
     stream.write(np.uint32(len(records)).astype("<u4").tobytes())
-    stream.write(records.tobytes())
+    stream.write(records.view(np.uint8).data)
 
 
 def _write_ply(meshes: list[Mesh], stream: BinaryIO, space: str) -> None:
@@ -169,8 +169,8 @@ def _write_ply(meshes: list[Mesh], stream: BinaryIO, space: str) -> None:
         f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
     )
     stream.write(header.encode("ascii"))
-    stream.write(vertices.tobytes())
-    stream.write(faces.tobytes())
+    stream.write(vertices.view(np.uint8).data)
+    stream.write(faces.view(np.uint8).data)
 
 
 def _write_vtp(meshes: list[Mesh], stream: BinaryIO, space: str) -> None:

@@ -143,7 +143,7 @@ def extract_surface(crop: LabelCrop, settings: SurfaceSettings) -> tuple[Mesh, i
     elif crop.sharp is not None:
         mesh = march(crop.sharp.field, crop.sharp.grid)
     else:
-        mesh = march(crop.mask - np.float32(0.5), crop.grid)
+        mesh = march(crop.mask, crop.grid)
     mesh = replace(mesh, name=crop.label.name, colour=crop.label.colour)
     counted_mm3 = np.count_nonzero(crop.mask) * crop.grid.voxel_volume_mm3
     volume_mm3 = counted_mm3 if crop.sharp is None else crop.sharp.volume_mm3

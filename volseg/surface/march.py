@@ -1,4 +1,4 @@
-"""Marching cubes on one padded crop: a field on a grid to a closed surface in world mm."""
+"""Marching cubes on one padded crop: a mask or a field on a grid to a closed surface in world mm."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from volseg.geometry import Grid
 from volseg.mesh import Mesh
+from volseg.surface.cores import all_cores
 
 
+@all_cores()
 def march(field: NDArray[Any], grid: Grid) -> Mesh:
-    """Extract the surface on which a field is zero.
+    """Extract the surface on which a field is zero, or that lies halfway between the voxels in and around a mask.
 
     The array is padded by one layer of voxels, each the opposite of its neighbour inside. So the surface is closed
     where the object reaches the border, and lies there on the outer faces of the voxels, half a voxel outside their
@@ -22,8 +24,8 @@ def march(field: NDArray[Any], grid: Grid) -> Mesh:
 
     Parameters
     ----------
-    field : (I, J, K) real numbers
-        Positive inside the object.
+    field : (I, J, K) bool or real numbers
+        True or positive inside the object.
     grid : Grid
         Of the field. The one way from array to world is its `to_world`.
 
@@ -37,15 +39,27 @@ def march(field: NDArray[Any], grid: Grid) -> Mesh:
     ----------
     Flying edges: Schroeder, Maynard, Geveci, LDAV 2015, doi:10.1109/LDAV.2015.7348069.
     """
+    outside, level = _padded_mask(field) if field.dtype == bool else _padded_field(field)
+    image = pv.ImageData(dimensions=outside.shape)
+    image.point_data["outside"] = outside.ravel(order="F")
+    surface = image.contour([level], scalars="outside", method="flying_edges", compute_scalars=False)
+    faces = surface.regular_faces
+    if np.linalg.det(grid.affine[:3, :3]) > 0:
+        faces = faces[:, ::-1]
+    return Mesh(grid.crop((-1, -1, -1), grid.shape).to_world(surface.points), faces)
+
+
+def _padded_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], float]:
+    """Return what is outside a mask as bytes, a quarter of the memory of a field, and the value of the surface."""
+    outside = np.ones([n + 2 for n in mask.shape], dtype=np.uint8, order="F")
+    np.logical_not(mask, out=outside[1:-1, 1:-1, 1:-1], casting="unsafe")
+    return outside, 0.5
+
+
+def _padded_field(field: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
     # Marched upside down, since a zero is inside to VTK: an object of zeros alone would be a surface of one point.
     outside = np.pad(-field.astype(np.float32, copy=False), 1, mode="edge")
     for axis, end in product(range(3), (0, -1)):
         face = np.moveaxis(outside, axis, 0)[end]
         np.maximum(np.abs(face), np.finfo(np.float32).tiny, out=face)  # a zero has no opposite
-    image = pv.ImageData(dimensions=outside.shape)
-    image.point_data["outside"] = outside.ravel(order="F")
-    surface = image.contour([0.0], scalars="outside", method="flying_edges", compute_scalars=False)
-    faces = surface.regular_faces
-    if np.linalg.det(grid.affine[:3, :3]) > 0:
-        faces = faces[:, ::-1]
-    return Mesh(grid.to_world(surface.points.astype(np.float64) - 1), faces)
+    return outside, 0.0

@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from volseg.geometry import Float
 from volseg.mesh import Mesh
+from volseg.surface.cores import all_cores
 
 _ITERATIONS = 30
 _PASS_BAND = 0.06
@@ -18,6 +19,7 @@ _VOLUME_TOLERANCE = 1e-3
 _NEWTON_STEPS = 10
 
 
+@all_cores()
 def smooth_mesh(
     mesh: Mesh, *, volume_mm3: float | None = None, voxel_mm: Float | None = None, max_move_mm: float | None = None
 ) -> Mesh:
