@@ -5,7 +5,7 @@ it by millimetres. Here every slice becomes a signed distance map (in-plane, mm)
 blended: what the shape is, linearly; how large it is (the largest distance inside), so that its square runs smoothly,
 as it does in anything that is round. Slices of a body that runs obliquely are first laid over each other by their
 centroids, which is undone on the finished surface. Beyond the last slice the body ends where its areas lead to zero,
-within one slice.
+within one slice and within the box of its pixels.
 
 Related: S. Raya and J. Udupa, Shape-based interpolation of multidimensional objects, IEEE TMI 9 (1990),
 doi:10.1109/42.52980. Size apart from shape is ours; ``tests/surface/test_surface_between_slices.py`` measures it.
@@ -13,7 +13,7 @@ doi:10.1109/42.52980. Size apart from shape is ours; ``tests/surface/test_surfac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,8 @@ THICK = 1.5  # spacing across slices over spacing in them, from which on slices 
 
 _LONGEST_END = 1.0  # slices that a body may go on beyond its last
 _SHORTEST_END = 0.1
-_LONE_END = 0.75  # of a body in one slice: a lens of the volume of its voxels
+_LONE_END = 0.75  # of a body in one slice: a lens
+_BLUNT_END = 0.75  # of a body that does not taper: half an ellipsoid that holds half a slice, as is to be expected
 _MIDDLE_GAIN = 0.5  # pixels by which a body may be thicker between two slices than linearly, where it does not end
 _MARGIN = 3  # pixels around the body
 
@@ -58,27 +59,64 @@ def march_between_slices(mask: NDArray[np.bool_], grid: Grid, axis: int) -> Mesh
     Mesh
         Closed, world mm RAS+, about as fine as the pixels of the slices; each body encloses about its voxels.
     """
+    parts = thinner_slices(grid, axis)
+    return Mesh.joined([_march_body(body, parts) for body in _bodies(mask, _slices_last(grid, axis))])
+
+
+def field_between_slices(mask: NDArray[np.bool_], grid: Grid, axis: int) -> NDArray[np.float32]:
+    """Cut the slices of a mask into thinner ones.
+
+    Parameters
+    ----------
+    mask : (I, J, K) bool
+    grid : Grid
+    axis : int
+        Across which the slices are thick; each becomes `thinner_slices`.
+
+    Returns
+    -------
+    array like `mask`, longer along `axis`
+        Millimetres, positive inside; each body has about its voxels. -inf where no body is near.
+    """
+    parts = thinner_slices(grid, axis)
+    turned, place = _slices_last(grid, axis)
+    height, width, count = place.shape
+    field = np.full((height, width, count * parts), -np.inf, dtype=np.float32)
+    for body in _bodies(mask, (turned, place)):
+        row, column, start = (round(float(n)) for n in place.to_voxel(body.grid.to_world((0, 0, 0))))
+        slices = np.arange(max(start - 1, 0) * parts, min(start + len(body.sizes) + 1, count) * parts)
+        blended = np.stack([_back(body, (n + 0.5) / parts - 0.5 - start) for n in slices], axis=2)
+        blended -= _level(blended, body.voxels * parts)
+        rows, columns = slice(max(row, 0), row + len(blended)), slice(max(column, 0), column + blended.shape[1])
+        part = field[rows, columns, slices[0] : slices[-1] + 1]
+        first, second = rows.start - row, columns.start - column
+        np.maximum(part, blended[first : first + len(part), second : second + part.shape[1]], out=part)
+    return np.moveaxis(field, 2, axis)
+
+
+def thinner_slices(grid: Grid, axis: int) -> int:
+    """Into how many slices a thick one is cut, each about as thick as pixels are wide."""
+    return max(1, round(grid.spacing[axis] / min(mm for n, mm in enumerate(grid.spacing) if n != axis)))
+
+
+def _slices_last(grid: Grid, axis: int) -> tuple[Reorientation, Grid]:
     first, second = (n for n in range(3) if n != axis)
-    to_slices = Reorientation((first, second, axis), (False, False, False))
-    bodies, count = ndimage.label(mask, np.ones((3, 3, 3)))
-    meshes = []
-    for number, box in enumerate(ndimage.find_objects(bodies, count), 1):
-        place = grid.crop(tuple(s.start for s in box), tuple(s.stop for s in box))
-        body = _Body.of(to_slices.array(bodies[box] == number), to_slices.grid(place))
-        meshes.append(_march_body(body))
-    return Mesh.joined(meshes)
+    turned = Reorientation((first, second, axis), (False, False, False))
+    return turned, turned.grid(grid)
 
 
 @dataclass(frozen=True, eq=False)
 class _Body:
     """One connected body: its slices as signed distances (S, I, J) in mm, laid over each other, and their places.
 
-    `moved` (S, 2) is by how many pixels each slice was moved for that; `sizes` (S,) are the largest distances inside.
-    `ends` give the square of the size before the first and behind the last slice.
+    `moved` (S, 2) is by how many pixels each slice was moved for that, `margin` (2,) how many lie around the body's own
+    pixels; `sizes` (S,) are the largest distances inside. `ends` give the square of the size before the first and
+    behind the last slice.
     """
 
     distances: Float
     moved: Float
+    margin: NDArray[np.int64]
     sizes: Float
     ends: tuple[Curve, Curve]
     voxels: int
@@ -91,12 +129,20 @@ class _Body:
         reach = np.ceil(np.abs(moved).max(axis=0)).astype(int) + _MARGIN
         padded = np.pad(slices, [(0, 0), (reach[0], reach[0]), (reach[1], reach[1])])
         spacing = grid.spacing[:2]
-        distances = np.stack([_shift(signed_distance(s, spacing), d) for s, d in zip(padded, moved, strict=True)])
+        distances = np.stack([_shift(_signed_distance(s, spacing), d) for s, d in zip(padded, moved, strict=True)])
         height, width = (int(n) for n in reach)
         larger = grid.crop((-height, -width, 0), (grid.shape[0] + height, grid.shape[1] + width, grid.shape[2]))
         sizes, areas = distances.max(axis=(1, 2)), slices.sum(axis=(1, 2)).astype(float)
         ends = _end_curve(sizes[0], areas[::-1]), _end_curve(sizes[-1], areas)
-        return cls(distances, moved, sizes, ends, int(mask.sum()), larger)
+        return cls(distances, moved, reach, sizes, ends, int(mask.sum()), larger)
+
+
+def _bodies(mask: NDArray[np.bool_], slices: tuple[Reorientation, Grid]) -> Iterator[_Body]:
+    turned, grid = slices
+    bodies, count = ndimage.label(turned.array(mask), np.ones((3, 3, 3)))
+    for number, box in enumerate(ndimage.find_objects(bodies, count), 1):
+        place = grid.crop(tuple(s.start for s in box), tuple(s.stop for s in box))
+        yield _Body.of(bodies[box] == number, place)
 
 
 def _displacements(slices: NDArray[np.bool_]) -> Float:
@@ -113,7 +159,7 @@ def _displacements(slices: NDArray[np.bool_]) -> Float:
     return np.asarray(moved - moved.mean(axis=0))
 
 
-def signed_distance(mask: NDArray[np.bool_], spacing: tuple[float, float]) -> Float:
+def _signed_distance(mask: NDArray[np.bool_], spacing: tuple[float, float]) -> Float:
     """(I, J) distance in mm to the outline between the pixels, positive inside."""
     half = min(spacing) / 2
     inside = ndimage.distance_transform_edt(mask, spacing) - half * mask
@@ -125,10 +171,8 @@ def _shift(image: Float, by: Float) -> Float:
     return np.asarray(ndimage.shift(image, by, order=1, mode="nearest")) if by.any() else image
 
 
-def _march_body(body: _Body) -> Mesh:
+def _march_body(body: _Body, parts: int) -> Mesh:
     """Blend the slices of one body, march, and put the surface back where its slices were."""
-    spacing = body.grid.spacing
-    parts = max(1, round(spacing[2] / min(spacing[:2])))
     places = np.arange(-parts, len(body.sizes) * parts + 1) / parts
     field = np.stack([_blend(body, place).astype(np.float32) for place in places], axis=2)
     field -= _level(field, body.voxels * parts)
@@ -140,6 +184,11 @@ def _march_body(body: _Body) -> Mesh:
     for axis in range(2):
         voxel[:, axis] -= _extended(voxel[:, 2], body.moved[:, axis])
     return mesh.with_vertices(body.grid.to_world(voxel))
+
+
+def _back(body: _Body, place: float) -> NDArray[np.float32]:
+    """(I, J) field at a place between slices, put back where the slices were."""
+    return _shift(_blend(body, place), -np.array(_moved(body, place))).astype(np.float32)
 
 
 def _extended(z: Float, values: Float) -> Float:
@@ -168,7 +217,8 @@ def _blend(body: _Body, place: float) -> Float:
     last = len(sizes) - 1
     if place < 0 or place > last or last == 0:
         end, beyond = (0, -place) if place < 0 else (-1, place - last)
-        return np.asarray(body.distances[end] - sizes[end] + _root(body.ends[end](beyond)))
+        field = body.distances[end] - sizes[end] + _root(body.ends[end](beyond))
+        return np.asarray(np.minimum(field, _inside_box(body, place)))
     first = min(int(place), last - 1)
     share = place - first
     linear = (1 - share) * body.distances[first] + share * body.distances[first + 1]
@@ -176,6 +226,20 @@ def _blend(body: _Body, place: float) -> Float:
     if 0 < first < last - 1:
         gain = min(gain, _MIDDLE_GAIN * min(body.grid.spacing[:2]))
     return np.asarray(linear + gain)
+
+
+def _inside_box(body: _Body, place: float) -> Float:
+    """(I, J) distance in mm to the edges of the box of a body's own pixels: what leans does not run on beyond it."""
+    edges = []
+    for axis, moved in enumerate(_moved(body, place)):
+        length = body.distances.shape[axis + 1]
+        along = np.arange(length) - moved - (length - 1) / 2
+        edges.append((length / 2 - body.margin[axis] - np.abs(along)) * body.grid.spacing[axis])
+    return np.asarray(np.minimum.outer(*edges))
+
+
+def _moved(body: _Body, place: float) -> list[float]:
+    return [float(_extended(np.array([place]), body.moved[:, axis])[0]) for axis in range(2)]
 
 
 def _size_between(body: _Body, first: int, share: float) -> float:
@@ -201,7 +265,10 @@ def _end_curve(size: float, areas: Float) -> Curve:
     slope = areas[-1] - areas[-2] + bend
     ends = np.roots([bend, slope, areas[-1]]) if bend else np.array([-areas[-1] / slope if slope else np.inf])
     tip = min((float(root) for root in ends if root > 0), default=np.inf)
-    if _SHORTEST_END <= tip <= _LONGEST_END:
-        return lambda beyond: square * (1 + (slope * beyond + bend * beyond**2) / areas[-1])
-    tip = float(np.clip(tip, _SHORTEST_END, _LONGEST_END))
-    return lambda beyond: square * (1 - beyond / tip)
+    if tip < _SHORTEST_END:
+        return lambda beyond: square * (1 - beyond / _SHORTEST_END)
+    if tip > _LONGEST_END:
+        # It ends sooner than it would, and the blunter the less it tapers.
+        tip = _BLUNT_END + (_LONGEST_END - _BLUNT_END) * _LONGEST_END / tip
+        bend = -(areas[-1] + slope * tip) / tip**2
+    return lambda beyond: square * (1 + (slope * beyond + bend * beyond**2) / areas[-1])

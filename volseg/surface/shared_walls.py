@@ -17,7 +17,7 @@ from scipy import sparse
 from volseg.geometry import Float, Grid
 from volseg.labelmap import LabelMap, label_boxes
 from volseg.mesh import Mesh
-from volseg.surface.between_slices import signed_distance, thick_axis
+from volseg.surface.between_slices import field_between_slices, thick_axis, thinner_slices
 from volseg.surface.quality import graded
 from volseg.surface.smooth import collapsed
 
@@ -26,7 +26,6 @@ _INWARDS = 0.5
 _OUTWARDS = 1 / (0.06 - 1 / _INWARDS)  # pass band 0.06, as for single surfaces
 _NEWTON_STEPS = 8
 _VOLUME_TOLERANCE = 1e-3
-_FAR = -1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,39 +201,19 @@ def _interpolate(labels: LabelMap) -> LabelMap:
     axis = thick_axis(labels.grid)
     if axis is None:
         return labels
-    first, second = (mm for n, mm in enumerate(labels.grid.spacing) if n != axis)
-    parts = round(labels.grid.spacing[axis] / min(first, second))
-    slices = np.moveaxis(labels.array, axis, 0)
-    inside = _between(slices > 0, parts, (first, second)) > 0
+    parts, count = thinner_slices(labels.grid, axis), labels.grid.shape[axis]
+    inside = field_between_slices(labels.array > 0, labels.grid, axis) > 0
     best = np.full(inside.shape, -np.inf, dtype=np.float32)
     finer = np.zeros(inside.shape, dtype=labels.array.dtype)
-    for value, (thick, *pixels) in label_boxes(slices).items():
+    for value, found in label_boxes(labels.array).items():
         # A label reaches into the next slice at most, and there not beyond its own pixels.
-        start, stop = max(thick.start - 1, 0), min(thick.stop + 1, len(slices))
-        field = _between(slices[start:stop, *pixels] == value, parts, (first, second))
-        box = slice(start * parts, stop * parts), *pixels
-        nearer = field > best[box]
-        finer[box][nearer], best[box][nearer] = value, field[nearer]
+        box = [slice(max(s.start - 1, 0), min(s.stop + 1, count)) if n == axis else s for n, s in enumerate(found)]
+        grid = labels.grid.crop(tuple(s.start for s in box), tuple(s.stop for s in box))
+        field = field_between_slices(labels.array[*box] == value, grid, axis)
+        box[axis] = slice(box[axis].start * parts, box[axis].stop * parts)
+        nearer = field > best[*box]
+        finer[*box][nearer], best[*box][nearer] = value, field[nearer]
     finer[~(inside | (best > 0))] = 0
     step = np.eye(4)
     step[axis, axis], step[axis, 3] = 1 / parts, 0.5 / parts - 0.5
-    array = np.moveaxis(finer, 0, axis)
-    return LabelMap(array, Grid(array.shape, labels.grid.affine @ step), labels.labels)
-
-
-def _between(mask: NDArray[np.bool_], parts: int, spacing: tuple[float, float]) -> NDArray[np.float32]:
-    """(S parts, I, J) field, positive inside, of a mask (S, I, J) whose slices are each cut into parts."""
-    padded = np.pad(mask, 1)
-    distances = np.stack([signed_distance(s, spacing) for s in padded]).astype(np.float32)[:, 1:-1, 1:-1]
-    filled = np.asarray(padded.any(axis=(1, 2)))
-    distances[~filled] = _FAR
-    for empty in np.flatnonzero(~filled):
-        for near in (empty - 1, empty + 1):
-            if 0 <= near <= len(mask) + 1 and filled[near]:
-                # A body ends half a slice beyond its last slice, in a rounded cap.
-                cap = distances[near] - 2 * distances[near].max()
-                distances[empty] = np.maximum(distances[empty], cap)
-    places = (np.arange(len(mask) * parts) + 0.5) / parts + 0.5  # from the empty slice in front
-    low = places.astype(int)
-    share = (places - low).astype(np.float32)[:, None, None]
-    return np.asarray((1 - share) * distances[low] + share * distances[low + 1])
+    return LabelMap(finer, Grid(finer.shape, labels.grid.affine @ step), labels.labels)
