@@ -16,6 +16,7 @@ from volseg.io import write
 from volseg.labelmap import Label, LabelMap
 from volseg.phantoms import Ellipsoid, rasterise
 from volseg.resample import reorient
+from volseg.volume import Volume
 
 GRID = Grid.from_spacing((20, 20, 10), (1.5, 1.5, 3))
 SHAPES = {"liver": Ellipsoid((9, 14, 14), (7, 7, 9)), "spleen": Ellipsoid((22, 14, 14), (4, 5, 6))}
@@ -141,6 +142,14 @@ def test_one_bad_case_does_not_stop_the_others(tmp_path: Path) -> None:
     assert seen == [(1, 2), (2, 2)]
     with pytest.raises(InputError, match=r"bad\.nii\.gz"):
         evaluate(tmp_path / "p" / "bad.nii.gz", tmp_path / "r" / "good.nii.gz")
+
+
+def test_a_scan_is_no_reference(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 2000, GRID.shape).astype(np.int16)
+    write(LabelMap.from_array((noise > 1000).astype(np.uint8), GRID), tmp_path / "labels.nii.gz")
+    write(Volume(noise, GRID), tmp_path / "scan.nii.gz")
+    with pytest.raises(InputError, match=r"scan.nii.gz: has \d+ different values, as a scan has"):
+        evaluate(tmp_path / "labels.nii.gz", tmp_path / "scan.nii.gz")
 
 
 def test_when_no_case_can_be_compared_every_reason_is_given() -> None:

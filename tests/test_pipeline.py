@@ -270,6 +270,14 @@ def test_another_modality_is_warned_of(
     assert "T1: is MR, the model's channel CT was trained on CT" in caplog.text
 
 
+def test_finding_nothing_is_warned_of(
+    model: Model, scan: Volume, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    volseg.io.write(replace(scan, array=np.full_like(scan.array, 20)), tmp_path / "dark.nii.gz")
+    run(model, [str(tmp_path / "dark.nii.gz")], tmp_path / "out")
+    assert "dark: the model has found none of its labels (bright)" in caplog.text
+
+
 def test_wrong_inputs_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.nii.gz").touch()
     with pytest.raises(InputError, match=r"nothing.nii.gz: no such file or folder"):

@@ -274,6 +274,12 @@ class _CaseRun:
 
     def _write_run(self, labels: LabelMap, volumes: Sequence[Volume]) -> None:
         counts = {label.name: int(np.count_nonzero(labels.mask(label))) for label in labels.labels}
+        if not any(counts.values()):
+            logger.warning(
+                "%s: the model has found none of its labels (%s); see whether it is a scan of what it was trained on",
+                self.case.name,
+                ", ".join(counts),
+            )
         self.files.append(self.folder / "run.json")
         content = {
             "format": OUTPUT_FORMAT,

@@ -56,7 +56,7 @@ def test_the_summary_the_files_and_a_comparison_are_told(dataset_folder: Path, h
     assert told
     assert float(told[1]) == pytest.approx(summary["class_mean_dice"]["mean"], abs=1e-4)
     assert f"ball: Dice {summary['labels']['ball']['dice']['mean']:.4f}, HD95 " in result.stderr
-    assert "ghost: Dice absent, HD95 absent mm, surface Dice absent" in result.stderr
+    assert "ghost: Dice absent, HD95 absent, surface Dice absent" in result.stderr
     assert "folds still missing: 2, 3, 4" in result.stderr
 
     shutil.copytree(here / "cv", here / "other")

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from volseg.cli import app
 from volseg.geometry import Grid
-from volseg.io import write
+from volseg.io import read_labels, write
+from volseg.io.itk import write_seg_nrrd
 from volseg.labelmap import Label, LabelMap
 
 LABELS = (Label(1, "=liver", (200, 0, 0)), Label(2, "spleen", (0, 200, 0)))
@@ -61,6 +62,17 @@ def test_files_hold_every_case_with_numbers_that_spreadsheets_keep(folder: Path,
     assert liver["by_voxels"]["bounds_mm"] == [[50.5, -59.5, 71.0], [58.5, -52.5, 83.0]]
     assert liver["by_surface"]["volume_ml"] == pytest.approx(0.338, rel=2e-3)
     assert spleen["by_surface"] is None
+
+
+def test_labels_that_overlap_are_listed_once(folder: Path, tmp_path: Path) -> None:
+    labels = read_labels(folder / "a" / "labels.nii.gz")
+    other = LabelMap(np.where(labels.array == 1, 3, 0).astype(np.uint8), labels.grid, (Label(3, "lobe", (0, 0, 9)),))
+    write_seg_nrrd([labels, other], tmp_path / "both.seg.nrrd")
+    (tmp_path / "names.tsv").write_text("index\tname\n1\tliver\n2\tspleen\n3\tlobe\n", encoding="utf-8")
+    result = run(tmp_path / "both.seg.nrrd", "--labels", tmp_path / "names.tsv", "--json", tmp_path / "sizes.json")
+    assert result.exit_code == 0, result.output
+    (rows,) = json.loads((tmp_path / "sizes.json").read_text(encoding="utf-8"))["cases"].values()
+    assert [(row["name"], row["voxels"]) for row in rows] == [("liver", 169), ("spleen", 0), ("lobe", 169)]
 
 
 def test_nothing_to_measure_is_said(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def measure(
         try:
             layers = read_label_layers(path, labels=labels, image=read_label_scan(path, image))
             check_labels(layers, path)
-            entries = [entry for layer in layers for entry in measure_labels(layer, pieces=pieces)]
+            entries = _once([entry for layer in layers for entry in measure_labels(layer, pieces=pieces)])
             if not entries:
                 raise InputError(f"{path}: every voxel is background; expected at least one label")
             found[case] = entries
@@ -57,3 +57,10 @@ def measure(
     if failed:
         lines = "\n".join(f"{case}: {error}" for case, error in failed.items())
         raise PartialError(f"{len(failed)} of {len(cases)} cases could not be measured:\n{lines}")
+
+
+def _once(entries: list[Measurement]) -> list[Measurement]:
+    """Leave out what is absent from one of several layers and present in another, or absent from several."""
+    known = {(entry.value, entry.name) for entry in entries if entry.voxels}
+    absent = {key: e for e in entries if (key := (e.value, e.name)) not in known}
+    return sorted([*(entry for entry in entries if entry.voxels), *absent.values()], key=lambda entry: entry.value)

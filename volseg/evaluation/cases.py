@@ -14,6 +14,7 @@ from volseg.errors import GeometryError, InputError, UsageError, VolsegError
 from volseg.evaluation.pairing import Pair, Source, pair_cases
 from volseg.evaluation.result import Evaluation, Row
 from volseg.io import read_labels
+from volseg.io.label_files import check_labels
 from volseg.io.labels import read_label_table
 from volseg.labelmap import Label, LabelMap, label_boxes
 from volseg.metrics import Scores, compare
@@ -145,7 +146,7 @@ def _dataset_labels(references: Source, table: Path | None) -> tuple[Label, ...]
 
 
 def _compare_case(pair: Pair, names: _Names, table: Path | None, tolerance_mm: float) -> dict[int, Scores]:
-    prediction, reference = (s if isinstance(s, LabelMap) else read_labels(s, labels=table) for s in pair)
+    prediction, reference = (_read(source, table) for source in pair)
     names.learn(prediction, reference)
     values = names.values() | {label.value for map_ in (prediction, reference) for label in map_.labels}
     ours, theirs = _on_grid_of(reference, prediction), reference.array
@@ -155,6 +156,14 @@ def _compare_case(pair: Pair, names: _Names, table: Path | None, tolerance_mm: f
         box = _join(our_boxes.get(value), their_boxes.get(value))
         scores[value] = compare(ours[box] == value, theirs[box] == value, reference.grid, tolerance_mm=tolerance_mm)
     return scores
+
+
+def _read(source: LabelMap | Path, table: Path | None) -> LabelMap:
+    if isinstance(source, LabelMap):
+        return source
+    labels = read_labels(source, labels=table)
+    check_labels([labels], source)
+    return labels
 
 
 def _on_grid_of(reference: LabelMap, prediction: LabelMap) -> NDArray[Any]:
