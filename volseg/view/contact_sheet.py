@@ -202,13 +202,17 @@ def _draw_sections(
     """Draw segments given by row and column in pixels, of a slice of this shape."""
     from matplotlib.collections import LineCollection
     from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
 
+    # A dark rim, to be seen on bright tissue too.
+    rim = [withStroke(linewidth=_points(em / 5), foreground=_BACKGROUND)]
     left, right, bottom, top = extent
     pixel = np.array([(bottom - top) / shape[0], (right - left) / shape[1]])
     for section in sections:
         # Pixel (0, 0) has its centre half a pixel from the corner; x before y.
-        lines = ((section + 0.5) * pixel + (top, left))[:, :, ::-1]
-        drawn = axes.add_collection(LineCollection(list(lines), colors="white", linewidths=_points(em / 12)))
+        lines = LineCollection(list(((section + 0.5) * pixel + (top, left))[:, :, ::-1]), colors="white")
+        lines.set(linewidths=_points(em / 12), path_effects=rim)
+        drawn = axes.add_collection(lines)
         drawn.set_clip_path(Rectangle((left, top), right - left, bottom - top, transform=axes.transData))
 
 
