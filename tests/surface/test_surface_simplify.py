@@ -94,6 +94,19 @@ def test_number_of_triangles_is_of_each_surface() -> None:
     assert len(small.faces) < 500
 
 
+def test_a_volume_that_the_largest_error_does_not_allow_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    array = np.zeros((9, 9, 9), dtype=np.uint8)
+    array[4, 4, 4] = 1
+    labels = LabelMap.from_array(array, Grid.from_spacing(array.shape))
+    extract_surfaces(labels, SurfaceSettings(max_error_mm=1))
+    assert not caplog.records
+    (mesh,) = extract_surfaces(labels, SurfaceSettings(max_error_mm=0.1))
+    assert (
+        f"label_1: within 0.1 mm its volume stays {100 * (mesh.volume_mm3 - 1):+.0f} % of what it should be"
+        in caplog.text
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -27,6 +27,7 @@ from volseg.volume import Volume
 logger = logging.getLogger(__name__)
 Triple = tuple[int, int, int]
 _NOTABLY_MORE = 1.1
+_NOTABLE_VOLUME = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,10 +168,14 @@ def _finish(
         most = error / 2 if error is not None and settings.simplifies else error
         mesh = smooth_mesh(mesh, volume_mm3=volume_mm3, voxel_mm=voxel_mm, max_move_mm=most)
     mesh = simplify_mesh(mesh, keep=settings.fraction(len(mesh.faces)), reference=marched, max_error_mm=error)
+    expected_mm3 = marched.volume_mm3 if volume_mm3 is None else volume_mm3
+    if error is not None and abs(mesh.volume_mm3 - expected_mm3) > _NOTABLE_VOLUME * expected_mm3:
+        off = mesh.volume_mm3 / expected_mm3 - 1
+        logger.warning("%s: within %g mm its volume stays %+.0f %% of what it should be", mesh.name, error, 100 * off)
     if settings.print_ready:
         mesh = largest_shell(mesh)
     if settings.report:
-        mesh = graded(mesh, marched, marched.volume_mm3 if volume_mm3 is None else volume_mm3)
+        mesh = graded(mesh, marched, expected_mm3)
     return mesh
 
 
