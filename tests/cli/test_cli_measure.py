@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
+from scipy import ndimage
 from typer.testing import CliRunner
 
 from volseg.cli import app
 from volseg.geometry import Grid
 from volseg.io import read_labels, write
 from volseg.io.itk import write_seg_nrrd
+from volseg.io.mesh_reading import read_meshes
+from volseg.io.nifti import write_nifti
 from volseg.labelmap import Label, LabelMap
 
 LABELS = (Label(1, "=liver", (200, 0, 0)), Label(2, "spleen", (0, 200, 0)))
@@ -62,6 +65,19 @@ def test_files_hold_every_case_with_numbers_that_spreadsheets_keep(folder: Path,
     assert liver["by_voxels"]["bounds_mm"] == [[50.5, -59.5, 71.0], [58.5, -52.5, 83.0]]
     assert liver["by_surface"]["volume_ml"] == pytest.approx(0.338, rel=2e-3)
     assert spleen["by_surface"] is None
+
+
+def test_surface_is_that_of_mesh_where_probabilities_are_kept(folder: Path, tmp_path: Path) -> None:
+    labels = read_labels(folder / "a" / "labels.nii.gz")
+    masks = [ndimage.gaussian_filter((labels.array == value).astype(np.float32), 0.8) for value in (1, 2)]
+    write_nifti(np.stack(masks, axis=-1), labels.grid, folder / "a" / "probabilities.nii.gz")
+    result = run(folder / "a", "--json", tmp_path / "sizes.json")
+    assert result.exit_code == 0, result.output
+    ((liver, _),) = json.loads((tmp_path / "sizes.json").read_text(encoding="utf-8"))["cases"].values()
+    assert CliRunner().invoke(app, ["mesh", str(folder / "a"), "-o", str(tmp_path / "out.ply")]).exit_code == 0
+    (mesh,) = read_meshes(tmp_path / "out.ply")
+    assert liver["by_surface"]["volume_ml"] == pytest.approx(mesh.volume_mm3 / 1000, rel=1e-4)
+    assert liver["by_surface"]["volume_ml"] != pytest.approx(liver["by_voxels"]["volume_ml"], rel=0.01)
 
 
 def test_labels_that_overlap_are_listed_once(folder: Path, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def measure(
     from volseg.io import read_label_layers
     from volseg.io.label_files import check_labels, find_label_maps
     from volseg.surface import measure as measure_labels
+    from volseg.surface.export import kept_probabilities
 
     cases = find_label_maps(input_)
     if not cases:
@@ -44,7 +45,14 @@ def measure(
         try:
             layers = read_label_layers(path, labels=labels, image=read_label_scan(path, image))
             check_labels(layers, path)
-            entries = _once([entry for layer in layers for entry in measure_labels(layer, pieces=pieces)])
+            sharp = [kept_probabilities(path, layer) for layer in layers]
+            entries = _once(
+                [
+                    entry
+                    for layer, probabilities in zip(layers, sharp, strict=True)
+                    for entry in measure_labels(layer, pieces=pieces, probabilities=probabilities)
+                ]
+            )
             if not entries:
                 raise InputError(f"{path}: every voxel is background; expected at least one label")
             found[case] = entries

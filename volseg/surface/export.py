@@ -54,12 +54,24 @@ def surfaces_of_labels(
         layers = (solid_of(layers),)
     meshes = []
     for layer in layers:
-        sharp = None if chosen.of_labels_alone else _kept_probabilities(Path(path), layer)
+        sharp = None if chosen.of_labels_alone else kept_probabilities(Path(path), layer)
         meshes += extract_surfaces(layer, chosen, probabilities=sharp)
     if not meshes:
         names = ", ".join(label.name for layer in layers for label in layer.labels) or "none"
         raise InputError(f"{path}: every voxel is background, so there is no surface (labels by name: {names})")
     return meshes
+
+
+def kept_probabilities(path: Path, labels: LabelMap) -> list[NDArray[Any]] | None:
+    """Read ``probabilities.nii.gz`` beside the ``labels.nii.gz`` of a prediction; None where it is of other labels."""
+    file = path.with_name("probabilities.nii.gz")
+    if path.name != "labels.nii.gz" or not file.is_file():
+        return None
+    volumes = read_channels([file])
+    if len(volumes) != len(labels.labels) or not volumes[0].grid.is_close(labels.grid):
+        logger.warning("%s: is not of the labels beside it; the surfaces are made without it", file)
+        return None
+    return [volume.array for volume in volumes]
 
 
 def surface_of_scan(
@@ -77,18 +89,6 @@ def surface_of_scan(
         return extract_isosurface(volume, threshold, settings, name=name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def _kept_probabilities(path: Path, labels: LabelMap) -> list[NDArray[Any]] | None:
-    """Read ``probabilities.nii.gz`` beside the ``labels.nii.gz`` of a prediction; None where it is of other labels."""
-    file = path.with_name("probabilities.nii.gz")
-    if path.name != "labels.nii.gz" or not file.is_file():
-        return None
-    volumes = read_channels([file])
-    if len(volumes) != len(labels.labels) or not volumes[0].grid.is_close(labels.grid):
-        logger.warning("%s: is not of the labels beside it; the surfaces are made without it", file)
-        return None
-    return [volume.array for volume in volumes]
 
 
 def _is_scan(path: Path) -> bool:

@@ -16,6 +16,7 @@ from volseg.labelmap import Label, LabelMap
 from volseg.mesh import Mesh
 from volseg.surface.extract import LabelCrop, crop_labels, extract_surface
 from volseg.surface.settings import SurfaceSettings
+from volseg.surface.sharpen import Probabilities, check_probabilities
 
 Point = tuple[float, float, float]
 
@@ -76,7 +77,7 @@ class Measurement:
     by_surface: Extent | None = None
 
 
-def measure(labels: LabelMap, *, pieces: bool = False) -> list[Measurement]:
+def measure(labels: LabelMap, *, pieces: bool = False, probabilities: Probabilities | None = None) -> list[Measurement]:
     """Measure every label of a label map.
 
     Parameters
@@ -84,15 +85,24 @@ def measure(labels: LabelMap, *, pieces: bool = False) -> list[Measurement]:
     labels : LabelMap
     pieces : bool
         Also each piece of labels that have several, after the whole one, the largest first.
+    probabilities : (L, I, J, K), optional
+        Of each label, for the surfaces of whole labels; see `extract_surfaces`.
 
     Returns
     -------
     list of Measurement
         In order of label value, present or not.
+
+    Raises
+    ------
+    InputError
+        The probabilities are not those of these labels.
     """
+    if probabilities is not None:
+        check_probabilities(labels, probabilities)
     single = min(labels.grid.shape) == 1
     found: dict[int, list[Measurement]] = {}
-    for crop in crop_labels(labels):
+    for crop in crop_labels(labels, probabilities):
         numbers, count = ndimage.label(crop.mask, np.ones((3, 3, 3)))
         parts = _pieces(crop, numbers) if pieces and count > 1 else iter(())
         found[crop.label.value] = [
@@ -112,7 +122,7 @@ def _pieces(crop: LabelCrop, numbers: NDArray[np.int32]) -> Iterator[LabelCrop]:
     for n in np.argsort(-sizes, kind="stable"):
         box = boxes[n]
         grid = crop.grid.crop(tuple(s.start for s in box), tuple(s.stop for s in box))
-        yield replace(crop, mask=numbers[box] == n + 1, grid=grid)
+        yield replace(crop, mask=numbers[box] == n + 1, grid=grid, sharp=None)
 
 
 def _measure_crop(crop: LabelCrop, piece: int | None, pieces: int, *, surface: bool) -> Measurement:
