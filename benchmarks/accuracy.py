@@ -141,15 +141,13 @@ class Study:
         return (
             f"| {entry['arm']} | {entry['fold']} | {entry['seed']} "
             f"| {dice['mean']:.4f} [{dice['low']:.4f}, {dice['high']:.4f}] | {self.difference(entry)} "
-            f"| {entry['hd95_mm']:.2f} | {entry['stray_components']} | {entry['topology_errors']} | {entry['steps']} "
-            f"| {entry['training_minutes']:.1f} |"
+            f"| {entry['hd95_mm']:.2f} | {entry['stray_components']} | {entry['topology_errors']} | {entry['steps']} |"
         )
 
     def difference(self, entry: dict) -> str:
         """Mean over cases of the difference to the study's first arm, with its 95 % interval."""
-        keys = ("fold", "seed")
-        first = next(iter(self.arms))
-        others = [e for e in self.results if e["arm"] == first and all(e[key] == entry[key] for key in keys)]
+        run = (next(iter(self.arms)), entry["fold"], entry["seed"])
+        others = [e for e in self.results if (e["arm"], e["fold"], e["seed"]) == run and "dice_by_case" in e]
         if not others or others[0] is entry:
             return ""
         base = others[0]["dice_by_case"]
@@ -183,9 +181,7 @@ def describe(run: Path) -> dict:
     events = read_events(run / "log.jsonl")
     final = next(event for event in events if event["event"] == "final")
     device = f"{events[0]['device']} ({platform.processor() or platform.machine()})"
-    minutes = round(next(e["seconds"] for e in reversed(events) if e["event"] == "steps") / 60, 2)
-    found = {"steps": final["step"], "training_minutes": minutes, "calibration": final["calibration"]}
-    return found | {"device": device, "date": str(date.today())}
+    return {"steps": final["step"], "calibration": final["calibration"], "device": device, "date": str(date.today())}
 
 
 def score(predictions: Path, references: dict[str, Path]) -> dict:
@@ -237,6 +233,6 @@ if __name__ == "__main__":
     if not study.options.print:
         study.run()
     columns = ["arm", "fold", "seed", "class-mean Dice", "difference", "HD95 mm", "stray components"]
-    columns += ["topology errors", "steps", "minutes"]
+    columns += ["topology errors", "steps"]
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     print("\n".join(study.row(entry) for entry in study.results))
