@@ -103,8 +103,8 @@ class Study:
     def run(self) -> None:
         options = self.options
         chosen = options.arms.split(";") if options.arms else list(self.arms)
-        done = {(entry["arm"], entry["fold"], entry["seed"]) for entry in self.results}
-        wanted = [one for one in product(options.seeds, options.folds, chosen) if (one[2], one[1], one[0]) not in done]
+        done = {(entry["seed"], entry["fold"], entry["arm"]) for entry in self.results}
+        wanted = [one for one in product(options.seeds, options.folds, chosen) if one not in done]
         with ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(lambda one: self.run_arm(*one), wanted))
 

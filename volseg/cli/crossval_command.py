@@ -25,8 +25,6 @@ from volseg.cli.train_options import (
 )
 from volseg.errors import UsageError
 
-_UNKNOWN = "absent"
-
 
 def crossval(
     dataset: DatasetPath,
@@ -120,13 +118,12 @@ def _summary(content: dict[str, Any]) -> str:
     cases = f"over {mean['n']} cases, each by a model that has not seen it"
     lines = [f"class-mean Dice {_text(mean['mean'])}{interval} {cases}"]
     for label, metrics in content["labels"].items():
-        dice, distance, surface = (_text(metrics[name]["mean"]) for name in ("dice", "hd95_mm", "surface_dice"))
-        unit = "" if distance == _UNKNOWN else " mm"
-        lines.append(f"{label}: Dice {dice}, HD95 {distance}{unit}, surface Dice {surface}")
+        dice, distance, surface = (metrics[name]["mean"] for name in ("dice", "hd95_mm", "surface_dice"))
+        lines.append(f"{label}: Dice {_text(dice)}, HD95 {_text(distance, ' mm')}, surface Dice {_text(surface)}")
     if content["missing_folds"]:
         lines.append(f"folds still missing: {', '.join(map(str, content['missing_folds']))}")
     return "\n".join(lines)
 
 
-def _text(number: float | None) -> str:
-    return _UNKNOWN if number is None else f"{number:.4f}"
+def _text(number: float | None, unit: str = "") -> str:
+    return "absent" if number is None else f"{number:.4f}{unit}"

@@ -146,7 +146,7 @@ def _dataset_labels(references: Source, table: Path | None) -> tuple[Label, ...]
 
 
 def _compare_case(pair: Pair, names: _Names, table: Path | None, tolerance_mm: float) -> dict[int, Scores]:
-    prediction, reference = (_read(source, table) for source in pair)
+    prediction, reference = (_read(source, table, named=bool(names.values())) for source in pair)
     names.learn(prediction, reference)
     values = names.values() | {label.value for map_ in (prediction, reference) for label in map_.labels}
     ours, theirs = _on_grid_of(reference, prediction), reference.array
@@ -158,11 +158,12 @@ def _compare_case(pair: Pair, names: _Names, table: Path | None, tolerance_mm: f
     return scores
 
 
-def _read(source: LabelMap | Path, table: Path | None) -> LabelMap:
+def _read(source: LabelMap | Path, table: Path | None, *, named: bool) -> LabelMap:
     if isinstance(source, LabelMap):
         return source
     labels = read_labels(source, labels=table)
-    check_labels([labels], source)
+    if not named:
+        check_labels([labels], source)
     return labels
 
 

@@ -57,10 +57,11 @@ def march_between_slices(mask: NDArray[np.bool_], grid: Grid, axis: int) -> Mesh
     Returns
     -------
     Mesh
-        Closed, world mm RAS+, about as fine as the pixels of the slices; each body encloses about its voxels.
+        Closed, world mm RAS+, about as fine as the pixels of the slices; each body encloses about its voxels, if it is
+        wider than two pixels.
     """
     parts = thinner_slices(grid, axis)
-    return Mesh.joined([_march_body(body, parts) for body in _bodies(mask, _slices_last(grid, axis))])
+    return Mesh.joined([_march_body(body, parts) for body in _bodies(mask, grid, axis)])
 
 
 def field_between_slices(mask: NDArray[np.bool_], grid: Grid, axis: int) -> NDArray[np.float32]:
@@ -79,14 +80,12 @@ def field_between_slices(mask: NDArray[np.bool_], grid: Grid, axis: int) -> NDAr
         Millimetres, positive inside; each body has about its voxels. -inf where no body is near.
     """
     parts = thinner_slices(grid, axis)
-    turned, place = _slices_last(grid, axis)
-    height, width, count = place.shape
+    height, width, count = (*(n for d, n in enumerate(mask.shape) if d != axis), mask.shape[axis])
     field = np.full((height, width, count * parts), -np.inf, dtype=np.float32)
-    for body in _bodies(mask, (turned, place)):
-        row, column, start = (round(float(n)) for n in place.to_voxel(body.grid.to_world((0, 0, 0))))
+    for body in _bodies(mask, grid, axis):
+        row, column, start = body.corner
         slices = np.arange(max(start - 1, 0) * parts, min(start + len(body.sizes) + 1, count) * parts)
-        blended = np.stack([_back(body, (n + 0.5) / parts - 0.5 - start) for n in slices], axis=2)
-        blended -= _level(blended, body.voxels * parts)
+        blended = _blended(body, (slices + 0.5) / parts - 0.5 - start, body.voxels * parts, laid=False)
         rows, columns = slice(max(row, 0), row + len(blended)), slice(max(column, 0), column + blended.shape[1])
         part = field[rows, columns, slices[0] : slices[-1] + 1]
         first, second = rows.start - row, columns.start - column
@@ -99,50 +98,50 @@ def thinner_slices(grid: Grid, axis: int) -> int:
     return max(1, round(grid.spacing[axis] / min(mm for n, mm in enumerate(grid.spacing) if n != axis)))
 
 
-def _slices_last(grid: Grid, axis: int) -> tuple[Reorientation, Grid]:
-    first, second = (n for n in range(3) if n != axis)
-    turned = Reorientation((first, second, axis), (False, False, False))
-    return turned, turned.grid(grid)
-
-
 @dataclass(frozen=True, eq=False)
 class _Body:
-    """One connected body: its slices as signed distances (S, I, J) in mm, laid over each other, and their places.
+    """One connected body: its slices as signed distances (S, I, J) in mm, and their places.
 
-    `moved` (S, 2) is by how many pixels each slice was moved for that, `margin` (2,) how many lie around the body's own
-    pixels; `sizes` (S,) are the largest distances inside. `ends` give the square of the size before the first and
+    `corner` is the place of the first of them (row, column, slice) among those of the whole mask, `margin` (2,) how
+    many pixels lie around the body's own. `moved` (S, 2) is by how many pixels each slice is to be moved to lie over
+    the others; `sizes` (S,) are the largest distances inside. `ends` give the square of the size before the first and
     behind the last slice.
     """
 
     distances: Float
-    moved: Float
+    corner: tuple[int, int, int]
     margin: NDArray[np.int64]
+    moved: Float
     sizes: Float
     ends: tuple[Curve, Curve]
     voxels: int
     grid: Grid
 
     @classmethod
-    def of(cls, mask: NDArray[np.bool_], grid: Grid) -> _Body:
+    def of(cls, mask: NDArray[np.bool_], grid: Grid, corner: tuple[int, int, int]) -> _Body:
         slices = np.moveaxis(mask, 2, 0)
         moved = _displacements(slices)
-        reach = np.ceil(np.abs(moved).max(axis=0)).astype(int) + _MARGIN
-        padded = np.pad(slices, [(0, 0), (reach[0], reach[0]), (reach[1], reach[1])])
-        spacing = grid.spacing[:2]
-        distances = np.stack([_shift(_signed_distance(s, spacing), d) for s, d in zip(padded, moved, strict=True)])
-        height, width = (int(n) for n in reach)
+        margin = np.ceil(np.abs(moved).max(axis=0)).astype(int) + _MARGIN
+        height, width = (int(n) for n in margin)
+        padded = np.pad(slices, [(0, 0), (height, height), (width, width)])
+        distances = np.stack([_signed_distance(s, grid.spacing[:2]) for s in padded])
         larger = grid.crop((-height, -width, 0), (grid.shape[0] + height, grid.shape[1] + width, grid.shape[2]))
+        place = corner[0] - height, corner[1] - width, corner[2]
         sizes, areas = distances.max(axis=(1, 2)), slices.sum(axis=(1, 2)).astype(float)
         ends = _end_curve(sizes[0], areas[::-1]), _end_curve(sizes[-1], areas)
-        return cls(distances, moved, reach, sizes, ends, int(mask.sum()), larger)
+        return cls(distances, place, margin, moved, sizes, ends, int(mask.sum()), larger)
 
 
-def _bodies(mask: NDArray[np.bool_], slices: tuple[Reorientation, Grid]) -> Iterator[_Body]:
-    turned, grid = slices
+def _bodies(mask: NDArray[np.bool_], grid: Grid, axis: int) -> Iterator[_Body]:
+    """Cut a mask into connected bodies, with the axis across slices last."""
+    first, second = (n for n in range(3) if n != axis)
+    turned = Reorientation((first, second, axis), (False, False, False))
+    slices = turned.grid(grid)
     bodies, count = ndimage.label(turned.array(mask), np.ones((3, 3, 3)))
-    for number, box in enumerate(ndimage.find_objects(bodies, count), 1):
-        place = grid.crop(tuple(s.start for s in box), tuple(s.stop for s in box))
-        yield _Body.of(bodies[box] == number, place)
+    for number, (rows, columns, layers) in enumerate(ndimage.find_objects(bodies, count), 1):
+        corner = rows.start, columns.start, layers.start
+        place = slices.crop(corner, (rows.stop, columns.stop, layers.stop))
+        yield _Body.of(bodies[rows, columns, layers] == number, place, corner)
 
 
 def _displacements(slices: NDArray[np.bool_]) -> Float:
@@ -172,33 +171,34 @@ def _shift(image: Float, by: Float) -> Float:
 
 
 def _march_body(body: _Body, parts: int) -> Mesh:
-    """Blend the slices of one body, march, and put the surface back where its slices were."""
+    """Blend the slices of one body laid over each other, march, and put the surface back where its slices were."""
     places = np.arange(-parts, len(body.sizes) * parts + 1) / parts
-    field = np.stack([_blend(body, place).astype(np.float32) for place in places], axis=2)
-    field -= _level(field, body.voxels * parts)
+    field = _blended(body, places, body.voxels * parts, laid=True)
     step = np.eye(4)
     step[2, 2], step[2, 3] = 1 / parts, -1
     mesh = march(field, Grid(field.shape, body.grid.affine @ step))
     # Only whole slices were moved: between two, by the share of each.
     voxel = body.grid.to_voxel(mesh.vertices)
-    for axis in range(2):
-        voxel[:, axis] -= _extended(voxel[:, 2], body.moved[:, axis])
+    voxel[:, :2] -= _extended(voxel[:, 2], body.moved)
     return mesh.with_vertices(body.grid.to_world(voxel))
 
 
-def _back(body: _Body, place: float) -> NDArray[np.float32]:
-    """(I, J) field at a place between slices, put back where the slices were."""
-    return _shift(_blend(body, place), -np.array(_moved(body, place))).astype(np.float32)
-
-
 def _extended(z: Float, values: Float) -> Float:
-    """Interpolate linearly between values at 0, 1, 2 ..., and go on beyond the ends as between the last two."""
+    """Interpolate (S, 2) values at 0, 1, 2 ... linearly, and go on beyond the ends as between the last two."""
     last = len(values) - 1
-    result = np.interp(z, np.arange(len(values)), values)
-    if last:
-        result += np.minimum(z, 0) * (values[1] - values[0])
-        result += np.maximum(z - last, 0) * (values[-1] - values[-2])
-    return np.asarray(result)
+    first = np.clip(np.floor(z).astype(int), 0, max(last - 1, 0))
+    second = np.minimum(first + 1, last)
+    return np.asarray(values[first] + (z - first)[:, None] * (values[second] - values[first]))
+
+
+def _blended(body: _Body, places: Float, count: int, *, laid: bool) -> NDArray[np.float32]:
+    """(I, J, N) field at N places between slices, `count` of its voxels inside; laid over each other, or in place."""
+    moved = _extended(places, body.moved)
+    homes = np.zeros_like(moved) if laid else moved
+    blended = [_blend(body, *where) for where in zip(places, homes, moved, strict=True)]
+    field = np.stack([one.astype(np.float32) for one in blended], axis=2)
+    field -= _level(field, count)
+    return field
 
 
 def _level(field: NDArray[np.float32], count: int) -> float:
@@ -211,35 +211,35 @@ def _level(field: NDArray[np.float32], count: int) -> float:
     return float(below) if below < top else float(field[field < top].max())
 
 
-def _blend(body: _Body, place: float) -> Float:
-    """(I, J) field at a place between slices, in slices from the first one."""
+def _blend(body: _Body, place: float, home: Float, moved: Float) -> Float:
+    """(I, J) field at a place between slices, in slices from the first one; it is `moved`, and shall be at `home`."""
+
+    def distances(n: int) -> Float:
+        return _shift(body.distances[n], body.moved[n] - home)
+
     sizes = body.sizes
     last = len(sizes) - 1
     if place < 0 or place > last or last == 0:
         end, beyond = (0, -place) if place < 0 else (-1, place - last)
-        field = body.distances[end] - sizes[end] + _root(body.ends[end](beyond))
-        return np.asarray(np.minimum(field, _inside_box(body, place)))
+        field = distances(end) - sizes[end] + _root(body.ends[end](beyond))
+        return np.asarray(np.minimum(field, _inside_box(body, moved - home)))
     first = min(int(place), last - 1)
     share = place - first
-    linear = (1 - share) * body.distances[first] + share * body.distances[first + 1]
+    linear = (1 - share) * distances(first) + share * distances(first + 1)
     gain = _size_between(body, first, share) - ((1 - share) * sizes[first] + share * sizes[first + 1])
     if 0 < first < last - 1:
         gain = min(gain, _MIDDLE_GAIN * min(body.grid.spacing[:2]))
     return np.asarray(linear + gain)
 
 
-def _inside_box(body: _Body, place: float) -> Float:
+def _inside_box(body: _Body, moved: Float) -> Float:
     """(I, J) distance in mm to the edges of the box of a body's own pixels: what leans does not run on beyond it."""
     edges = []
-    for axis, moved in enumerate(_moved(body, place)):
+    for axis in range(2):
         length = body.distances.shape[axis + 1]
-        along = np.arange(length) - moved - (length - 1) / 2
+        along = np.arange(length) - moved[axis] - (length - 1) / 2
         edges.append((length / 2 - body.margin[axis] - np.abs(along)) * body.grid.spacing[axis])
     return np.asarray(np.minimum.outer(*edges))
-
-
-def _moved(body: _Body, place: float) -> list[float]:
-    return [float(_extended(np.array([place]), body.moved[:, axis])[0]) for axis in range(2)]
 
 
 def _size_between(body: _Body, first: int, share: float) -> float:

@@ -14,7 +14,6 @@ from volseg.mesh import Mesh
 from volseg.surface.cores import all_cores
 
 
-@all_cores()
 def march(field: NDArray[Any], grid: Grid) -> Mesh:
     """Extract the surface on which a field is zero, or that lies halfway between the voxels in and around a mask.
 
@@ -42,7 +41,8 @@ def march(field: NDArray[Any], grid: Grid) -> Mesh:
     outside, level = _padded_mask(field) if field.dtype == bool else _padded_field(field)
     image = pv.ImageData(dimensions=outside.shape)
     image.point_data["outside"] = outside.ravel(order="F")
-    surface = image.contour([level], scalars="outside", method="flying_edges", compute_scalars=False)
+    with all_cores(outside.size):
+        surface = image.contour([level], scalars="outside", method="flying_edges", compute_scalars=False)
     faces = surface.regular_faces
     if np.linalg.det(grid.affine[:3, :3]) > 0:
         faces = faces[:, ::-1]

@@ -19,7 +19,6 @@ _VOLUME_TOLERANCE = 1e-3
 _NEWTON_STEPS = 10
 
 
-@all_cores()
 def smooth_mesh(
     mesh: Mesh, *, volume_mm3: float | None = None, voxel_mm: Float | None = None, max_move_mm: float | None = None
 ) -> Mesh:
@@ -51,13 +50,14 @@ def smooth_mesh(
     Taubin, Zhang, Golub, Optimal surface smoothing as filter design, ECCV 1996, doi:10.1007/BFb0015544
     (vtkWindowedSincPolyDataFilter; 30 iterations, pass band 0.06).
     """
-    filtered = _polydata(mesh).smooth_taubin(
-        n_iter=_ITERATIONS,
-        pass_band=_PASS_BAND,
-        boundary_smoothing=False,
-        non_manifold_smoothing=True,
-        normalize_coordinates=True,
-    )
+    with all_cores(len(mesh.vertices)):
+        filtered = _polydata(mesh).smooth_taubin(
+            n_iter=_ITERATIONS,
+            pass_band=_PASS_BAND,
+            boundary_smoothing=False,
+            non_manifold_smoothing=True,
+            normalize_coordinates=True,
+        )
     moved = np.asarray(filtered.points, dtype=np.float64)
     kept = collapsed(mesh.faces, mesh.vertices, moved)[:, None]
     smoothed = mesh.with_vertices(np.where(kept, mesh.vertices, moved))
