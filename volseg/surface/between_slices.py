@@ -30,7 +30,8 @@ THICK = 1.5  # spacing across slices over spacing in them, from which on slices 
 _LONGEST_END = 1.0  # slices that a body may go on beyond its last
 _SHORTEST_END = 0.1
 _LONE_END = 0.75  # of a body in one slice: a lens
-_BLUNT_END = 0.75  # of a body that does not taper: half an ellipsoid that holds half a slice, as is to be expected
+# Of a body that does not taper, a strip and a disc: half an ellipsoid that holds half a slice, as is to be expected.
+_BLUNT_ENDS = (2 / np.pi, 0.75)
 _MIDDLE_GAIN = 0.5  # pixels by which a body may be thicker between two slices than linearly, where it does not end
 _MARGIN = 3  # pixels around the body
 
@@ -128,7 +129,8 @@ class _Body:
         larger = grid.crop((-height, -width, 0), (grid.shape[0] + height, grid.shape[1] + width, grid.shape[2]))
         place = corner[0] - height, corner[1] - width, corner[2]
         sizes, areas = distances.max(axis=(1, 2)), slices.sum(axis=(1, 2)).astype(float)
-        ends = _end_curve(sizes[0], areas[::-1]), _end_curve(sizes[-1], areas)
+        pixels = np.pi * sizes**2 / (grid.spacing[0] * grid.spacing[1])  # of discs of these sizes
+        ends = _end_curve(sizes[0], areas[::-1], pixels[0]), _end_curve(sizes[-1], areas, pixels[-1])
         return cls(distances, place, margin, moved, sizes, ends, int(mask.sum()), larger)
 
 
@@ -253,10 +255,10 @@ def _root(square: float) -> float:
     return float(np.sign(square) * np.sqrt(abs(square)))
 
 
-def _end_curve(size: float, areas: Float) -> Curve:
+def _end_curve(size: float, areas: Float, disc: float) -> Curve:
     """Return the square of the size beyond the last slice, by slices: as the last three areas go on.
 
-    The area of a section through an ellipsoid is a quadratic of its place.
+    The area of a section through an ellipsoid is a quadratic of its place. `disc` is the area of a disc of this size.
     """
     square = float(size) ** 2
     if len(areas) == 1:
@@ -269,6 +271,7 @@ def _end_curve(size: float, areas: Float) -> Curve:
         return lambda beyond: square * (1 - beyond / _SHORTEST_END)
     if tip > _LONGEST_END:
         # It ends sooner than it would, and the blunter the less it tapers.
-        tip = _BLUNT_END + (_LONGEST_END - _BLUNT_END) * _LONGEST_END / tip
+        blunt = float(np.interp(disc / areas[-1], (0, 1), _BLUNT_ENDS))
+        tip = blunt + (_LONGEST_END - blunt) * _LONGEST_END / tip
         bend = -(areas[-1] + slope * tip) / tip**2
     return lambda beyond: square * (1 + (slope * beyond + bend * beyond**2) / areas[-1])
