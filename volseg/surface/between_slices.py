@@ -14,7 +14,7 @@ doi:10.1109/42.52980. Size apart from shape is ours; ``tests/surface/test_surfac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,7 @@ def field_between_slices(mask: NDArray[np.bool_], grid: Grid, axis: int) -> NDAr
     for body in _bodies(mask, grid, axis):
         row, column, start = body.corner
         slices = np.arange(max(start - 1, 0) * parts, min(start + len(body.sizes) + 1, count) * parts)
-        blended = _blended(body, (slices + 0.5) / parts - 0.5 - start, body.voxels * parts, laid=False)
+        blended = _blended(body, (slices + 0.5) / parts - 0.5 - start, body.voxels * parts)
         rows, columns = slice(max(row, 0), row + len(blended)), slice(max(column, 0), column + blended.shape[1])
         part = field[rows, columns, slices[0] : slices[-1] + 1]
         first, second = rows.start - row, columns.start - column
@@ -104,14 +104,15 @@ class _Body:
     """One connected body: its slices as signed distances (S, I, J) in mm, and their places.
 
     `corner` is the place of the first of them (row, column, slice) among those of the whole mask, `margin` (2,) how
-    many pixels lie around the body's own. `moved` (S, 2) is by how many pixels each slice is to be moved to lie over
-    the others; `sizes` (S,) are the largest distances inside. `ends` give the square of the size before the first and
-    behind the last slice.
+    many pixels lie around the body's own. `to_move` (S, 2) is by how many pixels each slice is to be moved to lie over
+    the others, `moved` (S, 2) by how many it has been; `sizes` (S,) are the largest distances inside. `ends` give the
+    square of the size before the first and behind the last slice.
     """
 
     distances: Float
     corner: tuple[int, int, int]
     margin: NDArray[np.int64]
+    to_move: Float
     moved: Float
     sizes: Float
     ends: tuple[Curve, Curve]
@@ -121,8 +122,8 @@ class _Body:
     @classmethod
     def of(cls, mask: NDArray[np.bool_], grid: Grid, corner: tuple[int, int, int]) -> _Body:
         slices = np.moveaxis(mask, 2, 0)
-        moved = _displacements(slices)
-        margin = np.ceil(np.abs(moved).max(axis=0)).astype(int) + _MARGIN
+        to_move = _displacements(slices)
+        margin = np.ceil(np.abs(to_move).max(axis=0)).astype(int) + _MARGIN
         height, width = (int(n) for n in margin)
         padded = np.pad(slices, [(0, 0), (height, height), (width, width)])
         distances = np.stack([_signed_distance(s, grid.spacing[:2]) for s in padded])
@@ -131,7 +132,13 @@ class _Body:
         sizes, areas = distances.max(axis=(1, 2)), slices.sum(axis=(1, 2)).astype(float)
         pixels = np.pi * sizes**2 / (grid.spacing[0] * grid.spacing[1])  # of discs of these sizes
         ends = _end_curve(sizes[0], areas[::-1], pixels[0]), _end_curve(sizes[-1], areas, pixels[-1])
-        return cls(distances, place, margin, moved, sizes, ends, int(mask.sum()), larger)
+        still = np.zeros_like(to_move)
+        return cls(distances, place, margin, to_move, still, sizes, ends, int(mask.sum()), larger)
+
+    def laid_over(self) -> _Body:
+        """Move each slice over the others."""
+        distances = np.stack([_shift(one, by) for one, by in zip(self.distances, self.to_move, strict=True)])
+        return replace(self, distances=distances, to_move=self.moved, moved=self.to_move)
 
 
 def _bodies(mask: NDArray[np.bool_], grid: Grid, axis: int) -> Iterator[_Body]:
@@ -175,13 +182,13 @@ def _shift(image: Float, by: Float) -> Float:
 def _march_body(body: _Body, parts: int) -> Mesh:
     """Blend the slices of one body laid over each other, march, and put the surface back where its slices were."""
     places = np.arange(-parts, len(body.sizes) * parts + 1) / parts
-    field = _blended(body, places, body.voxels * parts, laid=True)
+    field = _blended(body.laid_over(), places, body.voxels * parts)
     step = np.eye(4)
     step[2, 2], step[2, 3] = 1 / parts, -1
     mesh = march(field, Grid(field.shape, body.grid.affine @ step))
     # Only whole slices were moved: between two, by the share of each.
     voxel = body.grid.to_voxel(mesh.vertices)
-    voxel[:, :2] -= _extended(voxel[:, 2], body.moved)
+    voxel[:, :2] -= _extended(voxel[:, 2], body.to_move)
     return mesh.with_vertices(body.grid.to_world(voxel))
 
 
@@ -193,12 +200,9 @@ def _extended(z: Float, values: Float) -> Float:
     return np.asarray(values[first] + (z - first)[:, None] * (values[second] - values[first]))
 
 
-def _blended(body: _Body, places: Float, count: int, *, laid: bool) -> NDArray[np.float32]:
-    """(I, J, N) field at N places between slices, `count` of its voxels inside; laid over each other, or in place."""
-    moved = _extended(places, body.moved)
-    homes = np.zeros_like(moved) if laid else moved
-    blended = [_blend(body, *where) for where in zip(places, homes, moved, strict=True)]
-    field = np.stack([one.astype(np.float32) for one in blended], axis=2)
+def _blended(body: _Body, places: Float, count: int) -> NDArray[np.float32]:
+    """(I, J, N) field at N places in slices from the first; `count` of its voxels are inside."""
+    field = np.stack([_blend(body, place).astype(np.float32) for place in places], axis=2)
     field -= _level(field, count)
     return field
 
@@ -213,30 +217,31 @@ def _level(field: NDArray[np.float32], count: int) -> float:
     return float(below) if below < top else float(field[field < top].max())
 
 
-def _blend(body: _Body, place: float, home: Float, moved: Float) -> Float:
-    """(I, J) field at a place between slices, in slices from the first one; it is `moved`, and shall be at `home`."""
+def _blend(body: _Body, place: float) -> Float:
+    """(I, J) field at a place in slices from the first."""
+    home = _extended(np.array([place]), body.to_move)[0]
 
-    def distances(n: int) -> Float:
-        return _shift(body.distances[n], body.moved[n] - home)
+    def at(n: int) -> Float:
+        return _shift(body.distances[n], body.to_move[n] - home)
 
     sizes = body.sizes
     last = len(sizes) - 1
     if place < 0 or place > last or last == 0:
         end, beyond = (0, -place) if place < 0 else (-1, place - last)
-        field = distances(end) - sizes[end] + _root(body.ends[end](beyond))
-        return np.asarray(np.minimum(field, _inside_box(body, moved - home)))
+        field = at(end) - sizes[end] + _root(body.ends[end](beyond))
+        return np.asarray(np.minimum(field, _inside_box(body, place)))
     first = min(int(place), last - 1)
     share = place - first
-    linear = (1 - share) * distances(first) + share * distances(first + 1)
+    linear = (1 - share) * at(first) + share * at(first + 1)
     gain = _size_between(body, first, share) - ((1 - share) * sizes[first] + share * sizes[first + 1])
     if 0 < first < last - 1:
         gain = min(gain, _MIDDLE_GAIN * min(body.grid.spacing[:2]))
     return np.asarray(linear + gain)
 
 
-def _inside_box(body: _Body, moved: Float) -> Float:
+def _inside_box(body: _Body, place: float) -> Float:
     """(I, J) distance in mm to the edges of the box of a body's own pixels: what leans does not run on beyond it."""
-    edges = []
+    edges, moved = [], _extended(np.array([place]), body.moved)[0]
     for axis in range(2):
         length = body.distances.shape[axis + 1]
         along = np.arange(length) - moved[axis] - (length - 1) / 2
