@@ -42,6 +42,11 @@ CHANGES = {
     "two neighbours": ["preparation.neighbours=2"],
     "instance norm": ["network.norm=instance"],
     "pix2pix block": ["network.block=pix2pix", "network.width=64"],
+    "pix2pix block, its published learning rate": [
+        "network.block=pix2pix",
+        "network.width=64",
+        "optimiser.learning_rate=0.0002",
+    ],
     "decoder upsample": ["network.decoder=upsample"],
     "width 16": ["network.width=16"],
     "width 32": ["network.width=32"],
