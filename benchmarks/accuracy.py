@@ -7,7 +7,8 @@ Studies: recipe (each choice of the default preset changed alone), adversarial (
 20, 50 or all of the training cases). An arm is trained by `volseg train`, one plane or three, on one thread where
 several run side by side; the held-out cases of the fold are predicted by `volseg predict`. Arms that are in
 OUTPUT/STUDY.json are not run again. Prints that file as a table, with the difference to the first arm of the same fold
-and seed, paired over cases; `--print` only prints.
+and seed, paired over cases; `--print` only prints. `--altered` scores trained arms on held-out scans that have been
+changed as another scanner might: darker, noisy, blurred.
 """
 
 import argparse
@@ -19,17 +20,19 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from itertools import product
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import euler_number
 
 from volseg.evaluation import evaluate, summarise
-from volseg.io import read_labels
+from volseg.io import read, read_labels, write
 from volseg.io.datasets import read_dataset, split
 from volseg.training.folds import is_trained
 from volseg.training.journal import read_events
@@ -115,7 +118,7 @@ class Study:
 
     def run_arm(self, seed: int, fold: int, arm: str) -> None:
         options = self.options
-        folder = options.output / options.study / f"{arm}, fold {fold}, seed {seed}".replace(" ", "_")
+        folder = self.folder(arm, fold, seed)
         dataset, settings = options.dataset, [*self.arms[arm], f"training.seed={seed}", "training.validations=1"]
         if options.study == "few":
             dataset = subset(dataset, folder / "dataset", count=int(arm.split()[0]), fold=fold, seed=seed)
@@ -158,6 +161,48 @@ class Study:
         base = others[0]["dice_by_case"]
         found = summarise([value - base[case] for case, value in entry["dice_by_case"].items()])
         return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+
+    def score_altered(self) -> None:
+        """Dice of each trained arm on altered scans, printed as a table."""
+        fold, seed = self.options.folds[0], self.options.seeds[0]
+        _, held_out = split(read_dataset(self.options.dataset), fold)
+        references = {case.name: case.label for case in held_out}
+        chosen = self.options.arms.split(";") if self.options.arms else list(self.arms)
+        print(f"| arm | {' | '.join(ALTERATIONS)} |\n{'|---' * (len(ALTERATIONS) + 1)}|")
+        for arm in chosen:
+            run = self.folder(arm, fold, seed) / "run"
+            found = []
+            for name, alter in ALTERATIONS.items():
+                scans, output = (self.options.output / "altered" / f"{part}_{name}" for part in ("scans", arm))
+                for case in held_out:
+                    if not (scans / f"{case.name}.nii.gz").exists():
+                        volume = read(case.images[0])
+                        write(replace(volume, array=alter(volume.array)), scans / f"{case.name}.nii.gz")
+                self.volseg("predict", *sorted(scans.glob("*.nii.gz")), "-m", run, "-o", output, "--overwrite")
+                found.append(score(output, references)["dice"]["mean"])
+            print(f"| {arm} | {' | '.join(f'{dice:.4f}' for dice in found)} |", flush=True)
+
+    def folder(self, arm: str, fold: int, seed: int) -> Path:
+        return self.options.output / self.options.study / f"{arm}, fold {fold}, seed {seed}".replace(" ", "_")
+
+
+def darker(scan: NDArray) -> NDArray:
+    """Apply gamma 1.5 between the smallest and the largest value."""
+    low, high = float(scan.min()), float(scan.max())
+    return (low + (high - low) * ((scan - low) / (high - low)) ** 1.5).astype(np.float32)
+
+
+def noisy(scan: NDArray) -> NDArray:
+    """Add noise of 0.3 standard deviations of the scan."""
+    return (scan + np.random.default_rng(0).normal(0, 0.3 * scan.std(), scan.shape)).astype(np.float32)
+
+
+def blurred(scan: NDArray) -> NDArray:
+    """Blur by a Gaussian of one voxel."""
+    return ndimage.gaussian_filter(scan.astype(np.float32), 1)
+
+
+ALTERATIONS = {"as they are": np.float32, "darker": darker, "noisy": noisy, "blurred": blurred}
 
 
 def subset(dataset: Path, folder: Path, *, count: int, fold: int, seed: int) -> Path:
@@ -232,9 +277,13 @@ if __name__ == "__main__":
     parser.add_argument("--folds", type=numbers, default=[0])
     parser.add_argument("--seeds", type=numbers, default=[0])
     parser.add_argument("--arms", default="", help="names by semicolons; all by default")
+    parser.add_argument("--altered", action="store_true", help="score trained arms on altered scans")
     parser.add_argument("--print", action="store_true", help="only print what there is")
     study = Study(parser.parse_args())
     study.options.output.mkdir(parents=True, exist_ok=True)
+    if study.options.altered:
+        study.score_altered()
+        sys.exit()
     if not study.options.print:
         study.run()
     columns = ["arm", "fold", "seed", "class-mean Dice", "difference", "HD95 mm", "stray components"]
