@@ -8,6 +8,7 @@ import pytest
 import pyvista as pv
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from volseg.errors import UsageError
 from volseg.geometry import Grid
@@ -101,6 +102,23 @@ def test_label_that_ends_beside_one_that_goes_on_keeps_its_place(slice_mm: float
     assert [mesh.name for mesh in meshes] == ["label_1", "label_2", "label_3"]
     (alone,) = extract_surfaces(LabelMap.from_array((array == 2).astype(np.uint8), grid), SHARED)
     np.testing.assert_allclose(meshes[1].bounds, alone.bounds, atol=0.01)
+
+
+@pytest.mark.parametrize("seed", [4, 19])
+def test_no_lesion_among_others_is_lost_on_thick_slices(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    array = ndimage.gaussian_filter(rng.normal(size=(6, 48, 48, 8)), (0, 5, 5, 1)).argmax(axis=0).astype(np.uint8)
+    for _ in range(25):
+        (row, column), layer, size = rng.integers(3, 45, 2), rng.integers(0, 8), rng.integers(1, 4)
+        array[row - size // 2 :, column - size // 2 :, layer][:size, :size] = 6
+    grid = Grid.from_spacing(array.shape, (0.8, 0.8, 5))
+    meshes = extract_surfaces(LabelMap.from_array(array, grid), SHARED)
+    assert len(meshes) == 6
+    for value, mesh in enumerate(meshes, 1):
+        voxels = grid.to_voxel(mesh.vertices)
+        for box in ndimage.find_objects(ndimage.label(array == value, np.ones((3, 3, 3)))[0]):
+            low, high = np.array([[s.start - 1.5, s.stop + 0.5] for s in box]).T
+            assert np.any(np.all((voxels > low) & (voxels < high), axis=1)), (value, box)
 
 
 def test_label_inside_another_and_single_voxels_survive() -> None:

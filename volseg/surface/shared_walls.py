@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import ndimage, sparse
 
 from volseg.geometry import Float, Grid
 from volseg.labelmap import LabelMap, label_boxes
@@ -214,6 +214,20 @@ def _interpolate(labels: LabelMap) -> LabelMap:
         nearer = field > best[*box]
         finer[*box][nearer], best[*box][nearer] = value, field[nearer]
     finer[~(inside | (best > 0))] = 0
+    _give_back_lost(finer, labels.array, axis, parts)
     step = np.eye(4)
     step[axis, axis], step[axis, 3] = 1 / parts, 0.5 / parts - 0.5
     return LabelMap(finer, Grid(finer.shape, labels.grid.affine @ step), labels.labels)
+
+
+def _give_back_lost(finer: NDArray[np.integer], thick: NDArray[np.integer], axis: int, parts: int) -> None:
+    """Let pieces of a label, such as small lesions, that others have taken whole have their own voxels again."""
+    for value, box in label_boxes(thick).items():
+        mask = thick[box] == value
+        finer_box = *box[:axis], slice(box[axis].start * parts, box[axis].stop * parts), *box[axis + 1 :]
+        blocks = (*mask.shape[: axis + 1], parts, *mask.shape[axis + 1 :])
+        kept = (finer[finer_box] == value).reshape(blocks).any(axis=axis + 1) & mask
+        pieces, count = ndimage.label(mask, np.ones((3, 3, 3)))
+        lost = np.setdiff1d(np.arange(1, count + 1), pieces[kept])
+        if lost.size:
+            finer[finer_box][np.isin(pieces, lost).repeat(parts, axis=axis)] = value
