@@ -163,15 +163,16 @@ class Study:
         return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
 
     def score_altered(self) -> None:
-        """Dice of each trained arm on altered scans, printed as a table."""
+        """Print the Dice of each trained arm on altered scans as a table, and write it to OUTPUT/altered.json."""
         fold, seed = self.options.folds[0], self.options.seeds[0]
         _, held_out = split(read_dataset(self.options.dataset), fold)
         references = {case.name: case.label for case in held_out}
         chosen = self.options.arms.split(";") if self.options.arms else list(self.arms)
         print(f"| arm | {' | '.join(ALTERATIONS)} |\n{'|---' * (len(ALTERATIONS) + 1)}|")
+        results = []
         for arm in chosen:
             run = self.folder(arm, fold, seed) / "run"
-            found = []
+            found = {}
             for name, alter in ALTERATIONS.items():
                 scans, output = (self.options.output / "altered" / f"{part}_{name}" for part in ("scans", arm))
                 for case in held_out:
@@ -179,8 +180,11 @@ class Study:
                         volume = read(case.images[0])
                         write(replace(volume, array=alter(volume.array)), scans / f"{case.name}.nii.gz")
                 self.volseg("predict", *sorted(scans.glob("*.nii.gz")), "-m", run, "-o", output, "--overwrite")
-                found.append(score(output, references)["dice"]["mean"])
-            print(f"| {arm} | {' | '.join(f'{dice:.4f}' for dice in found)} |", flush=True)
+                found[name] = round(score(output, references)["dice"]["mean"], 5)
+            print(f"| {arm} | {' | '.join(f'{dice:.4f}' for dice in found.values())} |", flush=True)
+            results.append({"arm": arm, "fold": fold, "seed": seed, "dice": found, "date": str(date.today())})
+            text = json.dumps(results, indent=1) + "\n"
+            (self.options.output / "altered.json").write_text(text, encoding="utf-8")
 
     def folder(self, arm: str, fold: int, seed: int) -> Path:
         return self.options.output / self.options.study / f"{arm}, fold {fold}, seed {seed}".replace(" ", "_")

@@ -9,6 +9,7 @@ scan, as its examples do, and also the crop that volseg makes; neither is smooth
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -54,6 +55,7 @@ METHODS: dict[str, Callable[[LabelMap], int]] = {
 
 
 def main() -> None:
+    os.environ.setdefault("VTK_SMP_BACKEND_IN_USE", "STDThread")  # as the commands do; read when VTK is first used
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("labels", nargs="?", type=Path)
     parser.add_argument("--repeats", type=int, default=5)

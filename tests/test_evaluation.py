@@ -150,6 +150,12 @@ def test_a_scan_is_no_reference(tmp_path: Path) -> None:
     write(Volume(noise, GRID), tmp_path / "scan.nii.gz")
     with pytest.raises(InputError, match=r"scan.nii.gz: has \d+ different values, as a scan has"):
         evaluate(tmp_path / "labels.nii.gz", tmp_path / "scan.nii.gz")
+    (tmp_path / "two.tsv").write_text("index\tname\n1\tliver\n2\tspleen\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"scan.nii.gz: has \d+ different values, as a scan has"):
+        evaluate(tmp_path / "labels.nii.gz", tmp_path / "scan.nii.gz", labels=tmp_path / "two.tsv")
+    rows = "".join(f"{value}\tcell {value}\n" for value in range(1, 2000))
+    (tmp_path / "all.tsv").write_text(f"index\tname\n{rows}", encoding="utf-8")
+    assert evaluate(tmp_path / "labels.nii.gz", tmp_path / "scan.nii.gz", labels=tmp_path / "all.tsv").rows
 
 
 def test_when_no_case_can_be_compared_every_reason_is_given() -> None:

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -315,3 +318,24 @@ def test_shared_walls_are_written_as_the_same_numbers(tmp_path: Path) -> None:
 def test_shared_walls_are_of_labels(scan_file: Path, tmp_path: Path) -> None:
     result = run(scan_file, "-o", tmp_path / "out", "--threshold", 200, "--shared-walls")
     assert_refused(result, UsageError, "with --threshold there are no labels; leave out --shared-walls")
+
+
+def test_commands_use_all_cores_and_surfaces_are_the_same() -> None:
+    program = (
+        "import os, hashlib, numpy as np; from volseg import cli\n"
+        "def work():\n"
+        "    from volseg import Grid, LabelMap, extract_surfaces\n"
+        "    ball = (np.sum((np.indices((60, 60, 60)) - 29.5) ** 2, axis=0) < 625).astype(np.uint8)\n"
+        "    (mesh,) = extract_surfaces(LabelMap.from_array(ball, Grid.from_spacing(ball.shape)))\n"
+        "    digest = hashlib.sha256(mesh.vertices.tobytes() + mesh.faces.tobytes()).hexdigest()\n"
+        "    print(os.environ['VTK_SMP_BACKEND_IN_USE'], digest)\n"
+        "cli.app = work; cli.main()"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "VTK_SMP_BACKEND_IN_USE"}
+    found = []
+    for more in ({}, {"VTK_SMP_BACKEND_IN_USE": "Sequential"}):
+        command = [sys.executable, "-c", program]
+        result = subprocess.run(command, env=environment | more, capture_output=True, text=True, check=True)
+        found.append(result.stdout.split())
+    assert [backend for backend, _ in found] == ["STDThread", "Sequential"]
+    assert found[0][1] == found[1][1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -102,6 +103,9 @@ app.add_typer(_dataset)
 
 def main() -> None:
     """Run the command line."""
+    # VTK's wheels use one core unless told before VTK is loaded; surfaces are the same to the bit. Not in the library:
+    # in a user's own program threads of VTK can meet forks, after which they are lost.
+    os.environ.setdefault("VTK_SMP_BACKEND_IN_USE", "STDThread")
     logging.basicConfig(level=logging.WARNING, handlers=[_messages_to_stderr()])
     logging.getLogger("volseg").setLevel(logging.INFO)
     app()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,7 @@ def _dataset_labels(references: Source, table: Path | None) -> tuple[Label, ...]
 
 
 def _compare_case(pair: Pair, names: _Names, table: Path | None, tolerance_mm: float) -> dict[int, Scores]:
-    prediction, reference = (_read(source, table, named=bool(names.values())) for source in pair)
+    prediction, reference = (_read(source, table, names.values()) for source in pair)
     names.learn(prediction, reference)
     values = names.values() | {label.value for map_ in (prediction, reference) for label in map_.labels}
     ours, theirs = _on_grid_of(reference, prediction), reference.array
@@ -158,12 +158,11 @@ def _compare_case(pair: Pair, names: _Names, table: Path | None, tolerance_mm: f
     return scores
 
 
-def _read(source: LabelMap | Path, table: Path | None, *, named: bool) -> LabelMap:
+def _read(source: LabelMap | Path, table: Path | None, named: Collection[int]) -> LabelMap:
     if isinstance(source, LabelMap):
         return source
     labels = read_labels(source, labels=table)
-    if not named:
-        check_labels([labels], source)
+    check_labels([labels], source, named)
     return labels
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +103,8 @@ def check_single(path: Path) -> None:
         )
 
 
-def check_labels(layers: Sequence[LabelMap], path: Path) -> None:
-    """Refuse a scan that was taken for labels, which its integers could be.
+def check_labels(layers: Sequence[LabelMap], path: Path, named: Collection[int] = ()) -> None:
+    """Refuse a scan that was taken for labels, which its integers could be; `named` are values with names elsewhere.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def check_labels(layers: Sequence[LabelMap], path: Path) -> None:
         More than 256 labels have no name, or more than 50 that do not lie in even areas.
     """
     for layer in layers:
-        unnamed = sum(label.name == f"label_{label.value}" for label in layer.labels)
+        unnamed = sum(label.name == f"label_{label.value}" and label.value not in named for label in layer.labels)
         if unnamed > _MOST_UNNAMED or (unnamed > _MOST_UNEVEN and not is_even(layer.array, layer.grid.spacing)):
             raise InputError(
                 f"{path}: has {unnamed} different values, as a scan has; if these are labels, give a table of their "

@@ -3,9 +3,9 @@
 A surface through the voxels of thick slices is a staircase that no smoothing of the surface takes away without moving
 it by millimetres. Here every slice becomes a signed distance map (in-plane, mm), and between two slices the maps are
 blended: what the shape is, linearly; how large it is (the largest distance inside), so that its square runs smoothly,
-as it does in anything that is round. Slices of a body that runs obliquely are first laid over each other by their
-centroids, which is undone on the finished surface. Beyond the last slice the body ends where its areas lead to zero,
-within one slice and within the box of its pixels.
+as it does in anything that is round. Slices of a body that runs obliquely are laid over each other by their centroids
+for that, which is undone on the finished surface (`march_between_slices`) or at each place (`field_between_slices`).
+Beyond the last slice the body ends where its areas lead to zero, within one slice and within the box of its pixels.
 
 Related: S. Raya and J. Udupa, Shape-based interpolation of multidimensional objects, IEEE TMI 9 (1990),
 doi:10.1109/42.52980. Size apart from shape is ours; ``tests/surface/test_surface_between_slices.py`` measures it.

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from volseg.geometry import Grid
 from volseg.mesh import Mesh
-from volseg.surface.cores import all_cores
 
 
 def march(field: NDArray[Any], grid: Grid) -> Mesh:
@@ -41,8 +40,7 @@ def march(field: NDArray[Any], grid: Grid) -> Mesh:
     outside, level = _padded_mask(field) if field.dtype == bool else _padded_field(field)
     image = pv.ImageData(dimensions=outside.shape)
     image.point_data["outside"] = outside.ravel(order="F")
-    with all_cores(outside.size):
-        surface = image.contour([level], scalars="outside", method="flying_edges", compute_scalars=False)
+    surface = image.contour([level], scalars="outside", method="flying_edges", compute_scalars=False)
     faces = surface.regular_faces
     if np.linalg.det(grid.affine[:3, :3]) > 0:
         faces = faces[:, ::-1]

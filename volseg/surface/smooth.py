@@ -10,7 +10,6 @@ from scipy.sparse.csgraph import connected_components
 
 from volseg.geometry import Float
 from volseg.mesh import Mesh
-from volseg.surface.cores import all_cores
 
 _ITERATIONS = 30
 _PASS_BAND = 0.06
@@ -50,14 +49,13 @@ def smooth_mesh(
     Taubin, Zhang, Golub, Optimal surface smoothing as filter design, ECCV 1996, doi:10.1007/BFb0015544
     (vtkWindowedSincPolyDataFilter; 30 iterations, pass band 0.06).
     """
-    with all_cores(len(mesh.vertices)):
-        filtered = _polydata(mesh).smooth_taubin(
-            n_iter=_ITERATIONS,
-            pass_band=_PASS_BAND,
-            boundary_smoothing=False,
-            non_manifold_smoothing=True,
-            normalize_coordinates=True,
-        )
+    filtered = _polydata(mesh).smooth_taubin(
+        n_iter=_ITERATIONS,
+        pass_band=_PASS_BAND,
+        boundary_smoothing=False,
+        non_manifold_smoothing=True,
+        normalize_coordinates=True,
+    )
     moved = np.asarray(filtered.points, dtype=np.float64)
     kept = collapsed(mesh.faces, mesh.vertices, moved)[:, None]
     smoothed = mesh.with_vertices(np.where(kept, mesh.vertices, moved))
