@@ -17,6 +17,10 @@ from volseg.io.dataset_catalogue import CATALOGUE, HOST
 from volseg.io.dataset_download import get_dataset
 from volseg.io.datasets import read_dataset
 
+pytestmark = pytest.mark.skipif(
+    not hasattr(tarfile, "data_filter"), reason="this Python, older than 3.11.4, unpacks no archive safely"
+)
+
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
