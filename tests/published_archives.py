@@ -16,6 +16,9 @@ import pytest
 
 from volseg.io.dataset_catalogue import CATALOGUE, PublicDataset
 
+UNPACKS = pytest.mark.skipif(
+    not hasattr(tarfile, "data_filter"), reason="this Python, older than 3.11.4, unpacks no archive safely"
+)
 NAME = "msd:Task99_Toy"
 FOLDER = "Task99_Toy"
 

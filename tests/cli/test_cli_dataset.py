@@ -3,12 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from published_archives import FOLDER, NAME, dead_address, pack, publish, serving
+from published_archives import FOLDER, NAME, UNPACKS, dead_address, pack, publish, serving
 from toy_dataset import write_dataset
 from typer.testing import CliRunner
 
 from volseg.cli import app
 from volseg.io.dataset_catalogue import CATALOGUE
+
+pytestmark = UNPACKS
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from published_archives import FOLDER, NAME, dead_address, pack, publish, serving
+from published_archives import FOLDER, NAME, UNPACKS, dead_address, pack, publish, serving
 from toy_dataset import write_dataset
 
 from volseg.errors import InputError, OutputError, UsageError
@@ -17,9 +17,7 @@ from volseg.io.dataset_catalogue import CATALOGUE, HOST
 from volseg.io.dataset_download import get_dataset
 from volseg.io.datasets import read_dataset
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(tarfile, "data_filter"), reason="this Python, older than 3.11.4, unpacks no archive safely"
-)
+pytestmark = UNPACKS
 
 
 @pytest.fixture(scope="module")
