@@ -77,8 +77,10 @@ class Generator(nn.Module):
         multiple = 2**self.levels
         # At least 2x2 where the deepest level is normalised (as published it is not): one pixel has no variance.
         least = multiple if self.published else 2 * multiple
-        right, bottom = (max(-size % multiple, least - size) for size in (width, height))
-        x = F.pad(x, (0, right, 0, bottom), mode="replicate")
+        missing = [max(-size % multiple, least - size) for size in (width, height)]
+        # In the middle, as in training, with the odd pixel in front: a deep network knows where a slice lies.
+        left, top = ((n + 1) // 2 for n in missing)
+        x = F.pad(x, (left, missing[0] - left, top, missing[1] - top), mode="replicate")
         x = self.stem(x)
         skips = []
         for down in self.downs:
@@ -90,7 +92,7 @@ class Generator(nn.Module):
             # The published network has no skip at full resolution, where it does nothing.
             if not self.published or level < self.levels - 1:
                 x = merge(torch.cat([skip, x], dim=1))
-        return torch.as_tensor(self.head(x)[..., :height, :width])
+        return torch.as_tensor(self.head(x)[..., top : top + height, left : left + width])
 
 
 def fold_norms(network: nn.Module) -> nn.Module:
