@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from toy_dataset import write_dataset
 
 from volseg.config import Config, Plane, load_config
@@ -14,6 +15,7 @@ from volseg.errors import OutputError
 from volseg.inference import plane_weights
 from volseg.io import read_labels
 from volseg.io.datasets import Dataset, read_dataset
+from volseg.model.generator import Generator
 from volseg.slices import PLANES, stack_slices
 from volseg.training.data import CachedCase, SliceSampler, cache_case, check_space
 from volseg.training.plan import find_facts, make_plan
@@ -147,3 +149,22 @@ def test_crops_hold_the_label_when_asked(dataset_folder: Path, tmp_path: Path) -
     _, classes = SliceSampler(cases, config, "axial").draw(np.random.default_rng(0))
     assert classes.shape[1:] == (8, 8)
     assert (classes.reshape(len(classes), -1) > 0).any(axis=1).mean() == 1.0
+
+
+@pytest.mark.parametrize("block", ["double", "pix2pix"])
+@pytest.mark.parametrize("shape", [(13, 21), (16, 19), (11, 24)])
+def test_small_slices_lie_in_training_where_the_network_pads_them(block: str, shape: tuple[int, int]) -> None:
+    """A deep network knows where a slice lies: padded otherwise at test time, it answers much worse."""
+    config = load_config(
+        overrides=(f"network.block={block}", "preparation.neighbours=0", "training.slice_size=[16,24,8]")
+    )
+    image = np.random.default_rng(0).normal(size=(1, 1, *shape)).astype(np.float16)
+    case = CachedCase(image, np.ones((1, *shape), dtype=np.uint8), np.array([0]))
+    sampler = SliceSampler([case], config, "axial")
+    images, _ = sampler.draw(np.random.default_rng(0))
+    network = Generator(1, 3, config.network.model_copy(update={"levels": 3, "width": 4})).eval()
+    top, left = ((want - have + 1) // 2 for want, have in zip((16, 24), shape, strict=True))
+    with torch.no_grad():
+        trained = network(torch.from_numpy(images[:1]))[..., top : top + shape[0], left : left + shape[1]]
+        tested = network(torch.from_numpy(image[0, None].astype(np.float32)))
+    torch.testing.assert_close(tested, trained)
