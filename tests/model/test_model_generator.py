@@ -76,7 +76,7 @@ def test_every_weight_learns(block: str, decoder: str) -> None:
 def test_what_lies_beyond_the_padding_does_not_turn_the_picture(block: str) -> None:
     """The crop takes the corner at which the slice was: a mark in a corner changes the logits there most."""
     network = generator(block=block, levels=3).eval()
-    blank = torch.zeros(1, 2, 17, 25)  # padded by 7 pixels on one side
+    blank = torch.zeros(1, 2, 17, 25)  # padded by 7 pixels
     for row, column in ((2, 2), (2, 22), (14, 2), (14, 22)):
         marked = blank.clone()
         marked[..., row, column] = 100

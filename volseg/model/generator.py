@@ -44,10 +44,10 @@ class Generator(nn.Module):
 
     Notes
     -----
-    Input (B, in_channels, H, W) of any size from 1x1: it is padded by its edge to a multiple of ``2 ** levels`` (with
-    ``double`` to two of them at least), and the logits (B, classes, H, W) are cropped back. With `norm` ``batch`` the
-    running statistics are used at test time, with ``instance`` each slice's own: in both, a slice's answer does not
-    depend on its batch.
+    Input (B, in_channels, H, W) of any size from 1x1: it is padded on all sides by its edge to a multiple of
+    ``2 ** levels`` (with ``double`` to two of them at least), and the logits (B, classes, H, W) are cropped back. With
+    `norm` ``batch`` the running statistics are used at test time, with ``instance`` each slice's own: in both, a
+    slice's answer does not depend on its batch.
     """
 
     def __init__(self, in_channels: int, classes: int, config: NetworkConfig) -> None:
