@@ -88,10 +88,10 @@ ADVERSARIAL = {
     f"{name}, {decoder}": [*CORONAL, f"network.decoder={decoder}", f"loss.reconstruction={loss}", *gan]
     for decoder in ("transpose", "upsample")
     for name, loss, gan in (
-        ("L1", "l1", []),
-        ("L1 + GAN", "l1", GAN),
         ("CE + Dice", "ce_dice", []),
         ("CE + Dice + GAN", "ce_dice", GAN),
+        ("L1", "l1", []),
+        ("L1 + GAN", "l1", GAN),
     )
 }
 FEW = {f"{count} cases{name}": more for count in (5, 10, 20, 50, 208) for name, more in (("", []), (" + GAN", GAN))}
@@ -161,6 +161,20 @@ class Study:
         base = others[0]["dice_by_case"]
         found = summarise([value - base[case] for case, value in entry["dice_by_case"].items()])
         return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+
+    def pooled(self) -> list[str]:
+        """Describe each arm that has several folds: mean over all their cases, difference to the study's first arm."""
+        by_arm: dict[str, dict[str, float]] = {}
+        for entry in self.results:
+            if entry["seed"] == self.options.seeds[0]:
+                by_arm.setdefault(entry["arm"], {}).update(entry.get("dice_by_case", {}))
+        base, lines = by_arm.get(next(iter(self.arms)), {}), []
+        for arm, cases in by_arm.items():
+            if len({e["fold"] for e in self.results if e["arm"] == arm}) > 1 and cases.keys() <= base.keys():
+                found = summarise([value - base[case] for case, value in cases.items()])
+                mean, interval = summarise(list(cases.values())).mean, f"[{found.low:+.4f}, {found.high:+.4f}]"
+                lines.append(f"{arm}: {mean:.4f} over {len(cases)} cases, difference {found.mean:+.4f} {interval}")
+        return lines
 
     def score_altered(self) -> None:
         """Print the Dice of each trained arm on altered scans as a table, and write it to OUTPUT/altered.json."""
@@ -293,4 +307,4 @@ if __name__ == "__main__":
     columns = ["arm", "fold", "seed", "class-mean Dice", "difference", "HD95 mm", "stray components"]
     columns += ["topology errors", "steps"]
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
-    print("\n".join(study.row(entry) for entry in study.results))
+    print("\n".join([study.row(entry) for entry in study.results] + study.pooled()))

@@ -131,7 +131,7 @@ def by_slicer(labels: LabelMap, _: Shares) -> list[Mesh]:
     """3D Slicer's closed surface at its default smoothing factor of 0.5."""
     meshes = []
     for label in labels.labels:
-        mesh = march(labels.mask(label) - np.float32(0.5), labels.grid)
+        mesh = march(labels.mask(label), labels.grid)
         surface = pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces).smooth_taubin(
             n_iter=40, pass_band=0.01, boundary_smoothing=False, non_manifold_smoothing=True, normalize_coordinates=True
         )

@@ -21,6 +21,7 @@ from volseg.volume import Volume
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patheffects import AbstractPathEffect
 
 # Letters at the left, right, upper and lower edge of a slice in the radiological convention.
 _EDGES: dict[Plane, str] = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}
@@ -202,16 +203,13 @@ def _draw_sections(
     """Draw segments given by row and column in pixels, of a slice of this shape."""
     from matplotlib.collections import LineCollection
     from matplotlib.patches import Rectangle
-    from matplotlib.patheffects import withStroke
 
-    # A dark rim, to be seen on bright tissue too.
-    rim = [withStroke(linewidth=_points(em / 5), foreground=_BACKGROUND)]
     left, right, bottom, top = extent
     pixel = np.array([(bottom - top) / shape[0], (right - left) / shape[1]])
     for section in sections:
         # Pixel (0, 0) has its centre half a pixel from the corner; x before y.
         lines = LineCollection(list(((section + 0.5) * pixel + (top, left))[:, :, ::-1]), colors="white")
-        lines.set(linewidths=_points(em / 12), path_effects=rim)
+        lines.set(linewidths=_points(em / 12), path_effects=_rim(em))
         drawn = axes.add_collection(lines)
         drawn.set_clip_path(Rectangle((left, top), right - left, bottom - top, transform=axes.transData))
 
@@ -255,11 +253,14 @@ def _draw_letters(axes: Axes, position: str, edges: str, extent: Extent, em: flo
 
 
 def _write(axes: Axes, text: str, place: tuple[float, float], horizontal: str, vertical: str, em: float) -> None:
+    axes.text(*place, text, color=_FAINT, ha=horizontal, va=vertical, size=_points(0.85 * em), path_effects=_rim(em))
+
+
+def _rim(em: float) -> list[AbstractPathEffect]:
+    """Return a dark rim, so that lines and letters are seen on bright tissue too."""
     from matplotlib.patheffects import withStroke
 
-    # A dark rim, legible on bright tissue too.
-    rim = [withStroke(linewidth=_points(em / 5), foreground=_BACKGROUND)]
-    axes.text(*place, text, color=_FAINT, ha=horizontal, va=vertical, size=_points(0.85 * em), path_effects=rim)
+    return [withStroke(linewidth=_points(em / 5), foreground=_BACKGROUND)]
 
 
 def _draw_legend_entry(axes: Axes, name: str, colour: Colour | None, layout: _Layout, number: int) -> None:
