@@ -4,11 +4,12 @@
         [--seeds 0,1] [--arms 'A;B']
 
 Studies: recipe (each choice of the default preset changed alone), adversarial (four losses, two decoders), few (5, 10,
-20, 50 or all of the training cases). An arm is trained by `volseg train`, one plane or three, on one thread where
-several run side by side; the held-out cases of the fold are predicted by `volseg predict`. Arms that are in
-OUTPUT/STUDY.json are not run again. Prints that file as a table, with the difference to the first arm of the same fold
-and seed, paired over cases; `--print` only prints. `--altered` scores trained arms on held-out scans that have been
-changed as another scanner might: darker, noisy, blurred.
+20, 50 or all of the training cases), thin (the adversarial term on a dataset of `vessel_phantoms.py`). An arm is
+trained by `volseg train`, one plane or three, on one thread where several run side by side; the held-out cases of the
+fold are predicted by `volseg predict`. Arms that are in OUTPUT/STUDY.json are not run again. Prints that file as a
+table, with the difference to the first arm of the same fold and seed, paired over cases; `--print` only prints.
+`--altered` scores trained arms on held-out scans that have been changed as another scanner might: darker, noisy,
+blurred.
 """
 
 import argparse
@@ -95,7 +96,8 @@ ADVERSARIAL = {
     )
 }
 FEW = {f"{count} cases{name}": more for count in (5, 10, 20, 50, 208) for name, more in (("", []), (" + GAN", GAN))}
-STUDIES = {"recipe": RECIPE, "adversarial": ADVERSARIAL, "few": FEW}
+THIN = {name: [*CORONAL, *changes] for name, changes in (("CE + Dice", []), ("CE + Dice + GAN", GAN))}
+STUDIES = {"recipe": RECIPE, "adversarial": ADVERSARIAL, "few": FEW, "thin": THIN}
 
 
 class Study:
