@@ -266,3 +266,9 @@ def test_changes_shrink_to_nothing_over_the_last_share_of_a_training() -> None:
 def test_zscore_takes_no_numbers() -> None:
     with pytest.raises(ConfigError, match="kind 'zscore' takes no numbers"):
         load_config(overrides=("preparation.normalisation=[{kind: zscore, low: 3}]",))
+
+
+def test_a_window_always_clips() -> None:
+    window = "preparation.normalisation=[{kind: window, low: 0, high: 9, mean: 3, std: 1, clip: false}]"
+    with pytest.raises(ConfigError, match="kind 'window' always clips"):
+        load_config(overrides=(window,))

@@ -39,6 +39,25 @@ def test_zscore_is_not_swayed_by_a_few_extreme_voxels() -> None:
     assert np.abs(zscore(struck).apply(struck)).max() < 4
 
 
+def test_a_small_bright_lesion_keeps_its_contrast_if_the_scan_is_not_clipped() -> None:
+    scan = np.random.default_rng(0).normal(size=(50, 50, 50))
+    scan[20:25, 20:25, 20:30] += 12  # 0.2 % of the voxels
+    scan[0, 0, 0] = 1e9
+    clipped, whole = zscore(scan), zscore(scan, clip=False)
+    assert (whole.mean, whole.std) == (clipped.mean, clipped.std)
+    assert clipped.apply(scan)[20:25, 20:25, 20:30].max() < 3
+    assert whole.apply(scan)[20:25, 20:25, 20:30].min() > 8
+    assert whole.apply(scan).max() < 80
+
+
+def test_a_scan_that_is_nearly_all_zero_is_not_wiped_out() -> None:
+    scan = np.zeros((50, 50, 50), dtype=np.int16)
+    scan[10:14, 10:14, 10:14] = 300
+    found = zscore(scan).apply(scan)
+    assert found[12, 12, 12] > 10
+    assert found[0, 0, 0] == pytest.approx(0, abs=0.1)
+
+
 @pytest.mark.parametrize("value", [0, 7, -3.1, 0.1, 1e6])
 def test_a_constant_scan_becomes_zeros(value: float) -> None:
     scan = np.full((7, 8, 9), value)

@@ -128,6 +128,17 @@ def test_finished_cases_are_skipped_unless_they_differ(model: Model, scan: Volum
     assert not stl.exists()  # nothing of the earlier result is left beside the new one
 
 
+def test_what_another_version_would_predict_otherwise_is_not_finished(
+    model: Model, scan: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    inputs, out = [str(tmp_path / "scan.nii.gz")], tmp_path / "out"
+    run(model, inputs, out)
+    monkeypatch.setattr("volseg.pipeline.INFERENCE", 1000)
+    (other,) = run(model, inputs, out)
+    assert "is there, but inference differ; add --overwrite" in str(other.error)
+
+
 def test_surfaces_in_another_space_are_not_finished(model: Model, scan: Volume, tmp_path: Path) -> None:
     volseg.write(scan, tmp_path / "scan.nii.gz")
     inputs, out = [str(tmp_path / "scan.nii.gz")], tmp_path / "out"

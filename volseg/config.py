@@ -28,7 +28,8 @@ class _Section(BaseModel):
 class Normalisation(_Section):
     """How the intensities of one channel are brought to a common scale.
 
-    ``zscore``: each scan by its own mean and standard deviation. ``window``: clip to [low, high], then the mean and
+    ``zscore``: each scan by its own mean and standard deviation, clipped to its 0.5th and 99.5th percentile unless
+    `clip` is false. ``window``: clip to [low, high], then the mean and
     standard deviation given here, measured on the labelled voxels of the training set (CT, whose numbers have a unit).
     """
 
@@ -37,6 +38,7 @@ class Normalisation(_Section):
     high: float | None = None
     mean: float | None = None
     std: Positive | None = None
+    clip: bool = True
 
     @model_validator(mode="after")
     def _numbers_fit_the_kind(self) -> Normalisation:
@@ -48,6 +50,8 @@ class Normalisation(_Section):
                 raise ValueError("kind 'window' needs low, high, mean and std")
             if self.low >= self.high:
                 raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
+            if not self.clip:
+                raise ValueError("kind 'window' always clips; leave out clip, or widen low and high")
         return self
 
 

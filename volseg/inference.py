@@ -28,6 +28,7 @@ _MOST_FUSED_BYTES = 4e9
 # Temperature of each network's answer before the average: at 1 that is of probabilities, at infinity of logits. Between
 # the two, all five folds of the hippocampus set are a little better (benchmarks/accuracy.md).
 SOFTENING = 2.0
+INFERENCE = 1  # goes up whenever the same model gives other labels or probabilities than before
 _FLAT_MM = 1e6  # spacing of an axis of one voxel, whatever its file says: across it slices would be lines
 
 logger = logging.getLogger(__name__)
@@ -95,10 +96,10 @@ def predict(
     channels = [volumes] if isinstance(volumes, Volume) else list(volumes)
     grid, target = common_grid(channels), choose_device(device)
     weights = plane_weights(model.config.preparation, grid)
-    size = 2 * (len(model.labels) + 1) * int(np.prod(grid.shape))
-    if len(weights) > 1 and size > _MOST_FUSED_BYTES and not probabilities:
+    if len(weights) > 1 and not probabilities and not can_fuse(model, grid):
         best = max(weights, key=lambda plane: weights[plane])
-        logger.warning("fusing planes would take %.1f GB of memory; only %s slices are segmented", size / 1e9, best)
+        size = _probability_bytes(model, grid) / 1e9
+        logger.warning("fusing planes would take %.1f GB of memory; only %s slices are segmented", size, best)
         weights = {best: 1.0}
     stacks = {plane: prepare(channels, model.config.preparation, plane) for plane in weights}
     if batch_size is not None and batch_size < 1:
@@ -116,6 +117,15 @@ def predict(
                 progress(done + stop, total)
         done += len(stack)
     return outputs.prediction()
+
+
+def can_fuse(model: Model, grid: Grid) -> bool:
+    """Whether the probabilities of a scan fit into 4 GB; above that `predict` only fuses planes if asked for them."""
+    return _probability_bytes(model, grid) <= _MOST_FUSED_BYTES
+
+
+def _probability_bytes(model: Model, grid: Grid) -> int:
+    return 2 * (len(model.labels) + 1) * int(np.prod(grid.shape))
 
 
 def plane_weights(config: PreparationConfig, grid: Grid) -> dict[Plane, float]:

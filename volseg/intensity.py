@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SAMPLES = 1_000_000
+_PERCENTILES = (0.5, 99.5)
+_BEYOND = 10.0
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,21 @@ def sample(array: NDArray[Any], *, count: int = _SAMPLES) -> NDArray[np.float64]
     return np.asarray(flat[::step], dtype=np.float64)
 
 
-def zscore(array: NDArray[Any], *, percentiles: tuple[float, float] = (0.5, 99.5)) -> Rescaling:
-    """Normalisation of one scan by its own mean and standard deviation, after clipping its extremes.
-
-    For modalities without a unit (MR): scanners differ by orders of magnitude. A constant scan maps to zeros.
-    """
+def extremes(array: NDArray[Any]) -> tuple[float, float]:
+    """Return the 0.5th and the 99.5th percentile of a scan, or all that it has where these are the same."""
     values = sample(array)
-    low, high = np.percentile(values, percentiles)
-    clipped = np.clip(values, low, high)
-    return Rescaling(float(low), float(high), float(clipped.mean()), float(clipped.std()) or 1.0)
+    low, high = np.percentile(values, _PERCENTILES)
+    # Of a scan that is nearly all zero, the rest is what matters.
+    return (float(low), float(high)) if low < high else (float(array.min()), float(array.max()))
+
+
+def zscore(array: NDArray[Any], *, clip: bool = True) -> Rescaling:
+    """Normalisation of one scan by the mean and standard deviation that it has when clipped to its `extremes`.
+
+    For modalities without a unit (MR): scanners differ by orders of magnitude. A constant scan maps to zeros. Without
+    `clip` what is brighter or darker keeps its value, up to ten times that range away.
+    """
+    low, high = extremes(array)
+    clipped = np.clip(sample(array), low, high)
+    beyond = 0.0 if clip else _BEYOND * (high - low)
+    return Rescaling(low - beyond, high + beyond, float(clipped.mean()), float(clipped.std()) or 1.0)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from volseg import __version__
 from volseg.config import CleanupConfig
 from volseg.errors import InputError, VolsegError
-from volseg.inference import Prediction, Progress, predict
+from volseg.inference import INFERENCE, Prediction, Progress, predict
 from volseg.io import read_channels, write
 from volseg.io.atomic import check_writable, write_text
 from volseg.io.inputs import CaseInput, file_state, path_hash
@@ -163,6 +163,7 @@ class _CaseRun:
     def _made_by(self) -> dict[str, Any]:
         return {
             "model": [self.model.fingerprint, self.model.sha256, self.model.temperature],
+            "inference": INFERENCE,
             "probabilities": self.settings.probabilities,
             "mesh_formats": list(self.settings.mesh_formats),
             "mesh_space": self.settings.mesh_space,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -55,6 +56,10 @@ def test_the_cache_is_taken_as_it_is_and_made_anew_where_it_was_cut_off(dataset_
     assert written.keys() == arrays | {f"{case.name}.done"}
     again = cache_case(case, cache, config=config, labels=dataset.labels)
     assert {path.name: path.stat().st_mtime_ns for path in cache.iterdir()} == written
+    stale = (cache / f"{case.name}.done").stat().st_mtime + 5
+    os.utime(case.label or "", (stale, stale))  # corrected since
+    cache_case(case, cache, config=config, labels=dataset.labels)
+    assert all(path.stat().st_mtime_ns > written[path.name] for path in cache.iterdir())
     (cache / f"{case.name}.done").unlink()
     (cache / f"{case.name}.coronal.classes.npy").unlink()
     completed = cache_case(case, cache, config=config, labels=dataset.labels)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from volseg.training.checkpoint import opened_checkpoint
 from volseg.training.journal import append_event, draw_curve, read_events
 from volseg.training.loop import iterate_training, train
 from volseg.training.plan import iterate_planning
+from volseg.training.step import Learner
 from volseg.training.validation import Validation, validate
 
 SMALL = (
@@ -253,6 +255,47 @@ def test_an_interrupt_of_the_last_validation_costs_no_step(
     monkeypatch.setattr("volseg.training.step.Learner.step", lambda *_: learnt.append(_))
     assert volseg.load_model(train(dataset_folder, tmp_path / "cut", resume=True)).sha256 == whole.sha256
     assert learnt == []
+
+
+def test_the_last_weights_are_kept_before_they_are_validated(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long a validation as that may be killed."""
+    monkeypatch.setattr("volseg.training.loop.validate", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
+    config = small("training.epochs=1", "training.validations=1")
+    with pytest.raises(MemoryError):
+        train(dataset_folder, tmp_path / "run", config=config)
+    assert volseg.load_model(tmp_path / "run").temperature == 1
+
+
+def test_a_validation_on_the_way_may_take_a_minute_where_no_time_is_set(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed: list[float | None] = []
+
+    def watched(*arguments: Any, allowance_seconds: float | None, **settings: Any) -> Validation:
+        allowed.append(allowance_seconds)
+        return validate(*arguments, allowance_seconds=allowance_seconds, **settings)
+
+    monkeypatch.setattr("volseg.training.loop.validate", watched)
+    train(dataset_folder, tmp_path / "run", config=small("training.epochs=1", "training.validations=2"))
+    assert allowed == [60, float("inf")]  # the last one is whole
+
+
+def test_a_loss_that_is_not_finite_is_left_out_of_the_log(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, count = Learner.step, iter(range(1000))
+
+    def step(self: Learner, *arguments: Any) -> dict[str, float]:
+        losses = real(self, *arguments)
+        return dict.fromkeys(losses, float("nan")) if next(count) % 2 else losses
+
+    monkeypatch.setattr("volseg.training.step.Learner.step", step)
+    train(dataset_folder, tmp_path / "run", config=small("training.epochs=1"))
+    events = read_events(tmp_path / "run" / "log.jsonl")
+    assert events[-1]["event"] == "end"
+    assert all(np.isfinite(e["losses"]["reconstruction"]) for e in events if e["event"] == "steps")
 
 
 def test_a_disk_that_is_too_small_is_found_after_the_first_case(

@@ -10,6 +10,7 @@ import pytest
 
 from volseg.config import load_config
 from volseg.errors import DatasetError
+from volseg.io import read, read_labels, write
 from volseg.io.datasets import read_dataset, split
 from volseg.slices import PLANES, in_plane
 from volseg.training.plan import CaseFacts, find_facts, fingerprint, make_plan
@@ -20,8 +21,9 @@ def facts(
     shape: tuple[int, int, int] = (40, 50, 30),
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     lowest: float = 0.0,
+    extreme: float = 0.0,
 ) -> CaseFacts:
-    return CaseFacts(shape, spacing, (np.linspace(-100, 300, 1001),), (lowest,))
+    return CaseFacts(shape, spacing, (np.linspace(-100, 300, 1001),), (lowest,), (extreme,))
 
 
 def test_facts_are_in_ras_order_and_mm(dataset_folder: Path) -> None:
@@ -137,6 +139,34 @@ def test_mr_is_normalised_scan_by_scan_and_ct_by_the_labels(dataset_folder: Path
     for lowest, kind in ((-1024.0, "window"), (0.0, "zscore")):
         (entry,) = make_plan(load_config(), unknown, [facts(lowest=lowest)]).preparation.normalisation or ()
         assert entry.kind == kind
+
+
+def test_scans_are_not_clipped_where_that_would_take_away_a_label(dataset_folder: Path) -> None:
+    dataset = read_dataset(dataset_folder)
+    for shares, clip in (((0.0, 0.0, 0.9), True), ((0.0, 0.6, 0.9), False)):
+        plan = make_plan(load_config(), dataset, [facts(extreme=share) for share in shares])
+        assert [entry.clip for entry in plan.preparation.normalisation or ()] == [clip]
+
+
+def test_the_most_extreme_label_counts(dataset_folder: Path) -> None:
+    case = read_dataset(dataset_folder).cases[0]
+    assert 0 < find_facts(case).extreme[0] < 0.2
+    scan, reference = read(case.images[0]), read_labels(case.label or "")
+    few = np.argwhere(reference.array == 2)[:6]
+    scan.array[tuple(few.T)] = 5000  # as bright as nothing else, in a label of their own
+    reference.array[reference.array == 2] = 7
+    reference.array[tuple(few.T)] = 2
+    write(scan, case.images[0])
+    write(reference, case.label or "")
+    assert find_facts(case).extreme == (1.0,)
+
+
+def test_ct_whose_labels_lie_on_one_value_has_a_window_all_the_same(dataset_folder: Path) -> None:
+    dataset = read_dataset(dataset_folder)
+    ct_dataset = type(dataset)(**{**vars(dataset), "modalities": ("CT",)})
+    flat = CaseFacts((40, 50, 30), (1.0, 1.0, 1.0), (np.full(100, 250.0),), (-1000.0,), (0.0,))
+    (entry,) = make_plan(load_config(), ct_dataset, [flat]).preparation.normalisation or ()
+    assert (entry.low, entry.high, entry.mean, entry.std) == (250, 251, 250, 1)
 
 
 def test_what_the_user_set_is_kept(dataset_folder: Path) -> None:

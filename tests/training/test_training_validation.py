@@ -60,10 +60,8 @@ def test_a_single_case_is_calibrated_by_itself() -> None:
     assert found.after == pytest.approx(expected, abs=1e-6)
 
 
-def test_cases_that_tell_nothing_leave_probabilities_as_they_are() -> None:
+def test_cases_that_tell_nothing_change_nothing() -> None:
     nothing = np.zeros((3, 0), dtype=np.float16), np.zeros(0, dtype=np.int64)
-    found = fit_calibration([nothing, nothing])
-    assert (found.temperature, found.before, found.after) == (1.0, 0.0, 0.0)
     case = drawn(2.0)
     assert fit_calibration([nothing, case]).temperature == fit_calibration([case]).temperature
 
@@ -118,6 +116,27 @@ def test_only_who_asks_for_a_calibration_gets_one(dataset_folder: Path, monkeypa
     assert calibrated.calibration is not None
     assert (calibrated.mean, calibrated.per_label, calibrated.by_case) == (plain.mean, plain.per_label, plain.by_case)
     assert plain.per_label["bar"] == 0
+
+
+def test_without_a_labelled_voxel_there_is_no_score_and_no_calibration(dataset_folder: Path) -> None:
+    case = read_dataset(dataset_folder).cases[0]
+    reference, scan = read_labels(case.label or ""), read(case.images[0])
+    write(LabelMap(0 * reference.array, reference.grid, reference.labels), case.label or "")
+    found = validate(bright_model(), [case], device="cpu", calibrate=True)
+    assert (found.mean, found.calibration) == (0.0, None)  # what was found there is wrong
+    write(scan.with_array(0 * scan.array), case.images[0])
+    found = validate(bright_model(), [case], device="cpu", calibrate=True)
+    assert (found.mean, found.by_case, found.calibration) == (None, {case.name: None}, None)
+
+
+def test_scans_whose_probabilities_are_too_large_are_scored_as_they_are_predicted(
+    dataset_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("volseg.inference._MOST_FUSED_BYTES", 1000)
+    cases = read_dataset(dataset_folder).cases[:2]
+    found = validate(bright_model(), cases, device="cpu", calibrate=True)
+    assert found.calibration is None
+    assert found.by_case == validate(bright_model(), cases, device="cpu").by_case
 
 
 def test_voxels_are_chosen_by_the_prediction_whatever_the_reference_says(

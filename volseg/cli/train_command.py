@@ -122,4 +122,5 @@ def _dice_line(event: dict[str, Any]) -> str:
     labels = ", ".join(f"{name} {dice}" for name, dice in shown.items())
     kind = "validation" if event["event"] == "validation" else "held-out cases"
     count = f"{event['cases']} of {event['held_out']} cases"
-    return f"{kind} at step {event['step']}: Dice {event['mean']:.4f} over {count} ({labels})"
+    mean = "absent" if event["mean"] is None else f"{event['mean']:.4f}"
+    return f"{kind} at step {event['step']}: Dice {mean} over {count} ({labels})"

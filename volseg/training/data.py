@@ -39,7 +39,7 @@ def cache_case(case: Case, folder: Path, *, config: Config, labels: Sequence[Lab
     """Prepare one case into `folder`, or take what is there, for each plane along which it would be predicted."""
     planes = config.preparation.planes or ()
     files = {plane: [folder / f"{case.name}.{plane}.{kind}.npy" for kind in ("image", "classes")] for plane in planes}
-    if not (folder / f"{case.name}.done").is_file():
+    if not _is_prepared(case, folder / f"{case.name}.done"):
         volumes, label_map = read_case(case)
         for plane in plane_weights(config.preparation, common_grid(volumes)):
             stack = prepare(volumes, config.preparation, plane)
@@ -48,6 +48,12 @@ def cache_case(case: Case, folder: Path, *, config: Config, labels: Sequence[Lab
             save_array(_prepare_classes(stack, label_map, plane, labels), classes_file)
         write_text(folder / f"{case.name}.done", "")
     return {plane: _load(*pair) for plane, pair in files.items() if pair[1].is_file()}
+
+
+def _is_prepared(case: Case, done: Path) -> bool:
+    """Whether a case was prepared from its files as they are now."""
+    files = [file for file in (*case.images, case.label) if file is not None]
+    return done.is_file() and all(file.stat().st_mtime <= done.stat().st_mtime for file in files)
 
 
 def check_space(folder: Path, cases: Sequence[Case]) -> None:
@@ -93,8 +99,13 @@ def _prepare_classes(stack: SliceStack, label_map: LabelMap, plane: Plane, label
     # Interpolating each label and taking the largest keeps outlines smooth where nearest-neighbour would fray them.
 
     def slab(start: int, stop: int) -> NDArray[Any]:
-        shares = [resample_plane(native[start:stop] == value, stack.size) for value in values]
-        return np.asarray(np.argmax(shares, axis=0))
+        largest = resample_plane(native[start:stop] == 0, stack.size)
+        found = np.zeros(largest.shape, dtype=dtype)
+        for number, value in enumerate(values[1:], 1):  # one after the other, for the sake of memory
+            share = resample_plane(native[start:stop] == value, stack.size)
+            found[share > largest] = number
+            largest = np.maximum(share, largest)
+        return found
 
     return _slabs(stack, slab, axis=0, dtype=dtype)
 

@@ -35,6 +35,7 @@ _EPOCHS = 3  # at least, on sets so large that the steps would not show every sl
 _REPORTS = 200  # lines of losses in the log of a whole training
 _VALIDATION_SHARE = 0.15  # of a wall-clock budget, for the validations on the way
 _END_SHARE = 0.2  # of a wall-clock budget, at most, for the validation at the end
+_SHORT_SECONDS = 60  # that a validation on the way may take in any case where there is no such budget
 
 
 def train(
@@ -233,7 +234,9 @@ class _Run:
                 events = [self._validate()] if self.held_out else []
                 self.save_checkpoint()
                 yield from events
-            losses.append(self._learn(progress))
+            learnt = self._learn(progress)
+            if np.isfinite(list(learnt.values())).all():  # if not, nothing was learnt from this batch
+                losses.append(learnt)
 
     def _affordable(self) -> bool:
         """Whether another validation keeps to its share of a wall-clock budget."""
@@ -258,7 +261,10 @@ class _Run:
     def _validate(self) -> Event:
         settings = self.config.training
         # The first validation finds how many cases fit into the time; then they stay the same, to be comparable.
-        allowance = self._allowance(_VALIDATION_SHARE) / settings.validations
+        if settings.minutes is None:
+            allowance = max(_SHORT_SECONDS, _VALIDATION_SHARE * self.elapsed)
+        else:
+            allowance = self._allowance(_VALIDATION_SHARE) / settings.validations
         cases = self.held_out[: self.validation_cases or settings.validation_cases]
         result = validate(self._model(), cases, device=str(self.device), allowance_seconds=allowance)
         self.validation_cases = result.cases
@@ -285,6 +291,7 @@ class _Run:
         self.save_checkpoint()
         files = [model_file, self.folder / "plan.yaml", self.folder / "log.jsonl", self.folder / "curve.png"]
         temperature = self.config.training.temperature
+        save_model(self._model(temperature or 1.0), model_file)  # whatever comes of the validation
         if self.held_out:
             allowance = self._allowance(_END_SHARE)
             device = str(self.device)
@@ -294,7 +301,7 @@ class _Run:
             write_text(self.folder / "validation.json", json.dumps(asdict(result), indent=2, allow_nan=False) + "\n")
             files.append(self.folder / "validation.json")
             yield self._note_validation("final", result)
-        save_model(self._model(temperature or 1.0), model_file)
+            save_model(self._model(temperature or 1.0), model_file)
         self.save_checkpoint()
         draw_curve(read_events(self.folder / "log.jsonl"), self.folder / "curve.png")
         self.samplers = {}  # on Windows a file that is mapped cannot be removed

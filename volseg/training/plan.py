@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from volseg.config import Config, Normalisation, Plane, load_config
 from volseg.errors import DatasetError, UsageError
-from volseg.intensity import sample
+from volseg.intensity import extremes, sample
 from volseg.io import read_labels
 from volseg.io.atomic import write_text
 from volseg.io.datasets import Case, Dataset, check_dataset, read_images, split
@@ -32,6 +32,7 @@ _PIXELS_PER_BATCH = 4 * 256 * 256
 _NARROW = 32  # pixels: slices that are narrower, and by far narrower than in another plane, are strips
 _AIR_HU = -700
 _FOREGROUND_SAMPLES = 10_000  # voxels a case
+_MOST_CLIPPED = 0.5  # of a label
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +47,16 @@ class CaseFacts:
         Some values of each channel on the labels.
     lowest : tuple of float
         Smallest value of each channel.
+    extreme : tuple of float
+        For each channel, the share of a label that is darker or brighter than the scan's `extremes`: the largest share
+        of all labels.
     """
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
     foreground: tuple[NDArray[np.float64], ...]
     lowest: tuple[float, ...]
+    extreme: tuple[float, ...]
 
 
 def read_case(case: Case) -> tuple[list[Volume], LabelMap]:
@@ -78,7 +83,16 @@ def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:
     foreground = labels.array != 0
     values = tuple(sample(v.array[foreground], count=_FOREGROUND_SAMPLES) for v in volumes)
     lowest = tuple(float(v.array.min()) for v in volumes)
-    return CaseFacts(grid.shape, grid.spacing, values, lowest)
+    numbers = np.searchsorted([label.value for label in labels.labels], labels.array[foreground])
+    extreme = tuple(_extreme_share(v.array, v.array[foreground], numbers) for v in volumes)
+    return CaseFacts(grid.shape, grid.spacing, values, lowest, extreme)
+
+
+def _extreme_share(scan: NDArray[Any], values: NDArray[Any], numbers: NDArray[np.int64]) -> float:
+    low, high = extremes(scan)
+    counts = np.bincount(numbers)
+    outside = np.bincount(numbers, weights=(values < low) | (values > high))
+    return float((outside / np.maximum(counts, 1)).max(initial=0))
 
 
 def iterate_planning(
@@ -135,8 +149,8 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
 
     Planes: one, across the coarse axis, where the median spacing is anisotropic by more than 1.5; else all three, but
     none whose slices are narrow strips. Spacing: the median. Normalisation: CT by the labels' intensities over all
-    cases, others each scan by itself. Slice size: the median slice, at most 256 pixels; larger slices are cropped at
-    random. Depth and batch: from the slice size.
+    cases, others each scan by itself, clipped unless that takes half of a label. Slice size: the median slice, at
+    most 256 pixels; larger slices are cropped at random. Depth and batch: from the slice size.
     """
     preparation = config.preparation
     planes = preparation.planes or _planes(facts)
@@ -200,11 +214,16 @@ def _normalisation(dataset: Dataset, facts: Sequence[CaseFacts]) -> tuple[Normal
         looks_like_ct = modality is None and float(np.median([f.lowest[channel] for f in facts])) < _AIR_HU
         if (modality == "CT" or looks_like_ct) and values.size:
             low, high = np.percentile(values, [0.5, 99.5])
+            high = max(high, low + 1)  # labels may lie on a single value
             clipped = np.clip(values, low, high)
             numbers = {"low": low, "high": high, "mean": clipped.mean(), "std": clipped.std() or 1.0}
-            entries.append(Normalisation(kind="window", **{k: round(float(v), 4) for k, v in numbers.items()}))
+            entries.append(
+                Normalisation.model_validate({"kind": "window"} | {k: round(float(v), 4) for k, v in numbers.items()})
+            )
         else:
-            entries.append(Normalisation(kind="zscore"))
+            # Small bright lesions would look like any other bright voxel if the scan were clipped.
+            clip = float(np.median([f.extreme[channel] for f in facts])) <= _MOST_CLIPPED
+            entries.append(Normalisation(kind="zscore", clip=clip))
     return tuple(entries)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.calibration import calibration_error, fit_temperature, soften
-from volseg.inference import predict
+from volseg.inference import can_fuse, predict
 from volseg.io.datasets import Case
 from volseg.labelmap import LabelMap
 from volseg.metrics import dice
@@ -43,8 +43,8 @@ class Validation:
 
     Parameters
     ----------
-    mean : float
-        Mean over cases of the mean over labels.
+    mean : float or None
+        Mean over cases of the mean over labels; None where no case has any.
     per_label : dict of str to float or None
         Mean over cases; None where no case has the label.
     cases : int
@@ -52,12 +52,12 @@ class Validation:
     by_case : dict of str to float or None
         Mean over labels of each case; None where it has none.
     calibration : Calibration, optional
-        If asked for.
+        If asked for, and if there is a labelled voxel to fit it to.
     seconds : float
         How long it took.
     """
 
-    mean: float
+    mean: float | None
     per_label: dict[str, float | None]
     cases: int
     by_case: dict[str, float | None]
@@ -75,8 +75,8 @@ def validate(
 ) -> Validation:
     """Predict cases and compare with their references, before clean-up.
 
-    `allowance_seconds` ends it early, but not before two cases are done. `calibrate` also fits a temperature, for which
-    each scan's probabilities are needed.
+    `allowance_seconds` ends it early, but not before two cases are done. `calibrate` also fits a temperature to the
+    probabilities of the scans, but for those whose probabilities would take too much memory.
     """
     start = time.monotonic()
     rows: list[list[float]] = []
@@ -85,7 +85,8 @@ def validate(
         if allowance_seconds is not None and len(rows) >= 2 and time.monotonic() - start > allowance_seconds:
             break
         volumes, reference = read_case(case)
-        prediction = predict(model, volumes, device=device, probabilities=calibrate)
+        keep = calibrate and can_fuse(model, volumes[0].grid)
+        prediction = predict(model, volumes, device=device, probabilities=keep)
         rows.append([dice(prediction.labels.mask(label), reference.mask(label)) for label in model.labels])
         if prediction.probabilities is not None:
             voxels.append(_telling_voxels(prediction.probabilities, reference, model, count=_VOXELS // len(cases)))
@@ -96,11 +97,11 @@ def validate(
     names = [label.name for label in model.labels]
     scored = [dice for dice in by_case if dice is not None]
     return Validation(
-        mean=float(np.mean(scored)) if scored else 0.0,
+        mean=float(np.mean(scored)) if scored else None,
         per_label=dict(zip(names, means, strict=True)),
         cases=len(rows),
         by_case=dict(zip([case.name for case in cases], by_case, strict=False)),
-        calibration=fit_calibration(voxels) if calibrate else None,
+        calibration=fit_calibration(voxels) if any(classes.any() for _, classes in voxels) else None,
         seconds=time.monotonic() - start,
     )
 
@@ -119,8 +120,6 @@ def _telling_voxels(probabilities: NDArray[np.float16], reference: LabelMap, mod
 def fit_calibration(voxels: Sequence[Voxels]) -> Calibration:
     """Fit a temperature to the voxels of some cases."""
     probabilities, classes = _join(voxels)
-    if not len(classes):
-        return Calibration(1.0, 0.0, 0.0)
     halves = [_join(voxels[0::2]), _join(voxels[1::2] or voxels)]  # a single case has no other half
     temperature = fit_temperature(probabilities, classes)
     fitted = [fit_temperature(*half) if half[1].size else temperature for half in halves]
