@@ -39,7 +39,7 @@ from volseg.training.folds import is_trained
 from volseg.training.journal import read_events
 
 CORONAL = ["preparation.planes=[coronal]"]
-GAN = ["loss.adversarial_weight=0.02", "discriminator.max_layers=2"]
+GAN = ["loss.adversarial_weight=0.02"]
 CHANGES = {
     "default": [],
     "no neighbours": ["preparation.neighbours=0"],
@@ -113,6 +113,8 @@ class Study:
     def run(self) -> None:
         options = self.options
         chosen = options.arms.split(";") if options.arms else list(self.arms)
+        if unknown := set(chosen) - set(self.arms):
+            sys.exit(f"--arms: {', '.join(sorted(unknown))}: expected some of {'; '.join(self.arms)}")
         done = {(entry["seed"], entry["fold"], entry["arm"]) for entry in self.results}
         wanted = [one for one in product(options.seeds, options.folds, chosen) if one not in done]
         with ThreadPoolExecutor(options.jobs) as pool:

@@ -22,7 +22,7 @@ def test_demo_goes_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         write_label_table(labels, path)
 
     monkeypatch.setattr("volseg.demo.write_label_table", write_counted)
-    result = run_demo(tmp_path / "demo", minutes=0.05, report=lambda text, share: told.append((text, share)))
+    result = run_demo(tmp_path / "demo", epochs=1, report=lambda text, share: told.append((text, share)))
     assert all(path.is_file() for path in result.files)
     assert {row.label for row in result.evaluation.rows} >= {"liver", "spleen", "spine"}
     assert tables == [tmp_path / "demo" / "dataset" / "labels.tsv"]

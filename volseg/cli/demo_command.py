@@ -13,7 +13,7 @@ from volseg.cli.progress import progress_bar
 
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="New folder for everything.")] = Path("volseg-demo"),
-    minutes: Annotated[float, typer.Option(min=0.05, help="How long to train.")] = 2.0,
+    epochs: Annotated[int, typer.Option(min=1, help="How long to train, in passes over the slices.")] = 40,
 ) -> None:
     """Go the whole way on made-up CT scans: train, segment an unseen DICOM series, evaluate, mesh, draw."""
     from volseg.cli.tables import print_evaluation
@@ -23,7 +23,7 @@ def demo(
         task = bar.add_task("starting", total=1.0)
         result = run_demo(
             output,
-            minutes=minutes,
+            epochs=epochs,
             report=lambda text, share: bar.update(task, description=text, completed=share),
         )
     print_evaluation(result.evaluation)
