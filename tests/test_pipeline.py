@@ -136,7 +136,7 @@ def test_what_another_version_would_predict_otherwise_is_not_finished(
     run(model, inputs, out)
     monkeypatch.setattr("volseg.pipeline.INFERENCE", 1000)
     (other,) = run(model, inputs, out)
-    assert "is there, but inference differ; add --overwrite" in str(other.error)
+    assert "is there, but version of inference differ; add --overwrite" in str(other.error)
 
 
 def test_surfaces_in_another_space_are_not_finished(model: Model, scan: Volume, tmp_path: Path) -> None:

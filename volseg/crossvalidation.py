@@ -48,7 +48,7 @@ def iterate_crossvalidation(
     trainer : FoldTrainer
     config : Config, optional
         As for `volseg.train`. One plan serves all folds, made from all cases: of their voxels it takes spacing, size
-        and, for CT, the range of intensities.
+        and the range of intensities.
     folds : sequence of int, optional
         By default all.
     probabilities : bool

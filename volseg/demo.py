@@ -1,4 +1,4 @@
-"""The whole way on made-up scans: no data, no network, a few minutes on a CPU."""
+"""The whole way on made-up scans: no data, no network, a minute or two on a CPU."""
 
 from __future__ import annotations
 

@@ -36,12 +36,11 @@ def sample(array: NDArray[Any], *, count: int = _SAMPLES) -> NDArray[np.float64]
     return np.asarray(flat[::step], dtype=np.float64)
 
 
-def extremes(array: NDArray[Any]) -> tuple[float, float]:
-    """Return the 0.5th and the 99.5th percentile of a scan, or all that it has where these are the same."""
-    values = sample(array)
+def extremes(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the 0.5th and the 99.5th percentile of a scan's values, or the least and the largest if they are equal."""
     low, high = np.percentile(values, _PERCENTILES)
     # Of a scan that is nearly all zero, the rest is what matters.
-    return (float(low), float(high)) if low < high else (float(array.min()), float(array.max()))
+    return (float(low), float(high)) if low < high else (float(values.min()), float(values.max()))
 
 
 def zscore(array: NDArray[Any], *, clip: bool = True) -> Rescaling:
@@ -50,7 +49,8 @@ def zscore(array: NDArray[Any], *, clip: bool = True) -> Rescaling:
     For modalities without a unit (MR): scanners differ by orders of magnitude. A constant scan maps to zeros. Without
     `clip` what is brighter or darker keeps its value, up to ten times that range away.
     """
-    low, high = extremes(array)
-    clipped = np.clip(sample(array), low, high)
+    values = sample(array)
+    low, high = extremes(values)
+    clipped = np.clip(values, low, high)
     beyond = 0.0 if clip else _BEYOND * (high - low)
     return Rescaling(low - beyond, high + beyond, float(clipped.mean()), float(clipped.std()) or 1.0)

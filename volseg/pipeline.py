@@ -163,7 +163,7 @@ class _CaseRun:
     def _made_by(self) -> dict[str, Any]:
         return {
             "model": [self.model.fingerprint, self.model.sha256, self.model.temperature],
-            "inference": INFERENCE,
+            "version of inference": INFERENCE,
             "probabilities": self.settings.probabilities,
             "mesh_formats": list(self.settings.mesh_formats),
             "mesh_space": self.settings.mesh_space,

@@ -152,7 +152,7 @@ def _check_finite(volume: Volume) -> None:
 
 
 def _rescaling(array: NDArray[Any], normalisation: Normalisation) -> Rescaling:
-    if normalisation.kind == "zscore":
-        return zscore(array, clip=normalisation.clip)
+    if normalisation.kind != "window":
+        return zscore(array, clip=normalisation.kind == "zscore")
     low, high, mean, std = (getattr(normalisation, key) for key in ("low", "high", "mean", "std"))
     return Rescaling(low, high, mean, std)

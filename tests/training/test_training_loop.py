@@ -257,17 +257,6 @@ def test_an_interrupt_of_the_last_validation_costs_no_step(
     assert learnt == []
 
 
-def test_the_last_weights_are_kept_before_they_are_validated(
-    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As long a validation as that may be killed."""
-    monkeypatch.setattr("volseg.training.loop.validate", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
-    config = small("training.epochs=1", "training.validations=1")
-    with pytest.raises(MemoryError):
-        train(dataset_folder, tmp_path / "run", config=config)
-    assert volseg.load_model(tmp_path / "run").temperature == 1
-
-
 def test_a_validation_on_the_way_may_take_a_minute_where_no_time_is_set(
     dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,9 +21,9 @@ def facts(
     shape: tuple[int, int, int] = (40, 50, 30),
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     lowest: float = 0.0,
-    extreme: float = 0.0,
+    extreme: dict[int, float] | None = None,
 ) -> CaseFacts:
-    return CaseFacts(shape, spacing, (np.linspace(-100, 300, 1001),), (lowest,), (extreme,))
+    return CaseFacts(shape, spacing, (np.linspace(-100, 300, 1001),), (lowest,), (extreme or {},))
 
 
 def test_facts_are_in_ras_order_and_mm(dataset_folder: Path) -> None:
@@ -143,14 +143,17 @@ def test_mr_is_normalised_scan_by_scan_and_ct_by_the_labels(dataset_folder: Path
 
 def test_scans_are_not_clipped_where_that_would_take_away_a_label(dataset_folder: Path) -> None:
     dataset = read_dataset(dataset_folder)
-    for shares, clip in (((0.0, 0.0, 0.9), True), ((0.0, 0.6, 0.9), False)):
-        plan = make_plan(load_config(), dataset, [facts(extreme=share) for share in shares])
-        assert [entry.clip for entry in plan.preparation.normalisation or ()] == [clip]
+    for shares, kind in (((0.0, 0.0, 0.9), "zscore"), ((0.0, 0.6, 0.9), "zscore_unclipped")):
+        # Label 2 is inside, and two scans have no label 7.
+        some = [facts(extreme={2: 0.0, 7: share}) for share in shares]
+        plan = make_plan(load_config(), dataset, [*some, facts(extreme={2: 0.0}), facts()])
+        assert [entry.kind for entry in plan.preparation.normalisation or ()] == [kind]
 
 
-def test_the_most_extreme_label_counts(dataset_folder: Path) -> None:
+def test_the_share_of_each_label_among_the_extremes_is_noted(dataset_folder: Path) -> None:
     case = read_dataset(dataset_folder).cases[0]
-    assert 0 < find_facts(case).extreme[0] < 0.2
+    (before,) = find_facts(case).extreme
+    assert 0 < before[7] < before[2] < 0.2
     scan, reference = read(case.images[0]), read_labels(case.label or "")
     few = np.argwhere(reference.array == 2)[:6]
     scan.array[tuple(few.T)] = 5000  # as bright as nothing else, in a label of their own
@@ -158,15 +161,21 @@ def test_the_most_extreme_label_counts(dataset_folder: Path) -> None:
     reference.array[tuple(few.T)] = 2
     write(scan, case.images[0])
     write(reference, case.label or "")
-    assert find_facts(case).extreme == (1.0,)
+    (after,) = find_facts(case).extreme
+    assert after[2] == 1
+    assert after[7] < 0.2
 
 
 def test_ct_whose_labels_lie_on_one_value_has_a_window_all_the_same(dataset_folder: Path) -> None:
     dataset = read_dataset(dataset_folder)
     ct_dataset = type(dataset)(**{**vars(dataset), "modalities": ("CT",)})
-    flat = CaseFacts((40, 50, 30), (1.0, 1.0, 1.0), (np.full(100, 250.0),), (-1000.0,), (0.0,))
-    (entry,) = make_plan(load_config(), ct_dataset, [flat]).preparation.normalisation or ()
-    assert (entry.low, entry.high, entry.mean, entry.std) == (250, 251, 250, 1)
+    for values, window in (
+        (np.array([250, 250 + 1e-6]), (250, 251, 250, 1)),
+        (np.array([0.25, 0.75]), (0.2525, 0.7475, 0.5, 0.2475)),
+    ):
+        known = CaseFacts((40, 50, 30), (1.0, 1.0, 1.0), (values,), (-1000.0,), ({},))
+        (entry,) = make_plan(load_config(), ct_dataset, [known]).preparation.normalisation or ()
+        assert (entry.low, entry.high, entry.mean, entry.std) == window
 
 
 def test_what_the_user_set_is_kept(dataset_folder: Path) -> None:

@@ -16,6 +16,7 @@ from volseg.errors import OutputError
 from volseg.inference import plane_weights
 from volseg.io.atomic import write_text
 from volseg.io.datasets import Case
+from volseg.io.inputs import file_state
 from volseg.labelmap import Label, LabelMap
 from volseg.prepare import SliceStack, common_grid, gather_neighbours, prepare
 from volseg.resample import resample_plane
@@ -36,24 +37,25 @@ class CachedCase:
 
 
 def cache_case(case: Case, folder: Path, *, config: Config, labels: Sequence[Label]) -> dict[Plane, CachedCase]:
-    """Prepare one case into `folder`, or take what is there, for each plane along which it would be predicted."""
+    """Prepare one case into `folder` for each plane along which it would be predicted, or take what is there.
+
+    What is there is made anew if the case's files have changed since.
+    """
     planes = config.preparation.planes or ()
     files = {plane: [folder / f"{case.name}.{plane}.{kind}.npy" for kind in ("image", "classes")] for plane in planes}
-    if not _is_prepared(case, folder / f"{case.name}.done"):
+    done = folder / f"{case.name}.done"
+    state = file_state(file for file in (*case.images, case.label) if file is not None)
+    if not done.is_file() or done.read_text(encoding="utf-8") != state:
+        for file in (file for pair in files.values() for file in pair):
+            file.unlink(missing_ok=True)
         volumes, label_map = read_case(case)
         for plane in plane_weights(config.preparation, common_grid(volumes)):
             stack = prepare(volumes, config.preparation, plane)
             image_file, classes_file = files[plane]
             save_array(_slabs(stack, stack.plain, axis=1, dtype=np.float16), image_file)
             save_array(_prepare_classes(stack, label_map, plane, labels), classes_file)
-        write_text(folder / f"{case.name}.done", "")
+        write_text(done, state)
     return {plane: _load(*pair) for plane, pair in files.items() if pair[1].is_file()}
-
-
-def _is_prepared(case: Case, done: Path) -> bool:
-    """Whether a case was prepared from its files as they are now."""
-    files = [file for file in (*case.images, case.label) if file is not None]
-    return done.is_file() and all(file.stat().st_mtime <= done.stat().st_mtime for file in files)
 
 
 def check_space(folder: Path, cases: Sequence[Case]) -> None:

@@ -33,7 +33,7 @@ _RESUMED = ("step", "checked", "validation_cases", "elapsed_before", "case_secon
 _STEPS = 7_000  # of a plane, where nothing else is set
 _EPOCHS = 3  # at least, on sets so large that the steps would not show every slice
 _REPORTS = 200  # lines of losses in the log of a whole training
-_VALIDATION_SHARE = 0.15  # of a wall-clock budget, for the validations on the way
+_VALIDATION_SHARE = 0.15  # of a wall-clock budget, or of the time so far, for the validations on the way
 _END_SHARE = 0.2  # of a wall-clock budget, at most, for the validation at the end
 _SHORT_SECONDS = 60  # that a validation on the way may take in any case where there is no such budget
 
@@ -291,7 +291,6 @@ class _Run:
         self.save_checkpoint()
         files = [model_file, self.folder / "plan.yaml", self.folder / "log.jsonl", self.folder / "curve.png"]
         temperature = self.config.training.temperature
-        save_model(self._model(temperature or 1.0), model_file)  # whatever comes of the validation
         if self.held_out:
             allowance = self._allowance(_END_SHARE)
             device = str(self.device)
@@ -301,7 +300,7 @@ class _Run:
             write_text(self.folder / "validation.json", json.dumps(asdict(result), indent=2, allow_nan=False) + "\n")
             files.append(self.folder / "validation.json")
             yield self._note_validation("final", result)
-            save_model(self._model(temperature or 1.0), model_file)
+        save_model(self._model(temperature or 1.0), model_file)
         self.save_checkpoint()
         draw_curve(read_events(self.folder / "log.jsonl"), self.folder / "curve.png")
         self.samplers = {}  # on Windows a file that is mapped cannot be removed

@@ -47,16 +47,15 @@ class CaseFacts:
         Some values of each channel on the labels.
     lowest : tuple of float
         Smallest value of each channel.
-    extreme : tuple of float
-        For each channel, the share of a label that is darker or brighter than the scan's `extremes`: the largest share
-        of all labels.
+    extreme : tuple of dict of int to float
+        For each channel, the share of each label (by value) that is darker or brighter than the scan's `extremes`.
     """
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
     foreground: tuple[NDArray[np.float64], ...]
     lowest: tuple[float, ...]
-    extreme: tuple[float, ...]
+    extreme: tuple[dict[int, float], ...]
 
 
 def read_case(case: Case) -> tuple[list[Volume], LabelMap]:
@@ -83,16 +82,18 @@ def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:
     foreground = labels.array != 0
     values = tuple(sample(v.array[foreground], count=_FOREGROUND_SAMPLES) for v in volumes)
     lowest = tuple(float(v.array.min()) for v in volumes)
-    numbers = np.searchsorted([label.value for label in labels.labels], labels.array[foreground])
-    extreme = tuple(_extreme_share(v.array, v.array[foreground], numbers) for v in volumes)
+    names = [label.value for label in labels.labels]
+    numbers = np.searchsorted(names, labels.array[foreground])
+    shares = (_extreme_shares(v.array, v.array[foreground], numbers) for v in volumes)
+    extreme = tuple({names[number]: share for number, share in found.items()} for found in shares)
     return CaseFacts(grid.shape, grid.spacing, values, lowest, extreme)
 
 
-def _extreme_share(scan: NDArray[Any], values: NDArray[Any], numbers: NDArray[np.int64]) -> float:
-    low, high = extremes(scan)
+def _extreme_shares(scan: NDArray[Any], values: NDArray[Any], numbers: NDArray[np.int64]) -> dict[int, float]:
+    low, high = extremes(sample(scan))
     counts = np.bincount(numbers)
     outside = np.bincount(numbers, weights=(values < low) | (values > high))
-    return float((outside / np.maximum(counts, 1)).max(initial=0))
+    return {int(n): float(outside[n] / counts[n]) for n in np.flatnonzero(counts)}
 
 
 def iterate_planning(
@@ -214,17 +215,24 @@ def _normalisation(dataset: Dataset, facts: Sequence[CaseFacts]) -> tuple[Normal
         looks_like_ct = modality is None and float(np.median([f.lowest[channel] for f in facts])) < _AIR_HU
         if (modality == "CT" or looks_like_ct) and values.size:
             low, high = np.percentile(values, [0.5, 99.5])
-            high = max(high, low + 1)  # labels may lie on a single value
             clipped = np.clip(values, low, high)
-            numbers = {"low": low, "high": high, "mean": clipped.mean(), "std": clipped.std() or 1.0}
-            entries.append(
-                Normalisation.model_validate({"kind": "window"} | {k: round(float(v), 4) for k, v in numbers.items()})
-            )
+            numbers = {"low": low, "high": high, "mean": clipped.mean(), "std": clipped.std()}
+            entries.append(_window({name: round(float(number), 4) for name, number in numbers.items()}))
         else:
             # Small bright lesions would look like any other bright voxel if the scan were clipped.
-            clip = float(np.median([f.extreme[channel] for f in facts])) <= _MOST_CLIPPED
-            entries.append(Normalisation(kind="zscore", clip=clip))
+            shares: dict[int, list[float]] = {}
+            for value, share in (item for f in facts for item in f.extreme[channel].items()):
+                shares.setdefault(value, []).append(share)
+            lost = any(np.median(found) > _MOST_CLIPPED for found in shares.values())
+            entries.append(Normalisation(kind="zscore_unclipped" if lost else "zscore"))
     return tuple(entries)
+
+
+def _window(numbers: dict[str, float]) -> Normalisation:
+    """Make a window, also where all labels lie on one value."""
+    if numbers["low"] == numbers["high"]:
+        numbers["high"] += 1
+    return Normalisation(kind="window", **numbers | {"std": numbers["std"] or 1.0})
 
 
 def _plan_text(config: Config, dataset: Dataset) -> str:

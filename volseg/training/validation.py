@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from volseg.training.plan import read_case
 _VOXELS = 500_000  # of all cases together, to calibrate with
 _CERTAIN = 0.01  # background of which the network is surer than this does not tell how well it is calibrated
 
+logger = logging.getLogger(__name__)
 Voxels = tuple[NDArray[np.float16], NDArray[np.int64]]  # probabilities (K, N) and classes (N,)
 
 
@@ -52,7 +54,7 @@ class Validation:
     by_case : dict of str to float or None
         Mean over labels of each case; None where it has none.
     calibration : Calibration, optional
-        If asked for, and if there is a labelled voxel to fit it to.
+        If asked for, and if there is a labelled voxel to fit it to, of a scan whose probabilities fit into memory.
     seconds : float
         How long it took.
     """
@@ -90,6 +92,8 @@ def validate(
         rows.append([dice(prediction.labels.mask(label), reference.mask(label)) for label in model.labels])
         if prediction.probabilities is not None:
             voxels.append(_telling_voxels(prediction.probabilities, reference, model, count=_VOXELS // len(cases)))
+    if calibrate and rows and not voxels:
+        logger.warning("the probabilities are not calibrated: those of the held-out scans would take too much memory")
     table = np.array(rows, dtype=float)
     with np.errstate(all="ignore"):
         means = [float(np.nanmean(c)) if np.isfinite(c).any() else None for c in table.T]
