@@ -18,14 +18,17 @@ def demo(
     """Go the whole way on made-up CT scans: train, segment an unseen DICOM series, evaluate, mesh, draw."""
     from volseg.cli.tables import print_evaluation
     from volseg.demo import run_demo
+    from volseg.model.devices import Threads
 
+    threads = Threads()
     with progress_bar(counts=False) as bar:
         task = bar.add_task("starting", total=1.0)
-        result = run_demo(
-            output,
-            epochs=epochs,
-            report=lambda text, share: bar.update(task, description=text, completed=share),
-        )
+
+        def show(text: str, share: float) -> None:
+            threads.adjust()
+            bar.update(task, description=text, completed=share)
+
+        result = run_demo(output, epochs=epochs, report=show)
     print_evaluation(result.evaluation)
     if result.note:
         typer.echo(f"no 3D picture: {result.note}", err=True)

@@ -54,6 +54,7 @@ def predict(
     """Segment scans with a trained model; labels come on each scan's own grid."""
     from volseg.io.inputs import collect_cases
     from volseg.io.meshes import parse_formats
+    from volseg.model.devices import Threads
     from volseg.model.file import load_model
     from volseg.pipeline import OutputSettings, process_cases
 
@@ -70,11 +71,14 @@ def predict(
     loaded = load_model(model)
     cases = collect_cases(inputs, channels=len(loaded.channel_names), series=series)
     results: list[CaseResult] = []
+    threads = Threads()
+    threads.adjust()
     with progress_bar() as bar:
         overall = bar.add_task("cases", total=len(cases))
         slices = bar.add_task("slices")
 
         def show(done: int, total: int) -> None:
+            threads.adjust()
             bar.update(slices, completed=done, total=total)
 
         for result in process_cases(loaded, cases, output, settings=settings, device=device, progress=show):

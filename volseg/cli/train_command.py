@@ -70,7 +70,9 @@ def train(
 
 def _follow(events: Iterator[dict[str, Any]]) -> list[Path]:
     """Show what happens and return the files of the run."""
-    files: list[Path] = []
+    from volseg.model.devices import Threads
+
+    threads, files = Threads(), list[Path]()
     with progress_bar(counts=False) as bar:
         task = bar.add_task("reading", total=1.0)
         for event in events:
@@ -78,8 +80,10 @@ def _follow(events: Iterator[dict[str, Any]]) -> list[Path]:
                 case "reading":
                     bar.update(task, completed=event["done"] / event["total"])
                 case "plan":
+                    threads.adjust()
                     bar.console.print(_plan_line(event), highlight=False, soft_wrap=True)
                 case "steps":
+                    threads.adjust()
                     bar.update(task, description=_describe(event), completed=event["progress"])
                 case "validation" | "final":
                     bar.console.print(_dice_line(event), highlight=False, soft_wrap=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from contextlib import AbstractContextManager
 
 import torch
 
 from volseg.errors import UsageError
+
+_BETWEEN_TRIALS_SECONDS = 20
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -28,6 +32,33 @@ def choose_device(name: str = "auto") -> torch.device:
         reason = str(error).strip().split("\n")[0]
         raise UsageError(f"--device {name}: cannot be used here ({reason}); try auto, cpu or cuda") from error
     return device
+
+
+class Threads:
+    """Gives torch as many threads as are quickest on the CPU just now: all, half of them, or one.
+
+    Threads wait for each other: beside another busy process, two of them on two cores were 24 times slower than one
+    (`benchmarks/threads.py`). For commands: a program that uses volseg chooses for itself.
+    """
+
+    def __init__(self) -> None:
+        self.most = torch.get_num_threads()
+        self.next_trial = 0.0
+
+    def adjust(self) -> None:
+        """Try them out, but not again within 20 seconds, and not where ``OMP_NUM_THREADS`` says how many."""
+        if "OMP_NUM_THREADS" in os.environ or time.monotonic() < self.next_trial:
+            return
+        images, kernels, seconds = torch.ones(8, 16, 96, 96), torch.ones(16, 16, 3, 3), {}
+        for count in sorted({1, max(1, self.most // 2), self.most}):
+            torch.set_num_threads(count)
+            torch.conv2d(images, kernels)  # starts the threads
+            start = time.perf_counter()
+            for _ in range(10):
+                torch.conv2d(images, kernels)
+            seconds[count] = time.perf_counter() - start
+        torch.set_num_threads(min(seconds, key=lambda count: seconds[count]))
+        self.next_trial = time.monotonic() + _BETWEEN_TRIALS_SECONDS
 
 
 def every_gpu() -> list[str]:
