@@ -80,11 +80,12 @@ def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:
     reorientation = Reorientation.between(labels.grid, "RAS")
     grid = reorientation.grid(labels.grid)
     foreground = labels.array != 0
-    values = tuple(sample(v.array[foreground], count=_FOREGROUND_SAMPLES) for v in volumes)
+    labelled = [v.array[foreground] for v in volumes]
+    values = tuple(sample(found, count=_FOREGROUND_SAMPLES) for found in labelled)
     lowest = tuple(float(v.array.min()) for v in volumes)
     names = [label.value for label in labels.labels]
     numbers = np.searchsorted(names, labels.array[foreground])
-    shares = (_extreme_shares(v.array, v.array[foreground], numbers) for v in volumes)
+    shares = (_extreme_shares(v.array, found, numbers) for v, found in zip(volumes, labelled, strict=True))
     extreme = tuple({names[number]: share for number, share in found.items()} for found in shares)
     return CaseFacts(grid.shape, grid.spacing, values, lowest, extreme)
 
