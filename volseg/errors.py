@@ -21,6 +21,30 @@ alone and ends with the exit code of the class.
 
 from __future__ import annotations
 
+import struct
+import zlib
+from zipfile import BadZipFile
+
+# What a damaged or hostile file makes parsers raise, of whatever format; libraries add their own classes to it. The
+# door of a format catches these once and raises an InputError. SyntaxError is for XML.
+DAMAGE: tuple[type[Exception], ...] = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BadZipFile,
+    BufferError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
 
 class VolsegError(Exception):
     """Base of all errors that volseg raises on purpose; `exit_code` is what the command line ends with."""

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import math
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
-from zipfile import BadZipFile
 
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
+from volseg import errors
+
 # Everything that pydicom and its decoders were seen to raise on damaged files.
-DAMAGE = (
-    InvalidDicomError,
-    BytesLengthException,
-    BadZipFile,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
+DAMAGE = (*errors.DAMAGE, InvalidDicomError, BytesLengthException)
 
 
 class Attributes(Protocol):

@@ -118,7 +118,7 @@ def _wrapped(file: DicomFile) -> Iterator[None]:
             yield
     except GeometryError as error:
         raise InputError(f"{file}: {error}") from error
-    except (MemoryError, *DAMAGE) as error:
+    except DAMAGE as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{file}: cannot be read as a DICOM Segmentation ({reason}); it may be damaged") from error
 
