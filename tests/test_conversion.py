@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -139,6 +140,16 @@ def test_a_folder_without_dicom_says_what_it_holds(scan: Volume, tmp_path: Path)
     with pytest.raises(InputError, match=r"two: holds 2 NIfTI, .* files \(a.nii.gz, b.nii.gz\), no DICOM; give one"):
         convert(tmp_path / "two", tmp_path / "out.nii.gz")
     assert len(list(convert_all(tmp_path / "two", tmp_path / "out"))) == 2
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Pair, nibabel.Nifti2Pair])
+def test_the_one_image_of_a_folder_is_what_is_meant(scan: Volume, tmp_path: Path, kind: type) -> None:
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    nibabel.save(kind(scan.array, scan.grid.affine), folder / "scan.hdr")
+    for _ in range(2):  # what was written beside it is no input of the second
+        convert(folder, folder / "out.nii.gz", overwrite=True)
+        assert_same_in_world(read(folder / "out.nii.gz"), scan)
 
 
 def test_names_are_those_of_read_all(scan: Volume, slices: Path, tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
     Parameters
     ----------
     source : path
-        What `volseg.read` or `volseg.read_labels` takes; or the folder of a predicted case, for its label map.
+        What `volseg.read` or `volseg.read_labels` takes; the folder of a predicted case, for its label map; or a folder
+        with one NIfTI, NRRD or MetaImage file and no DICOM.
     target : path
         ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``; for a scan also a folder for a DICOM series; for labels also
         ``.seg.nrrd``, and ``.dcm`` with an image. Values stay as they are, fractions as float32.
@@ -68,17 +69,12 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
     OutputError
         A target is there already, or cannot be written.
     """
-    source, target, settings = _label_map_of(Path(source)), Path(target), ConversionSettings(**options)
+    target, settings = Path(target), ConversionSettings(**options)
+    source = _single_file_of(Path(source), target)
     if source.exists() and source.resolve() == target.resolve():
         raise UsageError(f"{target}: is the input itself; choose another name")
     check_free([target], overwrite=settings.overwrite)
     is_dicom = is_dicom_input(source)
-    if source.is_dir() and not is_dicom and (files := list(image_files(source))):
-        names = ", ".join(str(file.relative_to(source)) for file in files[:5])
-        raise InputError(
-            f"{source}: holds {len(files)} NIfTI, NRRD or MetaImage files ({names}{', ...' if files[5:] else ''}), no "
-            "DICOM; give one of them; --all converts every one"
-        )
     content = _said_content(source, target, settings)
     scan = scan_dicom(source) if is_dicom and content is None else None
     content = content or _content(source, target, scan)
@@ -93,9 +89,20 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
     return written
 
 
-def _label_map_of(source: Path) -> Path:
-    own = single_label_map(source) if source.is_dir() else None
-    return source if own is None or is_dicom_input(source) else own
+def _single_file_of(source: Path, target: Path) -> Path:
+    """Return the label map of the folder of a case, or the one image of a folder without DICOM; else the path."""
+    if not source.is_dir() or is_dicom_input(source):
+        return source
+    files = [file for file in image_files(source) if file.resolve() != target.resolve()]
+    if own := single_label_map(source) or (files[0] if len(files) == 1 else None):
+        return own
+    if files:
+        names = ", ".join(str(file.relative_to(source)) for file in files[:5])
+        raise InputError(
+            f"{source}: holds {len(files)} NIfTI, NRRD or MetaImage files ({names}{', ...' if files[5:] else ''}), no "
+            "DICOM; give one of them; --all converts every one"
+        )
+    return source
 
 
 def _said_content(source: Path, target: Path, settings: ConversionSettings) -> Content | None:
