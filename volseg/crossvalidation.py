@@ -16,6 +16,7 @@ from volseg import __version__
 from volseg.config import Config, load_config
 from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
 from volseg.evaluation import Evaluation, Row, Statistics, evaluate, summarise
+from volseg.files import read_json
 from volseg.io.atomic import write_text
 from volseg.io.datasets import Dataset, count_folds, split
 from volseg.io.inputs import CaseInput
@@ -26,6 +27,8 @@ from volseg.training.journal import Event, read_events
 from volseg.training.plan import fingerprint, iterate_planning
 
 FORMAT = 1
+# A row for each case and label: 1000 cases of 100 labels are 30 MB.
+_LONGEST_RESULT = 1 << 28
 
 
 def iterate_crossvalidation(
@@ -251,11 +254,11 @@ def class_means(path: Path) -> dict[str, float]:
     """Read the class-mean Dice of each case of a cross-validation; see `compare_runs`."""
     file = path / "crossval.json" if path.is_dir() else path
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+        rows = read_json(file, most=_LONGEST_RESULT)["rows"]
         dices: dict[str, list[float]] = {}
         for row in rows:
             if row["dice"] is not None:
                 dices.setdefault(str(row["case"]), []).append(float(row["dice"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{file}: is not the result of a cross-validation ({error})") from error
     return {case: float(np.mean(values)) for case, values in dices.items()}

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from volseg import __version__
 from volseg.config import CleanupConfig
 from volseg.errors import InputError, VolsegError
+from volseg.files import read_json
 from volseg.inference import INFERENCE, Prediction, Progress, predict
 from volseg.io import read_channels, write
 from volseg.io.atomic import check_writable, write_text
@@ -309,7 +310,7 @@ class _CaseRun:
 def _read_run(folder: Path) -> dict[str, Any] | None:
     """Return what ``run.json`` says, or None where the case is not finished."""
     try:
-        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(folder / "run.json")
+    except InputError:
         return None
     return content if isinstance(content, dict) and isinstance(content.get("files"), list) else None

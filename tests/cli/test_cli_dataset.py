@@ -58,7 +58,7 @@ def test_get_from_an_archive_and_again(archive: bytes) -> None:
         ("msd:Task04_Hipocampus", 2, "did you mean 'msd:Task04_Hippocampus'?"),
         (f"{NAME} --url ftp://host", 2, "--url is 'ftp://host'"),
         (f"{NAME} -o ..", 2, "exists and is no complete dataset"),
-        (f"{NAME} --archive no.tar", 1, "no.tar: cannot be read"),
+        (f"{NAME} --archive no.tar", 1, "no.tar: no such file"),
         (f"{NAME} --url DEAD", 1, "cannot be downloaded"),
     ],
 )

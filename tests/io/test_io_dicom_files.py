@@ -252,5 +252,5 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     if not hasattr(os, "mkfifo"):
         pytest.skip("no pipes with names on this system")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="pipe: is neither a file nor a folder"):
+    with pytest.raises(InputError, match="pipe: is a pipe or device"):
         read(tmp_path / "pipe")

@@ -13,6 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from volseg.errors import AmbiguousError, InputError
+from volseg.files import regular_file
 from volseg.geometry import Grid
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, READABLE_FORMATS, case_name, has_suffix
 from volseg.io.writing import write
@@ -214,10 +215,8 @@ def _named(array: NDArray[Any], grid: Grid, labels: tuple[Label, ...], path: Pat
 
 def _kind(path: Path) -> str:
     """Return which door a path goes to: ``nifti``, ``itk`` or ``dicom``."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; check the path")
-    if path.is_file():
-        if path.stat().st_size == 0:
+    if not path.is_dir():
+        if regular_file(path).stat().st_size == 0:
             raise InputError(f"{path}: is empty; expected {READABLE_FORMATS}")
         if has_suffix(path, NIFTI_SUFFIXES):
             return "nifti"

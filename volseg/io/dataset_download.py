@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
 from volseg.errors import DatasetError, InputError, MissingPackageError, OutputError, UsageError
+from volseg.files import regular_file
 from volseg.io.dataset_catalogue import HOST, PublicDataset, find_public
 from volseg.io.datasets import read_dataset
 from volseg.io.download import CHUNK, Progress, download
@@ -125,6 +126,7 @@ def _problem(folder: Path) -> str:
 
 def _digest(path: Path, report: Progress) -> str:
     digest = hashlib.md5(usedforsecurity=False)
+    regular_file(path)
     try:
         total = path.stat().st_size
         with path.open("rb") as stream:

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from volseg.errors import DatasetError, UsageError
+from volseg.files import read_json
 from volseg.io import read_labels
 from volseg.io.dataset_types import Case, Dataset, Splits
-from volseg.io.labels import labels_from_json, read_json, read_label_table, read_table
+from volseg.io.labels import labels_from_json, read_label_table, read_table
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
 from volseg.labelmap import Label
 

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from volseg.errors import InputError
+from volseg.files import regular_file
 from volseg.io.names import has_suffix
 
 _GZIP_MARK = b"\x1f\x8b"
@@ -131,9 +132,7 @@ def stored_files(path: Path) -> Iterator[DicomFile]:
     if path.is_dir():
         for file in _walk(path):
             yield from _archived(file) if has_suffix(file, (".zip",)) and _is_archive(file) else (DicomFile(file),)
-    elif not path.is_file():
-        raise InputError(f"{path}: is neither a file nor a folder; check the path")
-    elif _is_archive(path):
+    elif _is_archive(regular_file(path)):
         yield from _archived(path)
     else:
         yield DicomFile(path)

@@ -18,6 +18,7 @@ import SimpleITK as sitk  # noqa: N813  (its documentation's name)
 from numpy.typing import NDArray
 
 from volseg.errors import InputError, OutputError, UsageError
+from volseg.files import regular_file
 from volseg.geometry import RAS_TO_LPS, Grid
 from volseg.io.atomic import atomic_path
 from volseg.io.meta_header import check_meta
@@ -185,9 +186,7 @@ class _Header:
     """The header of a file, read by SimpleITK after its text was checked."""
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; check the path")
-        if path.stat().st_size == 0:
+        if regular_file(path).stat().st_size == 0:
             raise InputError(f"{path}: is empty; expected a NRRD or MetaImage file")
         self.path = path
         try:

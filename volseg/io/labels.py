@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from volseg.errors import InputError
+from volseg.files import read_json, read_text
 from volseg.io.atomic import write_text
 from volseg.io.names import case_name, has_suffix
 from volseg.labelmap import Colour, Label, default_colour, keep_colours_apart
@@ -23,6 +24,8 @@ from volseg.labelmap import Colour, Label, default_colour, keep_colours_apart
 CODE_COLUMN = "code"
 _COLUMNS = ("index", "name", "abbreviation", "color", "mapping")
 _ABSENT = "n/a"
+# A row of two letters takes 300 bytes of memory.
+_LONGEST_TABLE, _MOST_ROWS = 1 << 24, 200_000
 
 
 def sidecar_path(image_path: Path) -> Path:
@@ -109,26 +112,6 @@ def labels_from_json(entries: Mapping[str, Any], path: Path) -> tuple[Label, ...
     return _labels(rows, path)
 
 
-def read_text(path: Path) -> str:
-    """Read a UTF-8 text file (a byte order mark is dropped); failure is one InputError."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the path") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is no text (UTF-8); expected a table or JSON file") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file; failure is one InputError."""
-    try:
-        return json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: is not JSON ({error})") from error
-
-
 def read_table(path: Path, *, delimiter: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Read a table with a header line: its columns, and for each row the line number and the stripped cells.
 
@@ -137,13 +120,16 @@ def read_table(path: Path, *, delimiter: str) -> tuple[list[str], list[tuple[int
     InputError
         The file cannot be read as a table.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path)), delimiter=delimiter)
+    reader = csv.DictReader(io.StringIO(read_text(path, most=_LONGEST_TABLE)), delimiter=delimiter)
     try:
         columns = [column.strip() for column in reader.fieldnames or ()]
         reader.fieldnames = columns
-        rows = [(reader.line_num, {k: (cell or "").strip() for k, cell in row.items() if k}) for row in reader]
+        first = islice(reader, _MOST_ROWS + 1)
+        rows = [(reader.line_num, {k: (cell or "").strip() for k, cell in row.items() if k}) for row in first]
     except csv.Error as error:
         raise InputError(f"{path}: is not a table ({error})") from error
+    if len(rows) > _MOST_ROWS:
+        raise InputError(f"{path}: has more than {_MOST_ROWS} rows; expected a table of labels or cases")
     return columns, rows
 
 

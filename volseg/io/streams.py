@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import logging
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
 
-from volseg.errors import InputError
+from volseg.errors import DAMAGE, InputError
+from volseg.files import regular_file
 from volseg.io.names import has_suffix
 
 _LOG = logging.getLogger(__name__)
@@ -38,15 +38,15 @@ def compressed(file: BufferedIOBase, path: Path) -> Iterator[BufferedIOBase]:
 @contextmanager
 def opened(path: Path) -> Iterator[BufferedIOBase]:
     """Open a plain or gzipped file for reading; whatever goes wrong while it is open is one InputError."""
+    regular_file(path)
     try:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             yield gzip.GzipFile(fileobj=file) if zipped else file
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the path") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read, damaged or cut off ({error})") from error
+    except DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{path}: cannot be read, damaged or cut off ({reason})") from error
 
 
 def read_exactly(stream: BufferedIOBase, size: int) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.errors import InputError, OutputError
+from volseg.files import read_text
 from volseg.io.atomic import atomic_path, write_text
 
 Event = dict[str, Any]
@@ -23,10 +24,7 @@ def append_event(path: Path, event: Event) -> None:
 
 def read_events(path: Path) -> list[Event]:
     """Read a log back; a last line that was cut short by a crash is left out."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    lines = read_text(path).splitlines()
     events = []
     for number, line in enumerate(lines, 1):
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from volseg.errors import InputError, UsageError
+from volseg.files import read_json
 from volseg.io import read, read_labels
 from volseg.io.dicom import is_dicom
 from volseg.io.dicom_objects import find_label_object, is_dicom_input, read_scan_of
@@ -206,8 +206,8 @@ def _threshold_name(threshold: float) -> str:
 def _scan_of_case(folder: Path) -> list[Volume]:
     """Read the first channel of the scan that a case was predicted from, if it is still there."""
     try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run = read_json(folder / "run.json")
         return [read(run["input"][0], series=run.get("series"))]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, InputError) as error:
         logger.warning("%s: shown without its scan, which cannot be read (%s)", folder, error)
         return []

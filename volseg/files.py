@@ -1,0 +1,78 @@
+"""Files that a user or another file names: only regular ones are opened, and of a text a bounded length is read.
+
+Opening a pipe may never end, nor reading a device; neither may stand where a scan, a table or a config is expected.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+from volseg.errors import InputError
+
+# Of the shortest values JSON has, so much text becomes 0.8 GB of objects.
+LONGEST_TEXT = 1 << 25
+
+
+def regular_file(path: str | Path) -> Path:
+    """Return the path of what is a regular file, or a link to one; nothing is opened.
+
+    Raises
+    ------
+    InputError
+        Nothing is there, or a folder, pipe, device or socket, or it cannot be looked at.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{path}: no such file or folder; check the path") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({reason}); check the path and its rights") from error
+    if stat.S_ISREG(mode):
+        return path
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path}: is a folder; expected a file")
+    raise InputError(f"{path}: is a pipe or device; expected a regular file; save what it gives to one")
+
+
+def read_bytes(path: str | Path, *, most: int) -> bytes:
+    """Read a regular file of at most so many bytes; failure is one InputError."""
+    path = regular_file(path)
+    size = path.stat().st_size
+    if size > most:
+        raise InputError(f"{path}: has {size} bytes; expected at most {most}")
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(size + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
+    except (MemoryError, OverflowError) as error:
+        raise InputError(f"{path}: does not fit into memory") from error
+    if len(content) > size:
+        raise InputError(f"{path}: grows while it is read, or has no length; save it to a regular file")
+    return content
+
+
+def read_text(path: str | Path, *, most: int = LONGEST_TEXT) -> str:
+    """Read a UTF-8 text of at most so many bytes; failure is one InputError.
+
+    A byte order mark is dropped; line ends are Unix's.
+    """
+    try:
+        text = read_bytes(path, most=most).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is no text (UTF-8, byte {error.start})") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: str | Path, *, most: int = LONGEST_TEXT) -> Any:
+    """Read a JSON file as `read_text` reads a text."""
+    text = read_text(path, most=most)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
+        raise InputError(f"{path}: is not JSON ({error})") from error
