@@ -21,11 +21,11 @@ from skimage.measure import points_in_poly
 from volseg import read
 from volseg.errors import InputError, OutputError
 from volseg.geometry import RAS_TO_LPS, Grid
-from volseg.io import rtstruct_read
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_objects import read_label_object
 from volseg.io.dicom_source import DicomSource, SourceFrame, values_on_frame
 from volseg.io.dicom_write import write_dicom_series
+from volseg.io.label_choice import LabelChoice
 from volseg.io.rtstruct import write_rtstruct
 from volseg.io.rtstruct_read import read_rtstruct
 from volseg.labelmap import Label, LabelMap, default_colour
@@ -383,11 +383,12 @@ def test_overlapping_structures_come_in_as_few_layers_as_the_greedy_rule_needs(p
     assert [counts(layer) for layer in layers] == [{"s1": 81}, {"s2": 4, "s3": 9}, {"s4": 4}]
 
 
-def test_too_many_layers_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rtstruct_read, "_MOST_LAYERS", 2)
-    write_set(path, *(roi(n, square(0.5, 3.5, 0)) for n in (1, 2, 3)))
-    with pytest.raises(InputError, match="more than 2 of its structures overlap each other"):
+def test_of_more_structures_that_overlap_than_fit_some_can_be_chosen(path: Path) -> None:
+    write_set(path, *(roi(n, square(0.5, 1.5 + n % 9, 2), name=f"s{n}") for n in range(1, 121)))
+    with pytest.raises(InputError, match=r"more than 100 .*overlap each other; choose .* by name \(--only NAME"):
         read_rtstruct(path, image=image())
+    layers = read_rtstruct(path, image=image(), choice=LabelChoice(["S3", "s119", "5"]))
+    assert [counts(layer) for layer in layers] == [{"s3": 16}, {"s5": 36}, {"s119": 9}]
 
 
 def test_numbers_names_and_colours(path: Path) -> None:

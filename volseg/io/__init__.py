@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from volseg.errors import AmbiguousError, InputError
 from volseg.files import regular_file
 from volseg.geometry import Grid
+from volseg.io.label_choice import LabelChoice
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, READABLE_FORMATS, case_name, has_suffix
 from volseg.io.writing import write
 from volseg.labelmap import Label, LabelMap
@@ -121,7 +122,11 @@ def read_grid(path: str | Path) -> Grid:
 
 
 def read_labels(
-    path: str | Path, *, labels: str | Path | None = None, image: str | Path | Volume | None = None
+    path: str | Path,
+    *,
+    labels: str | Path | None = None,
+    image: str | Path | Volume | None = None,
+    only: Sequence[str] | None = None,
 ) -> LabelMap:
     """Read a label map with the names and colours of its labels.
 
@@ -137,6 +142,10 @@ def read_labels(
     image : path or Volume, optional
         The scan that was segmented. An RTSTRUCT needs it, unless its series lies in the same folder; a DICOM SEG is put
         on its grid.
+    only : sequence of str, optional
+        Which structures are wanted, by name (upper and lower case alike; that of the table, if one is given), value or
+        pattern of names such as ``rib_*``; all else is background, and of DICOM objects not even drawn. None or nothing
+        means all.
 
     Returns
     -------
@@ -148,37 +157,44 @@ def read_labels(
     AmbiguousError
         Its labels overlap; see `read_label_layers`.
     InputError
-        As `read`; also negative values, fractions, and a table with mistakes.
+        As `read`; also negative values, fractions, a table with mistakes, and an entry of `only` that nothing there
+        answers to.
     """
-    layers = read_label_layers(path, labels=labels, image=image)
+    layers = read_label_layers(path, labels=labels, image=image, only=only)
     if len(layers) == 1:
         return layers[0]
     names = "; ".join(", ".join(label.name for label in layer.labels) for layer in layers)
     raise AmbiguousError(
-        f"{path}: its labels overlap, so they do not fit into one label map but into {len(layers)}: {names}; write "
-        "them to a file each by `volseg convert`, or read them by volseg.io.read_label_layers"
+        f"{path}: its labels overlap, so they do not fit into one label map but into {len(layers)}: {names}; choose "
+        "among them by name (--only NAME,...), write them to a file each by `volseg convert`, or read them by "
+        "volseg.io.read_label_layers"
     )
 
 
 def read_label_layers(
-    path: str | Path, *, labels: str | Path | None = None, image: str | Path | Volume | None = None
+    path: str | Path,
+    *,
+    labels: str | Path | None = None,
+    image: str | Path | Volume | None = None,
+    only: Sequence[str] | None = None,
 ) -> tuple[LabelMap, ...]:
     """Read label maps of which each holds labels that do not overlap; one, where none of them do.
 
     Parameters and errors are those of `read_labels`.
     """
-    path = Path(path)
-    kind = _kind(path)
+    from volseg.io.labels import read_label_table
+
+    path, kind = Path(path), _kind(Path(path))
+    choice = LabelChoice(only, None if labels is None else read_label_table(Path(labels)))
     if kind == "dicom":
         from volseg.io.dicom_labels import read_dicom_labels
         from volseg.io.dicom_objects import read_scan_of
 
-        layers = read_dicom_labels(
-            path, image=read_scan_of(path, Path(image)) if isinstance(image, str | Path) else image
-        )
+        scan = read_scan_of(path, Path(image)) if isinstance(image, str | Path) else image
+        layers = read_dicom_labels(path, image=scan, choice=choice)
     else:
-        layers = _read_segment_layers(path) or (_read_label_image(path),)
-    return layers if labels is None else tuple(_renamed(layer, Path(labels)) for layer in layers)
+        layers = choice.apply(_read_segment_layers(path) or (_read_label_image(path),), path)
+    return layers if labels is None else tuple(_renamed(layer, choice, Path(labels)) for layer in layers)
 
 
 def _read_label_image(path: Path) -> LabelMap:
@@ -199,10 +215,11 @@ def _read_segment_layers(path: Path) -> tuple[LabelMap, ...]:
     return read_seg_layers(path)
 
 
-def _renamed(layer: LabelMap, table: Path) -> LabelMap:
-    from volseg.io.labels import read_label_table
-
-    return _named(layer.array, layer.grid, read_label_table(table), table)
+def _renamed(layer: LabelMap, choice: LabelChoice, table: Path) -> LabelMap:
+    """Give a layer the names of the table; of labels that it lacks only where all are wanted."""
+    there = {label.value for label in layer.labels}
+    known = tuple(label for label in choice.table or () if not choice.only or label.value in there)
+    return _named(layer.array, layer.grid, known, table)
 
 
 def _named(array: NDArray[Any], grid: Grid, labels: tuple[Label, ...], path: Path) -> LabelMap:

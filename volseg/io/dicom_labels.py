@@ -9,11 +9,14 @@ from volseg.io.dicom import read_stack
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_objects import is_structure_set, label_objects, read_label_object
 from volseg.io.dicom_series import Scan, scan_dicom
+from volseg.io.label_choice import LabelChoice
 from volseg.labelmap import LabelMap
 from volseg.volume import Volume
 
 
-def read_dicom_labels(path: Path, *, image: Volume | None = None) -> tuple[LabelMap, ...]:
+def read_dicom_labels(
+    path: Path, *, image: Volume | None = None, choice: LabelChoice | None = None
+) -> tuple[LabelMap, ...]:
     """Read the one segmentation or structure set of a DICOM file, folder or zip archive.
 
     Parameters
@@ -22,6 +25,8 @@ def read_dicom_labels(path: Path, *, image: Volume | None = None) -> tuple[Label
         Where it is.
     image : Volume, optional
         The scan that was segmented; a structure set without it needs its series in the same folder.
+    choice : LabelChoice, optional
+        Which structures are wanted; all, if it is not given.
 
     Returns
     -------
@@ -33,7 +38,7 @@ def read_dicom_labels(path: Path, *, image: Volume | None = None) -> tuple[Label
     AmbiguousError
         Several segmentations are there.
     InputError
-        None is there, it is damaged, or its scan is missing.
+        None is there, it is damaged, its scan is missing, or it lacks what is wanted.
     """
     scan = scan_dicom(path)
     found = label_objects(scan)
@@ -47,10 +52,10 @@ def read_dicom_labels(path: Path, *, image: Volume | None = None) -> tuple[Label
     if not is_structure_set(found[0]):
         from volseg.io.dicom_seg_read import read_dicom_seg
 
-        return read_dicom_seg(file, image=image)
+        return read_dicom_seg(file, image=image, choice=choice)
     from volseg.io.rtstruct_read import read_rtstruct
 
-    return read_rtstruct(file, image=image or _scan_of(file, scan))
+    return read_rtstruct(file, image=image or _scan_of(file, scan), choice=choice)
 
 
 def _scan_of(file: DicomFile, scan: Scan) -> Volume:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_header import check_size, open_dataset
 from volseg.io.dicom_seg_planes import Planes, per_frame, place, planes_of, warn_elsewhere
+from volseg.io.label_choice import LabelChoice
 from volseg.io.terminology import label_of
 from volseg.io.voxels import smallest_integer
 from volseg.labelmap import Label, LabelMap, default_colour, keep_colours_apart
@@ -40,7 +41,9 @@ _BACKGROUND = "125040"
 _Piece = tuple[tuple[int, slice, slice], NDArray[np.bool_]]
 
 
-def read_dicom_seg(path: Path | DicomFile, *, image: Volume | Grid | None = None) -> tuple[LabelMap, ...]:
+def read_dicom_seg(
+    path: Path | DicomFile, *, image: Volume | Grid | None = None, choice: LabelChoice | None = None
+) -> tuple[LabelMap, ...]:
     """Read a binary, fractional or label map Segmentation.
 
     Parameters
@@ -50,6 +53,8 @@ def read_dicom_seg(path: Path | DicomFile, *, image: Volume | Grid | None = None
     image : Volume or Grid, optional
         Where the labels are wanted; each voxel takes the nearest pixel, the same where they coincide. Without it they
         lie on the grid of the frames themselves, from the first to the last one that is there.
+    choice : LabelChoice, optional
+        Which segments are wanted; all, if it is not given. The frames of others are not decoded.
 
     Returns
     -------
@@ -71,10 +76,13 @@ def read_dicom_seg(path: Path | DicomFile, *, image: Volume | Grid | None = None
         planes = planes_of(dataset, file)
         warn_elsewhere(planes, image)
         labels = _labels(dataset, file)
+        choice = choice or LabelChoice()
         if dataset.SegmentationType == "LABELMAP":
-            layers = [(_label_values(dataset, planes), tuple(labels.values()))]
-        else:
-            layers = _layers(_pieces(dataset, planes, labels), planes, labels)
+            whole = _labelmap(_label_values(dataset, planes), tuple(labels.values()), planes, image)
+            return choice.apply((whole,), file)
+        wanted = choice.of(tuple(labels.values()), file)
+        labels = {number: label for number, label in labels.items() if label in wanted}
+        layers = _layers(_pieces(dataset, planes, labels), planes, labels)
         return tuple(_labelmap(stack, some, planes, image) for stack, some in layers)
 
 
@@ -105,7 +113,7 @@ def read_dicom_probabilities(path: Path | DicomFile, *, image: Volume | Grid | N
         warn_elsewhere(planes, image)
         labels = _labels(dataset, file)
         stacks = {number: np.zeros((len(planes.positions), *planes.shape), np.float32) for number in labels}
-        for number, plane, pixels in _frames(dataset, planes):
+        for number, plane, pixels in _frames(dataset, planes, labels):
             stacks[number][plane] = pixels / np.float32(_whole(dataset))
         placed = {labels[number].name: place(stack, planes, image) for number, stack in stacks.items()}
     return {name: Volume(array, grid, name=name) for name, (array, grid) in placed.items()}
@@ -182,29 +190,34 @@ def _segment_numbers(dataset: Dataset) -> list[int]:
     return [int(number) for number in np.broadcast_to(found.ravel(), len(dataset.PerFrameFunctionalGroupsSequence))]
 
 
-def _frames(dataset: Dataset, planes: Planes) -> Iterator[tuple[int, int, NDArray[Any]]]:
-    """Yield the segment number, plane and (rows, columns) pixels of every frame; each pair only once."""
+def _frames(dataset: Dataset, planes: Planes, numbers: Collection[int]) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    """Yield the segment number, plane and (rows, columns) pixels of every frame of some segments; each pair once."""
+    found = _segment_numbers(dataset)
+    frames = [frame for frame, number in enumerate(found) if number in numbers]
     met = set()
-    for number, plane, pixels in zip(_segment_numbers(dataset), planes.of_frames, _pixels(dataset), strict=True):
+    for frame, pixels in zip(frames, _pixels(dataset, frames), strict=True):
+        number, plane = found[frame], int(planes.of_frames[frame])
         if (number, plane) in met:
             raise InputError(
                 f"{planes.file}: segment {number} has two frames in one place (time points?); expected one, split it"
             )
         met.add((number, plane))
-        yield number, int(plane), pixels
+        yield number, plane, pixels
 
 
-def _pixels(dataset: Dataset) -> Iterator[NDArray[Any]]:
-    """Yield the (rows, columns) stored pixels of every frame."""
+def _pixels(dataset: Dataset, frames: list[int]) -> Iterator[NDArray[Any]]:
+    """Yield the (rows, columns) stored pixels of some frames, in ascending order."""
     if dataset.BitsAllocated != 1 or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        yield from iter_pixels(dataset)
+        if frames:  # an empty list would mean all
+            yield from iter_pixels(dataset, indices=frames)
         return
     # Bits run on from frame to frame; pydicom 3.0 loses the last bits of frames that do not begin with a byte.
     packed = np.frombuffer(dataset.PixelData, np.uint8)
     size = dataset.Rows * dataset.Columns
     if 8 * packed.size < size * dataset.NumberOfFrames:
         raise ValueError(f"PixelData holds {packed.size} bytes, fewer than {dataset.NumberOfFrames} frames have")
-    for start in range(0, size * int(dataset.NumberOfFrames), size):
+    for frame in frames:
+        start = frame * size
         bits = np.unpackbits(packed[start // 8 : (start + size + 7) // 8], bitorder="little")
         yield bits[start % 8 :][:size].reshape(dataset.Rows, dataset.Columns)
 
@@ -213,7 +226,7 @@ def _label_values(dataset: Dataset, planes: Planes) -> NDArray[Any]:
     """(P, rows, columns) label values of a label map segmentation."""
     stack = np.zeros((len(planes.positions), *planes.shape), np.dtype(f"u{dataset.BitsAllocated // 8}"))
     padding = int(dataset.get("PixelPaddingValue") or 0)
-    for _, plane, pixels in _frames(dataset, planes):
+    for _, plane, pixels in _frames(dataset, planes, [0]):
         stack[plane] = np.where(pixels == padding, 0, pixels) if padding else pixels
     return stack
 
@@ -225,7 +238,7 @@ def _pieces(dataset: Dataset, planes: Planes, labels: dict[int, Label]) -> dict[
         threshold = (_whole(dataset) + 1) // 2
         _LOG.warning("%s: is fractional; what is at least one half becomes a label, the rest is lost", planes.file)
     pieces: dict[int, list[_Piece]] = {number: [] for number in labels}
-    for number, plane, pixels in _frames(dataset, planes):
+    for number, plane, pixels in _frames(dataset, planes, labels):
         mask = pixels >= threshold
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if rows.size:

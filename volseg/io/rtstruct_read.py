@@ -22,6 +22,7 @@ from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_header import open_dataset
 from volseg.io.dicom_objects import contour_points
 from volseg.io.dicom_source import DicomSource
+from volseg.io.label_choice import LabelChoice
 from volseg.io.voxels import smallest_integer
 from volseg.labelmap import OTHER_ALGORITHMS, Colour, Label, LabelMap, default_colour, keep_colours_apart
 from volseg.volume import Volume
@@ -67,7 +68,7 @@ class _Region(NamedTuple):
         return [(slices[k].T, mask) for k, mask in self.masks.items()]
 
 
-def read_rtstruct(path: _Path, *, image: Volume) -> tuple[LabelMap, ...]:
+def read_rtstruct(path: _Path, *, image: Volume, choice: LabelChoice | None = None) -> tuple[LabelMap, ...]:
     """Read the structures of an RT Structure Set as labels on the grid of an image.
 
     Parameters
@@ -76,6 +77,8 @@ def read_rtstruct(path: _Path, *, image: Volume) -> tuple[LabelMap, ...]:
         The file, with or without preamble.
     image : Volume
         What it was drawn on, or another in that frame of reference; contours must lie across one of its voxel axes.
+    choice : LabelChoice, optional
+        Which structures are wanted; all, if it is not given. Others are not drawn, so they overlap nothing.
 
     Returns
     -------
@@ -103,10 +106,12 @@ def read_rtstruct(path: _Path, *, image: Volume) -> tuple[LabelMap, ...]:
     rois = [roi for roi in rois if roi.contours or not roi.left_out]
     if not rois:
         raise InputError(f"{path}: has no closed contours, so there are no labels to read")
-    labels = _labels(rois)
+    named = list(zip(_labels(rois), rois, strict=True))
+    wanted = (choice or LabelChoice()).of([label for label, _ in named], path)
+    named = [(label, roi) for label, roi in named if label in wanted]
     # One after the other: the masks of all would take more memory than the image.
-    regions = (_region(roi, image.grid, f"{path}: {label.name!r}") for roi, label in zip(rois, labels, strict=True))
-    return _layers(labels, regions, image.grid, path)
+    regions = (_region(roi, image.grid, f"{path}: {label.name!r}") for label, roi in named)
+    return _layers(wanted, regions, image.grid, path)
 
 
 def _read(path: _Path) -> tuple[_References, list[_Roi]]:
@@ -280,14 +285,17 @@ def _remarks(left_out: int, heights: Float, slices: _Members, masks: dict[int, M
     return texts if filled else [*texts, "no voxel centre lies inside its contours"]
 
 
-def _layers(labels: list[Label], regions: Iterable[_Region], grid: Grid, path: _Path) -> tuple[LabelMap, ...]:
+def _layers(labels: Sequence[Label], regions: Iterable[_Region], grid: Grid, path: _Path) -> tuple[LabelMap, ...]:
     """Put every structure into the first label map in which it meets no other."""
     kind = smallest_integer(max(label.value for label in labels))
     layers: list[tuple[NDArray[Any], list[Label]]] = []
     for label, region in zip(labels, regions, strict=True):
         home = next((layer for layer in layers if not any(p[m].any() for p, m in region.planes(layer[0]))), None)
         if home is None and len(layers) == _MOST_LAYERS:
-            raise InputError(f"{path}: more than {_MOST_LAYERS} of its structures overlap each other; not read")
+            raise InputError(
+                f"{path}: more than {_MOST_LAYERS} of its structures overlap each other; choose among them by name "
+                "(--only NAME,...)"
+            )
         if home is None:
             # Slices across the third axis lie together in memory.
             home = np.zeros(grid.shape, kind, order="F"), []

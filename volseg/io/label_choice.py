@@ -1,0 +1,113 @@
+"""A choice among the structures of a file, by name or value, made before anything of the others is read or drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from volseg.errors import InputError
+from volseg.labelmap import Label, LabelMap
+
+_MOST_LISTED = 20
+
+
+@dataclass(frozen=True)
+class LabelChoice:
+    """Which structures are wanted.
+
+    Parameters
+    ----------
+    only : sequence of str, optional
+        Names, upper and lower case alike, or values, or patterns of names (``*``, ``?``, ``[ab]``). Each is the first
+        of these that matches anything. None or nothing: all structures.
+    table : sequence of Label, optional
+        Names by value that take the place of those of the file.
+    """
+
+    only: Sequence[str] | None = None
+    table: Sequence[Label] | None = None
+
+    def of(self, labels: Sequence[Label], what: object) -> tuple[Label, ...]:
+        """Return the wanted ones among labels, in their order.
+
+        Parameters
+        ----------
+        labels : sequence of Label
+            All that are there; two may have the same value or name.
+        what : object
+            Whose labels they are, for messages.
+
+        Raises
+        ------
+        InputError
+            Something that is wanted is not there; lists at most 20 names of what is, and the number of the others.
+        """
+        picked = self._places(labels, what)
+        return tuple(label for place, label in enumerate(labels) if place in picked)
+
+    def wants(self, name: str, value: int) -> bool:
+        """Whether a structure that is no label, as it cannot be read, is among what is wanted."""
+        label = self._renamed(Label(max(value, 1), name.strip() or "?", (0, 0, 0)))
+        return not self.only or any(_matches(wanted, (label,)) for wanted in self.only)
+
+    def apply(self, layers: Sequence[LabelMap], what: object) -> tuple[LabelMap, ...]:
+        """Return label maps of the wanted labels alone, all else background; a map without any is left out.
+
+        Raises as `of`.
+        """
+        if not self.only:
+            return tuple(layers)
+        owners = [(number, label) for number, layer in enumerate(layers) for label in layer.labels]
+        values: dict[int, set[int]] = {}
+        for place in self._places([label for _, label in owners], what):
+            number, label = owners[place]
+            values.setdefault(number, set()).add(label.value)
+        return tuple(keep_labels(layers[number], some) for number, some in sorted(values.items()))
+
+    def _places(self, labels: Sequence[Label], what: object) -> set[int]:
+        """Return the places of the wanted ones in a list of labels."""
+        if not self.only:
+            return set(range(len(labels)))
+        known = tuple(map(self._renamed, labels))
+        picked: set[int] = set()
+        for wanted in self.only:
+            found = _matches(wanted, known)
+            if not found:
+                raise InputError(f"{what}: has no label {wanted!r}; {_listed(known)}")
+            picked |= found
+        return picked
+
+    def _renamed(self, label: Label) -> Label:
+        if self.table is None:
+            return label
+        named = next((other for other in self.table if other.value == label.value), None)
+        return replace(label, name=named.name if named else f"label_{label.value}")
+
+
+def keep_labels(labelmap: LabelMap, values: Collection[int]) -> LabelMap:
+    """Return a label map with the labels of these values alone; all else becomes background."""
+    labels = tuple(label for label in labelmap.labels if label.value in values)
+    if len(labels) == len(labelmap.labels):
+        return labelmap
+    array = np.where(np.isin(labelmap.array, sorted(values)), labelmap.array, labelmap.array.dtype.type(0))
+    return LabelMap(array, labelmap.grid, labels)
+
+
+def _matches(wanted: str, labels: Sequence[Label]) -> set[int]:
+    """Return the places of the labels that a name, else a value, else a pattern stands for."""
+    text = wanted.strip()
+    names = [label.name.strip().casefold() for label in labels]
+    exact = {n for n, name in enumerate(names) if name == text.casefold()}
+    by_value = {n for n, label in enumerate(labels) if str(label.value) == text}
+    return exact or by_value or {n for n, name in enumerate(names) if fnmatchcase(name, text.casefold())}
+
+
+def _listed(labels: Sequence[Label]) -> str:
+    if not labels:
+        return "it has none"
+    names = list(dict.fromkeys(label.name for label in labels))
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return f"it has {len(names)}: {', '.join(names[:_MOST_LISTED])}{more}"
