@@ -151,6 +151,12 @@ CASES: dict[str, tuple[Callable[[Path], None], str, int, str]] = {
         2,
         "--space rsa is unknown; choose lps or ras",
     ),
+    "name too long for a file": (
+        nothing,
+        f"convert labels.nii.gz {'x' * 300}.nii.gz",
+        1,
+        "x.nii.gz: the name is too long",
+    ),
     "unknown mesh format": (nothing, "mesh labels.nii.gz -o out --format off", 2, "off"),
     "orphans in a dataset": (orphans, "train set -o run", 1, "c: "),
     "unknown device": (

@@ -11,11 +11,11 @@ from handmade_dicom import write_enhanced
 from typer.testing import CliRunner, Result
 
 from volseg.cli import app
-from volseg.cli.plain_text import plain
 from volseg.geometry import Grid
 from volseg.inspection import inspect
 from volseg.io import read, write
 from volseg.io.dicom_write import write_dicom_series
+from volseg.io.plain_text import plain
 from volseg.labelmap import Label, LabelMap
 from volseg.volume import Volume
 

@@ -339,3 +339,21 @@ def test_commands_use_all_cores_and_surfaces_are_the_same() -> None:
         found.append(result.stdout.split())
     assert [backend for backend, _ in found] == ["STDThread", "Sequential"]
     assert found[0][1] == found[1][1]
+
+
+@pytest.mark.parametrize("name", ["腎" * 200, "\U00020000" * 130, "=1+1\x1b[31m", "../" * 40 + "x"])
+def test_surfaces_of_any_name_are_files(name: str, tmp_path: Path) -> None:
+    array = np.zeros(GRID.shape, dtype=np.uint8)
+    array[1:4, 1:8, 1:7], array[6:8, 2:5, 2:6] = 1, 2
+    labels = (Label(1, name, (1, 2, 3)), Label(2, name + "!", (4, 5, 6)))
+    path, *_ = write(LabelMap(array, GRID, labels), tmp_path / "labels.nii.gz")
+    formats = "stl,ply,glb,vtp,obj,vtm,3mf"
+    result = run(path, "-o", tmp_path / "out", "--format", formats, "--report")
+    assert result.exit_code == 0, result.output
+    found = files(tmp_path / "out")
+    assert {len([file for file in found if file.endswith(f".{suffix}")]) for suffix in formats.split(",")} == {1, 2, 4}
+    assert {len(read_meshes(tmp_path / "out" / file)) for file in found if file.endswith((".stl", ".obj"))} == {1}
+    for table in (tmp_path / "labels.tsv", tmp_path / "out" / "surfaces_quality.tsv"):
+        text = table.read_text(encoding="utf-8")
+        assert "\x1b" not in text
+        assert not [cell for line in text.splitlines() for cell in line.split("\t") if cell.startswith("=")]

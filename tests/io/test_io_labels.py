@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from volseg.anatomy import colour_of
 from volseg.errors import InputError
@@ -13,7 +15,7 @@ from volseg.labelmap import Label, default_colour
 
 LABELS = (
     Label(1, "liver, left", (255, 0, 16), "SCT:10200004"),
-    Label(7, 'a "tab"\tand\nline', (1, 2, 3)),
+    Label(7, 'a "quote"', (1, 2, 3)),
     Label(300, "größe", (9, 8, 7)),
 )
 
@@ -174,3 +176,11 @@ def test_sidecar_lies_beside_the_image():
 )
 def test_portable_name(name, portable):
     assert portable_name(name) == portable
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=400) | st.text("腎𠀀é", min_size=60, max_size=300))
+def test_any_label_gives_a_file_name_that_file_systems_take(name):
+    portable = portable_name(name)
+    assert 0 < len(portable) <= 81
+    assert len(portable.encode()) <= 201
+    assert not set(portable) & set('/\\:*?"<>|\0\n')

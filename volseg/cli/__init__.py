@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import os
@@ -22,12 +23,12 @@ from volseg.cli.evaluate_command import evaluate
 from volseg.cli.inspect_command import inspect
 from volseg.cli.measure_command import measure
 from volseg.cli.mesh_command import mesh
-from volseg.cli.plain_text import plain
 from volseg.cli.predict_command import predict
 from volseg.cli.train_command import train
 from volseg.cli.verify_command import verify
 from volseg.cli.view_command import view
 from volseg.errors import VolsegError
+from volseg.io.plain_text import plain
 
 _INTERRUPTED = 130
 
@@ -79,6 +80,12 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             for line in str(error).splitlines():
                 typer.echo(f"error: {plain(line)}", err=True)
             raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            _show_trace_if_wanted()
+            typer.echo(f"error: {plain(str(error.filename))}: the name is too long for this file system", err=True)
+            raise typer.Exit(VolsegError.exit_code) from error
         except KeyboardInterrupt as interrupt:
             _show_trace_if_wanted()
             typer.echo("interrupted", err=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.console import Series, list_files
-from volseg.cli.plain_text import plain
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError, UsageError
+from volseg.io.plain_text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from volseg.cli.plain_text import plain
 from volseg.cli.progress import progress_bar
+from volseg.io.plain_text import plain
 
 
 def get(

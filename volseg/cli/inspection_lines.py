@@ -11,8 +11,8 @@ from pathlib import Path
 
 import typer
 
-from volseg.cli.plain_text import plain
 from volseg.inspection import Entry, Inspection, Slices
+from volseg.io.plain_text import plain
 
 _HEADINGS = ("voxels", "spacing mm", "axes", "type", "values", "files")
 _INDENT = 4

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from volseg.cli.plain_text import plain
 from volseg.io.atomic import write_text
-from volseg.io.names import no_formula
+from volseg.io.plain_text import plain
+from volseg.io.tables import write_table
 
 if TYPE_CHECKING:
     from volseg.surface import Measurement
@@ -63,20 +61,15 @@ def _cells(entry: Measurement) -> list[str]:
 def write_csv(found: Found, path: Path) -> Path:
     """Write a row for each case, label and piece; what is not there is an empty cell."""
     rows = [dict(_flat(case, entry)) for case, entries in found.items() for entry in entries]
-    text = io.StringIO()
-    columns = dict.fromkeys(name for row in rows for name in row)
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
-    return path
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return write_table(path, columns, [[row.get(name) for name in columns] for row in rows])
 
 
 def _flat(case: str, entry: Measurement) -> Iterator[tuple[str, Any]]:
-    yield "case", no_formula(case)
+    yield "case", case
     for name, value in asdict(entry).items():
         if name not in _WAYS:
-            yield name, no_formula(value) if isinstance(value, str) else value
+            yield name, value
             continue
         for key, number in (value or {}).items():
             yield from _numbers(f"{name}_{key}", number)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from volseg.io.plain_text import plain
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -49,7 +51,7 @@ def _cells(entry: LabelSummary) -> list[str]:
 
     found = entry.statistics
     return [
-        escape(entry.label),
+        escape(plain(entry.label)),
         escape(_mean(found["dice"])),
         _number(found["iou"].mean, 3),
         _number(found["surface_dice"].mean, 3),
@@ -63,12 +65,12 @@ def _cells(entry: LabelSummary) -> list[str]:
 
 def _print_counts(entry: LabelSummary) -> None:
     """Say where a label is not in both, and how that was counted."""
-    counts, total = entry.counts, sum(entry.counts.values())
+    counts, total, label = entry.counts, sum(entry.counts.values()), plain(entry.label)
     wrong = [f"{counts[status]} {status}" for status in ("missed", "spurious") if counts[status]]
     if wrong:
-        typer.echo(f"{entry.label}: {', '.join(wrong)} of {total} (counted as Dice 0 and as the grid's diagonal).")
+        typer.echo(f"{label}: {', '.join(wrong)} of {total} (counted as Dice 0 and as the grid's diagonal).")
     if counts["absent"]:
-        typer.echo(f"{entry.label}: absent in both in {counts['absent']} of {total} (left out).")
+        typer.echo(f"{label}: absent in both in {counts['absent']} of {total} (left out).")
 
 
 def _mean(statistics: Statistics) -> str:

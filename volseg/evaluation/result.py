@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections import Counter
@@ -16,7 +14,7 @@ import numpy as np
 
 from volseg.evaluation.statistics import Statistics, summarise
 from volseg.io.atomic import write_text
-from volseg.io.names import no_formula
+from volseg.io.tables import write_table
 from volseg.metrics import Scores
 
 METRICS = tuple(entry.name for entry in fields(Scores))
@@ -94,14 +92,11 @@ class Evaluation:
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the rows as a UTF-8 table; NaN is an empty cell, and no cell starts a formula in a spreadsheet."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["case", "label", "value", "status", *METRICS])
-        for row in self.rows:
-            scores = [_cell(getattr(row.scores, metric)) for metric in METRICS]
-            writer.writerow([no_formula(row.case), no_formula(row.label), row.value, row.status, *scores])
-        write_text(path, text.getvalue())
-        return Path(path)
+        rows = (
+            [row.case, row.label, row.value, row.status, *(_cell(getattr(row.scores, metric)) for metric in METRICS)]
+            for row in self.rows
+        )
+        return write_table(path, ["case", "label", "value", "status", *METRICS], rows)
 
     def to_json(self, path: str | Path) -> Path:
         """Write rows, statistics, failures and definitions; NaN is null."""

@@ -10,15 +10,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from volseg.errors import InputError
 from volseg.files import read_json, read_text
-from volseg.io.atomic import write_text
 from volseg.io.names import case_name, has_suffix
+from volseg.io.plain_text import plain
+from volseg.io.tables import as_text, write_table
 from volseg.labelmap import Colour, Label, default_colour, keep_colours_apart
 
 CODE_COLUMN = "code"
@@ -63,24 +64,33 @@ def read_label_table(path: Path) -> tuple[Label, ...]:
             f"{path}: has no column {' and '.join(sorted(missing))}; expected a tab-separated table with the columns "
             f"{', '.join(_COLUMNS)}, of which index and name must be there"
         )
-    return _labels(((f"line {number}", row) for number, row in rows), path)
+    texts = (({column: as_text(cell) for column, cell in row.items()}, number) for number, row in rows)
+    return _labels(((f"line {number}", row) for row, number in texts), path)
 
 
 def write_label_table(labels: Iterable[Label], path: Path) -> None:
     """Write names, colours and codes of labels as a table that `read_label_table` reads back."""
     labels = tuple(labels)
     columns = label_columns(labels)
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(columns)
-    for label in labels:
+    rows: list[Sequence[object]] = []
+    for label, name in zip(labels, _names_in_table(labels), strict=True):
         red, green, blue = label.colour
-        name = label.name.replace("\r", " ")  # which a reader of tables takes for the end of a line
         cells = [label.value, name, _ABSENT, f"#{red:02x}{green:02x}{blue:02x}", _ABSENT, _ABSENT]
         if label.code:
             cells[5 if _is_terminology(label.code) else 4] = label.code
-        writer.writerow(cells[: len(columns)])
-    write_text(path, text.getvalue())
+        rows.append(cells[: len(columns)])
+    write_table(path, columns, rows, delimiter="\t")
+
+
+def _names_in_table(labels: Sequence[Label]) -> list[str]:
+    """Return the names as they can be read back: on one line, and those that this makes equal with their values."""
+    names: dict[str, None] = {}
+    for label in labels:
+        name = plain(label.name).strip()
+        while name in names:
+            name = f"{name}_{label.value}"
+        names[name] = None
+    return list(names)
 
 
 def label_columns(labels: Iterable[Label]) -> tuple[str, ...]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from volseg.io.atomic import write_text
-from volseg.io.names import no_formula
+from volseg.io.tables import write_table
 from volseg.mesh import Mesh
 
 
@@ -27,10 +24,6 @@ def write_report(meshes: Sequence[Mesh], path: Path) -> Path:
     OutputError
         The file cannot be written.
     """
-    rows = [{"surface": no_formula(mesh.name), **mesh.quality.values()} for mesh in meshes if mesh.quality]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]) if rows else ["surface"], delimiter="\t", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
-    return path
+    graded = [(mesh.name, mesh.quality.values()) for mesh in meshes if mesh.quality]
+    columns = ["surface", *(graded[0][1] if graded else ())]
+    return write_table(path, columns, [[name, *grades.values()] for name, grades in graded], delimiter="\t")

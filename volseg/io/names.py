@@ -12,6 +12,8 @@ ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 READABLE_FORMATS = "NIfTI (.nii, .nii.gz, .hdr/.img), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) and DICOM"
 
 _STRIPPED = (".seg.nrrd", *NIFTI_SUFFIXES, *ITK_SUFFIXES, ".dcm", ".zip", ".tsv", ".csv", ".json")
+# File systems take 255 bytes, in which numbers, suffixes and the names of temporary files have their place too.
+_MOST_CHARACTERS, _MOST_BYTES = 80, 200
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -39,7 +41,7 @@ def portable_name(label_name: str) -> str:
     may become the same; the caller decides what then.
     """
     text = unicodedata.normalize("NFC", label_name)
-    text = re.sub(r"[^\w.+-]+", "_", text)[:80].strip("._")
+    text = re.sub(r"[^\w.+-]+", "_", text)[:_MOST_CHARACTERS].encode()[:_MOST_BYTES].decode(errors="ignore").strip("._")
     return f"{text or 'label'}_" if not text or _RESERVED.fullmatch(text) else text
 
 
@@ -59,8 +61,3 @@ def distinct_names(label_names: Iterable[str]) -> list[str]:
         taken.add(free.casefold())
         names.append(free)
     return names
-
-
-def no_formula(text: str) -> str:
-    """Return a text for a cell of a table that spreadsheet programs do not take for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
