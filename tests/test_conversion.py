@@ -168,6 +168,57 @@ def test_unknown_format_of_all(slices: Path, tmp_path: Path) -> None:
         list(convert_all(slices, tmp_path / "out", form="png"))
 
 
+@pytest.mark.parametrize("modality", ["CT", "mr", None])
+def test_modality_of_a_series_is_chosen_or_that_of_the_values(
+    scan: Volume, tmp_path: Path, modality: str | None
+) -> None:
+    write(scan, tmp_path / "scan.nii.gz")  # whose values are a little like those of CT
+    files = convert(tmp_path / "scan.nii.gz", tmp_path / "out", modality=modality)
+    (every,) = convert_all(tmp_path / "scan.nii.gz", tmp_path / "all", form="dicom", modality=modality)
+    expected = (modality or "MR").upper()
+    assert {pydicom.dcmread(file).Modality for file in (*files, *every.files)} == {expected}
+    assert {read(tmp_path / "out").modality, read(tmp_path / "all" / "scan").modality} == {expected}
+
+
+def test_modality_stands_in_the_json_file_of_dcm2niix(
+    scan: Volume, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(scan, tmp_path / "scan.nii.gz")
+    sidecar = tmp_path / "scan.json"
+    sidecar.write_text('{"Modality": "CT"}')
+    convert(tmp_path / "scan.nii.gz", tmp_path / "ct")
+    assert not caplog.records
+    convert(tmp_path / "scan.nii.gz", tmp_path / "mr", modality="MR")
+    assert (read(tmp_path / "ct").modality, read(tmp_path / "mr").modality) == ("CT", "MR")
+    for number, content in enumerate(['{"Modality": "PT"}', "[1]", '{"Modality": ["CT"]}', "{", '{"Modality": 7}']):
+        sidecar.write_text(content)
+        convert(tmp_path / "scan.nii.gz", tmp_path / f"{number}")
+        assert read(tmp_path / f"{number}").modality == "MR"
+
+
+def test_a_modality_against_that_of_the_source_is_said(
+    slices: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    convert(slices, tmp_path / "out", modality="CT")
+    assert "is MR, and is written as CT as chosen" in caplog.text
+    assert read(tmp_path / "out").modality == "CT"
+
+
+@pytest.mark.parametrize(
+    ("target", "modality", "message"),
+    [
+        ("out", "PT", "modality is 'PT'; expected CT or MR"),
+        ("out.nii.gz", "CT", "is of the DICOM series that is written, and none is"),
+        ("out.seg.nrrd", "CT", "is of the DICOM series that is written, and none is"),
+    ],
+)
+def test_modalities_that_cannot_be(scan: Volume, tmp_path: Path, target: str, modality: str, message: str) -> None:
+    write(scan, tmp_path / "scan.nii.gz")
+    with pytest.raises(UsageError, match=message):
+        convert(tmp_path / "scan.nii.gz", tmp_path / target, modality=modality)
+    assert not (tmp_path / target).exists()
+
+
 # ---------------------------------------------------------------------------------------------------------- labels
 
 

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 _SAMPLES = 1_000_000
 _PERCENTILES = (0.5, 99.5)
 _BEYOND = 10.0
+# Of CT more lies near these values (HU) than the share; of MR phases, which take all values alike, less.
+_PADDING_HU = -1500
+_AIR_HU, _LEAST_AIR = (-1100, -850), 0.01
+_TISSUE_HU, _LEAST_TISSUE = (-200, 200), 0.1
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,16 @@ def sample(array: NDArray[Any], *, count: int = _SAMPLES) -> NDArray[np.float64]
     # A step that shares no factor with the row lengths would be ideal; an odd one avoids the usual powers of two.
     step = max(1, flat.size // count) | 1
     return np.asarray(flat[::step], dtype=np.float64)
+
+
+def is_like_ct(array: NDArray[Any]) -> bool:
+    """Whether values are those of CT in HU: of what is no padding 1 % or more near air's, 10 % near soft tissue's."""
+    values = sample(array)
+    values = values[values > _PADDING_HU]
+    if not values.size:
+        return False
+    shares = [np.mean((values >= low) & (values <= high)) for low, high in (_AIR_HU, _TISSUE_HU)]
+    return bool(shares[0] >= _LEAST_AIR and shares[1] >= _LEAST_TISSUE)
 
 
 def extremes(values: NDArray[Any]) -> tuple[float, float]:

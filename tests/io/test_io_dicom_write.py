@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def test_what_cannot_be_written_is_refused_before_a_file_is_made(tmp_path: Path)
     target = tmp_path / "out"
     with pytest.raises(OutputError, match="the grid is sheared"):
         write_dicom_series(Volume(varied(grid), Grid(grid.shape, shear)), target)
-    with pytest.raises(OutputError, match="modality is 'PT'; expected CT or MR"):
+    with pytest.raises(OutputError, match=r"modality is 'PT'; volseg writes CT and MR, .*--modality"):
         write_dicom_series(Volume(varied(grid), grid, modality="PT"), target)
     with pytest.raises(OutputError, match="holds NaN or Inf"):
         write_dicom_series(Volume(np.full(grid.shape, np.nan), grid), target)
@@ -126,9 +127,28 @@ def test_a_scan_from_dicom_stays_with_its_patient(tmp_path: Path) -> None:
     assert new.SOPInstanceUID != dataset.SOPInstanceUID
 
 
-def test_unknown_modality_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write_dicom_series(Volume(np.zeros((5, 4, 3)), Grid.from_spacing((5, 4, 3))), tmp_path)
-    assert "nothing says what made the scan; written as MR" in caplog.text
+@pytest.mark.parametrize(
+    ("values", "modality"),
+    [
+        (lambda random: np.zeros(8000), "MR"),
+        (lambda random: random.integers(0, 4000, 8000), "MR"),
+        (lambda random: random.integers(-4096, 4096, 8000), "MR"),  # phases
+        (lambda random: random.normal(0, 300, 8000), "MR"),  # a difference of two scans
+        (lambda random: np.r_[random.normal(-1000, 20, 200), random.normal(40, 60, 7800)], "CT"),
+        (lambda random: np.r_[np.full(7000, -2048), random.normal(-990, 20, 200), random.normal(40, 60, 800)], "CT"),
+    ],
+)
+def test_modality_that_nothing_says_is_that_of_the_values(
+    values: Callable[[np.random.Generator], NDArray[np.float64]],
+    modality: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    array = np.rint(values(np.random.default_rng(0))).reshape(20, 20, 20)
+    (path, *_) = write_dicom_series(Volume(array, Grid.from_spacing(array.shape)), tmp_path)
+    assert pydicom.dcmread(path).Modality == modality
+    assert f"nothing says what made the scan; written as {modality}" in caplog.text
+    assert "choose by modality (--modality CT|MR)" in caplog.text
 
 
 def test_the_originals_are_never_overwritten(tmp_path: Path) -> None:

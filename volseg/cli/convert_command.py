@@ -13,7 +13,7 @@ from volseg.errors import PartialError, UsageError
 from volseg.io.plain_text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from volseg.conversion import ConvertedVolume
 
@@ -50,6 +50,12 @@ def convert(
             help="What OUT.dcm is: seg (default), labelmap, rtstruct, fractional (probabilities).",
         ),
     ] = None,
+    modality: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CT|MR", help="What made the scan, for a DICOM series; by default as IN says, or its values look."
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse tilted, uneven or incomplete DICOM stacks, resample none.")
     ] = False,
@@ -66,18 +72,31 @@ def convert(
     volseg convert RS.dcm structures.seg.nrrd --image slices/; volseg convert study/ out/ --all.
     """
     from volseg.conversion import convert as write_as
+    from volseg.conversion import convert_all
 
     if form is not None and form not in _FORMS:
         raise UsageError(f"--as {form} is unknown; choose from {', '.join(_FORMS)}")
     if every:
         if series or labels or image or form:
-            raise UsageError("--all writes every scan of IN; it goes with --format, --strict and --overwrite alone")
-        _convert_every(input_, output, format_ or "nii.gz", strict=strict, overwrite=overwrite)
+            raise UsageError(
+                "--all writes every scan of IN; it goes with --format, --modality, --strict and --overwrite"
+            )
+        form = _known_format(format_)
+        results = convert_all(input_, output, form=form, modality=modality, strict=strict, overwrite=overwrite)
+        _list_every(results)
         return
     if format_ is not None:
         raise UsageError("--format goes with --all; without it the end of OUT says the format")
     files = write_as(
-        input_, output, series=series, labels=labels, image=image, form=form, strict=strict, overwrite=overwrite
+        input_,
+        output,
+        series=series,
+        labels=labels,
+        image=image,
+        form=form,
+        modality=modality,
+        strict=strict,
+        overwrite=overwrite,
     )
     list_files(_as_folders(files))
 
@@ -88,15 +107,19 @@ def _as_folders(files: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(file.parent if len(slices) > 1 and file in slices else file for file in files))
 
 
-def _convert_every(source: Path, folder: Path, form: str, *, strict: bool, overwrite: bool) -> None:
-    from volseg.conversion import FORMATS, convert_all
+def _known_format(form: str | None) -> str:
+    from volseg.conversion import FORMATS
 
-    if form not in FORMATS:
+    if form is not None and form not in FORMATS:
         raise UsageError(f"--format {form} is unknown; choose from {', '.join(FORMATS)}")
+    return form or "nii.gz"
+
+
+def _list_every(converted: Iterator[ConvertedVolume]) -> None:
     results: list[ConvertedVolume] = []
     with progress_bar() as bar:
         task = bar.add_task("volumes", total=None)
-        for result in convert_all(source, folder, form=form, strict=strict, overwrite=overwrite):
+        for result in converted:
             results.append(result)
             bar.update(task, completed=len(results))
     for result in results:

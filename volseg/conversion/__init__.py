@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, Unpack
 
 from volseg.conversion.labels import convert_labels, put_on_grid
+from volseg.conversion.modality import check_modality, of_modality
 from volseg.conversion.probabilities import convert_probabilities
 from volseg.conversion.scans import FORMATS, ConvertedVolume, convert_all
 from volseg.conversion.settings import FRACTIONAL, ConversionOptions, ConversionSettings, check_free, is_folder
@@ -49,6 +50,9 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
         The scan that labels were made on: they come out on its grid, and DICOM objects refer to it.
     form : {"seg", "labelmap", "rtstruct", "fractional"}, optional
         What a ``.dcm`` file is; ``fractional`` are probabilities, in NIfTI along a fourth axis.
+    modality : {"CT", "MR"}, optional
+        What the DICOM series that is written says of the scan. Without it that of the source, or of the JSON file that
+        dcm2niix writes beside a NIfTI file; else the values decide, with a warning.
     strict : bool
         Refuse DICOM stacks that would have to be repaired.
     overwrite : bool
@@ -78,11 +82,12 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
     content = _said_content(source, target, settings)
     scan = scan_dicom(source) if is_dicom and content is None else None
     content = content or _content(source, target, scan)
+    modality = check_modality(settings.modality, to_dicom=content == "scan" and is_folder(target))
     if content == "probabilities":
         return convert_probabilities(source, target, settings)
     if content == "labels":
         return convert_labels(source, target, settings)
-    volume = read(source, series=settings.series, strict=settings.strict)
+    volume = of_modality(read(source, series=settings.series, strict=settings.strict), source, modality)
     written = write(volume, target)
     if scan is not None:
         _note_labels(scan, volume)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from volseg.conversion.modality import check_modality, of_modality
 from volseg.conversion.settings import check_free
 from volseg.errors import UsageError, VolsegError
 from volseg.io import read, read_all, write
@@ -38,6 +39,7 @@ def convert_all(
     folder: str | Path,
     *,
     form: str = "nii.gz",
+    modality: str | None = None,
     strict: bool = False,
     overwrite: bool = False,
 ) -> Iterator[ConvertedVolume]:
@@ -52,7 +54,7 @@ def convert_all(
         Where the files go, each called as `volseg.read_all` calls its volume.
     form : {"nii.gz", "nii", "nrrd", "mha", "dicom"}
         What to write; ``dicom`` is a folder each.
-    strict, overwrite : bool
+    modality, strict, overwrite
         As of `convert`.
 
     Yields
@@ -72,13 +74,15 @@ def convert_all(
         raise UsageError(f"format is {form!r}; expected one of {', '.join(FORMATS)}")
     if has_suffix(folder, (*NIFTI_SUFFIXES, *ITK_SUFFIXES, ".dcm")) and not folder.is_dir():
         raise UsageError(f"{folder}: is the name of a file; every volume (--all) goes into a folder, give that")
+    modality = check_modality(modality, to_dicom=form == "dicom")
     taken: set[str] = set()
     for found in _found(source, folder):
         stem = _unique(portable_name(found.name), found.number, taken)
         target = folder / f"{stem}{FORMATS[form]}"
         try:
             check_free([target], overwrite=overwrite)
-            yield ConvertedVolume(found.name, found.origin, tuple(write(found.read(strict=strict), target)))
+            volume = of_modality(found.read(strict=strict), found.path, modality)
+            yield ConvertedVolume(found.name, found.origin, tuple(write(volume, target)))
         except VolsegError as error:
             yield ConvertedVolume(found.name, found.origin, error=error)
 
@@ -88,6 +92,7 @@ class _Found(NamedTuple):
 
     name: str
     number: str
+    path: Path
     origin: str
     read: Callable[..., Volume]
 
@@ -113,18 +118,18 @@ def _found_dicom(source: Path) -> Iterator[_Found]:
 
     for series in list_series(source):
         name = series.name or "_".join(filter(None, (case_name(source), series.label)))
-        yield _Found(name, series.number, f"series {series.describe()}", partial(read_stack, series, source))
+        yield _Found(name, series.number, source, f"series {series.describe()}", partial(read_stack, series, source))
 
 
 def _found_image(file: Path) -> Iterator[_Found]:
     try:
         volumes = read_all(file)
     except VolsegError:
-        yield _Found(case_name(file), "", str(file), partial(read, file))  # which fails in the same way
+        yield _Found(case_name(file), "", file, str(file), partial(read, file))  # which fails in the same way
         return
     for name, volume in volumes.items():
         origin = f"{file}, volume {name}" if len(volumes) > 1 else str(file)
-        yield _Found(name, "", origin, partial(_renamed, volume, name))
+        yield _Found(name, "", file, origin, partial(_renamed, volume, name))
 
 
 def _renamed(volume: Volume, name: str, *, strict: bool) -> Volume:

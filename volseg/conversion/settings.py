@@ -21,6 +21,7 @@ class ConversionOptions(TypedDict, total=False):
     labels: str | Path | None
     image: str | Path | None
     form: str | None
+    modality: str | None
     strict: bool
     overwrite: bool
 
@@ -33,6 +34,7 @@ class ConversionSettings:
     labels: str | Path | None = None
     image: str | Path | None = None
     form: str | None = None
+    modality: str | None = None
     strict: bool = False
     overwrite: bool = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from pydicom.valuerep import DSfloat
 
 from volseg.errors import OutputError
 from volseg.geometry import RAS_TO_LPS
+from volseg.intensity import is_like_ct
 from volseg.io.atomic import atomic_path
 from volseg.io.dicom_patient import inherit_patient, unknown_patient
 from volseg.io.dicom_source import DicomSource
+from volseg.io.writing import MODALITIES
 from volseg.volume import Volume
 
 _LOG = logging.getLogger(__name__)
@@ -32,8 +35,8 @@ def write_dicom_series(volume: Volume, folder: str | Path, *, description: str =
     Parameters
     ----------
     volume : Volume
-        On any grid without shear, also oblique or left-handed. Modality CT or MR; None is written as MR, with a
-        warning.
+        On any grid without shear, also oblique or left-handed. Modality CT or MR; where it is None its values decide,
+        with a warning.
     folder : path
         Made where it is missing. Files of the same names are replaced.
     description : str
@@ -52,6 +55,7 @@ def write_dicom_series(volume: Volume, folder: str | Path, *, description: str =
         with the series), or a file cannot be written.
     """
     folder = Path(folder)
+    volume = _with_modality(volume, folder)
     count = volume.grid.shape[2]
     digits = max(4, len(str(count)))
     paths = [folder / f"{k:0{digits}d}.dcm" for k in range(1, count + 1)]
@@ -70,11 +74,27 @@ def write_dicom_series(volume: Volume, folder: str | Path, *, description: str =
     return paths
 
 
+def _with_modality(volume: Volume, folder: Path) -> Volume:
+    """Return the volume with what made it, chosen by its values where nothing says it."""
+    if volume.modality is not None:
+        return volume
+    chosen, why = ("CT", "are") if is_like_ct(volume.array) else ("MR", "are not")
+    _LOG.warning(
+        "%s: nothing says what made the scan; written as %s, as its values %s like those of CT in HU; choose by "
+        "modality (--modality %s)",
+        *(folder, chosen, why, "|".join(MODALITIES)),
+    )
+    return replace(volume, modality=chosen)
+
+
 def _check(volume: Volume, folder: Path, paths: list[Path], text: str) -> None:
     if volume.grid.is_sheared:
         raise OutputError(f"{folder}: the grid is sheared, which DICOM slices here cannot say; resample it first")
-    if volume.modality not in ("CT", "MR", None):
-        raise OutputError(f"{folder}: modality is {volume.modality!r}; expected CT or MR")
+    if volume.modality not in MODALITIES:
+        raise OutputError(
+            f"{folder}: modality is {volume.modality!r}; volseg writes {' and '.join(MODALITIES)}, of which one can be "
+            "chosen (--modality)"
+        )
     if not np.isfinite(volume.array).all():
         raise OutputError(f"{folder}: the volume holds NaN or Inf, which DICOM cannot store; replace them")
     if (farthest := max(abs(float(volume.array.min())), abs(float(volume.array.max())))) >= _LARGEST_VALUE:
@@ -88,8 +108,6 @@ def _check(volume: Volume, folder: Path, paths: list[Path], text: str) -> None:
         raise OutputError(
             f"{folder}: slices of {volume.grid.shape[:2]} pixels do not fit DICOM; expected {_MOST_PIXELS}"
         )
-    if volume.modality is None:
-        _LOG.warning("%s: nothing says what made the scan; written as MR", folder)
     if strangers := sorted(set(folder.glob("*.dcm")) - set(paths)):
         raise OutputError(f"{folder}: holds other DICOM files ({strangers[0].name}); choose an empty folder")
 

@@ -14,6 +14,8 @@ from volseg.volume import Volume
 
 _LOG = logging.getLogger(__name__)
 
+# What may have made a scan that is written as a DICOM series.
+MODALITIES = ("CT", "MR")
 # What a ``.dcm`` file of labels, and a folder, may be.
 LABEL_FORMS = ("seg", "labelmap", "rtstruct")
 

@@ -7,18 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.intensity import sample
+from volseg.intensity import is_like_ct, sample
 from volseg.volume import Volume
 
 SOFT_TISSUE_HU = (-160.0, 240.0)
-_AIR_HU = -900.0
 
 
 def display_window(volume: Volume) -> tuple[float, float]:
     """Choose the intensities that are drawn black and white.
 
     CT has a unit, so it is drawn in the soft-tissue window (centre 40 HU, width 400 HU); a NIfTI file does not say what
-    it is, and is taken for CT if it holds air. Everything else is drawn from its 0.5th to its 99.5th percentile.
+    it is, and is taken for CT if its values are like those. All else is drawn from its 0.5th to its 99.5th percentile.
 
     Parameters
     ----------
@@ -34,7 +33,7 @@ def display_window(volume: Volume) -> tuple[float, float]:
     if not values.size:
         return 0.0, 1.0
     low, high = (float(value) for value in np.percentile(values, (0.5, 99.5)))
-    if volume.unit == "HU" or volume.modality == "CT" or (volume.modality is None and low <= _AIR_HU):
+    if volume.unit == "HU" or volume.modality == "CT" or (volume.modality is None and is_like_ct(values)):
         return SOFT_TISSUE_HU
     return low, high if high > low else low + 1.0
 
