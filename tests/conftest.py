@@ -26,6 +26,15 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def found(shared_data: Path) -> Path:
+    """Folder of inputs that were once read wrong or refused, each in a folder of its own."""
+    folder = shared_data / "found"
+    if not folder.is_dir():
+        pytest.skip("the inputs that were once read wrong (shared/data/found) are not here")
+    return folder
+
+
 @pytest.fixture
 def oblique_grid() -> Grid:
     """A left-handed, oblique, anisotropic grid: the least forgiving legal one."""

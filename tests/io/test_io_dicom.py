@@ -592,7 +592,7 @@ def test_a_damaged_file_blocks_the_series_of_its_folder_only(
     damaged = write_dicom_series(axial, files[0].parent / "other", description="other")[2]
     damaged.write_bytes(damaged.read_bytes()[:300])
     assert_same_in_world(read_series(files[0].parent, series="phantom"), axial)
-    assert "other/0003.dcm: damaged DICOM file; left out" in caplog.text.replace("\\", "/")
+    assert "other/0003.dcm: damaged DICOM file: " in caplog.text.replace("\\", "/")
     assert list(read_all_series(files[0].parent)) == ["phantom"]
     with pytest.raises(InputError, match=r"0003.dcm: damaged DICOM file: .* may be a slice of the series beside it"):
         read_series(files[0].parent, series="other")

@@ -47,7 +47,7 @@ def inspection_lines(found: Inspection, width: int) -> Iterator[str]:
             yield _folded(f"for --series: {_range([_series(entry, names, ending) for entry in group])}", width)
     yield _summary(found)
     if blocking := [entry.name for entry in found.entries if entry.blocks]:
-        text = f"damaged files block the series of their folders until they are moved away: {', '.join(blocking)}"
+        text = f"damaged files keep series from being read until they are moved away: {', '.join(blocking)}"
         yield typer.style(_folded(text, width, first=""), fg=typer.colors.RED)
 
 

@@ -22,6 +22,8 @@ from volseg.volume import Volume
 
 # Of several files that are alike so many are named.
 _NAMED = 5
+# Of a UID that is not here to be chosen, so many last characters are shown.
+_ENDING = 12
 # Transfer syntaxes (PS3.6, table A-1) in the words of the people who meet them; the rest are shown as numbers.
 _COMPRESSIONS = {
     "1.2.840.10008.1.2": "uncompressed",
@@ -71,21 +73,28 @@ def other_entries(scan: Scan) -> Iterator[Entry]:
         problem = f"{alike[0].file}: {kind} is not an image; not read here"
         modality = alike[0].modality or None
         yield Entry(f"DICOM {kind}", _name(alike[0].file, scan), modality=modality, files=len(alike), problem=problem)
-    for reason in sorted({reason for _, reason in scan.damaged}):
-        damaged = [file for file, why in scan.damaged if why == reason]
-        problem = f"{damaged[0]}: damaged DICOM file: {reason}; no series of its folder is read until it is moved away"
-        name = _name(damaged[0], scan)
-        yield Entry("DICOM file", name, files=len(damaged), blocks=True, problem=problem + _also(damaged, scan))
+    yield from _damaged_entries(scan)
     if strangers := [file for file in scan.strangers if not file.member]:
         problem = f"{strangers[0]}: is named as DICOM, but is none; left out{_also(strangers, scan)}"
         yield Entry("DICOM file", _name(strangers[0], scan), files=len(strangers), problem=problem)
+
+
+def _damaged_entries(scan: Scan) -> Iterator[Entry]:
+    """Describe the damaged files, those together that are damaged alike and of one series, if that is known."""
+    for reason, uid in sorted({(entry.reason, entry.series_uid) for entry in scan.damaged}):
+        alike = [entry for entry in scan.damaged if (entry.reason, entry.series_uid) == (reason, uid)]
+        files = [entry.file for entry in alike]
+        whose = f"series [...{uid[-_ENDING:]}], whose slice it is, is not" if uid else "no series of its folder is"
+        problem = f"{files[0]}: damaged DICOM file: {reason}; {whose} read until it is moved away{_also(files, scan)}"
+        blocks = any(entry.may_belong_to(series.frames) for entry in alike for series in scan.series)
+        yield Entry("DICOM file", _name(files[0], scan), files=len(files), blocks=blocks, problem=problem)
 
 
 def archive_entries(scan: Scan) -> Iterator[Entry]:
     """Say of each zip archive what is in it that is no DICOM."""
     known = {frame.file for series in scan.series for frame in series.frames}
     known |= {copy for series in scan.series for copy in series.copies} | {other.file for other in scan.others}
-    known |= {file for file, _ in scan.damaged}
+    known |= {entry.file for entry in scan.damaged}
     members = [file for file in stored_files(scan.path) if file.member and file not in known]
     for path in sorted({file.path for file in members}):
         names = [file.name for file in members if file.path == path]

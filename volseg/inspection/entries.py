@@ -94,7 +94,8 @@ class Entry:
     notes : tuple of str
         What the reader warns of.
     blocks : bool
-        A damaged DICOM file: as nobody knows which series lacks it, none in its folder is read until it is moved away.
+        A damaged DICOM file that keeps series from being read until it is moved away: its own or, where nobody knows
+        which that is, all of its folder.
     problem : str, optional
         Why it cannot be read; None if it can.
     """

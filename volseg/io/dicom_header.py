@@ -125,10 +125,15 @@ class FrameHeader:
         return str(self.file) if self.layout.kind == "single" else f"{self.file} (picture {self.index + 1})"
 
 
+def has_mark(start: bytes) -> bool:
+    """Whether the first bytes of a file have DICOM's mark behind a preamble."""
+    return start[_MARK] == b"DICM"
+
+
 def starts_as_dicom(file: DicomFile) -> bool:
     """Whether a file has DICOM's mark behind a preamble, or starts as a data set without one does."""
     start = file.start(_MARK.stop)
-    if start[_MARK] == b"DICM":
+    if has_mark(start):
         return True
     # Group, then an element number below 0x100, as in the first attributes of both groups.
     return len(start) == _MARK.stop and start[:2] in _BARE_GROUPS and start[3] == 0
@@ -149,7 +154,7 @@ def open_dataset(file: DicomFile, **options: Any) -> Any:
 def read_dataset(stream: BinaryIO, **options: Any) -> Any:
     """Read an open, seekable file as `open_dataset` does."""
     head = stream.read(1 << 10)
-    bare = head[_MARK] != b"DICM"
+    bare = not has_mark(head)
     if DeflatedExplicitVRLittleEndian.encode() in head:
         _check_deflated(stream, head)
     stream.seek(0)
@@ -185,10 +190,7 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
     tags = [tag for line in _TAGS for tag in line.split()]
     with quiet_pydicom():
         dataset = open_dataset(file, stop_before_pixels=True, specific_tags=tags)
-        uid = text_of(dataset, "SOPClassUID") or text_of(dataset.file_meta, "MediaStorageSOPClassUID")
-        kind = _NEWER_THAN_PYDICOM.get(uid) or UID(uid).name
-        if not kind and "Rows" not in dataset:
-            raise ValueError("SOPClassUID is missing, the file may be cut off")
+        kind = _kind_of(dataset)
         is_image = "Image Storage" in kind or kind == _PARAMETRIC_MAP
         if not is_image and ("Storage" in kind or "Rows" not in dataset):
             return OtherObject(file, kind.removesuffix(" Storage"), text_of(dataset, "Modality"))
@@ -198,6 +200,19 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
         check_size(file, dataset)
         layout, found, refusal = _pictures(dataset)
         return [_frame_header(file, n, layout, refusal, attributes) for n, attributes in enumerate(found)]
+
+
+def _kind_of(dataset: Any) -> str:
+    """Return the name of the SOP class; the UID where it is of a class that pydicom does not know."""
+    uids = text_of(dataset, "SOPClassUID"), text_of(dataset.file_meta, "MediaStorageSOPClassUID")
+    for uid in filter(None, uids):
+        name: str = _NEWER_THAN_PYDICOM.get(uid) or UID(uid).name
+        if name != uid:
+            return name
+    # A UID that is cut off is one of no class, with nothing behind it.
+    if "Rows" not in dataset and ("SOPInstanceUID" not in dataset or not any(uids)):
+        raise ValueError("SOPClassUID is missing or unknown, the file may be cut off")
+    return uids[0] or uids[1]
 
 
 def _pictures(dataset: Any) -> tuple[Layout, list[Attributes], str | None]:

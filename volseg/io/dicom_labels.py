@@ -6,6 +6,7 @@ from pathlib import Path
 
 from volseg.errors import AmbiguousError, InputError
 from volseg.io.dicom import read_stack
+from volseg.io.dicom_damage import describe_damage
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_objects import is_structure_set, label_objects, read_label_object
 from volseg.io.dicom_series import Scan, scan_dicom
@@ -43,7 +44,7 @@ def read_dicom_labels(
     scan = scan_dicom(path)
     found = label_objects(scan)
     if not found:
-        reason = f" ({scan.damaged[0][0]}: {scan.damaged[0][1]})" if scan.damaged else ""
+        reason = f" ({describe_damage(scan.damaged)})" if scan.damaged else ""
         raise InputError(f"{path}: holds no DICOM segmentation or structure set{reason}; this is a scan, not labels")
     if len(found) > 1:
         listed = ", ".join(str(other.file) for other in found[:10])

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from volseg.errors import InputError
 from volseg.io.dicom_attributes import DAMAGE
+from volseg.io.dicom_damage import DamagedFile, describe_damage
 from volseg.io.dicom_files import DicomFile, is_zip, stored_files
 from volseg.io.dicom_header import FrameHeader, OtherObject, open_dataset, read_headers, starts_as_dicom
 from volseg.io.dicom_split import split_volumes
@@ -42,7 +43,7 @@ class Series:
     copies : tuple of DicomFile
         Byte for byte the same as files of it; they are left out.
     problem : str
-        Why it is not read, whatever its pictures: a damaged file in one of its folders may be a slice of it.
+        Why it is not read, whatever its pictures: a damaged file is a slice of it, or may be.
     """
 
     id: str
@@ -92,8 +93,8 @@ class Scan:
         Volumes, readable or not.
     others : tuple of OtherObject
         Objects that are no images.
-    damaged : tuple of (file, reason)
-        DICOM files that cannot be read, so that nobody knows which series of their folder lacks them.
+    damaged : tuple of DamagedFile
+        DICOM files that cannot be read.
     strangers : tuple of files
         Named as DICOM, but none.
     """
@@ -101,7 +102,7 @@ class Scan:
     path: Path
     series: tuple[Series, ...]
     others: tuple[OtherObject, ...]
-    damaged: tuple[tuple[DicomFile, str], ...]
+    damaged: tuple[DamagedFile, ...]
     strangers: tuple[DicomFile, ...]
 
 
@@ -124,7 +125,7 @@ def scan_dicom(path: Path) -> Scan:
         raise InputError(f"{path}: no such file or folder; check the path")
     frames: list[FrameHeader] = []
     others: list[OtherObject] = []
-    damaged: list[tuple[DicomFile, str]] = []
+    damaged: list[DamagedFile] = []
     no_dicom: list[DicomFile] = []
     for file in dict.fromkeys(_listed_files(path)):
         if not _is_candidate(file):
@@ -133,33 +134,35 @@ def scan_dicom(path: Path) -> Scan:
         try:
             found = read_headers(file)
         except DAMAGE as error:
-            damaged.append((file, " ".join(str(error).split())[:200] or type(error).__name__))
+            damaged.append(DamagedFile.after(error, file))
             continue
         if isinstance(found, OtherObject):
             others.append(found)
         else:
             frames.extend(found)
     lost = _lost(no_dicom, {frame.file for frame in frames})
-    damaged += [(file, "has no content that is DICOM's, though its name is like those beside it") for file in lost]
+    damaged += [
+        DamagedFile(file, "has no content that is DICOM's, though its name is like those beside") for file in lost
+    ]
     strangers = [
         file
         for file in no_dicom
         if file not in lost and ((file.path == path and not file.member) or _is_named_as_dicom(file))
     ]
-    blocked = {file.folder: f"{file}: damaged DICOM file{_more(damaged)}: {reason}" for file, reason in damaged[::-1]}
-    series = tuple(_unless_blocked(entry, blocked) for entry in _group(frames))
+    series = tuple(_unless_damaged(entry, damaged) for entry in _group(frames))
     return Scan(path, series, tuple(others), tuple(damaged), tuple(strangers))
 
 
-def _more(damaged: list[tuple[DicomFile, str]]) -> str:
-    return f" ({len(damaged)} such files)" if len(damaged) > 1 else ""
-
-
-def _unless_blocked(series: Series, blocked: Mapping[str, str]) -> Series:
-    found = next((blocked[frame.file.folder] for frame in series.frames if frame.file.folder in blocked), "")
-    if not found:
+def _unless_damaged(series: Series, damaged: Sequence[DamagedFile]) -> Series:
+    own = [entry for entry in damaged if entry.may_belong_to(series.frames)]
+    if not own:
         return series
-    return replace(series, problem=f"{found}; it may be a slice of the series beside it; copy it again or move it away")
+    told = (
+        "its SeriesInstanceUID is that of the series"
+        if own[0].series_uid
+        else "it may be a slice of the series beside it"
+    )
+    return replace(series, problem=f"{describe_damage(own)}; {told}; copy it again or move it away")
 
 
 def list_series(path: Path) -> list[Series]:
@@ -172,11 +175,9 @@ def list_series(path: Path) -> list[Series]:
     """
     scan = scan_dicom(path)
     if scan.damaged and all(entry.problem for entry in scan.series):
-        file, reason = scan.damaged[0]
-        more = _more(list(scan.damaged))
-        raise InputError(f"{file}: damaged DICOM file{more}: {reason}; copy it again or move it away")
+        raise InputError(f"{describe_damage(scan.damaged)}; copy it again or move it away")
     if scan.damaged:
-        _LOG.warning("%s: damaged DICOM file%s; left out", scan.damaged[0][0], _more(list(scan.damaged)))
+        _LOG.warning("%s; left out", describe_damage(scan.damaged))
     if not scan.series:
         kinds = ", ".join(sorted({other.kind for other in scan.others}))
         found = f"only {kinds}" if kinds else "nothing that is DICOM"
