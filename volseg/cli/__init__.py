@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from types import TracebackType
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from volseg import __version__
+from volseg.cli.console import say, show_trace
 from volseg.cli.convert_command import convert
 from volseg.cli.crossval_command import crossval
 from volseg.cli.dataset_command import get, list_datasets
@@ -24,6 +25,7 @@ from volseg.cli.inspect_command import inspect
 from volseg.cli.measure_command import measure
 from volseg.cli.mesh_command import mesh
 from volseg.cli.predict_command import predict
+from volseg.cli.stopping import stopped_by_sigterm
 from volseg.cli.train_command import train
 from volseg.cli.verify_command import verify
 from volseg.cli.view_command import view
@@ -43,7 +45,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"volseg {__version__}")
+        say(f"volseg {__version__}")
         raise typer.Exit
 
 
@@ -59,13 +61,7 @@ def _options(
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Report what nothing else caught; such an error is a mistake in volseg, or a machine out of memory."""
-    reason = plain(str(error))
-    typer.echo(f"error: unexpected {kind.__name__}: {reason}\nrun `volseg --debug ...` to see where", err=True)
-
-
-def _show_trace_if_wanted() -> None:
-    if sys.excepthook is sys.__excepthook__:  # left there by --debug
-        traceback.print_exc()
+    say(f"error: unexpected {kind.__name__}: {error}", "run `volseg --debug ...` to see where", err=True)
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -74,21 +70,21 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def guarded(*args: Any, **options: Any) -> None:
         try:
-            command(*args, **options)
+            with stopped_by_sigterm():
+                command(*args, **options)
         except VolsegError as error:
-            _show_trace_if_wanted()
-            for line in str(error).splitlines():
-                typer.echo(f"error: {plain(line)}", err=True)
+            show_trace(error)
+            say(*(f"error: {line}" for line in str(error).split("\n")), err=True)
             raise typer.Exit(error.exit_code) from error
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            _show_trace_if_wanted()
-            typer.echo(f"error: {plain(str(error.filename))}: the name is too long for this file system", err=True)
+            show_trace(error)
+            say(f"error: {error.filename}: the name is too long for this file system", err=True)
             raise typer.Exit(VolsegError.exit_code) from error
         except KeyboardInterrupt as interrupt:
-            _show_trace_if_wanted()
-            typer.echo("interrupted", err=True)
+            show_trace(interrupt)
+            say("interrupted", err=True)
             raise typer.Exit(_INTERRUPTED) from interrupt
 
     return guarded
@@ -113,6 +109,10 @@ def main() -> None:
     # VTK's wheels use one core unless told before VTK is loaded; surfaces are the same to the bit. Not in the library:
     # in a user's own program threads of VTK can meet forks, after which they are lost.
     os.environ.setdefault("VTK_SMP_BACKEND_IN_USE", "STDThread")
+    # File names need not be text, and a terminal need not have every letter.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, handlers=[_messages_to_stderr()])
     logging.getLogger("volseg").setLevel(logging.INFO)
     app()

@@ -1,12 +1,19 @@
-"""What every command says at its end."""
+"""What commands print: the one way for texts from files to reach a terminal, and what every command says at its end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from volseg.io.plain_text import plain
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 # The option of every command that reads a scan.
 Series = Annotated[
@@ -17,9 +24,69 @@ Series = Annotated[
         "volume of a 4D NIfTI file; as `volseg inspect` shows them.",
     ),
 ]
+FullPaths = Annotated[
+    bool,
+    typer.Option("--full-paths", help="Write paths in full; else from the working folder, or the name alone."),
+]
+
+
+def say(
+    *lines: str, err: bool = False, above: Progress | None = None, colour: str | None = None, bold: bool = False
+) -> None:
+    """Print lines, each made plain: file names, labels and messages may hold what a terminal would obey.
+
+    Parameters
+    ----------
+    lines : str
+        A line feed in one is shown as a space.
+    err : bool
+        On stderr.
+    above : Progress, optional
+        A progress bar that is on the screen (and so on stderr); the lines go above it.
+    colour, bold
+        How a terminal shows them.
+    """
+    for line in map(plain, lines):
+        if above is not None:
+            above.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            typer.secho(line, err=err, fg=colour, bold=bold or None)
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, width: int) -> None:
+    """Print a table: the first column on the left, folded where it is long, numbers on the right.
+
+    Parameters
+    ----------
+    headings : sequence of str
+        A line feed in one begins a new line.
+    rows : iterable of sequences of str
+        Their cells are made plain, as by `say`.
+    width : int
+        Columns where the output is no terminal.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    first, *others = (Text("\n".join(map(plain, heading.split("\n")))) for heading in headings)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column(first, overflow="fold", min_width=10)
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    Console(width=None if sys.stdout.isatty() else width, highlight=False).print(table)
 
 
 def list_files(paths: Iterable[Path]) -> None:
     """Print the files that a command wrote, one a line, as its last lines."""
-    for path in paths:
-        typer.echo(f"wrote {path}")
+    say(*(f"wrote {path}" for path in paths))
+
+
+def show_trace(error: BaseException) -> None:
+    """Print where an error came from, if ``--debug`` asked for it."""
+    if sys.excepthook is sys.__excepthook__:  # left there by --debug
+        for text in traceback.format_exception(error):
+            say(*text.rstrip("\n").split("\n"), err=True)

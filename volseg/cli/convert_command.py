@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import Series, list_files
+from volseg.cli.console import Series, list_files, say
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError, UsageError
 from volseg.io.plain_text import plain
@@ -124,7 +124,7 @@ def _list_every(converted: Iterator[ConvertedVolume]) -> None:
             bar.update(task, completed=len(results))
     for result in results:
         for file in _as_folders(result.files):
-            typer.echo(plain(f"wrote {file}  <- {result.origin}"))
+            say(f"wrote {file}  <- {result.origin}")
     failed = [result for result in results if result.error]
     if len(results) == 1 and failed and failed[0].error:
         raise failed[0].error

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from volseg.cli.console import list_files
+from volseg.cli.console import list_files, say
 from volseg.cli.progress import progress_bar
 from volseg.cli.train_options import (
     Changes,
@@ -77,7 +77,7 @@ def crossval(
     if against:
         result = compare_runs(output, against)
         interval = "" if isnan(result["low"]) else f" [{result['low']:+.4f}, {result['high']:+.4f}]"
-        typer.echo(
+        say(
             f"class-mean Dice against {against}: {result['mean']:+.4f}{interval} over {result['n']} cases, "
             f"p = {result['p']:.2g} (Wilcoxon signed-rank)"
         )
@@ -103,7 +103,7 @@ def _follow(events: Any, files: list[Path]) -> None:
         tasks: dict[str, Any] = {}
         for event in events:
             if event["event"] == "summary":
-                bar.console.print(_summary(event), highlight=False, soft_wrap=True, markup=False)
+                say(*_summary(event), above=bar)
                 list_files(files)
                 continue
             name = f"{event['event']} fold {event['fold']}" if "fold" in event else event["event"]
@@ -112,7 +112,7 @@ def _follow(events: Any, files: list[Path]) -> None:
             bar.update(tasks[name], completed=event.get("progress") or event["done"] / event["total"])
 
 
-def _summary(content: dict[str, Any]) -> str:
+def _summary(content: dict[str, Any]) -> list[str]:
     mean = content["class_mean_dice"]
     interval = "" if mean["low"] is None else f" [{mean['low']:.4f}, {mean['high']:.4f}]"
     cases = f"over {mean['n']} cases, each by a model that has not seen it"
@@ -122,7 +122,7 @@ def _summary(content: dict[str, Any]) -> str:
         lines.append(f"{label}: Dice {_text(dice)}, HD95 {_text(distance, ' mm')}, surface Dice {_text(surface)}")
     if content["missing_folds"]:
         lines.append(f"folds still missing: {', '.join(map(str, content['missing_folds']))}")
-    return "\n".join(lines)
+    return lines
 
 
 def _text(number: float | None, unit: str = "") -> str:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from volseg.cli.console import say
 from volseg.cli.progress import progress_bar
-from volseg.io.plain_text import plain
 
 
 def get(
@@ -33,9 +33,9 @@ def get(
         folder = get_dataset(name, output, archive=archive, url=url, progress=show)
     found = read_dataset(folder)
     labels = ", ".join(label.name for label in found.labels)
-    typer.echo(plain(f"{folder}: {found.name}, {len(found.cases)} labelled scans ({labels})"))
-    typer.echo(f"licence: {LICENCE}\ncite: {CITATION}")
-    typer.echo(f"next: volseg train {folder} -o RUN")
+    say(f"{folder}: {found.name}, {len(found.cases)} labelled scans ({labels})")
+    say(f"licence: {LICENCE}", f"cite: {CITATION}")
+    say(f"next: volseg train {folder} -o RUN")
 
 
 def list_datasets() -> None:
@@ -44,5 +44,5 @@ def list_datasets() -> None:
 
     width = max(map(len, CATALOGUE))
     for name, dataset in CATALOGUE.items():
-        typer.echo(f"{name:<{width}}  {dataset.content}")
-    typer.echo(f"licence: {LICENCE}\ncite: {CITATION}")
+        say(f"{name:<{width}}  {dataset.content}")
+    say(f"licence: {LICENCE}", f"cite: {CITATION}")

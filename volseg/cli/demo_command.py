@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from volseg.cli.console import list_files
+from volseg.cli.console import list_files, say
 from volseg.cli.progress import progress_bar
 
 
@@ -31,5 +31,5 @@ def demo(
         result = run_demo(output, epochs=epochs, report=show)
     print_evaluation(result.evaluation)
     if result.note:
-        typer.echo(f"no 3D picture: {result.note}", err=True)
+        say(f"no 3D picture: {result.note}", err=True)
     list_files(result.files)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from volseg.cli.console import FullPaths, say
 from volseg.cli.progress import progress_bar
 
 _WIDTH_IN_FILES = 100
@@ -24,6 +25,7 @@ def inspect(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all that is known as JSON; keys: volseg.inspection.Entry.")
     ] = False,
+    full_paths: FullPaths = False,
 ) -> None:
     """Say what a file or folder holds and what is wrong with it: series, images, segmentations, damaged files.
 
@@ -40,10 +42,10 @@ def inspect(
         task = bar.add_task("reading", total=None)
         found = look(path, headers=headers, progress=lambda done, total: bar.update(task, completed=done, total=total))
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False))
+        say(*json.dumps(found.to_dict(full_paths=full_paths), indent=2, allow_nan=False).split("\n"))
     else:
         for line in inspection_lines(found, _width()):
-            typer.echo(line)
+            say(*line.text.split("\n"), colour=line.colour, bold=line.bold)
     if not found.readable:
         raise InputError(f"{path}: nothing in it can be read; the reasons are listed")
 

@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-
-import typer
+from typing import NamedTuple
 
 from volseg.inspection import Entry, Inspection, Slices
 from volseg.io.plain_text import plain
@@ -23,10 +22,18 @@ _SHOWN_VOLUMES = 4
 # The gaps and angles that no longer are rounding.
 _WIDER = 1.01
 _TILTED = 0.05
-_COLOURS = {"refused:": typer.colors.RED, "repaired:": typer.colors.YELLOW, "note:": typer.colors.YELLOW}
+_COLOURS = {"refused:": "red", "repaired:": "yellow", "note:": "yellow"}
 
 
-def inspection_lines(found: Inspection, width: int) -> Iterator[str]:
+class Line(NamedTuple):
+    """A plain text, folded to lines, and how a terminal shows it."""
+
+    text: str
+    colour: str | None = None
+    bold: bool = False
+
+
+def inspection_lines(found: Inspection, width: int) -> Iterator[Line]:
     """Yield the lines of an inspection, folded at spaces to `width` columns; numbers start at 1."""
     groups = [list(group) for _, group in groupby(found.entries, key=_likeness)]
     cells = [_cells(group) for group in groups]
@@ -34,21 +41,22 @@ def inspection_lines(found: Inspection, width: int) -> Iterator[str]:
     ending = _ending_length([entry.series for entry in found.entries if entry.series and _is_dicom(entry)])
     names = Counter(entry.series_name for entry in found.entries)
     numbers = {_uid(entry): number for number, group in enumerate(groups, start=1) for entry in group if entry.series}
-    yield _row(_HEADINGS, widths)
+    yield Line(_row(_HEADINGS, widths))
     for number, (group, row) in enumerate(zip(groups, cells, strict=True), start=1):
         title = f"{_what(group[0])}  {_title(group, ending)}"
-        yield typer.style(_folded(title, width, first=f"{number:>{_INDENT - 2}}  "), bold=True)
+        yield Line(_folded(title, width, first=f"{number:>{_INDENT - 2}}  "), bold=True)
         if group[0].shape is not None:
-            yield _row(row, widths)
+            yield Line(_row(row, widths))
         for text in _details(group[0], numbers):
             colour = next((colour for start, colour in _COLOURS.items() if text.startswith(start)), None)
-            yield typer.style(_folded(_relative(text, found.path, group[0].name), width), fg=colour)
+            yield Line(_folded(_relative(text, found.path, group[0].name), width), colour)
         if group[0].volume and group[0].series:
-            yield _folded(f"for --series: {_range([_series(entry, names, ending) for entry in group])}", width)
-    yield _summary(found)
+            series = _range([_series(entry, names, ending) for entry in group])
+            yield Line(_folded(f"for --series: {series}", width))
+    yield Line(_summary(found))
     if blocking := [entry.name for entry in found.entries if entry.blocks]:
         text = f"damaged files keep series from being read until they are moved away: {', '.join(blocking)}"
-        yield typer.style(_folded(text, width, first=""), fg=typer.colors.RED)
+        yield Line(_folded(text, width, first=""), "red")
 
 
 def _summary(found: Inspection) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from volseg.cli.console import print_table, say
 from volseg.io.atomic import write_text
-from volseg.io.plain_text import plain
 from volseg.io.tables import write_table
 
 if TYPE_CHECKING:
@@ -19,30 +18,23 @@ if TYPE_CHECKING:
 Found = Mapping[str, Sequence["Measurement"]]
 
 _WIDTH_IN_FILES = 140
+_HEADINGS = ("pieces", "volume\nml", "area\nmm2", "longest\nmm", "axial\nmm", "centre R A S\nmm")
 _WAYS = ("by_voxels", "by_surface")
 
 
 def print_measurements(found: Found) -> None:
     """Print a table for each case; where two numbers share a cell, the first is of the voxels."""
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_IN_FILES, highlight=False)
     for case, entries in found.items():
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-        table.add_column(escape(plain(case)), overflow="fold", min_width=10)
-        for heading in ("pieces", "volume\nml", "area\nmm2", "longest\nmm", "axial\nmm", "centre R A S\nmm"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for entry in entries:
-            name = entry.name if entry.piece is None else f"  piece {entry.piece}"
-            table.add_row(escape(plain(name)), str(entry.pieces) if entry.piece is None else "", *_cells(entry))
-        console.print(table)
-    console.print("Of the voxels / of the smoothed surface. Longest in space, and within one axial slice.")
+        print_table((case, *_HEADINGS), map(_cells, entries), width=_WIDTH_IN_FILES)
+    say("Of the voxels / of the smoothed surface. Longest in space, and within one axial slice.")
 
 
 def _cells(entry: Measurement) -> list[str]:
+    whole = entry.piece is None
+    return [entry.name if whole else f"  piece {entry.piece}", str(entry.pieces) if whole else "", *_sizes(entry)]
+
+
+def _sizes(entry: Measurement) -> list[str]:
     voxels, surface = entry.by_voxels, entry.by_surface
     if voxels is None:
         return ["absent", "", "", "", ""]

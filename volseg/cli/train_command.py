@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from volseg.cli.console import list_files
+from volseg.cli.console import list_files, say
 from volseg.cli.progress import progress_bar
 from volseg.cli.train_options import (
     Changes,
@@ -81,12 +81,12 @@ def _follow(events: Iterator[dict[str, Any]]) -> list[Path]:
                     bar.update(task, completed=event["done"] / event["total"])
                 case "plan":
                     threads.adjust()
-                    bar.console.print(_plan_line(event), highlight=False, soft_wrap=True)
+                    say(_plan_line(event), above=bar)
                 case "steps":
                     threads.adjust()
                     bar.update(task, description=_describe(event), completed=event["progress"])
                 case "validation" | "final":
-                    bar.console.print(_dice_line(event), highlight=False, soft_wrap=True)
+                    say(_dice_line(event), above=bar)
                 case "end":
                     files = [Path(file) for file in event["files"]]
     return files

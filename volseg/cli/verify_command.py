@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import Series
+from volseg.cli.console import Series, say
 from volseg.io.plain_text import plain
 
 if TYPE_CHECKING:
@@ -41,10 +41,9 @@ def verify(
 
     found = compare(image, segmentation, series=series, tolerance_mm=tolerance)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False))
+        say(*json.dumps(found.to_dict(), indent=2, allow_nan=False).split("\n"))
     else:
-        for line in _lines(found):
-            typer.echo(plain(line))
+        say(*_lines(found))
     if not found.agrees:
         raise GeometryError(plain(found.describe()))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from volseg.geometry import Grid
+from volseg.io.names import shown_path
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,28 @@ class Inspection:
         """The entries without a problem."""
         return tuple(entry for entry in self.entries if entry.problem is None)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain lists, texts and numbers, as JSON takes them: ``path``, and the fields of each entry."""
-        return {"path": str(self.path), "entries": [asdict(entry) for entry in self.entries]}
+    def to_dict(self, *, full_paths: bool = False) -> dict[str, Any]:
+        """Return plain lists, texts and numbers, as JSON takes them: ``path``, and the fields of each entry.
+
+        Paths begin at the working folder, or are the name of what was looked at, unless they are asked for in full.
+        """
+        path = shown_path(self.path, full=full_paths)
+
+        def shown(text: str) -> str:
+            if full_paths or not self.path.is_absolute():
+                return text
+            return text.replace(str(self.path), path).replace(str(self.path.parent), self.path.parent.name)
+
+        entries = [
+            replace(
+                entry,
+                problem=entry.problem and shown(entry.problem),
+                repair=entry.repair and shown(entry.repair),
+                notes=tuple(map(shown, entry.notes)),
+            )
+            for entry in self.entries
+        ]
+        return {"path": path, "entries": [asdict(entry) for entry in entries]}
 
 
 def grid_facts(grid: Grid) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -61,3 +62,25 @@ def distinct_names(label_names: Iterable[str]) -> list[str]:
         taken.add(free.casefold())
         names.append(free)
     return names
+
+
+def shown_path(path: str | Path, *, full: bool = False) -> str:
+    """Return a path as files that are passed on may hold it: without the folders that say whose machine it was on.
+
+    Parameters
+    ----------
+    path : path
+        Of a file or folder.
+    full : bool
+        Give it in full all the same.
+
+    Returns
+    -------
+    str
+        From the working folder where it lies in that, else its name alone; with ``/`` on every system.
+    """
+    whole = Path(os.path.abspath(path))  # noqa: PTH100 (a link keeps its name)
+    if full:
+        return whole.as_posix()
+    here = Path.cwd()
+    return whole.relative_to(here).as_posix() if here in whole.parents else whole.name
