@@ -328,3 +328,22 @@ def test_progress_reaches_its_end(folder: Path) -> None:
 
 def test_it_is_public() -> None:
     assert volseg.inspect is inspect
+
+
+def test_paths_in_json_say_nothing_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("cut.nii.gz", "cut.dcm"):
+        (tmp_path / "data" / name).write_bytes(
+            b"\x1f\x8b" + bytes(300) if name.endswith("gz") else bytes(128) + b"DICM"
+        )
+    for working, shown in ((tmp_path, "data"), (tmp_path / "data", "data"), (Path("/"), None)):
+        monkeypatch.chdir(working)
+        found = inspect(tmp_path / "data")
+        text = json.dumps(found.to_dict())
+        assert "cut.nii.gz" in text
+        if shown is not None:
+            assert found.to_dict()["path"] == shown
+            assert str(tmp_path) not in text
+        assert str(tmp_path / "data") in json.dumps(found.to_dict(full_paths=True))
+    one = inspect(tmp_path / "data" / "cut.nii.gz").to_dict()
+    assert one["entries"][0]["problem"].startswith(f"{one['path']}: ")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from volseg.errors import OutputError
-from volseg.io.atomic import atomic_path, write_text
+from volseg.io.atomic import atomic_path, is_part, remove_parts, write_text
+from volseg.io.processes import process_mark
 
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes and limits as on Linux and macOS")
 
@@ -150,3 +152,55 @@ def test_the_mode_is_that_of_any_new_file(tmp_path: Path, umask: int, mode: int)
     finally:
         os.umask(before)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == mode
+
+
+def mark_of_a_dead_process() -> str:
+    code = "from volseg.io.processes import process_mark; print(process_mark())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    left = f".volseg-{mark_of_a_dead_process()}-abc_12.part.nii.gz"
+    others = [
+        f".volseg-{process_mark()}-abc_12.part.nii.gz",  # being written
+        ".volseg-00000000-1-abc_12.part.nii.gz",  # on another machine
+        ".volseg-abcdefgh.part.nii.gz",  # by an earlier version
+        "labels.nii.gz.part",
+        ".hidden",
+    ]
+    for name in (left, *others):
+        (tmp_path / name).write_bytes(b"x")
+    write_text(tmp_path / "new.txt", "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "new.txt"])
+    assert is_part(left)
+    assert not any(map(is_part, others[2:]))
+
+
+def test_a_writer_that_is_killed_leaves_one_part_and_what_was_there(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from volseg.io.atomic import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as temporary:\n"
+        "    temporary.write_bytes(b'half')\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    target = tmp_path / "mesh.stl"
+    target.write_bytes(b"old")
+    killed = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    assert killed.returncode != 0
+    assert target.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_parts(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mesh.stl"]
+
+
+@posix
+@pytest.mark.parametrize("name", ["x" * 248 + ".nii", f"v.{'x' * 200}.nii.gz", f"{'頭' * 80}.stl", "x" * 255])
+def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path, name: str) -> None:
+    write_text(tmp_path / name, "x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_text_that_is_none_is_written_with_its_bytes_escaped(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.csv", "caf\udce9,1\n")
+    assert (tmp_path / "a.csv").read_bytes() == b"caf\\udce9,1\n"

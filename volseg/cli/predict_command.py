@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import Series, list_files
+from volseg.cli.console import Series, list_files, say
 from volseg.cli.mesh_space import Space, parse_space
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError, UsageError
@@ -84,9 +84,7 @@ def predict(
         for result in process_cases(loaded, cases, output, settings=settings, device=device, progress=show):
             results.append(result)
             bar.update(overall, advance=1)
-            bar.console.print(
-                f"[{len(results)}/{len(cases)}] {_ending(result)}", soft_wrap=True, markup=False, highlight=False
-            )
+            say(f"[{len(results)}/{len(cases)}] {_ending(result)}", above=bar)
     list_files(file for result in results for file in result.files if not result.skipped)
     _raise_failures(results)
 

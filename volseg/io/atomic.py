@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from volseg.errors import OutputError
+from volseg.io.processes import is_gone, process_mark
+
+_PART = re.compile(r"\.volseg-(?P<mark>[0-9a-f]{8}-\d+)-[^.]+\.part.*", re.DOTALL)
+_LONGEST_SUFFIX = 12
 
 
 @contextmanager
@@ -16,8 +22,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; on success it takes the place of `path`.
 
     The temporary file is in the same folder and keeps all suffixes, since writers choose the format by them. It is
-    flushed to disk before it is renamed. On any failure it is removed and what was at `path` before is untouched.
-    Missing parent folders are made. A symbolic link at `path` stays, and the file that it points to is written.
+    flushed to disk before it is renamed. On any failure it is removed and what was at `path` before is untouched; what
+    killed processes have left in the folder is removed, too (`remove_parts`). Missing parent folders are made. A
+    symbolic link at `path` stays, and the file that it points to is written.
 
     Parameters
     ----------
@@ -38,8 +45,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        suffix = "".join(Path(path).suffixes[-2:])
-        handle, name = tempfile.mkstemp(prefix=".volseg-", suffix=f".part{suffix}", dir=target.parent)
+        _tidy_once(target.parent)
+        suffix = "".join(s for s in Path(path).suffixes[-2:] if len(s) <= _LONGEST_SUFFIX)
+        handle, name = tempfile.mkstemp(prefix=f".volseg-{process_mark()}-", suffix=f".part{suffix}", dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -60,9 +68,37 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a UTF-8 text file atomically, with Unix line ends on every system."""
+    r"""Write a UTF-8 text file atomically, with Unix line ends on every system.
+
+    What no UTF-8 can hold, as file names may, is written as ``\udce9``.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def is_part(path: str | Path) -> bool:
+    """Whether a file is one that `atomic_path` was or is being written to."""
+    return _PART.fullmatch(Path(path).name) is not None
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what killed processes have left of files that they were writing in a folder.
+
+    Only where the process is gone for certain, see `volseg.io.processes.is_gone`: what runs now, or where nobody here
+    knows whether it runs, keeps its files.
+    """
+    with suppress(OSError):
+        for file in list(folder.iterdir()):
+            found = _PART.fullmatch(file.name)
+            if found and is_gone(found["mark"]):
+                with suppress(OSError):
+                    file.unlink()
+
+
+@lru_cache(maxsize=1024)
+def _tidy_once(folder: Path) -> None:
+    """Look once in the life of a process: a series is many files in one folder."""
+    remove_parts(folder)
 
 
 def _flush(path: Path) -> None:
