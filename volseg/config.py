@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from volseg.errors import ConfigError, InputError, UsageError
+from volseg.errors import ConfigError, UsageError
+from volseg.settings_problems import explain, shown
+from volseg.settings_text import Keys, parse_override, read_settings
 
-Positive = Annotated[float, Field(gt=0)]
+# Upper bounds are far above anything useful: they keep a damaged file from taking memory and from overflowing.
+Positive = Annotated[float, Field(gt=0, le=1e9)]
+Amount = Annotated[float, Field(ge=0, le=1e9)]
+Millimetres = Annotated[float, Field(ge=1e-6, le=1e4)]
+Channels = Annotated[int, Field(ge=1, le=1 << 13)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Temperature = Annotated[float, Field(ge=0.01, le=100)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Plane = Literal["axial", "coronal", "sagittal"]
-Pixels = Annotated[int, Field(ge=8)]
+Pixels = Annotated[int, Field(ge=8, le=1 << 14)]
 
 PRESETS = ("default", "pix2pix")
+_LARGEST_NORMALISED = 1e9
 
 
 class _Section(BaseModel):
@@ -49,6 +57,9 @@ class Normalisation(_Section):
                 raise ValueError("kind 'window' needs low, high, mean and std")
             if self.low >= self.high:
                 raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
+            largest = max(abs(self.low - self.mean), abs(self.high - self.mean)) / self.std
+            if largest > _LARGEST_NORMALISED:
+                raise ValueError(f"the numbers make values of {largest:g}; expected less than {_LARGEST_NORMALISED:g}")
         return self
 
 
@@ -60,7 +71,7 @@ class PreparationConfig(_Section):
     """
 
     planes: Annotated[tuple[Plane, ...], Field(min_length=1)] | None = None
-    spacing_mm: tuple[Positive, Positive, Positive] | None = None
+    spacing_mm: tuple[Millimetres, Millimetres, Millimetres] | None = None
     normalisation: tuple[Normalisation, ...] | None = None
     neighbours: Annotated[int, Field(ge=0, le=5)] = 1
 
@@ -81,8 +92,8 @@ class NetworkConfig(_Section):
 
     block: Literal["double", "pix2pix"] = "double"
     decoder: Literal["transpose", "upsample"] = "transpose"
-    width: Annotated[int, Field(ge=1)] = 32
-    max_width: Annotated[int, Field(ge=1)] = 320
+    width: Channels = 32
+    max_width: Channels = 320
     levels: Annotated[int, Field(ge=1, le=8)] | None = None
     norm: Literal["instance", "batch"] = "instance"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -91,7 +102,7 @@ class NetworkConfig(_Section):
 class DiscriminatorConfig(_Section):
     """The PatchGAN; its depth is the largest up to `max_layers` whose receptive field fits the slice."""
 
-    width: Annotated[int, Field(ge=1)] = 64
+    width: Channels = 64
     max_layers: Annotated[int, Field(ge=1, le=4)] = 4
 
 
@@ -100,7 +111,7 @@ class LossConfig(_Section):
 
     reconstruction: Literal["l1", "ce", "dice", "ce_dice"] = "ce_dice"
     reconstruction_weight: Positive = 1.0
-    adversarial_weight: Annotated[float, Field(ge=0)] = 0.0
+    adversarial_weight: Amount = 0.0
 
 
 class OptimiserConfig(_Section):
@@ -109,7 +120,7 @@ class OptimiserConfig(_Section):
     name: Literal["adam", "adamw"] = "adamw"
     learning_rate: Positive = 1e-3
     betas: tuple[Decay, Decay] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    weight_decay: Amount = 1e-2
     schedule: Literal["cosine", "linear"] = "cosine"
     clip_norm: Positive | None = 12.0
 
@@ -126,11 +137,11 @@ class AugmentationConfig(_Section):
     scaling: Annotated[float, Field(ge=0, lt=1)] = 0.3
     translation: Fraction = 0.08
     mirror: bool = False
-    brightness: Annotated[float, Field(ge=0)] = 0.2
+    brightness: Amount = 0.2
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.25
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    noise: Annotated[float, Field(ge=0)] = 0.1
-    blur: Annotated[float, Field(ge=0)] = 0.7
+    noise: Amount = 0.1
+    blur: Annotated[float, Field(ge=0, le=100)] = 0.7
     fade: Fraction = 0.3
 
 
@@ -144,15 +155,15 @@ class TrainingConfig(_Section):
     ``validations``: on the way, of ``validation_cases`` each, or of as many as take 15 % of the time, or a minute.
     """
 
-    epochs: Annotated[int, Field(ge=1)] | None = None
+    epochs: Count | None = None
     minutes: Positive | None = None
-    batch_size: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=1 << 16)] | None = None
     slice_size: tuple[Pixels, Pixels, Pixels] | None = None
     foreground_fraction: Fraction = 0.67
-    validations: Annotated[int, Field(ge=1)] = 10
-    validation_cases: Annotated[int, Field(ge=1)] = 50
-    temperature: Positive | None = None
-    seed: int = 0
+    validations: Count = 10
+    validation_cases: Count = 50
+    temperature: Temperature | None = None
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
 
 
 class CleanupConfig(_Section):
@@ -164,7 +175,7 @@ class CleanupConfig(_Section):
     """
 
     largest_component: bool = False
-    minimum_mm3: Annotated[float, Field(ge=0)] = 0.0
+    minimum_mm3: Amount = 0.0
     fill_holes: bool = False
 
 
@@ -194,7 +205,13 @@ class Config(_Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100)
 
 
-def load_config(path: Path | None = None, *, overrides: tuple[str, ...] = (), preset: str | None = None) -> Config:
+def load_config(
+    path: Path | None = None,
+    *,
+    overrides: tuple[str, ...] = (),
+    preset: str | None = None,
+    start: Config | None = None,
+) -> Config:
     """Read settings: a preset, over it a YAML file, over that ``key=value`` pairs.
 
     Parameters
@@ -205,38 +222,41 @@ def load_config(path: Path | None = None, *, overrides: tuple[str, ...] = (), pr
         Dotted keys and YAML values, such as ``network.decoder=upsample``.
     preset : str, optional
         ``default`` or ``pix2pix``, where nothing else names one.
+    start : Config, optional
+        What to start from in place of a preset's settings: those of a run that is gone on with.
 
     Raises
     ------
     UsageError
         Two different presets are named.
     ConfigError
-        The file is not YAML, or has unknown keys (named with the nearest known one) or impossible values: all at once,
-        with file and line.
-    InputError
-        The file cannot be read.
+        The file cannot be read, is not YAML or more than settings need, or has unknown keys (named with the nearest
+        known one) or impossible values: all at once, with file and line.
     """
-    given, lines = _read_yaml(path) if path else ({}, {})
-    presets = [(lines.get(("preset",), f"{path}"), given["preset"])] if "preset" in given else []
+    given, lines = read_settings(path) if path else ({}, {})
+    presets: list[tuple[str, Any]] = [("the run", start.preset)] if start else []
+    if "preset" in given:
+        presets.append((lines[("preset",)], given["preset"]))
     for override in overrides:
-        key, found, value = override.partition("=")
-        if not found:
-            raise ConfigError(f"--set {override}: expected key=value, such as network.decoder=upsample")
-        given = _merge(given, _nested(key.strip(), _parse_value(override, value)))
-        lines[tuple(key.strip().split("."))] = f"--set {override}"
-        if key.split(".")[0].strip() == "preset":
-            presets.append((f"--set {override}", given["preset"]))
+        keys, value, place = parse_override(override)
+        given = _merge(given, _nested(keys, value))
+        lines[keys] = place
+        if keys[0] == "preset":
+            presets.append((place, given["preset"]))
     if preset is not None:
         presets.append((f"--preset {preset}", preset))
     chosen = _one_preset(presets)
-    return parse_config(_merge(_read_preset(chosen), {**given, "preset": chosen}), places=lines)
+    base = start.model_dump(mode="json") if start else _read_preset(chosen)
+    if "cleanup" in given:
+        base["cleanup"] = {}  # its entries are of labels: what is given is all of them
+    return parse_config(_merge(base, {**given, "preset": chosen}), places=lines)
 
 
 def _one_preset(named: list[tuple[str, Any]]) -> str:
     """Return the preset on which all (place, name) agree; the settings beside one would hide most of another."""
     for place, name in named:
         if name not in PRESETS:
-            raise ConfigError(f"{place}: preset is {name!r}; expected one of {', '.join(PRESETS)}")
+            raise ConfigError(f"{place}: preset is {shown(name)}; expected one of {', '.join(PRESETS)}")
         if name != named[0][1]:
             raise UsageError(
                 f"{place}: but {named[0][0]} chooses the preset {named[0][1]!r}, and the settings there would stay as "
@@ -245,70 +265,17 @@ def _one_preset(named: list[tuple[str, Any]]) -> str:
     return str(named[0][1]) if named else "default"
 
 
-def parse_config(settings: dict[str, Any], *, places: dict[tuple[str, ...], str] | None = None) -> Config:
+def parse_config(settings: dict[str, Any], *, places: dict[Keys, str] | None = None) -> Config:
     """Check a nested dictionary of settings; `places` says where each key was written, for the messages."""
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        problems = [_explain(problem, places or {}) for problem in error.errors()]
-        raise ConfigError("\n".join(problems)) from error
-
-
-def _explain(problem: Any, places: dict[tuple[str, ...], str]) -> str:
-    keys = tuple(str(part) for part in problem["loc"])
-    place = next((places[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in places), "settings")
-    name = ".".join(keys)
-    if problem["type"] != "extra_forbidden":
-        return f"{place}: {name}: {problem['msg']} (got {problem['input']!r})"
-    near = difflib.get_close_matches(keys[-1], _known_keys(keys[:-1]), n=1)
-    hint = f", did you mean {near[0]!r}?" if near else f"; known here: {', '.join(_known_keys(keys[:-1]))}"
-    return f"{place}: {name}: unknown key{hint} (got {problem['input']!r})"
-
-
-def _known_keys(path: tuple[str, ...]) -> list[str]:
-    section: type[BaseModel] = Config
-    for key in path:
-        # A number in a list or a label's name is no field: it stays in the section of the list's or table's items.
-        field = section.model_fields.get(key)
-        section = (field and _section_in(field.annotation)) or section
-    return list(section.model_fields)
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_section_in, get_args(annotation))), None)
+        raise ConfigError(explain(error, Config, places or {}, "settings")) from error
 
 
 def _read_preset(name: str) -> dict[str, Any]:
     text = resources.files("volseg.presets").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     return dict(yaml.safe_load(text))
-
-
-def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
-    if content is None:
-        return {}, {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: holds {type(content).__name__}; expected keys and values")
-    lines: dict[tuple[str, ...], str] = {}
-    _collect_lines(root, (), path, lines)
-    return content, lines
-
-
-def _collect_lines(node: Any, keys: tuple[str, ...], path: Path, lines: dict[tuple[str, ...], str]) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*keys, str(key.value))
-            lines[inner] = f"{path}:{key.start_mark.line + 1}"
-            _collect_lines(value, inner, path, lines)
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -319,21 +286,7 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    for part in reversed(key.split(".")):
-        value = {part: value}
+def _nested(keys: Keys, value: Any) -> dict[str, Any]:
+    for key in reversed(keys):
+        value = {key: value}
     return dict(value)
-
-
-def _parse_value(override: str, text: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not YAML") from error
-    # YAML 1.1 reads 1e2 (no dot) as text, which pydantic takes for a fraction but not for a whole number.
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value

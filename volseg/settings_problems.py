@@ -1,0 +1,67 @@
+"""What is wrong with settings, in words: where each was written, what was met, and the nearest known key."""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+_MOST = 20  # told at once
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong, _SHORT.maxother = 3, 80, 40, 80
+
+
+def shown(value: object) -> str:
+    """Return what `repr` does, cut short: a value may be as long as its file."""
+    return _SHORT.repr(value)
+
+
+def explain(
+    error: ValidationError, root: type[BaseModel], places: Mapping[tuple[str, ...], str], elsewhere: str
+) -> str:
+    """Return one line for each problem.
+
+    Parameters
+    ----------
+    error : ValidationError
+    root : type of BaseModel
+        What was validated.
+    places : mapping of tuple of str to str
+        Where each key was written.
+    elsewhere : str
+        Where the others are.
+    """
+    problems = error.errors(include_url=False)
+    lines = [_explain(problem, root, places, elsewhere) for problem in problems[:_MOST]]
+    more = len(problems) - len(lines)
+    return "\n".join([*lines, *([f"{elsewhere}: and {more} more problems"] if more else [])])
+
+
+def _explain(problem: Any, root: type[BaseModel], places: Mapping[tuple[str, ...], str], elsewhere: str) -> str:
+    keys = tuple(str(part) for part in problem["loc"])
+    place = next((places[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in places), elsewhere)
+    name, met = ".".join(keys), shown(problem["input"])
+    if problem["type"] != "extra_forbidden":
+        return f"{place}: {name}: {problem['msg']} (got {met})"
+    known = _known_keys(root, keys[:-1])
+    near = difflib.get_close_matches(keys[-1], known, n=1)
+    hint = f", did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
+    return f"{place}: {name}: unknown key{hint} (got {met})"
+
+
+def _known_keys(section: type[BaseModel], path: tuple[str, ...]) -> list[str]:
+    for key in path:
+        # A number in a list or a label's name is no field: it stays in the section of the list's or table's items.
+        field = section.model_fields.get(key)
+        section = (field and _section_in(field.annotation)) or section
+    return list(section.model_fields)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_section_in, get_args(annotation))), None)
