@@ -80,6 +80,10 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, width
     Console(width=None if sys.stdout.isatty() else width, highlight=False).print(table)
 
 
+# The option of every command that writes files where the user says.
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
+
+
 def list_files(paths: Iterable[Path]) -> None:
     """Print the files that a command wrote, one a line, as its last lines."""
     say(*(f"wrote {path}" for path in paths))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import Series, list_files, say
+from volseg.cli.console import Overwrite, Series, list_files, say
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError, UsageError
 from volseg.io.plain_text import plain
@@ -59,7 +59,7 @@ def convert(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse tilted, uneven or incomplete DICOM stacks, resample none.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at OUT.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Convert a scan or label map to another form; values and places in the patient stay.
 

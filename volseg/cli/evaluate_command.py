@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from volseg.cli.console import list_files
+from volseg.cli.console import Overwrite, list_files
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError
 
@@ -25,6 +25,7 @@ def evaluate(
     tolerance: Annotated[float, typer.Option(min=0, metavar="MM", help="Tolerance of the surface Dice, mm.")] = 1.0,
     csv: Annotated[Path | None, typer.Option(help="Write a row for each case and label.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write rows and statistics.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Compare predicted label maps with references: Dice, IoU, HD95, ASSD, surface Dice, volumes.
 
@@ -33,7 +34,9 @@ def evaluate(
     """
     from volseg.cli.tables import print_evaluation
     from volseg.evaluation import evaluate as compare
+    from volseg.io.atomic import check_free
 
+    check_free([file for file in (csv, json) if file], overwrite=overwrite)
     with progress_bar() as bar:
         task = bar.add_task("comparing", total=None)
         result = compare(

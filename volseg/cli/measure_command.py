@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import list_files
+from volseg.cli.console import Overwrite, list_files
 from volseg.cli.label_scan import LabelScan, read_label_scan
 from volseg.errors import InputError, PartialError, VolsegError
 
@@ -24,6 +24,7 @@ def measure(
     image: LabelScan = None,
     csv: Annotated[Path | None, typer.Option(help="Write a row for each case, label and piece.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the same with all places.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Measure labels in millimetres: volume, area, longest diameters, centre and bounding box.
 
@@ -32,10 +33,12 @@ def measure(
     """
     from volseg.cli.measure_tables import print_measurements, write_csv, write_json
     from volseg.io import read_label_layers
+    from volseg.io.atomic import check_free
     from volseg.io.label_files import check_labels, find_label_maps
     from volseg.surface import measure as measure_labels
     from volseg.surface.export import kept_probabilities
 
+    check_free([file for file in (csv, json) if file], overwrite=overwrite)
     cases = find_label_maps(input_)
     if not cases:
         raise InputError(f"{input_}: no label maps in this folder; expected files such as case.nii.gz")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import Series, list_files
+from volseg.cli.console import Overwrite, Series, list_files
 from volseg.cli.label_scan import LabelScan, read_label_scan
 from volseg.cli.mesh_space import Space, parse_space
 from volseg.errors import InputError, PartialError, UsageError, VolsegError
+from volseg.io.atomic import check_free
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,7 @@ def mesh(
         typer.Option(
             "-o",
             "--output",
-            help="Folder, or one file for everything: .stl, .ply, .glb, .vtp, .obj, .vtm, .3mf. Replaced.",
+            help="Folder, or one file for everything: .stl, .ply, .glb, .vtp, .obj, .vtm, .3mf.",
         ),
     ],
     formats: Annotated[
@@ -76,6 +77,7 @@ def mesh(
     single_file: Annotated[
         bool, typer.Option("--single-file", help="All labels in surfaces.<format>, not one file a label.")
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Turn label maps, or a scan at a threshold, into closed surfaces in patient millimetres.
 
@@ -95,7 +97,7 @@ def mesh(
         print_ready=print_ready,
         report=report,
     )
-    target = _make_target(output, formats, space, single_file)
+    target = _make_target(output, formats, space, single_file=single_file, overwrite=overwrite)
     if threshold is not None:
         of_labels = {"--labels": labels, "--image": image, "--shared-walls": shared_walls, "--print-ready": print_ready}
         if given := [option for option, value in of_labels.items() if value]:
@@ -136,23 +138,27 @@ class _Target:
     space: str
     file: bool
     together: bool
+    overwrite: bool
 
     def write(self, meshes: Sequence[Mesh], case: str = "") -> list[Path]:
         from volseg.io.mesh_report import write_report
-        from volseg.io.meshes import TOGETHER, write_mesh_files, write_meshes
+        from volseg.io.meshes import TOGETHER, mesh_targets, replaced_by, write_mesh_files
 
         folder = self.output / case
         paths = [self.output] if self.file else [folder / f"{TOGETHER}.{suffix}" for suffix in self.formats]
-        if self.file or self.together:
-            files = [file for path in paths for file in write_mesh_files(meshes, path, space=self.space)]
-        else:
-            files = write_meshes(meshes, folder, formats=self.formats, space=self.space)
-        if all(mesh.quality for mesh in meshes):
-            files.append(write_report(meshes, paths[0].with_name(f"{paths[0].stem}_quality.tsv")))
-        return files
+        targets: list[tuple[Path, Sequence[Mesh]]] = [(path, meshes) for path in paths]
+        if not (self.file or self.together):
+            targets = [*mesh_targets(meshes, folder, formats=self.formats)]
+        graded = all(mesh.quality for mesh in meshes)
+        report = [paths[0].with_name(f"{paths[0].stem}_quality.tsv")] if graded else []
+        check_free([*(file for path, _ in targets for file in replaced_by(path)), *report], overwrite=self.overwrite)
+        files = [file for path, some in targets for file in write_mesh_files(some, path, space=self.space)]
+        return [*files, *(write_report(meshes, path) for path in report)]
 
 
-def _make_target(output: Path, formats: str | None, space: str | None, single_file: bool) -> _Target:
+def _make_target(
+    output: Path, formats: str | None, space: str | None, *, single_file: bool, overwrite: bool
+) -> _Target:
     from volseg.io.meshes import MESH_FORMATS, parse_formats
     from volseg.surface.export import OTHER_MESH_SUFFIXES
 
@@ -163,4 +169,6 @@ def _make_target(output: Path, formats: str | None, space: str | None, single_fi
     names = parse_formats(formats) if formats is not None else (suffix if is_file else "stl",)
     if is_file and names != (suffix,):
         raise UsageError(f"-o {output} is one .{suffix} file, but --format is {formats}; leave one out")
-    return _Target(output, names, parse_space(space, names), is_file, single_file)
+    if is_file:
+        check_free([output], overwrite=overwrite)  # before any work
+    return _Target(output, names, parse_space(space, names), is_file, single_file, overwrite)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from volseg.cli.console import Series, list_files
+from volseg.cli.console import Overwrite, Series, list_files
 from volseg.errors import UsageError
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
@@ -43,20 +43,23 @@ def view(
             metavar="WxH", help="Pixels, default 1600x1200 (window 1200x900); the contact sheet takes the width."
         ),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Look at scans, label maps and meshes: in a window, or as PNG pictures with --screenshot and --contact-sheet.
 
     The 3D picture has the surfaces of the labels and three slices of the scan. Examples:
     volseg view scan.nii.gz -s labels.nii.gz; volseg view OUT/case --contact-sheet slices.png.
     """
+    from volseg.io.atomic import check_free
     from volseg.view import save_contact_sheet, save_screenshot, show
     from volseg.view.inputs import read_subject
     from volseg.view.picture import check_png
 
     pixels = _parse_size(size or "1600x1200")
-    for picture in (contact_sheet, screenshot):
-        if picture is not None:
-            check_png(picture)
+    pictures = [picture for picture in (contact_sheet, screenshot) if picture is not None]
+    for picture in pictures:
+        check_png(picture)
+    check_free(pictures, overwrite=overwrite)
     subject = read_subject(inputs or [], segmentation=segmentation, labels=labels, series=series, threshold=threshold)
     if contact_sheet is not None:
         outlines = subject.outlines()

@@ -10,9 +10,10 @@ from volseg.conversion.labels import convert_labels, put_on_grid
 from volseg.conversion.modality import check_modality, of_modality
 from volseg.conversion.probabilities import convert_probabilities
 from volseg.conversion.scans import FORMATS, ConvertedVolume, convert_all
-from volseg.conversion.settings import FRACTIONAL, ConversionOptions, ConversionSettings, check_free, is_folder
+from volseg.conversion.settings import FRACTIONAL, ConversionOptions, ConversionSettings, is_folder
 from volseg.errors import InputError, UsageError
 from volseg.io import read, write
+from volseg.io.atomic import check_free
 from volseg.io.dicom_objects import is_dicom_input, label_objects, read_label_object
 from volseg.io.dicom_series import Scan, scan_dicom
 from volseg.io.dicom_source import DicomSource

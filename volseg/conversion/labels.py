@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from volseg.conversion.settings import ConversionSettings, check_free, is_folder, is_object
+from volseg.conversion.settings import ConversionSettings, is_folder, is_object
 from volseg.errors import GeometryError, InputError, UsageError
 from volseg.geometry import Grid
 from volseg.io import read_label_layers, write
+from volseg.io.atomic import check_free
 from volseg.io.bids import is_dseg
 from volseg.io.dicom_objects import find_label_object, is_dicom_input, read_scan_of
 from volseg.io.dicom_source import DicomSource

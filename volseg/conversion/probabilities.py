@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from volseg.conversion.labels import read_image
-from volseg.conversion.settings import FRACTIONAL, ConversionSettings, check_free, is_object
+from volseg.conversion.settings import FRACTIONAL, ConversionSettings, is_object
 from volseg.errors import GeometryError, InputError, UsageError
 from volseg.io import read_channels
+from volseg.io.atomic import check_free
 from volseg.io.dicom_objects import is_dicom_input, label_objects
 from volseg.io.labels import read_label_table, sidecar_path, write_label_table
 from volseg.io.names import has_suffix

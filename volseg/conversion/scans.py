@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from volseg.conversion.modality import check_modality, of_modality
-from volseg.conversion.settings import check_free
 from volseg.errors import UsageError, VolsegError
 from volseg.io import read, read_all, write
+from volseg.io.atomic import check_free
 from volseg.io.dicom_objects import is_dicom_input
 from volseg.io.label_files import has_label_table, image_files
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix, portable_name

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from volseg.errors import OutputError
 from volseg.io.names import has_suffix
 
 # The form of a file that holds probabilities.
@@ -47,10 +45,3 @@ def is_folder(target: Path) -> bool:
 def is_object(target: Path) -> bool:
     """Whether a target is a DICOM object of labels."""
     return has_suffix(target, (".dcm",))
-
-
-def check_free(targets: Sequence[Path], *, overwrite: bool) -> None:
-    """Refuse to replace what is there, unless that is wanted."""
-    for target in targets if not overwrite else ():
-        if target.is_file() or (target.is_dir() and any(target.iterdir())):
-            raise OutputError(f"{target}: is there already; overwrite it (--overwrite), or choose another name")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from volseg.errors import OutputError
+from volseg.errors import OutputError, UsageError
 from volseg.io.processes import is_gone, process_mark
 
 _PART = re.compile(r"\.volseg-(?P<mark>[0-9a-f]{8}-\d+)-[^.]+\.part.*", re.DOTALL)
@@ -99,6 +100,24 @@ def remove_parts(folder: Path) -> None:
 def _tidy_once(folder: Path) -> None:
     """Look once in the life of a process: a series is many files in one folder."""
     remove_parts(folder)
+
+
+def check_free(targets: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse to replace what is there, unless that is wanted: every command does, before it writes anything.
+
+    Raises
+    ------
+    OutputError
+        A file is there, or a folder that is not empty.
+    UsageError
+        One file is named for two things.
+    """
+    targets = list(targets)
+    if twice := [target for target, count in Counter(targets).items() if count > 1]:
+        raise UsageError(f"{twice[0]}: is named for two outputs; choose two names")
+    for target in targets if not overwrite else ():
+        if target.is_file() or (target.is_dir() and any(target.iterdir())):
+            raise OutputError(f"{target}: is there already; overwrite it (--overwrite), or choose another name")
 
 
 def _flush(path: Path) -> None:

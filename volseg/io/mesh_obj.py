@@ -50,7 +50,7 @@ def write_obj(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
         The material file and the OBJ.
     """
     names = distinct_names(mesh.name for mesh in meshes)
-    materials = target.with_name(_material_name(target.stem))
+    materials = material_path(target)
     write_text(materials, "".join(_material(name, mesh.colour) for name, mesh in zip(names, meshes, strict=True)))
     counts = [sum(len(mesh.vertices) for mesh in meshes), sum(len(mesh.faces) for mesh in meshes)]
     header = f"# SPACE={space}\n# volseg: mm, {counts[0]} vertices, {counts[1]} triangles\nmtllib {materials.name}\n"
@@ -68,11 +68,15 @@ def write_obj(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
     return [materials, target]
 
 
-def _material_name(stem: str) -> str:
-    """``<stem>.mtl``; with a digest where the stem had to change, so that two files never share one by accident."""
+def material_path(target: Path) -> Path:
+    """Return where the materials of an OBJ file are: ``<stem>.mtl`` beside it.
+
+    It has a digest where the stem had to change, so that two files never share one by accident.
+    """
+    stem = target.stem
     name = portable_name(stem)
     digest = f"-{hashlib.sha256(stem.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}" if name != stem else ""
-    return f"{name}{digest}.mtl"
+    return target.with_name(f"{name}{digest}.mtl")
 
 
 def _material(name: str, colour: Colour) -> str:

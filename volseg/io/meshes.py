@@ -20,7 +20,7 @@ from volseg.io.atomic import atomic_path
 from volseg.io.glb import glb_bytes
 from volseg.io.mesh_3mf import write_3mf
 from volseg.io.mesh_joining import join_meshes
-from volseg.io.mesh_obj import write_obj
+from volseg.io.mesh_obj import material_path, write_obj
 from volseg.io.mesh_vtm import write_vtm
 from volseg.io.mesh_vtp import vtp_bytes
 from volseg.io.names import distinct_names
@@ -76,16 +76,27 @@ def write_meshes(
     OutputError
         The folder cannot be written.
     """
-    formats = parse_formats(",".join(formats))
-    parts = list(meshes)
-    paths = []
-    for name, mesh in zip(distinct_names(mesh.name for mesh in parts), parts, strict=True):
-        for suffix in formats:
-            if suffix != "vtm":
-                paths += write_mesh_files(mesh, Path(folder) / f"{name}.{suffix}", space=space)
-    if "vtm" in formats and parts:
-        paths += write_mesh_files(parts, Path(folder) / f"{TOGETHER}.vtm", space=space)
-    return paths
+    targets = mesh_targets(meshes, folder, formats=formats)
+    return [file for path, some in targets for file in write_mesh_files(some, path, space=space)]
+
+
+def mesh_targets(
+    meshes: Iterable[Mesh], folder: str | Path, *, formats: Sequence[str] = ("stl",)
+) -> list[tuple[Path, list[Mesh]]]:
+    """Return the files that `write_meshes` writes, and which meshes into each."""
+    formats, parts = parse_formats(",".join(formats)), list(meshes)
+    names = distinct_names(mesh.name for mesh in parts)
+    apart = [suffix for suffix in formats if suffix != "vtm"]
+    targets = [
+        (Path(folder) / f"{name}.{suffix}", [mesh]) for name, mesh in zip(names, parts, strict=True) for suffix in apart
+    ]
+    together = [(Path(folder) / f"{TOGETHER}.vtm", parts)] if "vtm" in formats and parts else []
+    return [*targets, *together]
+
+
+def replaced_by(path: Path) -> list[Path]:
+    """Return which files `write_mesh` to a path replaces, if they are there."""
+    return [material_path(path), path] if path.suffix.lower() == ".obj" else [path]
 
 
 def write_mesh(meshes: Mesh | Sequence[Mesh], path: str | Path, *, space: str = "lps") -> Path:
