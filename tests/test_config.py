@@ -161,7 +161,10 @@ def test_learning_rates_without_a_dot_are_numbers_in_a_file_too(tmp_path: Path) 
         ),
         ("preparation.spacing_mm=[1, 1]", "preparation.spacing_mm.2: Field required"),
         ("training.slice_size=[64, 64]", "training.slice_size.2: Field required"),
-        ("preparation.spacing_mm=[1, 1, 1e-9]", r"preparation.spacing_mm.2: .*greater than or equal to (1e-06|0.000001)"),
+        (
+            "preparation.spacing_mm=[1, 1, 1e-9]",
+            r"preparation.spacing_mm.2: .*greater than or equal to (1e-06|0.000001)",
+        ),
         ("network.width=100000", r"network.width: .*less than or equal to 8192 \(got 100000\)"),
         ("augmentation.blur=1e9", "augmentation.blur: .*less than or equal to 100"),
         ("training.seed=-1", "training.seed: .*greater than or equal to 0"),

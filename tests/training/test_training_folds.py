@@ -62,7 +62,7 @@ def let_children_run(code: str, monkeypatch: pytest.MonkeyPatch) -> list[list[st
 
     def started(command: list[str], **settings: Any) -> Any:
         commands.append(command)
-        return start([sys.executable, "-I", "-S", "-c", code, *command[3:]], **settings)
+        return start([sys.executable, "-I", "-S", "-c", code, *command[4:]], **settings)
 
     monkeypatch.setattr("volseg.training.folds.subprocess.Popen", started)
     monkeypatch.setattr("volseg.training.folds._POLL_SECONDS", 0.02)
@@ -84,7 +84,7 @@ def test_each_fold_is_trained_by_a_command_of_its_own(trainer: FoldTrainer, monk
     for fold, how in ((0, ["--config", plan]), (1, ["--resume"])):
         run = trainer.run_folder(fold)
         options = ["train", "data", "-o", str(run), "--fold", str(fold), "--device", "one", *how]
-        assert commands[fold] == [sys.executable, "-m", "volseg", *options]
+        assert commands[fold] == [sys.executable, "-P", "-m", "volseg", *options]
         assert is_trained(run)
         assert (run / "threads").read_text() == ""  # all cores
     assert events[-1] == {"event": "training", "fold": 1, "progress": 1.0, "step": 7}

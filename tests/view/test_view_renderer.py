@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -117,11 +119,16 @@ def test_no_renderer_says_what_to_install(tmp_path: Path, monkeypatch: pytest.Mo
     assert not list(tmp_path.iterdir())
 
 
+def let_children_run(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", code], dict(os.environ)
+    monkeypatch.setattr(renderer, "child_python", lambda _module: command)
+
+
 def test_renderer_that_crashes_or_hangs_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = make_scene(meshes=[marker(np.zeros(3))])
     answers = []
     for code in ("import os; os.abort()", "import time; time.sleep(60)", "import sys; sys.exit('no GL')"):
-        monkeypatch.setattr(renderer, "_CHILD", ("-c", code))
+        let_children_run(code, monkeypatch)
         answers.append(renderer._draw(scene, SIZE, tmp_path / "a.png", renderer="", seconds=2))
     assert "crashed" in str(answers[0])
     assert answers[1:] == ["no answer after 2 s", "no GL"]
@@ -130,7 +137,7 @@ def test_renderer_that_crashes_or_hangs_is_survived(tmp_path: Path, monkeypatch:
 
 def test_failed_picture_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renderer, "available_renderer", lambda: "")
-    monkeypatch.setattr(renderer, "_CHILD", ("-c", "import sys; sys.exit('no GL')"))
+    let_children_run("import sys; sys.exit('no GL')", monkeypatch)
     with pytest.raises(RenderError, match=r"a\.png: the 3D picture could not be drawn \(no GL\)"):
         save_screenshot(tmp_path / "a.png", meshes=[marker(np.zeros(3))])
     assert not list(tmp_path.iterdir())

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
+from volseg.child_python import child_python
 from volseg.errors import InputError, MissingPackageError
 from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom
 from volseg.io.dicom_decoder import decode
@@ -213,14 +214,9 @@ class _Decoder:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    paths = os.pathsep.join(path for path in sys.path if path)
+    command, environment = child_python("volseg.io.dicom_decoder")
     return subprocess.Popen(
-        # -P: not from the working directory, where a file may be called as a module is.
-        [sys.executable, "-P", "-m", "volseg.io.dicom_decoder"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": paths},
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
+from volseg.child_python import child_python
 from volseg.errors import InputError
 from volseg.training.journal import Event, read_events
 
@@ -103,13 +103,14 @@ class FoldTrainer:
     def _run(self, fold: int, device: str) -> str:
         run = self.run_folder(fold)
         how = ["--resume"] if (run / "checkpoint.pt").is_file() else ["--config", str(self.output / "plan.yaml")]
-        command = ["train", *self.arguments, "-o", str(run), "--fold", str(fold), "--device", device, *how]
-        environment = dict(os.environ) | {"PYTHONIOENCODING": "utf-8"}
+        options = ["-o", str(run), "--fold", str(fold), "--device", device, *how]
+        command, environment = child_python("volseg", "train", *self.arguments, *options)
+        environment["PYTHONIOENCODING"] = "utf-8"
         if len(self.devices) > 1:
             # Folds side by side must not fight for the cores.
             environment.setdefault("OMP_NUM_THREADS", str(max(1, _count_cores() // len(self.devices))))
         with subprocess.Popen(
-            [sys.executable, "-m", "volseg", *command],
+            command,
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

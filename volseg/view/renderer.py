@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from volseg.child_python import child_python
 from volseg.errors import RenderError
 from volseg.mesh import Mesh
 from volseg.view.picture import png_path
@@ -25,7 +26,6 @@ from volseg.view.scene import Scene, make_scene
 from volseg.volume import Volume
 
 _CHOICE = "VTK_DEFAULT_OPENGL_WINDOW"
-_CHILD = ("-P", "-m", "volseg.view.drawing")
 _TRIAL_SECONDS = 60
 _PICTURE_SECONDS = 600
 _ADVICE = (
@@ -127,15 +127,10 @@ def _draw(
     scene: Scene, size: tuple[int, int], path: Path | None, *, renderer: str, seconds: float | None = None
 ) -> str | None:
     """Draw in a child process; return None, or what went wrong."""
-    # The child imports from the same places as we do, and from no others.
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
-        _CHOICE: renderer,
-    }
+    command, environment = child_python("volseg.view.drawing")
+    environment[_CHOICE] = renderer
     if not renderer:
         del environment[_CHOICE]
-    command = [sys.executable, *_CHILD]
     request = pickle.dumps((scene, size, None if path is None else str(path)))
     try:
         done = subprocess.run(
