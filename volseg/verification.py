@@ -21,9 +21,9 @@ from volseg.io.dicom_objects import (
     choose_series_of,
     find_label_object,
     is_dicom_input,
-    read_contours,
 )
 from volseg.io.label_files import check_labels, check_single, single_label_map
+from volseg.io.rtstruct_file import read_contours
 from volseg.labelmap import LabelMap
 from volseg.placement import (
     ContourPlacement,

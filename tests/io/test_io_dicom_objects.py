@@ -16,7 +16,6 @@ from volseg.io.dicom_objects import (
     is_dicom_input,
     is_structure_set,
     label_objects,
-    read_contours,
     read_label_object,
     read_scan_of,
 )
@@ -86,14 +85,6 @@ def test_the_one_object_of_a_path(folder: Path) -> None:
         "labelmap": False,
         "rtstruct": True,
     }
-
-
-def test_contours_are_in_the_world(folder: Path) -> None:
-    contours = read_contours(DicomFile(folder / "rtstruct.dcm"))
-    assert len(contours) == 4
-    points = np.concatenate(contours)
-    np.testing.assert_allclose(points.min(axis=0), [0.5, 0.5, 1])
-    np.testing.assert_allclose(points.max(axis=0), [4.5, 3.5, 2])
 
 
 def test_labels_choose_their_series(folder: Path) -> None:

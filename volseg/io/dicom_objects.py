@@ -1,4 +1,4 @@
-"""What a DICOM segmentation or structure set says of itself: names, contours, and the scan that it belongs to."""
+"""What a DICOM segmentation or structure set says of itself: names, and the scan that it belongs to."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from volseg.errors import AmbiguousError, InputError
-from volseg.geometry import RAS_TO_LPS, Float
 from volseg.io import read
 from volseg.io.dicom import read_stack
 from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom, text_of
@@ -19,6 +16,7 @@ from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_header import OtherObject, open_dataset
 from volseg.io.dicom_series import Scan, Series, is_dicom, list_series, scan_dicom
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, has_suffix
+from volseg.io.plain_text import plain
 from volseg.volume import Volume
 
 _TAGS = [
@@ -29,7 +27,6 @@ _TAGS = [
     "StructureSetROISequence",
     "ReferencedFrameOfReferenceSequence",
 ]
-_FARTHEST_MM = 1e7
 _LABEL_OBJECTS = ("Segmentation", "Label Map Segmentation", "RT Structure Set")
 # Sequence of the structures, and the attribute that names one.
 _NAMES = {"SegmentSequence": "SegmentLabel", "StructureSetROISequence": "ROIName"}
@@ -89,7 +86,7 @@ def read_label_object(file: DicomFile) -> LabelObject:
         with quiet_pydicom():
             dataset = open_dataset(file, stop_before_pixels=True, specific_tags=_TAGS)
             names = tuple(
-                text_of(item, keyword) or "(no name)"
+                plain(text_of(item, keyword)) or "(no name)"
                 for sequence, keyword in _NAMES.items()
                 for item in dataset.get(sequence) or ()
                 if item.get("SegmentNumber") != 0  # the background of a label map segmentation
@@ -128,26 +125,6 @@ def read_scan_of(labels: Path, image: Path, *, series: str | None = None, strict
         return read(image, series=series, strict=strict)
     chosen = choose_series_of(find_label_object(labels), list_series(image), image)
     return read_stack(chosen, image, strict=strict)
-
-
-def read_contours(file: DicomFile) -> list[Float]:
-    """Return the closed contours of a structure set that `read_rtstruct` reads: (P, 3) points each, mm RAS+."""
-    with quiet_pydicom():
-        rois = open_dataset(file).get("ROIContourSequence") or ()
-        items = [item for roi in rois for item in roi.get("ContourSequence") or ()]
-        return [contour_points(item) for item in items if text_of(item, "ContourGeometricType").startswith("CLOSED")]
-
-
-def contour_points(contour: Any) -> Float:
-    """Return the points of an item of a ContourSequence: (P, 3) mm RAS+; ValueError where they are none."""
-    value = contour.get_item("ContourData").value if "ContourData" in contour else None
-    # As a rule still the bytes of the file: one pydicom object a coordinate would take 50 times as long.
-    if isinstance(value, bytes):
-        value = value.decode("ascii").strip(" \0").split("\\") if value.strip(b" \0") else []
-    numbers = np.array([float(number) for number in np.ravel(value or [])])
-    if numbers.size % 3 or not (np.abs(numbers) < _FARTHEST_MM).all():
-        raise ValueError(f"a contour has {numbers.size} coordinates; expected triples of millimetres below 1e7")
-    return np.asarray(numbers.reshape(-1, 3) @ RAS_TO_LPS[:3, :3])
 
 
 def _series_uids(dataset: Any) -> Iterator[str]:

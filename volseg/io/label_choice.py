@@ -76,7 +76,9 @@ class LabelChoice:
         for wanted in self.only:
             found = _matches(wanted, known)
             if not found:
-                raise InputError(f"{what}: has no label {wanted!r}; {_listed(known)}")
+                names = list(dict.fromkeys(label.name for label in known))
+                there = f"it has {len(names)}: {listed(names)}" if names else "it has none"
+                raise InputError(f"{what}: has no label {wanted!r}; {there}")
             picked |= found
         return picked
 
@@ -96,6 +98,12 @@ def keep_labels(labelmap: LabelMap, values: Collection[int]) -> LabelMap:
     return LabelMap(array, labelmap.grid, labels)
 
 
+def listed(names: Sequence[str]) -> str:
+    """Return names for a message: at most 20, and the number of the others."""
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(names[:_MOST_LISTED]) + more
+
+
 def _matches(wanted: str, labels: Sequence[Label]) -> set[int]:
     """Return the places of the labels that a name, else a value, else a pattern stands for."""
     text = wanted.strip()
@@ -103,11 +111,3 @@ def _matches(wanted: str, labels: Sequence[Label]) -> set[int]:
     exact = {n for n, name in enumerate(names) if name == text.casefold()}
     by_value = {n for n, label in enumerate(labels) if str(label.value) == text}
     return exact or by_value or {n for n, name in enumerate(names) if fnmatchcase(name, text.casefold())}
-
-
-def _listed(labels: Sequence[Label]) -> str:
-    if not labels:
-        return "it has none"
-    names = list(dict.fromkeys(label.name for label in labels))
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return f"it has {len(names)}: {', '.join(names[:_MOST_LISTED])}{more}"

@@ -24,6 +24,7 @@ from pydicom.uid import generate_uid
 from volseg import __version__
 from volseg.anatomy import Words, find_structure, words_of
 from volseg.io.dicom_attributes import text_of
+from volseg.io.plain_text import plain
 from volseg.labelmap import OTHER_ALGORITHMS, Label, default_colour
 
 _ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
@@ -102,7 +103,7 @@ def code_text(concept: Any) -> str | None:
     else:
         values = (concept.get(keyword) for keyword in ("CodeValue", "LongCodeValue", "URNCodeValue"))
         scheme, value = str(concept.get("CodingSchemeDesignator") or ""), str(next(filter(None, values), ""))
-    return f"{scheme}:{value}" if scheme and value and scheme != _PRIVATE else None
+    return plain(f"{scheme}:{value}") if scheme and value and scheme != _PRIVATE else None
 
 
 def describe_segment(label: Label, number: int) -> SegmentDescription:
@@ -160,7 +161,7 @@ def label_of(segment: Dataset) -> Label:
     if note.startswith(_NOTE) and _fitting(full_name) == name:
         name = full_name
     types = segment.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
-    name = name or text_of(types[0], "CodeMeaning").strip() or f"segment_{number}"
+    name = plain(name or text_of(types[0], "CodeMeaning")).strip() or f"segment_{number}"
     colour = segment.get("RecommendedDisplayCIELabValue")
     rgb = CIELabColor.from_dicom_value(list(colour)).to_rgb(clip=True) if colour else default_colour(value, name)
     algorithm = str(segment.get("SegmentAlgorithmType") or "")
