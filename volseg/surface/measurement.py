@@ -8,19 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
-from scipy.spatial.distance import cdist
 
 from volseg.geometry import Float, Grid
 from volseg.labelmap import Label, LabelMap
 from volseg.mesh import Mesh
 from volseg.surface.extract import LabelCrop, crop_labels, extract_surface
+from volseg.surface.longest import longest_distance, longest_within
 from volseg.surface.settings import SurfaceSettings
 from volseg.surface.sharpen import Probabilities, check_probabilities
 
 Point = tuple[float, float, float]
-
-_ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -139,36 +136,48 @@ def _measure_crop(crop: LabelCrop, piece: int | None, pieces: int, *, surface: b
 
 
 def _of_voxels(mask: NDArray[np.bool_], grid: Grid) -> Extent:
-    corners = _outer_corners(mask)
-    world = grid.to_world(corners)
     axial = _axial_axis(grid)
-    slices = (_outer_corners(np.expand_dims(mask.take(k, axial), axial)) for k in range(mask.shape[axial]))
-    count = np.count_nonzero(mask)
+    sides = _outer_sides(mask, axial)
+    half_slice = grid.affine[:3, axial] / 2
+    middle = grid.to_world(sides)
+    world = np.concatenate([middle - half_slice, middle + half_slice])
     return Extent(
-        volume_ml=count * grid.voxel_volume_mm3 / 1000,
+        volume_ml=int(np.count_nonzero(mask)) * grid.voxel_volume_mm3 / 1000,
         area_mm2=_staircase_mm2(mask, grid),
-        centre_mm=_point(grid.to_world(np.argwhere(mask).mean(axis=0))),
+        centre_mm=_point(grid.to_world([_middle(mask, axis) for axis in range(3)])),
         bounds_mm=(_point(world.min(axis=0)), _point(world.max(axis=0))),
-        longest_mm=_longest(world),
-        # Corners in front of and behind a slice: its plane lies between.
-        longest_axial_mm=max(_longest(grid.to_world(_flat(points, axial))) for points in slices if len(points)),
+        longest_mm=longest_distance(world),
+        longest_axial_mm=longest_within(_split(middle, sides[:, axial])),
     )
 
 
-def _outer_corners(mask: NDArray[np.bool_]) -> Float:
-    """(N, 3) corners, in voxels, of the first and the last voxel of each row along the third axis, some twice."""
-    rows = mask.any(axis=2)
-    first, last = mask.argmax(axis=2)[rows], mask.shape[2] - mask[:, :, ::-1].argmax(axis=2)[rows]
-    i, j = np.nonzero(rows)
-    found = [np.stack([i + a, j + b, k], axis=1) for k in (first, last) for a in (0, 1) for b in (0, 1)]
-    return np.concatenate(found) - 0.5
+def _middle(mask: NDArray[np.bool_], axis: int) -> float:
+    """Return the mean place of the voxels along an axis."""
+    counts = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
+    return float(np.average(np.arange(len(counts)), weights=counts))
 
 
-def _flat(points: Float, axis: int) -> Float:
-    """Lay points into the plane 0 across an axis."""
-    flat = points.copy()
-    flat[:, axis] = 0
-    return flat
+def _outer_sides(mask: NDArray[np.bool_], axis: int) -> Float:
+    """(N, 3) corners, in voxels, of slices across an axis: of the first and the last voxel of each row, some twice.
+
+    They lie in the middle of the slice, between the voxels' corners in front of and behind it.
+    """
+    row, other = (axis + 1) % 3, (axis + 2) % 3
+    rows = mask.any(axis=row)
+    first = mask.argmax(axis=row)[rows]
+    last = mask.shape[row] - 1 - np.flip(mask, row).argmax(axis=row)[rows]
+    corners = np.empty((2, 2, len(first), 3))
+    corners[..., sorted((axis, other))] = np.argwhere(rows)
+    corners[0, ..., row], corners[1, ..., row] = first - 0.5, last + 0.5
+    corners[:, 0, :, other] -= 0.5
+    corners[:, 1, :, other] += 0.5
+    return corners.reshape(-1, 3)
+
+
+def _split(points: Float, slices: Float) -> list[Float]:
+    """Put points of one slice together."""
+    order = np.argsort(slices, kind="stable")
+    return np.split(points[order], np.flatnonzero(np.diff(slices[order])) + 1)
 
 
 def _staircase_mm2(mask: NDArray[np.bool_], grid: Grid) -> float:
@@ -192,8 +201,8 @@ def _of_surface(mesh: Mesh, grid: Grid) -> Extent:
         area_mm2=mesh.area_mm2,
         centre_mm=_point(_centre(mesh)),
         bounds_mm=(_point(low), _point(high)),
-        longest_mm=_longest(mesh.vertices),
-        longest_axial_mm=_longest_section(mesh, grid),
+        longest_mm=longest_distance(mesh.vertices),
+        longest_axial_mm=longest_within(_sections(mesh, grid)),
     )
 
 
@@ -205,38 +214,18 @@ def _centre(mesh: Mesh) -> Float:
     return np.asarray(origin + volumes @ (a + b + c) / (4 * volumes.sum()))
 
 
-def _longest_section(mesh: Mesh, grid: Grid) -> float:
-    """Longest distance within the outlines of a surface in the axial slices; 0 where it lies between two."""
+def _sections(mesh: Mesh, grid: Grid) -> Iterator[Float]:
+    """Yield the points of the outlines of a surface in each axial slice; nothing where it lies between two."""
     axis = _axial_axis(grid)
     height = grid.to_voxel(mesh.vertices)[:, axis]
     levels = range(int(np.ceil(height.min())), int(np.floor(height.max())) + 1)
     # Sorted by their lowest corner, so that of all faces only a few are asked for each slice.
     lowest, highest = height[mesh.faces].min(axis=1), height[mesh.faces].max(axis=1)
     order, tallest = np.argsort(lowest), (highest - lowest).max()
-    lowest, longest = lowest[order], 0.0
+    lowest = lowest[order]
     for level in levels:
         start, stop = np.searchsorted(lowest, (level - tallest, level), side="right")
-        points = replace(mesh, faces=mesh.faces[order[start:stop]]).section(height, level)
-        longest = max(longest, _longest(points.reshape(-1, 3)) if len(points) else 0.0)
-    return longest
-
-
-def _longest(points: Float) -> float:
-    """Largest distance between two points, which are two on the hull."""
-    try:
-        ends = points[ConvexHull(points).vertices]
-    except (QhullError, ValueError):  # all in one plane, or fewer than four
-        ends = _hull_in_plane(points)
-    return max(float(cdist(ends[n : n + _ROWS_AT_ONCE], ends).max()) for n in range(0, len(ends), _ROWS_AT_ONCE))
-
-
-def _hull_in_plane(points: Float) -> Float:
-    centred = points - points.mean(axis=0)
-    across = np.linalg.svd(centred, full_matrices=False)[2][:2] if len(points) > 2 else None
-    try:
-        return points if across is None else points[ConvexHull(centred @ across.T).vertices]
-    except QhullError:  # all on one line
-        return points
+        yield replace(mesh, faces=mesh.faces[order[start:stop]]).section(height, level).reshape(-1, 3)
 
 
 def _point(coordinates: Float) -> Point:
