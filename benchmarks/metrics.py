@@ -42,7 +42,9 @@ def score_with_monai(prediction: LabelMap, reference: LabelMap) -> Scores:
         monai_metrics.compute_iou(ours, theirs),
         monai_metrics.compute_hausdorff_distance(ours, theirs, percentile=95, **how),
         monai_metrics.compute_average_surface_distance(ours, theirs, symmetric=True, **how),
-        monai_metrics.compute_surface_dice(ours, theirs, class_thresholds=[1.0] * len(values), **how),
+        monai_metrics.compute_surface_dice(
+            ours, theirs, class_thresholds=[1.0] * len(values), use_subvoxels=True, **how
+        ),
     )
     return [tuple(row) for row in torch.stack([column[0] for column in columns], dim=1).tolist()]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from volseg import metrics
 from volseg.errors import GeometryError
@@ -39,7 +40,6 @@ def test_cubes_shifted_by_one_voxel_by_hand() -> None:
     assert len(distances.to_reference) == 56
     assert scores.assd_mm == pytest.approx(0.8 * np.count_nonzero(distances.to_reference) / 56)
     assert np.count_nonzero(distances.to_reference) == 20
-    assert metrics.surface_dice(distances, tolerance_mm=0.5) == pytest.approx(36 / 56)
 
 
 def test_identical_masks_agree_fully() -> None:
@@ -72,6 +72,30 @@ def test_one_slice_is_measured_along_its_contour() -> None:
     assert metrics.hd95_mm(distances) == pytest.approx(2.0)
 
 
+def test_surface_dice_of_two_outlines_by_hand() -> None:
+    grid = Grid.from_spacing((20, 20, 1), (1, 1, 5))
+    first, second = np.zeros(grid.shape, dtype=bool), np.zeros(grid.shape, dtype=bool)
+    first[4:12, 4:12] = True
+    second[4:12, 6:14] = True
+    # Each outline has seven pieces of 1 mm a side and cuts its corners. Of each, six pieces on two sides and two
+    # corners lie where the other has a piece.
+    corner = math.sqrt(0.5)
+    expected = (2 * 6 + 2 * corner) / (4 * 7 + 4 * corner)
+    assert metrics.surface_dice(first, second, grid, tolerance_mm=0.5) == pytest.approx(expected)
+    assert metrics.surface_dice(first, second, grid, tolerance_mm=2) == 1
+
+
+@pytest.mark.parametrize("tolerance_mm", [0.7, 1.9])
+def test_surface_dice_is_the_same_wherever_the_grid_lies(oblique_grid: Grid, tolerance_mm: float) -> None:
+    straight = Grid.from_spacing(oblique_grid.shape, oblique_grid.spacing)
+    random = np.random.default_rng(0)
+    first, second = (random.random(straight.shape) < 0.2 for _ in range(2))
+    expected = metrics.surface_dice(first, second, straight, tolerance_mm=tolerance_mm)
+    assert metrics.surface_dice(first, second, oblique_grid, tolerance_mm=tolerance_mm) == pytest.approx(expected)
+    thrice = Grid(straight.shape, np.diag([3, 3, 3, 1]) @ straight.affine)
+    assert metrics.surface_dice(first, second, thrice, tolerance_mm=3 * tolerance_mm) == pytest.approx(expected)
+
+
 def test_world_distances_hold_on_an_oblique_and_on_a_sheared_grid(oblique_grid: Grid) -> None:
     sheared = oblique_grid.affine.copy()
     sheared[:3, 2] += [0.0, 1.5, 0.0]
@@ -86,7 +110,7 @@ def test_a_spacing_off_by_float32_rounding_does_not_change_what_is_within_tolera
     grid = Grid.from_spacing((8, 8, 8), (1.0000001, 1, 1))
     first, second = np.zeros(grid.shape, dtype=bool), np.zeros(grid.shape, dtype=bool)
     first[2, 2, 2], second[3, 2, 2] = True, True
-    assert metrics.surface_dice(metrics.surface_distances(first, second, grid), tolerance_mm=1.0) == 1.0
+    assert metrics.surface_dice(first, second, grid, tolerance_mm=1.0) == 1.0
 
 
 def test_a_box_cut_out_of_both_gives_the_same_scores() -> None:
@@ -99,8 +123,9 @@ def test_shapes_must_agree() -> None:
     for function in (metrics.dice, metrics.iou):
         with pytest.raises(GeometryError, match=r"\(14, 12, 10\), its reference \(14, 12, 9\); resample"):
             function(EMPTY, EMPTY[..., :9])
-    with pytest.raises(GeometryError, match="resample"):
-        metrics.compare(EMPTY, EMPTY[..., :9], GRID)
+    for function in (metrics.compare, metrics.surface_dice):
+        with pytest.raises(GeometryError, match="resample"):
+            function(EMPTY, EMPTY[..., :9], GRID)
 
 
 @pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")  # MONAI calls itself the old way
@@ -122,5 +147,37 @@ def test_equals_monai(seed: int, density: float, tolerance_mm: float) -> None:
     assert scores.hd95_mm == pytest.approx(hd95.item(), rel=1e-5)
     assd = peer.compute_average_surface_distance(a, b, symmetric=True, **how)
     assert scores.assd_mm == pytest.approx(assd.item(), rel=1e-5)
-    nsd = peer.compute_surface_dice(a, b, class_thresholds=[tolerance_mm], use_subvoxels=False, **how)
-    assert scores.surface_dice == pytest.approx(nsd.item(), rel=1e-5)
+
+
+def bodies(seed: int, shape: tuple[int, ...], roughness: float) -> list[np.ndarray]:
+    """Two masks from noise to smooth, each of at least one voxel, that may reach the border."""
+    random = np.random.default_rng(seed)
+    fields = [ndimage.gaussian_filter(random.normal(size=shape), roughness) for _ in range(2)]
+    masks = [field >= np.quantile(field, random.uniform(0.1, 0.98)) for field in fields]
+    return [mask | (random.random(shape) < 0.02) for mask in masks]
+
+
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.lists(st.integers(2, 14), min_size=2, max_size=3),
+    spacing=st.tuples(*[st.floats(0.3, 6)] * 3),
+    roughness=st.sampled_from((0.0, 1.0, 2.0)),
+    tolerance_mm=st.floats(0.1, 6),
+)
+def test_surface_dice_is_the_published_one(
+    seed: int, shape: list[int], spacing: tuple[float, float, float], roughness: float, tolerance_mm: float
+) -> None:
+    import torch
+    from monai.metrics import compute_surface_dice
+
+    first, second = bodies(seed, tuple(shape), roughness)
+    a, b = (torch.from_numpy(mask)[None, None].float() for mask in (first, second))
+    published = compute_surface_dice(
+        a, b, [tolerance_mm], include_background=True, spacing=spacing[: len(shape)], use_subvoxels=True
+    ).item()
+    if len(shape) == 2:  # one slice
+        first, second, shape = first[..., None], second[..., None], [*shape, 1]
+    grid = Grid.from_spacing((shape[0], shape[1], shape[2]), spacing)
+    assert metrics.surface_dice(first, second, grid, tolerance_mm=tolerance_mm) == pytest.approx(published, abs=1e-4)

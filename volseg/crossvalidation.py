@@ -20,6 +20,7 @@ from volseg.files import read_json
 from volseg.io.atomic import write_text
 from volseg.io.datasets import Dataset, count_folds, split
 from volseg.io.inputs import CaseInput
+from volseg.metrics import DEFINITIONS
 from volseg.model.file import Model, load_model, save_model
 from volseg.pipeline import OutputSettings, process_cases
 from volseg.training.folds import FoldTrainer, is_trained
@@ -170,6 +171,7 @@ def _summarise(dataset: Dataset, trainer: FoldTrainer, results: dict[int, Evalua
             str(fold): run | {"class_mean_dice": _number(results[fold].class_mean_dice.mean)}
             for fold, run in runs.items()
         },
+        "definitions": DEFINITIONS,
         "missing_folds": [fold for fold in range(count_folds(dataset)) if fold not in results],
         "class_mean_dice": _numbers(together.class_mean_dice),
         "labels": {

@@ -1,10 +1,13 @@
 """How well a predicted mask agrees with its reference; every definition and every rule for empty masks in one place.
 
-Surface voxels are the voxels of a mask with at least one of their six face neighbours outside it (on a grid of one
-slice: of the four within the slice); outside the image counts as outside the mask. Distances run between the centres
-of surface voxels, in world millimetres. HD95 is the larger of the two directed 95th percentiles (linear interpolation).
-ASSD is the mean over the surface voxels of both masks together. Surface Dice is the fraction of the surface voxels
-of both masks within the tolerance of the other surface [1]_. These are MONAI's definitions without subvoxels.
+HD95 and ASSD go by surface voxels: the voxels of a mask with at least one of their six face neighbours outside it (on a
+grid of one slice: of the four within the slice); outside the image counts as outside the mask. Distances run between
+the centres of surface voxels, in world millimetres. HD95 is the larger of the two directed 95th percentiles (linear
+interpolation). ASSD is the mean over the surface voxels of both masks together. These are MONAI's definitions.
+
+Surface Dice goes by area: the part of the area of both surfaces that lies within the tolerance of the other [1]_. The
+surfaces are those of `volseg.surfels`; a piece lies within the tolerance if its place does. This is the definition of
+DeepMind's surface-distance, and of MONAI with ``use_subvoxels=True``.
 
 Empty masks:
 
@@ -27,9 +30,17 @@ from scipy.spatial import KDTree
 
 from volseg.errors import GeometryError
 from volseg.geometry import Grid
+from volseg.surfels import Surfels, find_surfels
 
 Mask = NDArray[np.bool_]
 Float = NDArray[np.float64]
+
+# For files of results, so that they say what was measured.
+DEFINITIONS = {
+    "hd95_mm": "larger of the two directed 95th percentiles of the distances between surface voxels",
+    "assd_mm": "mean of the distances between surface voxels, of both masks together",
+    "surface_dice": "share of the area of both surfaces within the tolerance of the other (doi:10.2196/26151)",
+}
 
 # Spacings that come from float32 headers are off by some nanometres; a neighbour at 1.0000001 mm is within 1 mm.
 _ROUNDING_MM = 1e-4
@@ -99,10 +110,10 @@ def surface_distances(prediction: Mask, reference: Mask, grid: Grid) -> SurfaceD
         The shapes of the masks differ.
     """
     _check_shapes(prediction, reference)
-    box = ndimage.find_objects((prediction | reference).view(np.uint8))
-    if not box:
+    box = _box_of_both(prediction, reference)
+    if box is None:
         return SurfaceDistances(np.empty(0), np.empty(0))
-    ours, theirs = (_surface_points(mask[box[0]], grid) for mask in (prediction, reference))
+    ours, theirs = (_surface_points(mask[box], grid) for mask in (prediction, reference))
     if not len(ours) or not len(theirs):
         corners = grid.corners()
         diagonal = float(np.linalg.norm(corners[:, None] - corners, axis=-1).max())
@@ -122,18 +133,20 @@ def assd_mm(distances: SurfaceDistances) -> float:
     return float(pooled.mean()) if len(pooled) else float("nan")
 
 
-def surface_dice(distances: SurfaceDistances, *, tolerance_mm: float = 1.0) -> float:
-    """Fraction of the surface voxels of both masks within `tolerance_mm` of the other; 0 if one is empty, NaN if both.
+def surface_dice(prediction: Mask, reference: Mask, grid: Grid, *, tolerance_mm: float = 1.0) -> float:
+    """Part of the area of both surfaces within `tolerance_mm` of the other; 0 if one is empty, NaN if both.
 
-    With a tolerance below the spacing it counts the surface voxels that coincide.
+    Parameters and errors are those of `surface_distances`.
     """
-    sides = (distances.to_reference, distances.to_prediction)
-    total = sum(len(side) for side in sides)
-    if not total:
+    _check_shapes(prediction, reference)
+    box = _box_of_both(prediction, reference)
+    if box is None:
         return float("nan")
-    if not all(len(side) for side in sides):
+    ours, theirs = (find_surfels(mask[box], grid) for mask in (prediction, reference))
+    if not len(ours) or not len(theirs):
         return 0.0
-    return float(sum(np.count_nonzero(side <= tolerance_mm + _ROUNDING_MM) for side in sides) / total)
+    near = _area_near(ours, theirs, tolerance_mm) + _area_near(theirs, ours, tolerance_mm)
+    return float(near / (ours.areas.sum() + theirs.areas.sum()))
 
 
 @dataclass(frozen=True)
@@ -150,14 +163,14 @@ class Scores:
 
 
 def compare(prediction: Mask, reference: Mask, grid: Grid, *, tolerance_mm: float = 1.0) -> Scores:
-    """Compute every metric of two masks; parameters as for `surface_distances` and `surface_dice`."""
+    """Compute every metric of two masks; parameters as for `surface_dice`."""
     distances = surface_distances(prediction, reference, grid)
     return Scores(
         dice=dice(prediction, reference),
         iou=iou(prediction, reference),
         hd95_mm=hd95_mm(distances),
         assd_mm=assd_mm(distances),
-        surface_dice=surface_dice(distances, tolerance_mm=tolerance_mm),
+        surface_dice=surface_dice(prediction, reference, grid, tolerance_mm=tolerance_mm),
         prediction_ml=volume_ml(prediction, grid),
         reference_ml=volume_ml(reference, grid),
     )
@@ -177,6 +190,12 @@ def _overlap(prediction: Mask, reference: Mask) -> tuple[int, int]:
     return both, int(np.count_nonzero(prediction)) + int(np.count_nonzero(reference))
 
 
+def _box_of_both(prediction: Mask, reference: Mask) -> tuple[slice, ...] | None:
+    """Return the smallest box that holds both masks; None where both are empty."""
+    found: list[tuple[slice, ...]] = ndimage.find_objects((prediction | reference).view(np.uint8))
+    return found[0] if found else None
+
+
 def _surface_points(mask: Mask, grid: Grid) -> Float:
     """(N, 3) positions of the surface voxels in millimetres, up to a common shift."""
     cross = ndimage.generate_binary_structure(3, 1)
@@ -190,3 +209,10 @@ def _surface_points(mask: Mask, grid: Grid) -> Float:
 def _nearest(points: Float, others: Float) -> Float:
     """Return the distance from each of (N, 3) points to the nearest of the others."""
     return np.asarray(KDTree(others, leafsize=32).query(points)[0])
+
+
+def _area_near(surface: Surfels, other: Surfels, tolerance_mm: float) -> float:
+    within = tolerance_mm + _ROUNDING_MM
+    tree = KDTree(other.places, leafsize=32)
+    distances = tree.query(surface.places, distance_upper_bound=np.nextafter(within, np.inf))[0]
+    return float(surface.areas[distances <= within].sum())

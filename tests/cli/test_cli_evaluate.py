@@ -45,7 +45,7 @@ def test_prints_a_table_with_intervals_and_lists_the_files(folders: tuple[Path, 
 
 
 def test_the_tolerance_is_used(folders: tuple[Path, Path]) -> None:
-    assert "surface Dice within 2.5 mm" in run(*folders, "--tolerance", 2.5).output
+    assert "of both surfaces within 2.5 mm of the other" in run(*folders, "--tolerance", 2.5).output
     assert run(*folders, "--tolerance", -1).exit_code == 2
 
 

@@ -22,7 +22,7 @@ def evaluate(
     labels: Annotated[
         Path | None, typer.Option(help="Label names: a .tsv table or dataset.json. Default: found beside the files.")
     ] = None,
-    tolerance: Annotated[float, typer.Option(min=0, metavar="MM", help="Tolerance of the surface Dice, mm.")] = 1.0,
+    tolerance: Annotated[float, typer.Option(min=0, metavar="MM", help="Tolerance of surface Dice, mm.")] = 1.0,
     csv: Annotated[Path | None, typer.Option(help="Write a row for each case and label.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write rows and statistics.")] = None,
     overwrite: Overwrite = False,
@@ -30,7 +30,8 @@ def evaluate(
     """Compare predicted label maps with references: Dice, IoU, HD95, ASSD, surface Dice, volumes.
 
     Labels are matched by value and cases by name; references without a prediction are left out. Distances are in
-    millimetres between surface voxels; HD95 is the larger of the two directed 95th percentiles.
+    millimetres between surface voxels; HD95 is the larger of the two directed 95th percentiles. Surface Dice is the
+    share of the area of both surfaces within the tolerance of the other, as published (doi:10.2196/26151).
     """
     from volseg.cli.tables import print_evaluation
     from volseg.evaluation import evaluate as compare

@@ -29,7 +29,10 @@ def print_evaluation(evaluation: Evaluation) -> None:
     print_table(_HEADINGS, map(_cells, evaluation.summary), width=_WIDTH_IN_FILES)
     overall = evaluation.class_mean_dice
     say(f"class-mean Dice {_mean(overall)}: mean over labels, then over {overall.n} cases")
-    say(f"Means over cases [95 % interval]; surface Dice within {evaluation.tolerance_mm:g} mm.")
+    say(
+        "Means over cases [95 % interval]; surface Dice is the share of the area of both surfaces within "
+        f"{evaluation.tolerance_mm:g} mm of the other."
+    )
     for entry in evaluation.summary:
         _print_counts(entry)
     if evaluation.unpaired:

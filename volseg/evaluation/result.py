@@ -15,7 +15,7 @@ import numpy as np
 from volseg.evaluation.statistics import Statistics, summarise
 from volseg.io.atomic import write_text
 from volseg.io.tables import write_table
-from volseg.metrics import Scores
+from volseg.metrics import DEFINITIONS, Scores
 
 METRICS = tuple(entry.name for entry in fields(Scores))
 STATUSES = ("both", "missed", "spurious", "absent")
@@ -103,6 +103,7 @@ class Evaluation:
         content = {
             "format": 1,
             "tolerance_mm": self.tolerance_mm,
+            "definitions": DEFINITIONS,
             "class_mean_dice": asdict(self.class_mean_dice),
             "labels": [asdict(entry) for entry in self.summary],
             "cases": [
