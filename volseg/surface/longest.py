@@ -18,6 +18,7 @@ from volseg.geometry import Float
 
 Pairs = NDArray[np.intp]
 
+_HALVES: Pairs = np.array([(0, 0), (0, 1), (1, 0), (1, 1)], dtype=np.intp)
 _IN_A_PART = 16
 _PAIRS_AT_ONCE = 20_000
 _ROUNDS = 4
@@ -96,7 +97,7 @@ def _search(steps: list[_Parts], best: float) -> float:
         bounds = _bounds(parts, first, second)
         pairs = pairs[np.argsort(bounds)[np.count_nonzero(bounds <= best) :]]
         if step + 1 < len(steps):
-            halves = (2 * pairs[:, None] + [(0, 0), (0, 1), (1, 0), (1, 1)]).reshape(-1, 2)
+            halves = (2 * pairs[:, None] + _HALVES).reshape(-1, 2)
             halves = halves[halves[:, 0] <= halves[:, 1]]
             waiting += [(step + 1, halves[n : n + _PAIRS_AT_ONCE]) for n in range(0, len(halves), _PAIRS_AT_ONCE)]
         else:
@@ -115,7 +116,7 @@ def _bounds(parts: _Parts, first: NDArray[np.intp], second: NDArray[np.intp]) ->
     for part in (first, second):
         along += (np.abs(np.einsum("ni,nij->nj", direction, parts.axes[part])) * parts.half[part]).sum(axis=1)
     radii = parts.radius[first] + parts.radius[second]
-    return np.minimum(np.sqrt(along**2 + radii**2), between + radii)
+    return np.asarray(np.minimum(np.sqrt(along**2 + radii**2), between + radii))
 
 
 def _largest(first: Float, second: Float) -> float:
