@@ -357,3 +357,15 @@ def test_surfaces_of_any_name_are_files(name: str, tmp_path: Path) -> None:
         text = table.read_text(encoding="utf-8")
         assert "\x1b" not in text
         assert not [cell for line in text.splitlines() for cell in line.split("\t") if cell.startswith("=")]
+
+
+def test_scan_at_a_threshold_becomes_a_solid(scan_file: Path, tmp_path: Path) -> None:
+    scan = read(scan_file)
+    array = scan.array.copy()
+    array[4, 4, 3], array[0, 0, 0] = -1000, 1000  # a cavity, and a speck
+    write(Volume(array, scan.grid), scan_file)
+    result = run(scan_file, "-o", tmp_path / "bone.stl", "--threshold", "200", "--print-ready")
+    assert result.exit_code == 0, result.output
+    bone = read_stl(tmp_path / "bone.stl")
+    assert bone.is_manifold
+    assert bone.bounds[0] == pytest.approx([52.6, -57.4, 73.2], abs=0.7)

@@ -3,15 +3,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from volseg.errors import UsageError
 from volseg.geometry import Grid
 from volseg.labelmap import Label, LabelMap
+from volseg.mesh import Mesh
 from volseg.phantoms import Ellipsoid, rasterise
-from volseg.surface import SurfaceSettings, extract_surfaces
-from volseg.surface.smooth import connected_pieces
+from volseg.surface import SurfaceSettings, extract_isosurface, extract_surfaces
+from volseg.surface.intersections import count_self_intersections, without_crossings
+from volseg.surface.march import march
+from volseg.surface.smooth import connected_pieces, smooth_mesh
 from volseg.surface.solid import solid_of
+from volseg.volume import Volume
 
 PRINT = SurfaceSettings(print_ready=True)
 
@@ -23,6 +29,7 @@ def test_any_labels_become_one_manifold_solid(spacing: tuple[float, float, float
     (mesh,) = extract_surfaces(LabelMap.from_array(array, Grid.from_spacing(array.shape, spacing)), PRINT)
     assert mesh.is_manifold
     assert mesh.volume_mm3 > 0
+    assert count_self_intersections(mesh) == 0
 
 
 def test_cavities_and_specks_go_and_the_volume_is_that_of_the_rest(caplog: pytest.LogCaptureFixture) -> None:
@@ -71,6 +78,7 @@ def test_simplified_solid_stays_manifold() -> None:
     (mesh,) = extract_surfaces(labels, SurfaceSettings(print_ready=True, faces=300))
     assert len(mesh.faces) <= 300
     assert mesh.is_manifold
+    assert count_self_intersections(mesh) == 0
 
 
 def test_solid_and_shared_walls_exclude_each_other() -> None:
@@ -94,3 +102,64 @@ def test_nothing_there_gives_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert extract_surfaces(empty, PRINT) == []
     assert extract_surfaces(empty, SurfaceSettings(shared_walls=True)) == []
     assert caplog.text.count("no voxels, so no surface: liver") == 1
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+@given(values=arrays(np.int16, (6, 5, 4), elements=st.integers(-3, 3)).filter(lambda a: 0 < np.sum(a > 0) < a.size))
+def test_any_scan_becomes_one_manifold_solid_at_any_threshold(smooth: bool, values: np.ndarray) -> None:
+    scan = Volume(values, Grid.from_spacing(values.shape, (1, 1, 1.2)), "scan")
+    mesh = extract_isosurface(scan, 0.0, SurfaceSettings(smooth=smooth, print_ready=True))
+    assert mesh.is_manifold
+    assert len(np.unique(connected_pieces(mesh.faces, len(mesh.vertices)))) == 1
+    assert mesh.volume_mm3 > 0
+    assert count_self_intersections(mesh) == 0
+
+
+def test_solid_of_a_scan_runs_where_the_scan_has_the_value(caplog: pytest.LogCaptureFixture) -> None:
+    grid = Grid.from_spacing((40, 40, 40))
+    radius = np.linalg.norm(np.indices(grid.shape) - np.reshape([18.3, 19.6, 20.1], (3, 1, 1, 1)), axis=0)
+    values = 12.25 - radius
+    values[radius < 4] = -5  # a cavity
+    values[2, 2, 2] = 3  # and a speck
+    mesh = extract_isosurface(Volume(values, grid, "ball"), 0.0, SurfaceSettings(smooth=False, print_ready=True))
+    away = np.linalg.norm(mesh.vertices - [18.3, 19.6, 20.1], axis=1) - 12.25
+    assert np.abs(away).max() < 0.02
+    assert mesh.name == "ball"
+    assert "the solid is the largest piece only; 0.001 ml" in caplog.text
+
+
+def random_solid(seed: int) -> LabelMap:
+    values = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(30, 30, 30)), 0.4)
+    array = (values > 0).astype(np.uint8)
+    return solid_of([LabelMap.from_array(array, Grid.from_spacing(array.shape))])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_smoothing_is_taken_back_where_triangles_cross_and_nowhere_else(seed: int) -> None:
+    solid = random_solid(seed)
+    marched = march(solid.array > 0, solid.grid)
+    smoothed = smooth_mesh(marched)
+    assert count_self_intersections(smoothed) > 0
+    mended = without_crossings(smoothed, marched)
+    assert count_self_intersections(mended) == 0
+    moved = np.any(mended.vertices != smoothed.vertices, axis=1)
+    assert 0 < np.count_nonzero(moved) < 0.2 * len(moved)
+    nearer = np.linalg.norm(mended.vertices - marched.vertices, axis=1)
+    assert (nearer <= np.linalg.norm(smoothed.vertices - marched.vertices, axis=1) + 1e-9).all()
+    assert mended.volume_mm3 == pytest.approx(smoothed.volume_mm3, rel=5e-3)
+
+
+def test_what_does_not_cross_stays_as_it_is() -> None:
+    solid = rasterise({"a": Ellipsoid((15, 15, 15), (9, 8, 7))}, Grid.from_spacing((30, 30, 30)))
+    marched = march(solid.array > 0, solid.grid)
+    smoothed = smooth_mesh(marched)
+    assert without_crossings(smoothed, marched) is smoothed
+
+
+def test_crossings_that_are_left_are_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def unmended(smoothed: Mesh, marched: Mesh) -> Mesh:
+        return smoothed
+
+    monkeypatch.setattr("volseg.surface.extract.without_crossings", unmended)
+    extract_surfaces(random_solid(0), PRINT)
+    assert "pairs of triangles run through each other" in caplog.text

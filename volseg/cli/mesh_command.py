@@ -66,7 +66,7 @@ def mesh(
     ] = False,
     print_ready: Annotated[
         bool,
-        typer.Option("--print-ready", help="One solid of all labels: the largest piece, without cavities, watertight."),
+        typer.Option("--print-ready", help="One solid of all: the largest piece, without cavities, watertight."),
     ] = False,
     report: Annotated[
         bool,
@@ -99,7 +99,7 @@ def mesh(
     )
     target = _make_target(output, formats, space, single_file=single_file, overwrite=overwrite)
     if threshold is not None:
-        of_labels = {"--labels": labels, "--image": image, "--shared-walls": shared_walls, "--print-ready": print_ready}
+        of_labels = {"--labels": labels, "--image": image, "--shared-walls": shared_walls}
         if given := [option for option, value in of_labels.items() if value]:
             raise UsageError(f"with --threshold there are no labels; leave out {' and '.join(given)}")
         surface = surface_of_scan(input_, threshold, series=series, strict=strict, settings=settings)

@@ -14,6 +14,7 @@ from volseg.geometry import Float, Grid
 from volseg.labelmap import Label, LabelMap, label_boxes
 from volseg.mesh import Mesh
 from volseg.surface.between_slices import march_between_slices, thick_axis
+from volseg.surface.intersections import count_self_intersections, without_crossings
 from volseg.surface.march import march
 from volseg.surface.quality import graded
 from volseg.surface.settings import SurfaceSettings
@@ -21,13 +22,16 @@ from volseg.surface.shared_walls import extract_shared
 from volseg.surface.sharpen import Probabilities, ProbabilityField, check_probabilities, probability_field
 from volseg.surface.simplify import simplify_mesh
 from volseg.surface.smooth import smooth_mesh
-from volseg.surface.solid import largest_shell, solid_of
+from volseg.surface.solid import largest_shell, solid_field, solid_of
 from volseg.volume import Volume
 
 logger = logging.getLogger(__name__)
 Triple = tuple[int, int, int]
 _NOTABLY_MORE = 1.1
 _NOTABLE_VOLUME = 0.02
+_CROSSED = (
+    "%s: %d pairs of triangles run through each other, which a printing program has to repair; smooth or simplify less"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +107,8 @@ def extract_isosurface(
     threshold : float
         In the volume's unit; about 200 HU for bone in CT.
     settings : SurfaceSettings, optional
-        As for `extract_surfaces`. Unsmoothed, the scan interpolated at each vertex has the threshold value.
+        As for `extract_surfaces`, but for shared walls. Print-ready: of the largest piece inside, cavities filled; see
+        `volseg.surface.solid`. Unsmoothed, the scan interpolated at each vertex has the threshold value.
     name : str, optional
         The mesh's; default the volume's.
 
@@ -128,6 +133,9 @@ def extract_isosurface(
         raise InputError(
             f"threshold {threshold:g} gives no surface; the values are {low:g} to {high:g}; choose one between"
         )
+    if chosen.print_ready:
+        field = solid_field(field, volume.grid)
+        inside = field > 0
     start, stop = _box_with_neighbours(inside)
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     marched = replace(march(field[box], volume.grid.crop(start, stop)), name=name or volume.name or "surface")
@@ -167,13 +175,18 @@ def _finish(
         # Half of the error is left for simplification.
         most = error / 2 if error is not None and settings.simplifies else error
         mesh = smooth_mesh(mesh, volume_mm3=volume_mm3, voxel_mm=voxel_mm, max_move_mm=most)
-    mesh = simplify_mesh(mesh, keep=settings.fraction(len(mesh.faces)), reference=marched, max_error_mm=error)
+    if settings.print_ready:
+        mesh = without_crossings(mesh, marched)
+    fraction, uncrossed = settings.fraction(len(mesh.faces)), settings.print_ready
+    mesh = simplify_mesh(mesh, keep=fraction, reference=marched, max_error_mm=error, uncrossed=uncrossed)
     expected_mm3 = marched.volume_mm3 if volume_mm3 is None else volume_mm3
     if error is not None and abs(mesh.volume_mm3 - expected_mm3) > _NOTABLE_VOLUME * expected_mm3:
         off = mesh.volume_mm3 / expected_mm3 - 1
         logger.warning("%s: within %g mm its volume stays %+.0f %% of what it should be", mesh.name, error, 100 * off)
     if settings.print_ready:
         mesh = largest_shell(mesh)
+        if crossings := count_self_intersections(mesh):
+            logger.warning(_CROSSED, mesh.name, crossings)
     if settings.report:
         mesh = graded(mesh, marched, expected_mm3)
     return mesh

@@ -1,4 +1,4 @@
-"""Whether a surface runs through itself."""
+"""Whether a surface runs through itself, and how it no longer does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from volseg.geometry import Float
 from volseg.mesh import Mesh
 
 Pairs = NDArray[np.int64]
+_MOST_ROUNDS = 12
+_RINGS = 4
 
 
 def count_self_intersections(mesh: Mesh) -> int:
@@ -16,8 +18,47 @@ def count_self_intersections(mesh: Mesh) -> int:
 
     Triangles that only touch, or lie in one plane, are not counted.
     """
+    return len(_crossings(mesh))
+
+
+def without_crossings(smoothed: Mesh, marched: Mesh) -> Mesh:
+    """Take smoothing back where a surface runs through itself.
+
+    The vertices of such triangles go half of the way back to where they were extracted, those around them less, until
+    no triangles cross: as it was extracted, the surface of a solid without hinges does not run through itself.
+
+    Parameters
+    ----------
+    smoothed, marched : Mesh
+        The same faces; the latter as it was extracted.
+
+    Returns
+    -------
+    Mesh
+        The same faces. Where crossings are left they were there before smoothing, or are too many.
+    """
+    mesh, kept = smoothed, np.ones(len(smoothed.vertices))
+    edges = smoothed.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+    for _ in range(_MOST_ROUNDS):
+        crossing = np.unique(smoothed.faces[_crossings(mesh)])
+        if not len(crossing):
+            break
+        back = np.zeros(len(kept))
+        back[crossing] = 1
+        for _ in range(_RINGS):
+            around = back.copy()
+            np.maximum.at(around, edges.ravel(), (back[edges[:, ::-1]] - 1 / _RINGS).ravel())
+            back = around
+        kept *= 1 - 0.5 * back
+        kept[crossing[kept[crossing] < 0.1]] = 0
+        mesh = smoothed.with_vertices(marched.vertices + kept[:, None] * (smoothed.vertices - marched.vertices))
+    return mesh
+
+
+def _crossings(mesh: Mesh) -> Pairs:
+    """(P, 2) triangles without a common vertex that run through each other."""
     if not len(mesh.faces):
-        return 0
+        return np.empty((0, 2), dtype=np.int64)
     corners = mesh.vertices[mesh.faces] - mesh.vertices[0]
     low, high = corners.min(axis=1), corners.max(axis=1)
     pairs = _near_pairs(mesh.faces, low, high)
@@ -26,7 +67,7 @@ def count_self_intersections(mesh: Mesh) -> int:
         triangles, edges = corners[pairs[:, one]], corners[pairs[:, other]]
         for n in range(3):
             crossed |= _pierces(edges[:, n], edges[:, (n + 1) % 3], triangles)
-    return int(np.count_nonzero(crossed))
+    return pairs[crossed]
 
 
 def _near_pairs(faces: NDArray[np.int64], low: Float, high: Float) -> Pairs:

@@ -10,12 +10,20 @@ import numpy as np
 
 from volseg.mesh import Mesh
 from volseg.surface.distance import largest_distance
+from volseg.surface.intersections import count_self_intersections
 
 _VOLUME_TOLERANCE = 0.05
 _REFINEMENTS = 3  # of the number of triangles, between the last attempt that failed and the first that did not
 
 
-def simplify_mesh(mesh: Mesh, *, keep: float, reference: Mesh | None = None, max_error_mm: float | None = None) -> Mesh:
+def simplify_mesh(
+    mesh: Mesh,
+    *,
+    keep: float,
+    reference: Mesh | None = None,
+    max_error_mm: float | None = None,
+    uncrossed: bool = False,
+) -> Mesh:
     """Reduce the number of triangles by collapsing the edges that change the shape least.
 
     Parameters
@@ -29,6 +37,8 @@ def simplify_mesh(mesh: Mesh, *, keep: float, reference: Mesh | None = None, max
         Which the result must lie near; default `mesh`.
     max_error_mm : float, optional
         How near, both ways (`volseg.surface.distance`).
+    uncrossed : bool
+        More triangles are also kept where fewer would run through each other.
 
     Returns
     -------
@@ -39,16 +49,21 @@ def simplify_mesh(mesh: Mesh, *, keep: float, reference: Mesh | None = None, max
     ----------
     Garland, Heckbert, Surface simplification using quadric error metrics, SIGGRAPH 1997, doi:10.1145/258734.258849.
     """
+
+    def attempt(fraction: float) -> Mesh | None:
+        simpler = _attempt(mesh, fraction, reference or mesh, max_error_mm)
+        return None if simpler and uncrossed and count_self_intersections(simpler) else simpler
+
     failed, found, fraction = 0.0, mesh, keep
     while fraction < 1:
-        if simpler := _attempt(mesh, fraction, reference or mesh, max_error_mm):
+        if simpler := attempt(fraction):
             found = simpler
             break
         failed, fraction = fraction, 2 * fraction
     most = min(fraction, 1.0)
     for _ in range(_REFINEMENTS if failed else 0):
         fraction = sqrt(failed * most)
-        if simpler := _attempt(mesh, fraction, reference or mesh, max_error_mm):
+        if simpler := attempt(fraction):
             found, most = simpler, fraction
         else:
             failed = fraction

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from volseg.geometry import Grid
 from volseg.labelmap import Label, LabelMap
 from volseg.mesh import Mesh
 from volseg.surface.smooth import connected_pieces
@@ -29,21 +30,38 @@ def solid_of(layers: Sequence[LabelMap]) -> LabelMap:
     Returns
     -------
     LabelMap
-        With one label: the largest piece of voxels that are connected by their faces, cavities filled. Where two voxels
-        would touch by an edge or a corner only, which leaves a hinge without thickness, a neighbour is filled in. Its
-        name is the one of the only label that occurs, or ``solid``.
+        With one label, of the voxels that `solid_mask` keeps. Its name is the one of the only label that occurs, or
+        ``solid``.
     """
     mask = np.any([layer.array > 0 for layer in layers], axis=0)
     present = [label for layer in layers for label in layer.labels if np.any(layer.array == label.value)]
-    piece = _largest_piece(mask)
-    if lost := np.count_nonzero(mask) - np.count_nonzero(piece):
-        share = lost / np.count_nonzero(mask)
-        ml = lost * layers[0].grid.voxel_volume_mm3 / 1000
-        logger.warning("the solid is the largest piece only; %.3g ml (%.2g %%) are left out", ml, 100 * share)
-    solid = _without_hinges(ndimage.binary_fill_holes(piece))
+    solid = solid_mask(mask, layers[0].grid)
     name = present[0].name if len(present) == 1 else _NAME
     labels = (Label(1, name, present[0].colour),) if present else ()
     return LabelMap(solid.astype(np.uint8), layers[0].grid, labels)
+
+
+def solid_mask(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
+    """Keep the largest piece of voxels that are connected by their faces, with its cavities filled.
+
+    Where two voxels would touch by an edge or a corner only, which leaves a hinge without thickness, a neighbour is
+    filled in. What is left out is logged.
+    """
+    piece = _largest_piece(mask)
+    if lost := np.count_nonzero(mask) - np.count_nonzero(piece):
+        share = lost / np.count_nonzero(mask)
+        ml = lost * grid.voxel_volume_mm3 / 1000
+        logger.warning("the solid is the largest piece only; %.3g ml (%.2g %%) are left out", ml, 100 * share)
+    return _without_hinges(ndimage.binary_fill_holes(piece))
+
+
+def solid_field(field: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
+    """Return a field (I, J, K) that is positive in the solid of its positive voxels; elsewhere as far from 0 as it was.
+
+    So the surface of the solid runs between the voxels where the field says.
+    """
+    size = np.maximum(np.abs(field), np.finfo(np.float32).tiny)
+    return np.where(solid_mask(field > 0, grid), size, -size)
 
 
 def _largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
