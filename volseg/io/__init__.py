@@ -16,6 +16,7 @@ from volseg.errors import AmbiguousError, InputError
 from volseg.files import regular_file
 from volseg.geometry import Grid
 from volseg.io.label_choice import LabelChoice
+from volseg.io.label_layers import join_layers
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, READABLE_FORMATS, case_name, has_suffix
 from volseg.io.writing import write
 from volseg.labelmap import Label, LabelMap
@@ -193,7 +194,7 @@ def read_label_layers(
         scan = read_scan_of(path, Path(image)) if isinstance(image, str | Path) else image
         layers = read_dicom_labels(path, image=scan, choice=choice)
     else:
-        layers = choice.apply(_read_segment_layers(path) or (_read_label_image(path),), path)
+        layers = join_layers(choice.apply(_read_segment_layers(path) or (_read_label_image(path),), path))
     return layers if labels is None else tuple(_renamed(layer, choice, Path(labels)) for layer in layers)
 
 

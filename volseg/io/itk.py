@@ -25,7 +25,7 @@ from volseg.io.meta_header import check_meta
 from volseg.io.names import case_name
 from volseg.io.native import quiet_stderr
 from volseg.io.nrrd_header import check_nrrd
-from volseg.io.seg_nrrd import segment_entries, segments_by_layer
+from volseg.io.seg_nrrd import extent_start, read_segments, segment_entries
 from volseg.io.text_header import LONGEST_HEADER, damaged
 from volseg.io.voxels import clean_values, make_grid, smallest_integer, to_label_values
 from volseg.labelmap import LabelMap
@@ -34,6 +34,7 @@ from volseg.volume import Volume
 _LOG = logging.getLogger(__name__)
 _LARGEST_SEGMENT_VALUE = 65535
 _EXACT_MM = 1e-6
+_SPACE_AND_LAYERS = 4
 
 
 def read_itk(path: Path) -> Volume:
@@ -78,26 +79,32 @@ def read_seg_layers(path: Path) -> tuple[LabelMap, ...]:
     Returns
     -------
     tuple of LabelMap
-        All on one grid, with names, colours and codes. Values as in the file: two layers may use the same. Empty where
-        the file says nothing of segments.
+        All on one grid, with names, colours and codes. Values as in the file: two layers may use the same. Files of
+        Slicer 4 have none; there the segments are numbered. Empty where the file says nothing of segments.
 
     Raises
     ------
     InputError
-        As `read_itk`; also a segment's entries that are not what Slicer writes, and values that are no labels.
+        As `read_itk`, but the layers may be a fourth axis of space; also values that are no labels.
     """
     header = _Header(path)
-    labels = segments_by_layer(header.entries, header.components, path)
-    if not any(labels):
+    segments = read_segments(header.entries, header.layers, path)
+    if segments is None:
         return ()
-    grid = header.grid(most_components=None)
-    array = header.read_array().reshape((header.components, *grid.shape), order="F")
+    grid = header.grid(most_components=None, layered=True)
+    start = extent_start(header.entries, grid.shape)
+    grid = make_grid(grid.shape, grid.affine @ _shift(start), path)
+    array = header.read_array()
+    # Layers come first, but where they are a fourth axis of space.
+    array = array.transpose(3, 0, 1, 2) if header.is_4d else array.reshape((header.layers, *grid.shape), order="F")
     try:
         return tuple(
             LabelMap.from_array(
-                to_label_values(clean_values(np.asfortranarray(values), path), path), grid, labels=known
+                to_label_values(segments.values_of(n, clean_values(np.asfortranarray(layer), path)), path),
+                grid,
+                labels=segments.layers[n],
             )
-            for values, known in zip(array, labels, strict=True)
+            for n, layer in enumerate(array)
         )
     except InputError as error:
         message = str(error)
@@ -209,40 +216,62 @@ class _Header:
         return int(self.reader.GetNumberOfComponents())
 
     @property
+    def is_4d(self) -> bool:
+        """Whether it has four axes of space, as Slicer before 4.7 wrote layers."""
+        return int(self.reader.GetDimension()) == _SPACE_AND_LAYERS and self.components == 1
+
+    @property
+    def layers(self) -> int:
+        """How many layers it has, if it is a segmentation."""
+        return int(self.reader.GetSize()[-1]) if self.is_4d else self.components
+
+    @property
     def entries(self) -> dict[str, str]:
         """Keys and values of Slicer's segments; what is not UTF-8 in the values is replaced."""
         keys = [key for key in self.reader.GetMetaDataKeys() if key.startswith("Segment") and key.isascii()]
         texts = {key: str(self.reader.GetMetaData(key)) for key in keys}
         return {key: text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for key, text in texts.items()}
 
-    def grid(self, *, most_components: int | None) -> Grid:
-        """Return the grid of an image of two or three dimensions with at most so many real numbers a voxel."""
+    def grid(self, *, most_components: int | None, layered: bool = False) -> Grid:
+        """Return the grid of an image of two or three dimensions with at most so many real numbers a voxel.
+
+        `layered` allows for layers as a fourth axis of space; without a word on their space, as Slicer 4 wrote them,
+        they lie in RAS.
+        """
         dimension, path = int(self.reader.GetDimension()), self.path
         if most_components is not None and self.components > most_components:
             raise InputError(
                 f"{path}: has {self.components} numbers a voxel (colours, a vector field, or overlapping segments in "
                 "layers); expected one"
             )
-        if dimension not in (2, 3):
+        if dimension not in (2, 3) and not (layered and self.is_4d):
             raise InputError(f"{path}: has {dimension} dimensions; expected 2 or 3")
         if "complex" in sitk.GetPixelIDValueAsString(self.reader.GetPixelID()):
             raise InputError(f"{path}: has complex voxels; expected one real number a voxel")
+        world = "LPS" if self.text.of_the_patient or not self.is_4d else "RAS"
         if not self.text.of_the_patient:
-            _LOG.warning("%s: does not say how its axes lie in the patient (space); taken as LPS", path)
-        affine = np.eye(4)
+            _LOG.warning("%s: does not say how its axes lie in the patient (space); taken as %s", path, world)
+        affine, axes = np.eye(4), min(dimension, 3)
         direction = np.reshape(self.reader.GetDirection(), (dimension, dimension))
         with np.errstate(all="ignore"):  # what is beyond numbers is refused with the grid
-            affine[:dimension, :dimension] = direction * self.reader.GetSpacing()
-        affine[:dimension, 3] = self.reader.GetOrigin()
+            affine[:axes, :axes] = (direction * self.reader.GetSpacing())[:axes, :axes]
+        affine[:axes, 3] = self.reader.GetOrigin()[:axes]
         affine[:3] *= self.text.mm_per_unit
         size = [*self.reader.GetSize(), 1]
-        return make_grid((size[0], size[1], size[2]), RAS_TO_LPS @ affine, path)
+        return make_grid((size[0], size[1], size[2]), RAS_TO_LPS @ affine if world == "LPS" else affine, path)
 
     def read_array(self) -> NDArray[Any]:
         """Return the numbers as ([layer], i, j[, k])."""
         with _wrapped(self.path):
             array: NDArray[Any] = sitk.GetArrayFromImage(self.reader.Execute()).T
         return array
+
+
+def _shift(start: tuple[int, int, int]) -> NDArray[Any]:
+    """Return the matrix that moves voxel coordinates by `start`."""
+    shift = np.eye(4)
+    shift[:3, 3] = start
+    return shift
 
 
 @contextmanager

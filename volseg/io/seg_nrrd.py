@@ -10,24 +10,54 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from volseg.anatomy import find_structure
-from volseg.errors import InputError
-from volseg.labelmap import Label, LabelMap, default_colour, keep_colours_apart, label_boxes
+from volseg.io.label_choice import listed
+from volseg.io.plain_text import plain
+from volseg.io.voxels import smallest_integer
+from volseg.labelmap import Colour, Label, LabelMap, default_colour, keep_colours_apart, label_boxes
 
 _LOG = logging.getLogger(__name__)
-_ENTRY = re.compile(r"Segment(\d+)_(ID|Name|Color|LabelValue|Layer|Tags)")
+_ENTRY = re.compile(r"Segment(\d{1,9})_(ID|Name|Color|DefaultColor|LabelValue|Layer|Tags)")
+_NUMBER = re.compile(r"\s*(\d{1,18})\s*")
+_EXTENT = re.compile(r"\s*" + r"\s+".join([r"([+-]?\d{1,9})"] * 6) + r"\s*")
 _TERMINOLOGY = "TerminologyEntry:"
 _CATEGORIES = "Segmentation category and type - 3D Slicer General Anatomy list"
 _REGIONS = "Anatomic codes - DICOM master list"
 _NO_CODE = "^^"
 
 
-def segments_by_layer(entries: Mapping[str, str], layers: int, path: Path) -> tuple[tuple[Label, ...], ...]:
-    """Read the labels of each layer.
+@dataclass(frozen=True)
+class Segments:
+    """The segments of a file.
+
+    Parameters
+    ----------
+    layers : tuple of tuple of Label
+        Of each layer.
+    are_masks : bool
+        Slicer before 4.11 wrote a layer for each segment, not 0 where it is, and no values: they are numbered from 1.
+    """
+
+    layers: tuple[tuple[Label, ...], ...]
+    are_masks: bool
+
+    def values_of(self, layer: int, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the label values of a layer."""
+        if not self.are_masks or not self.layers[layer]:
+            return array
+        value = self.layers[layer][0].value
+        return np.asarray((array != 0) * smallest_integer(value).type(value))
+
+
+def read_segments(entries: Mapping[str, str], layers: int, path: Path) -> Segments | None:
+    """Read the segments that a header describes.
 
     Parameters
     ----------
@@ -40,37 +70,87 @@ def segments_by_layer(entries: Mapping[str, str], layers: int, path: Path) -> tu
 
     Returns
     -------
-    tuple of tuple of Label
-        One for each layer; empty where the file says nothing of segments. Segments of one name within a layer get their
-        values appended, with a warning.
-
-    Raises
-    ------
-    InputError
-        An entry is not what Slicer writes.
+    Segments or None
+        None where the file says nothing of segments. Names that repeat within a layer have the value behind them. An
+        entry that is not what Slicer writes is left out, with a warning: a colour becomes the default one; a segment
+        whose place or value is unknown loses its name, while its voxels stay.
     """
     segments: dict[int, dict[str, str]] = {}
     for key, text in entries.items():
         if match := _ENTRY.fullmatch(key):
             segments.setdefault(int(match[1]), {})[match[2]] = text
-    found: list[list[Label]] = [[] for _ in range(layers)]
-    coloured: list[set[int]] = [set() for _ in range(layers)]
-    for number, segment in sorted(segments.items()):
-        if not {"ID", "Name"} & segment.keys():
-            continue
+    segments = {number: segment for number, segment in segments.items() if {"ID", "Name"} & segment.keys()}
+    if not segments:
+        return None
+    are_masks = layers > 1 and not any("LabelValue" in segment or "Layer" in segment for segment in segments.values())
+    found = _Labels(layers)
+    # Of two that claim one value it belongs to the one that says so.
+    for number, segment in sorted(segments.items(), key=lambda item: ("LabelValue" not in item[1], item[0])):
+        found.add(number, segment, are_masks=are_masks)
+    if found.problems:
+        _LOG.warning("%s: not what 3D Slicer writes, left out: %s", path, listed(found.problems))
+    return Segments(found.by_layer(path), are_masks)
+
+
+class _Labels:
+    """Labels of each layer, as far as the entries of their segments are sound."""
+
+    def __init__(self, layers: int) -> None:
+        self.labels: list[dict[int, Label]] = [{} for _ in range(layers)]
+        self.coloured: list[set[int]] = [set() for _ in range(layers)]
+        self.problems: list[str] = []
+
+    def add(self, number: int, segment: Mapping[str, str], *, are_masks: bool) -> None:
+        """Add the label of a segment, or say why not."""
+        name = plain(segment.get("Name", "")).strip() or plain(segment.get("ID", "")).strip() or f"segment_{number}"
+        layer = number if are_masks else _number(segment.get("Layer") or "0")
+        value = number + 1 if are_masks else _number(segment.get("LabelValue") or "1")
+        if layer is None or layer >= len(self.labels):
+            self.problems.append(f"{name} (layer {segment.get('Layer', number)!r:.30} of {len(self.labels)})")
+        elif not value:
+            self.problems.append(f"{name} (LabelValue {segment['LabelValue']!r:.30})")
+        elif twin := self.labels[layer].get(value):
+            self.problems.append(f"{name} (has the value {value}, as {twin.name} has)")
+        else:
+            colour = self._colour(segment, name)
+            self.coloured[layer].update([value] if colour else [])
+            code = _code(segment.get("Tags", ""))
+            self.labels[layer][value] = Label(value, name, colour or default_colour(value, name), code)
+
+    def _colour(self, segment: Mapping[str, str], name: str) -> Colour | None:
+        text = segment.get("Color", "").strip() or segment.get("DefaultColor", "").strip()
         try:
-            # Slicer before 4.11 wrote neither layer nor value: one segment a layer, with value 1.
-            layer = int(segment.get("Layer") or (number if layers > 1 else 0))
-            if not 0 <= layer < layers:
-                raise ValueError(f"layer {layer} of {layers}")
-            found[layer].append(label := _label(segment))
-            coloured[layer].update([label.value] if _has_colour(segment) else [])
-        except (ValueError, OverflowError, InputError) as error:
-            raise InputError(
-                f"{path}: has a damaged segment entry ({error}); expected what 3D Slicer writes"
-            ) from error
-    apart = (keep_colours_apart(labels, given) for labels, given in zip(found, coloured, strict=True))
-    return tuple(_with_unique_names(labels, path) for labels in apart)
+            red, green, blue = (round(255 * float(part)) for part in text.split())
+        except (ValueError, OverflowError):
+            self.problems.extend([f"the colour of {name} ({text!r:.30})"] if text else [])
+            return None
+        if not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
+            self.problems.append(f"the colour of {name} ({text!r:.30})")
+            return None
+        return red, green, blue
+
+    def by_layer(self, path: Path) -> tuple[tuple[Label, ...], ...]:
+        """Return the labels of each layer, of which no two have one name."""
+        pairs = zip(self.labels, self.coloured, strict=True)
+        apart = (keep_colours_apart([layer[v] for v in sorted(layer)], given) for layer, given in pairs)
+        return tuple(_with_unique_names(labels, path) for labels in apart)
+
+
+def _number(text: str) -> int | None:
+    match = _NUMBER.fullmatch(text)
+    return int(match[1]) if match else None
+
+
+def extent_start(entries: Mapping[str, str], shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the index that Slicer 4 gave to the first voxel of a file, if its origin is that of index 0, 0, 0.
+
+    Later ones write ReferenceImageExtentOffset, and the origin of the first voxel.
+    """
+    match = _EXTENT.fullmatch(entries.get("Segmentation_Extent", ""))
+    if match is None or "Segmentation_ReferenceImageExtentOffset" in entries:
+        return 0, 0, 0
+    i, i_last, j, j_last, k, k_last = map(int, match.groups())
+    return (i, j, k) if (i_last - i + 1, j_last - j + 1, k_last - k + 1) == shape else (0, 0, 0)
 
 
 def segment_entries(layers: Sequence[LabelMap]) -> dict[str, str]:
@@ -102,20 +182,6 @@ def segment_entries(layers: Sequence[LabelMap]) -> dict[str, str]:
     return entries
 
 
-def _label(segment: Mapping[str, str]) -> Label:
-    value = int(segment.get("LabelValue") or 1)
-    name = segment.get("Name") or segment["ID"]
-    colour = default_colour(value, name)
-    if _has_colour(segment):
-        red, green, blue = (round(255 * float(c)) for c in segment["Color"].split())
-        colour = red, green, blue
-    return Label(value, name, colour, _code(segment.get("Tags", "")))
-
-
-def _has_colour(segment: Mapping[str, str]) -> bool:
-    return bool(segment.get("Color", "").strip())
-
-
 def _with_unique_names(labels: Sequence[Label], path: Path) -> tuple[Label, ...]:
     repeated = sorted(name for name, count in Counter(label.name for label in labels).items() if count > 1)
     if repeated:
@@ -129,7 +195,7 @@ def _code(tags: str) -> str | None:
     concepts = [concept.split("^") for concept in entry.split("~")]
     if len(concepts) < 3 or len(concepts[2]) != 3:
         return None
-    scheme, value, _ = (part.strip() for part in concepts[2])
+    scheme, value, _ = (plain(part).strip() for part in concepts[2])
     return f"{scheme}:{value}" if scheme and value else None
 
 
