@@ -167,12 +167,47 @@ def test_distance_is_that_of_the_worst_corner_in_mm() -> None:
 
 def test_is_close_takes_a_tolerance_in_mm_and_the_same_shape() -> None:
     grid = Grid.from_spacing((10, 10, 10))
-    shifted = Grid.from_spacing((10, 10, 10), origin=(0.02, 0, 0))
+    shifted = Grid.from_spacing((10, 10, 10), origin=(0.06, 0, 0))
     assert grid.is_close(grid)
     assert not grid.is_close(shifted)
-    assert grid.is_close(shifted, tolerance_mm=0.021)
-    assert not grid.is_close(shifted, tolerance_mm=0.019)
+    assert grid.is_close(shifted, tolerance_mm=0.061)
+    assert not grid.is_close(shifted, tolerance_mm=0.059)
     assert not grid.is_close(Grid.from_spacing((10, 10, 11)), tolerance_mm=100)
+
+
+@pytest.mark.parametrize("spacing", [0.02, 0.3, 1.0, 7.0])
+def test_grids_are_the_same_within_a_twentieth_of_the_smallest_spacing(spacing: float) -> None:
+    grid = Grid.from_spacing((20, 20, 20), (2 * spacing, spacing, 3 * spacing))
+    for part, same in ((0.01, True), (0.049, True), (0.051, False), (0.5, False)):
+        assert grid.is_close(Grid.from_spacing(grid.shape, grid.spacing, (0, 0, part * spacing))) is same
+
+
+@quick
+@given(grids(), st.integers(0, 2**32 - 1), st.floats(-4, 0))
+def test_the_same_grid_is_the_same_both_ways_and_at_any_scale(grid: Grid, seed: int, exponent: float) -> None:
+    rng = np.random.default_rng(seed)
+    affine = grid.affine.copy()
+    affine[:3] += 10**exponent * min(grid.spacing) * rng.normal(size=(3, 4)) / [*grid.shape, 1]
+    other = Grid(grid.shape, affine)
+    assert grid.is_close(other) == other.is_close(grid)
+    assert grid.tolerance_mm(other) == other.tolerance_mm(grid)
+    assert grid.is_close(other) == (grid.distance_mm(other) <= grid.tolerance_mm(other))
+    # No voxel is ever taken for its neighbour, and nothing that cannot be seen makes two grids of one.
+    assert 0.05 * min(grid.spacing) * 0.5 < grid.tolerance_mm(other) <= 0.25 * min(grid.spacing)
+    in_metres, other_in_metres = (Grid(g.shape, np.diag([1e3, 1e3, 1e3, 1]) @ g.affine) for g in (grid, other))
+    if grid.tolerance_mm(other) == pytest.approx(0.05 * min(*grid.spacing, *other.spacing)):
+        assert in_metres.tolerance_mm(other_in_metres) == pytest.approx(1e3 * grid.tolerance_mm(other))
+
+
+@quick
+@given(grids())
+def test_what_headers_round_is_the_same_grid(grid: Grid) -> None:
+    assert grid.is_close(Grid(grid.shape, grid.affine.astype(np.float32)))
+    direction, spacing = grid.direction.round(6), np.round(grid.spacing, 6)
+    if min(grid.spacing) > 1e-2:  # smaller voxels may be rounded away
+        text = grid.affine.copy()
+        text[:3, :3], text[:3, 3] = direction * spacing, grid.affine[:3, 3].round(6)
+        assert grid.is_close(Grid(grid.shape, text))
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,8 @@ def test_channels_on_different_grids_are_refused_by_name() -> None:
     moved[0, 3] += 0.5
     other = scan(grid=Grid(awkward_grid().shape, moved), name="flair")
     with pytest.raises(
-        GeometryError, match=r"channels 't1' \(6x11x13.*\) and 'flair' \(6x11x13.*\) lie on different grids; resample"
+        GeometryError,
+        match=r"channels 't1' \(6x11x13.*\) and 'flair' \(6x11x13.*\) lie on different grids, .* apart; resample",
     ):
         prepare([scan(), other], planned(WINDOW, WINDOW), "axial")
 

@@ -21,6 +21,10 @@ Float = NDArray[np.float64]
 RAS_TO_LPS: Float = np.diag([-1.0, -1.0, 1.0, 1.0])
 RAS_TO_LPS.setflags(write=False)
 
+# Of the smallest spacing: what changes nothing that anyone could see, and what is surely the same voxel.
+_UNSEEN, _MOST = 0.05, 0.25
+# What headers round, of a coordinate in mm (float32) and for each voxel in a row (spacings of six decimals).
+_ROUNDING = 4e-6
 _AXIS_LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 
 
@@ -148,9 +152,28 @@ class Grid:
         i, j, k = self.shape
         return self.crop((-width, -width, -width), (i + width, j + width, k + width))
 
-    def is_close(self, other: Grid, *, tolerance_mm: float = 1e-3) -> bool:
-        """Whether `other` has the same shape and every outer corner within `tolerance_mm`."""
-        return self.shape == other.shape and self.distance_mm(other) <= tolerance_mm
+    def is_close(self, other: Grid, *, tolerance_mm: float | None = None) -> bool:
+        """Whether two grids are the same: of one shape, and every outer corner within the tolerance of the other's.
+
+        This is the one rule, wherever files must lie on the same grid. The tolerance is 5 % of the smallest spacing of
+        the two. Where numbers in headers are rounded by more (float32; six decimals), which only very small voxels
+        show, it is that, up to 25 % of the spacing. Neither order nor the scale of the world matters.
+
+        Parameters
+        ----------
+        other : Grid
+        tolerance_mm : float, optional
+            In place of the rule's.
+        """
+        if self.shape != other.shape:
+            return False
+        return self.distance_mm(other) <= (self.tolerance_mm(other) if tolerance_mm is None else tolerance_mm)
+
+    def tolerance_mm(self, other: Grid) -> float:
+        """How far corners of two grids that are the same may be apart, mm; see `is_close`."""
+        spacing = min(*self.spacing, *other.spacing)
+        rounded = _ROUNDING * max(*(np.abs(grid.corners()).max() for grid in (self, other)), *self.shape, *other.shape)
+        return float(np.clip(rounded, _UNSEEN * spacing, _MOST * spacing))
 
     def distance_mm(self, other: Grid) -> float:
         """Largest distance between corresponding outer corners of the two grids, mm."""

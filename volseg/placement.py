@@ -17,9 +17,6 @@ from volseg.resample import Reorientation
 Relation = Literal["same grid", "other storage order", "part of the grid", "other grid", "apart"]
 Extent = tuple[tuple[float, float], ...]
 
-# Of the voxel edge; what `volseg evaluate` takes for the same grid.
-_TOLERANCE_VOXELS = 0.01
-_LEAST_TOLERANCE_MM = 1e-3
 # From a voxel's centre to its edge, and rounding.
 _HALF = 0.5 + 1e-3
 # So near to its slice is a contour on it: in spacings, and at least in mm.
@@ -60,24 +57,19 @@ class Placement:
         return ""
 
 
-def grid_tolerance_mm(image: Grid) -> float:
-    """How far corners of two grids may be apart that count as the same: 1 % of a voxel edge, at least 0.001 mm."""
-    return max(_LEAST_TOLERANCE_MM, _TOLERANCE_VOXELS * min(image.spacing))
-
-
 def compare_grids(image: Grid, other: Grid, *, tolerance_mm: float | None = None) -> Placement:
-    """Say how a grid lies against that of an image; corners within the tolerance are the same."""
-    tolerance = grid_tolerance_mm(image) if tolerance_mm is None else tolerance_mm
-    turned = Reorientation.between(other, image.orientation).grid(other)
+    """Say how a grid lies against that of an image; what is the same says `Grid.is_close`."""
+    change = Reorientation.onto(other, image)
+    turned = change.grid(other)
     worst = turned.distance_mm(image)
-    if turned.is_close(image, tolerance_mm=tolerance):
-        as_stored = np.allclose(other.affine[:3, :3], turned.affine[:3, :3])
+    if turned.is_close(image, tolerance_mm=tolerance_mm):
+        as_stored = change == Reorientation((0, 1, 2), (False, False, False))
         return Placement("same grid" if as_stored else "other storage order", worst)
-    if _is_part(image, turned, tolerance):
+    if _is_part(image, turned, tolerance_mm):
         return Placement("part of the grid", worst)
     corners, size = image.to_voxel(turned.corners()), np.array(image.shape)
     meet = (corners.max(axis=0) > -0.5).all() and (corners.min(axis=0) < size - 0.5).all()
-    shift, mirrored = _shift(image, turned, tolerance), _mirrored(image, other, tolerance)
+    shift, mirrored = _shift(image, turned, tolerance_mm), _mirrored(image, other, tolerance_mm)
     return Placement("other grid" if meet else "apart", worst, shift, mirrored)
 
 
@@ -142,29 +134,29 @@ def place_contours(contours: Sequence[Float], image: Grid, stack: Stack | None =
     return ContourPlacement(len(on), int((~is_on & ~outside).sum()), float(outside.mean()))
 
 
-def _is_part(image: Grid, turned: Grid, tolerance: float) -> bool:
+def _is_part(image: Grid, turned: Grid, tolerance_mm: float | None) -> bool:
     start = np.rint(image.to_voxel(turned.origin)).astype(int)
     stop = start + turned.shape
     inside = (start >= 0).all() and (stop <= image.shape).all()
-    return bool(inside) and turned.is_close(image.crop(_triple(start), _triple(stop)), tolerance_mm=tolerance)
+    return bool(inside) and turned.is_close(image.crop(_triple(start), _triple(stop)), tolerance_mm=tolerance_mm)
 
 
-def _shift(image: Grid, turned: Grid, tolerance: float) -> tuple[float, float, float] | None:
+def _shift(image: Grid, turned: Grid, tolerance_mm: float | None) -> tuple[float, float, float] | None:
     step = turned.affine[:3, 3] - image.affine[:3, 3]
     moved = image.affine.copy()
     moved[:3, 3] += step
-    if not Grid(image.shape, moved).is_close(turned, tolerance_mm=tolerance):
+    if not Grid(image.shape, moved).is_close(turned, tolerance_mm=tolerance_mm):
         return None
     x, y, z = (float(mm) for mm in step.round(3) + 0.0)  # no -0.0
     return x, y, z
 
 
-def _mirrored(image: Grid, other: Grid, tolerance: float) -> str:
+def _mirrored(image: Grid, other: Grid, tolerance_mm: float | None) -> str:
     """Find the fewest world axes whose sign was mistaken; where LPS was taken for RAS these are x and y."""
     for signs in sorted(product((1.0, -1.0), repeat=3), key=sum, reverse=True):
         candidate = Grid(other.shape, np.diag([*signs, 1.0]) @ other.affine)
-        turned = Reorientation.between(candidate, image.orientation).grid(candidate)
-        if turned.is_close(image, tolerance_mm=tolerance):
+        turned = Reorientation.onto(candidate, image).grid(candidate)
+        if turned.is_close(image, tolerance_mm=tolerance_mm):
             return "".join(axis for axis, sign in zip("xyz", signs, strict=True) if sign < 0)
     return ""
 

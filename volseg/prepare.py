@@ -135,10 +135,11 @@ def common_grid(volumes: Sequence[Volume]) -> Grid:
     """
     grid = volumes[0].grid
     for other in volumes[1:]:
-        if not grid.is_close(other.grid, tolerance_mm=0.01):
+        if not grid.is_close(other.grid):
             raise GeometryError(
                 f"channels {volumes[0].name!r} ({grid.describe()}) and {other.name!r} ({other.grid.describe()}) lie on "
-                "different grids; resample one onto the other first"
+                f"different grids, corners up to {grid.distance_mm(other.grid):.4g} mm apart; resample one onto the other "
+                "first"
             )
     return grid
 

@@ -6,6 +6,7 @@ The only place that permutes or flips voxel axes, and the only one that interpol
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,15 @@ class Reorientation:
         i, j, k = (old_axes.index(axis) for axis in world)
         flips = [old_signs[a] != sign for a, (_, sign) in zip((i, j, k), filter(None, wanted), strict=True)]
         return cls((i, j, k), (flips[0], flips[1], flips[2]))
+
+    @classmethod
+    def onto(cls, grid: Grid, target: Grid) -> Reorientation:
+        """Find the reorientation that brings the axes of `grid` nearest to those of another grid."""
+        alike = target.direction.T @ grid.direction
+        i, j, k = max(
+            permutations(range(3)), key=lambda axes: sum(abs(alike[new, old]) for new, old in enumerate(axes))
+        )
+        return cls((i, j, k), (bool(alike[0, i] < 0), bool(alike[1, j] < 0), bool(alike[2, k] < 0)))
 
     def array(self, array: NDArray[Any]) -> NDArray[Any]:
         """Reorient the last three axes of an array; a view."""

@@ -30,7 +30,6 @@ from volseg.placement import (
     Extent,
     Placement,
     compare_grids,
-    grid_tolerance_mm,
     label_extent,
     place_contours,
 )
@@ -155,8 +154,7 @@ def verify(
     series : str, optional
         Which series of an image with several; else that which a DICOM segmentation says it was made on.
     tolerance_mm : float, optional
-        Corners up to this far apart are the same; 1 % of the image's smallest spacing, at least 0.001 mm, where nothing
-        is said.
+        Corners up to this far apart are the same; where nothing is said, by the rule of `Grid.is_close`.
 
     Raises
     ------
@@ -173,8 +171,8 @@ def verify(
     scan = _Image(Path(image), series, dicom)
     layers, own_grid = _read_layers(path, scan, dicom)
     check_labels(layers, path)
-    tolerance = grid_tolerance_mm(scan.grid) if tolerance_mm is None else tolerance_mm
-    placement = compare_grids(scan.grid, layers[0].grid, tolerance_mm=tolerance)
+    tolerance = scan.grid.tolerance_mm(layers[0].grid) if tolerance_mm is None else tolerance_mm
+    placement = compare_grids(scan.grid, layers[0].grid, tolerance_mm=tolerance_mm)
     if dicom is not None and own_grid and scan.stack is not None and scan.is_repaired:
         own_grid = not _are_stored_slices(layers, scan.stack, tolerance)
     reference = SeriesReference((), "") if dicom is None else dicom.reference

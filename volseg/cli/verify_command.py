@@ -23,7 +23,7 @@ def verify(
     series: Series = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(min=0, metavar="MM", help="Corners this near are the same. Default: 1 % of the voxel edge."),
+        typer.Option(min=0, metavar="MM", help="Corners this near are the same. Default: 5 % of the voxel edge."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all that is known as JSON; keys: volseg.verification.Verification.")

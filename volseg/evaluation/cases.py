@@ -18,7 +18,7 @@ from volseg.io.label_files import check_labels
 from volseg.io.labels import read_label_table
 from volseg.labelmap import Label, LabelMap, label_boxes
 from volseg.metrics import Scores, compare
-from volseg.resample import reorient
+from volseg.resample import Reorientation
 
 logger = logging.getLogger(__name__)
 
@@ -168,10 +168,10 @@ def _read(source: LabelMap | Path, table: Path | None, named: Collection[int]) -
 
 def _on_grid_of(reference: LabelMap, prediction: LabelMap) -> NDArray[Any]:
     """Return the prediction's array in the order of the reference's voxels; both must be the same voxels."""
-    array, grid = reorient(prediction.array, prediction.grid, reference.grid.orientation)
-    # A hundredth of a voxel is rounding in file headers, and changes no score that anyone could notice.
-    if grid.is_close(reference.grid, tolerance_mm=max(1e-3, 0.01 * min(reference.grid.spacing))):
-        return array
+    change = Reorientation.onto(prediction.grid, reference.grid)
+    grid = change.grid(prediction.grid)
+    if grid.is_close(reference.grid):
+        return change.array(prediction.array)
     raise GeometryError(
         f"prediction and reference lie on different grids, corners up to {grid.distance_mm(reference.grid):.4g} mm "
         f"apart: prediction {prediction.grid.describe()}; reference {reference.grid.describe()}; predict on the scan "

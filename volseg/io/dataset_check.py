@@ -14,7 +14,6 @@ from volseg.io.names import NIFTI_SUFFIXES, has_suffix
 from volseg.labelmap import present_values
 from volseg.resample import Reorientation
 
-_GRID_TOLERANCE_MM = 1e-2
 _LISTED = 20
 
 
@@ -111,12 +110,12 @@ def _label_problems(path: Path, dataset: Dataset, reference: tuple[Path, Grid] |
 
 def _grid_problems(path: Path, grid: Grid, reference: tuple[Path, Grid]) -> Iterator[str]:
     other_path, other = reference
-    if grid.is_close(other, tolerance_mm=_GRID_TOLERANCE_MM):
+    if grid.is_close(other):
         return
-    turned = Reorientation.between(grid, other.orientation).grid(grid)
-    same_voxels = turned.is_close(other, tolerance_mm=_GRID_TOLERANCE_MM)
+    same_voxels = Reorientation.onto(grid, other).grid(grid).is_close(other)
     remedy = f"the voxels are the same: reorient it to {other.orientation}" if same_voxels else "resample it"
-    yield f"{path} ({grid.describe()}) is on another grid than {other_path} ({other.describe()}); {remedy}"
+    apart = f"corners up to {grid.distance_mm(other):.4g} mm apart"
+    yield f"{path} ({grid.describe()}) is on another grid than {other_path} ({other.describe()}), {apart}; {remedy}"
 
 
 def _count_volumes(path: Path) -> int:

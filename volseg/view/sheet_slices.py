@@ -13,7 +13,7 @@ from volseg.errors import GeometryError, InputError
 from volseg.geometry import Grid
 from volseg.labelmap import LabelMap
 from volseg.mesh import Mesh
-from volseg.resample import reorient
+from volseg.resample import Reorientation, reorient
 from volseg.slices import NORMAL_AXIS, in_plane, stack_slices
 from volseg.view.greyscale import display_window, to_grey
 from volseg.volume import Volume
@@ -112,7 +112,8 @@ def select_slices(volume: Volume | None, labels: LabelMap | None, *, count: int)
 
 
 def _values_on(grid: Grid, labels: LabelMap, *, described: str) -> NDArray[Any]:
-    values, label_grid = reorient(labels.array, labels.grid, _DISPLAY)
+    change = Reorientation.onto(labels.grid, grid)
+    values, label_grid = change.array(labels.array), change.grid(labels.grid)
     i, j, k = np.rint(grid.to_voxel(label_grid.origin)).astype(int).tolist()
     start, stop = (i, j, k), (i + values.shape[0], j + values.shape[1], k + values.shape[2])
     overlap = [(max(a, 0), min(b, n)) for a, b, n in zip(start, stop, grid.shape, strict=True)]
