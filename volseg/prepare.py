@@ -138,8 +138,7 @@ def common_grid(volumes: Sequence[Volume]) -> Grid:
         if not grid.is_close(other.grid):
             raise GeometryError(
                 f"channels {volumes[0].name!r} ({grid.describe()}) and {other.name!r} ({other.grid.describe()}) lie on "
-                f"different grids, corners up to {grid.distance_mm(other.grid):.4g} mm apart; resample one onto the other "
-                "first"
+                f"different grids, corners up to {grid.distance_mm(other.grid):.4g} mm apart; resample one onto the other"
             )
     return grid
 
