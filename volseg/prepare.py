@@ -136,9 +136,10 @@ def common_grid(volumes: Sequence[Volume]) -> Grid:
     grid = volumes[0].grid
     for other in volumes[1:]:
         if not grid.is_close(other.grid):
+            apart = f"corners up to {grid.distance_mm(other.grid):.4g} mm apart"
             raise GeometryError(
                 f"channels {volumes[0].name!r} ({grid.describe()}) and {other.name!r} ({other.grid.describe()}) lie on "
-                f"different grids, corners up to {grid.distance_mm(other.grid):.4g} mm apart; resample one onto the other"
+                f"different grids, {apart}; resample one onto the other first"
             )
     return grid
 
