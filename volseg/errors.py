@@ -46,6 +46,14 @@ DAMAGE: tuple[type[Exception], ...] = (
 )
 
 
+_LONGEST_REASON = 300
+
+
+def reason(error: BaseException) -> str:
+    """Return in one line why something failed; the name of its class where an exception does not say."""
+    return " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+
+
 class VolsegError(Exception):
     """Base of all errors that volseg raises on purpose; `exit_code` is what the command line ends with."""
 

@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from pydicom.encaps import encapsulate
+from handmade_dicom import jpeg_of_blocks
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     MPEG2MPML,
+    ExplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGExtended12Bit,
     JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
@@ -76,7 +82,9 @@ def test_a_crash_of_a_decoder_costs_one_scan(
     (site / "sitecustomize.py").write_text("import os, pydicom.pixels as p\np.get_decoder = lambda s: os.abort()\n")
     with monkeypatch.context() as patch:
         patch.syspath_prepend(str(site))
-        with pytest.raises(InputError, match=r"0001.dcm: the pixels cannot be decoded \(the decoder crashed\)"):
+        with pytest.raises(
+            InputError, match=r"0001.dcm: the pixels cannot be decoded \(pylibjpeg: the decoder crashed\)"
+        ):
             read(files[0].parent)
     np.testing.assert_array_equal(read(files[0].parent).array, scan.array)
 
@@ -154,3 +162,149 @@ def test_decoders_import_nothing_from_the_working_directory(
         edit(path, lambda d: d.compress(RLELossless))
     monkeypatch.chdir(tmp_path)
     np.testing.assert_array_equal(read(files[0].parent).array, scan.array)
+
+
+# ------------------------------------------------------------------------------- forms that the first decoder refuses
+
+
+def embed(path: Path, syntax: str, streams: list[bytes], **attributes: Any) -> None:
+    """Put compressed streams into a file, as they are."""
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.PixelData = encapsulate(streams)
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(path)
+
+
+ONE_FILE = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@ONE_FILE
+@given(
+    frames=st.lists(arrays(np.int64, (3, 4), elements=st.integers(0, 4095)), min_size=1, max_size=2),
+    signed=st.booleans(),
+)
+def test_jpeg_of_12_bits_is_decoded(files: list[Path], frames: list[Any], signed: bool) -> None:
+    size = {"Rows": 24, "Columns": 32, "BitsStored": 12, "HighBit": 11, "PixelRepresentation": int(signed)}
+    shift = {"RescaleSlope": 1, "RescaleIntercept": 5, "NumberOfFrames": len(frames)}
+    embed(files[0], JPEGExtended12Bit, [jpeg_of_blocks(frame) for frame in frames], **size, **shift)
+    expected = np.array(frames)
+    if signed:
+        expected = np.where(expected > 2047, expected - 4096, expected)
+    for frame, values in zip(expected, np.moveaxis(read(files[0]).array, 2, 0), strict=True):
+        np.testing.assert_array_equal(values.T, np.kron(frame + 5, np.ones((8, 8))))
+
+
+@ONE_FILE
+@given(values=arrays(np.uint16, (36, 40), elements=st.integers(0, 4095)), padding=st.integers(1, 9))
+def test_padding_before_the_end_of_jpeg_ls_is_read(files: list[Path], values: Any, padding: int) -> None:
+    dataset = pydicom.dcmread(files[0])
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, 0
+    dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.compress(JPEGLSLossless, values)
+    (stream,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    head, end = stream.rstrip(b"\0")[:-2], stream.rstrip(b"\0")[-2:]
+    assert end == b"\xff\xd9"
+    dataset.PixelData = encapsulate([head + bytes(padding) + end])
+    dataset.save_as(files[0])
+    np.testing.assert_array_equal(read(files[0]).array[:, :, 0], values.T)
+
+
+@pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless])
+def test_no_decoder_takes_a_stream_that_is_cut(files: list[Path], syntax: str) -> None:
+    dataset = pydicom.dcmread(files[0])
+    dataset.compress(syntax)
+    (stream,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    for length in np.linspace(2, len(stream) - 3, 5).astype(int):
+        embed(files[0], syntax, [stream[:length]])
+        with pytest.raises(
+            InputError, match=r"pyjpegls: .*gdcm: .*copy it again|pylibjpeg: .*gdcm: .*copy it again"
+        ) as told:
+            read(files[0])
+        assert "convert" not in str(told.value)
+
+
+def test_a_crash_of_the_first_decoder_leaves_it_to_the_second(
+    scan: Volume, files: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for path in files:
+        edit(path, lambda d: d.compress(JPEGLSLossless))
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import os, jpeg_ls\njpeg_ls.decode_pixel_data = lambda *a, **k: os.abort()\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+    np.testing.assert_array_equal(read(files[0].parent).array, scan.array)
+
+
+def test_advice_fits_the_reason(files: list[Path]) -> None:
+    def told() -> str:
+        with pytest.raises(InputError, match="the pixels cannot be decoded") as error:
+            read(files[0])
+        return str(error.value)
+
+    # Sound streams of which nobody reads the values: more than their header promises.
+    blocks = [[4095, 0, 4095, 0, 4095]] * 5
+    embed(files[0], JPEGExtended12Bit, [jpeg_of_blocks(blocks)], Rows=40, Columns=40, BitsStored=9, HighBit=8)
+    assert "more than the 9 bits" in told()
+    assert "convert it by dcmdjpeg or gdcmconv --raw; if that fails too, the file is damaged" in told()
+    # Pixels that are not all there, compressed or not.
+    embed(files[0], JPEGExtended12Bit, [jpeg_of_blocks(blocks)[:-2]], BitsStored=12, HighBit=11)
+    assert told().endswith("the file is cut off or damaged, copy it again")
+    embed(files[0], JPEGExtended12Bit, [jpeg_of_blocks(blocks)], NumberOfFrames=2)
+    assert told().endswith("the file is cut off or damaged, copy it again")
+
+
+def test_jpeg_that_overshoots_is_clipped(files: list[Path]) -> None:
+    """Lossy compression goes beyond the highest value beside an edge."""
+    size = {"Rows": 40, "Columns": 40, "BitsStored": 11, "HighBit": 10, "PixelRepresentation": 0}
+    embed(files[0], JPEGExtended12Bit, [jpeg_of_blocks([[2060, 0, 2047, 0, 7]] * 5)], **size, RescaleIntercept=0)
+    assert read(files[0]).array[::8, 0, 0].tolist() == [2047, 0, 2047, 0, 7]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux bounds a process's memory")
+def test_a_decoder_that_takes_memory_without_end_is_stopped(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    edit(files[0], lambda d: d.compress(JPEGLSLossless))
+    site = tmp_path / "site"
+    site.mkdir()
+    greedy = "import pydicom.pixels as p\np.get_decoder = lambda s: bytearray(1 << 32)\n"
+    (site / "sitecustomize.py").write_text(greedy)
+    monkeypatch.syspath_prepend(str(site))
+    with pytest.raises(InputError, match=r"cannot be decoded \(pyjpegls: MemoryError; .*gdcm: MemoryError\)"):
+        read(files[0])
+
+
+# ----------------------------------------------------------------------------------------- tables of stored values
+
+
+def with_table(path: Path, *, data: Any = None, **values: Any) -> None:
+    """Give a file a ModalityLUTSequence of one item."""
+    item = pydicom.Dataset()
+    for keyword in ("LUTDescriptor", "LUTExplanation", "ModalityLUTType"):
+        item.add_new(keyword, {"LUTDescriptor": "US"}.get(keyword, "LO"), values.get(keyword))
+    item.add_new("LUTData", "US", data)
+    edit(path, lambda d: setattr(d, "ModalityLUTSequence", [item]))
+
+
+def test_a_modality_table_without_values_is_none(scan: Volume, files: list[Path]) -> None:
+    for path in files:
+        with_table(path)
+    np.testing.assert_array_equal(read(files[0].parent).array, scan.array)
+    edit(files[0], lambda d: setattr(d, "ModalityLUTSequence", []))
+    np.testing.assert_array_equal(read(files[0].parent).array, scan.array)
+
+
+@pytest.mark.parametrize(
+    "values", [{"data": [1, 2, 3]}, {"LUTDescriptor": [3, 0, 16]}, {"LUTDescriptor": [3, 0], "data": [1, 2, 3]}]
+)
+def test_half_a_modality_table_is_damage(files: list[Path], values: dict[str, Any]) -> None:
+    with_table(files[0], **values)
+    with pytest.raises(InputError, match=r"ModalityLUTSequence lacks its LUTData or the three numbers"):
+        read(files[0])

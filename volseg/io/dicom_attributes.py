@@ -44,6 +44,27 @@ def text_of(attributes: Attributes, *keywords: str) -> str:
     return ""
 
 
+def modality_table(attributes: Attributes) -> Any | None:
+    """Return the item of ModalityLUTSequence; None where there is none, or one without values, which is no table.
+
+    Raises
+    ------
+    ValueError
+        It has values, but does not say what they stand for.
+    """
+    items = attributes.get("ModalityLUTSequence")
+    given = {keyword for keyword in ("LUTDescriptor", "LUTData") if items and not _is_empty(items[0].get(keyword))}
+    if not given:
+        return None
+    if len(given) < 2 or len(items[0].LUTDescriptor) != 3:
+        raise ValueError("ModalityLUTSequence lacks its LUTData or the three numbers of its LUTDescriptor")
+    return items[0]
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (hasattr(value, "__len__") and not len(value))
+
+
 def numbers_of(attributes: Attributes, keyword: str, count: int) -> tuple[float, ...] | None:
     """Return `count` finite numbers; None where the attribute is absent or empty.
 
@@ -53,7 +74,7 @@ def numbers_of(attributes: Attributes, keyword: str, count: int) -> tuple[float,
         Another count, or NaN or infinity.
     """
     value = attributes.get(keyword)
-    if value is None or value == "" or (hasattr(value, "__len__") and not len(value)):
+    if _is_empty(value):
         return None
     is_list = hasattr(value, "__iter__") and not isinstance(value, str)
     numbers = tuple(map(float, value)) if is_list else (float(value),)

@@ -10,7 +10,15 @@ from typing import Any, BinaryIO
 import pydicom
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from volseg.io.dicom_attributes import Attributes, number_of, numbers_of, quiet_pydicom, size_of, text_of
+from volseg.io.dicom_attributes import (
+    Attributes,
+    modality_table,
+    number_of,
+    numbers_of,
+    quiet_pydicom,
+    size_of,
+    text_of,
+)
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_frames import Layout, is_mosaic, layout_of, pictures
 
@@ -277,7 +285,7 @@ def _frame_header(
         bits=_bits(attributes),
         # Such pixels have another attribute, behind the header, and no BitsStored.
         is_float=_is_parametric_map(attributes) and attributes.get("BitsStored") is None,
-        signed=number_of(attributes, "PixelRepresentation", 0) == 1 and not attributes.get("ModalityLUTSequence"),
+        signed=number_of(attributes, "PixelRepresentation", 0) == 1 and modality_table(attributes) is None,
         padding=padding,
         inverted=text_of(attributes, "PhotometricInterpretation") == "MONOCHROME1",
         transfer_syntax=text_of(attributes, "TransferSyntaxUID"),
@@ -299,7 +307,7 @@ def _is_parametric_map(attributes: Attributes) -> bool:
 
 def _rescale(attributes: Attributes) -> tuple[float, float]:
     """Slope and intercept; a table of values takes their place (and is applied where the pixels are decoded)."""
-    if attributes.get("ModalityLUTSequence"):
+    if modality_table(attributes) is not None:
         return 1.0, 0.0
     if _is_parametric_map(attributes):
         return number_of(attributes, "RealWorldValueSlope", 1.0), number_of(attributes, "RealWorldValueIntercept", 0.0)
@@ -308,8 +316,8 @@ def _rescale(attributes: Attributes) -> tuple[float, float]:
 
 def _bits(attributes: Attributes) -> int:
     """How many bits a value has."""
-    if table := attributes.get("ModalityLUTSequence"):
-        return int(table[0].LUTDescriptor[2])
+    if (table := modality_table(attributes)) is not None:
+        return int(table.LUTDescriptor[2])
     bits = int(number_of(attributes, "BitsStored", 16))
     if not 1 <= bits <= _MOST_BITS:
         raise ValueError(f"BitsStored is {bits}; expected 1 to {_MOST_BITS}")

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from itertools import groupby
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
-from volseg.child_python import child_python
-from volseg.errors import InputError, MissingPackageError
+from volseg.errors import InputError, MissingPackageError, reason
+from volseg.io.dicom_advice import undecodable
 from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom
-from volseg.io.dicom_decoder import decode
-from volseg.io.dicom_files import DicomFile
+from volseg.io.dicom_decoder import decode, decoders
+from volseg.io.dicom_decoder_process import DecoderProcess, decoder_processes
 from volseg.io.dicom_header import FrameHeader, open_dataset
 
 # Slices for which a further decoder process pays: each takes half a second to start.
 _SLICES_PER_PROCESS = 24
 _MOST_PROCESSES = 8
-_SECONDS_PER_REQUEST = 300.0
 
 
 def read_values(frames: Sequence[FrameHeader]) -> NDArray[Any]:
@@ -49,7 +42,7 @@ def read_values(frames: Sequence[FrameHeader]) -> NDArray[Any]:
     Raises
     ------
     InputError
-        Pixels are missing, damaged, or go beyond what the header says; RescaleSlope is 0; a decoder crashed.
+        Pixels are missing, damaged, or go beyond what the header says; RescaleSlope is 0; no decoder can.
     MissingPackageError
         No installed package decodes the pixels.
     """
@@ -59,21 +52,23 @@ def read_values(frames: Sequence[FrameHeader]) -> NDArray[Any]:
     except MemoryError as error:
         raise InputError(f"{frames[0].file.folder}: {shape} values do not fit into memory") from error
     count = min(max(len(frames) // _SLICES_PER_PROCESS, 1), os.cpu_count() or 1, _MOST_PROCESSES)
-    if not UID(frames[0].transfer_syntax).is_encapsulated or not sys.executable:
-        for chunk in _chunks(frames, size=len(frames)):
-            _store(array, frames, chunk, _decode_here(frames[chunk[0]].file, _pictures(frames, chunk)))
-        return array
-    chunks = list(_chunks(frames, size=-(-len(frames) // count)))
-    with _decoders(count) as decoders, ThreadPoolExecutor(count) as pool:
+    for_others = []
+    for chunk in _chunks(frames, size=-(-len(frames) // count)):
+        if not sys.executable or not UID(frames[chunk[0]].transfer_syntax).is_encapsulated:
+            _read_here(array, frames, chunk)
+        else:
+            for_others.append(chunk)
+    if for_others:
+        with decoder_processes(min(count, len(for_others))) as free, ThreadPoolExecutor(count) as pool:
 
-        def read_chunk(chunk: list[int]) -> None:
-            decoder = decoders.get()
-            try:
-                _store(array, frames, chunk, decoder.decode(frames[chunk[0]].file, _pictures(frames, chunk)))
-            finally:
-                decoders.put(decoder)
+            def read_chunk(chunk: list[int]) -> None:
+                process = free.get()
+                try:
+                    _store(array, frames, chunk, _decode_in(process, frames, chunk))
+                finally:
+                    free.put(process)
 
-        list(pool.map(read_chunk, chunks))
+            list(pool.map(read_chunk, for_others))
     return array
 
 
@@ -112,18 +107,41 @@ def _pictures(frames: Sequence[FrameHeader], chunk: Sequence[int]) -> list[int] 
     return [frames[k].index for k in chunk] if frames[chunk[0]].layout.kind == "frames" else None
 
 
-def _decode_here(file: DicomFile, pictures: Sequence[int] | None) -> NDArray[Any]:
+def _read_here(array: NDArray[Any], frames: Sequence[FrameHeader], chunk: Sequence[int]) -> None:
+    """Read the slices of one file in this process, frame by frame."""
+    file = frames[chunk[0]].file
     try:
         with quiet_pydicom():
-            return decode(open_dataset(file), pictures)
+            dataset = open_dataset(file)
+            for part in [chunk] if _pictures(frames, chunk) is None else [[k] for k in chunk]:
+                _store(array, frames, part, decode(dataset, _pictures(frames, part)))
     except MissingPackageError as error:
         raise MissingPackageError(f"{file}: {error}") from error
     except DAMAGE as error:
-        raise _undecodable(file, " ".join(str(error).split())[:300]) from error
+        raise undecodable(file, reason(error)) from error
 
 
-def _undecodable(file: DicomFile, reason: str) -> InputError:
-    return InputError(f"{file}: the pixels cannot be decoded ({reason}); copy the file again")
+def _decode_in(process: DecoderProcess, frames: Sequence[FrameHeader], chunk: Sequence[int]) -> NDArray[Any]:
+    """Decode the slices of one file in another process, by the first decoder that can."""
+    first = frames[chunk[0]]
+    try:
+        found = decoders(first.transfer_syntax)
+    except MissingPackageError as error:
+        raise MissingPackageError(f"{first.file}: {error}") from error
+    try:
+        with first.file.open() as stream:
+            data = stream.read()
+    except DAMAGE as error:
+        raise undecodable(first.file, reason(error)) from error
+    pixels, reasons = [frames[k].rows * frames[k].columns for k in chunk], []
+    if first.layout.kind == "mosaic":
+        pixels = [first.rows * first.columns * first.layout.tiles_in_a_row**2]
+    for decoder in found:
+        values = process.decode(data, _pictures(frames, chunk), pixels=pixels, decoder=decoder)
+        if not isinstance(values, str):
+            return values
+        reasons.append(values if values.startswith(decoder) else f"{decoder}: {values}")
+    raise undecodable(first.file, "; ".join(reasons))
 
 
 def _store(array: NDArray[Any], frames: Sequence[FrameHeader], chunk: Sequence[int], decoded: NDArray[Any]) -> None:
@@ -158,94 +176,3 @@ def _rescaled(pixels: NDArray[Any], header: FrameHeader, dtype: np.dtype[Any]) -
     if lowest < limits.min or highest > limits.max:
         raise InputError(f"{header}: values go beyond the {header.bits} bits that its BitsStored promises")
     return (pixels.astype(np.int64) + shift).astype(dtype)
-
-
-class _Decoder:
-    """A process that runs `volseg.io.dicom_decoder`; it is started when it is needed, and anew after a crash."""
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def decode(self, file: DicomFile, pictures: Sequence[int] | None) -> NDArray[Any]:
-        try:
-            with file.open() as stream:
-                data = stream.read()
-        except DAMAGE as error:
-            raise _undecodable(file, str(error)) from error
-        late = threading.Event()
-
-        def end(process: subprocess.Popen[bytes]) -> None:  # a decoder may also run without end on damaged data
-            late.set()
-            process.kill()
-
-        try:
-            self._process = self._process or _start()
-            timer = threading.Timer(_SECONDS_PER_REQUEST, end, [self._process])
-            timer.start()
-            try:
-                answer, values = _ask(self._process, data, pictures)
-            finally:
-                timer.cancel()
-        except (OSError, ValueError, TypeError):  # half an answer, none, or nobody there to be asked
-            answer, values = {}, None
-        except BaseException:
-            self.stop()
-            raise
-        if values is not None:
-            return values
-        if "missing" in answer:
-            raise MissingPackageError(f"{file}: {answer['missing']}")
-        if "error" not in answer:
-            self.stop()
-            reason = f"took more than {_SECONDS_PER_REQUEST:g} s" if late.is_set() else "crashed"
-            raise _undecodable(file, f"the decoder {reason}")
-        raise _undecodable(file, answer["error"])
-
-    def stop(self) -> None:
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):  # what was still to be sent has nobody to read it
-                if pipe is not None:
-                    pipe.close()
-        self._process = None
-
-
-def _start() -> subprocess.Popen[bytes]:
-    command, environment = child_python("volseg.io.dicom_decoder")
-    return subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-
-
-def _ask(
-    process: subprocess.Popen[bytes], data: bytes, pictures: Sequence[int] | None
-) -> tuple[dict[str, Any], NDArray[Any] | None]:
-    """Send a request as `volseg.io.dicom_decoder` has it; the answer, and the values if there are any."""
-    requests, answers = process.stdin, process.stdout
-    if requests is None or answers is None:
-        return {}, None
-    requests.write(json.dumps({"size": len(data), "pictures": pictures}).encode() + b"\n" + data)
-    requests.flush()
-    answer = json.loads(answers.readline() or "{}")
-    if "shape" not in answer:
-        return answer, None
-    size = math.prod(answer["shape"]) * np.dtype(answer["dtype"]).itemsize
-    values = np.frombuffer(bytearray(answers.read(size)), answer["dtype"]).reshape(answer["shape"])
-    return answer, values
-
-
-@contextmanager
-def _decoders(count: int) -> Iterator[SimpleQueue[_Decoder]]:
-    """Give decoder processes to take turns with; they end here."""
-    decoders = [_Decoder() for _ in range(count)]
-    queue: SimpleQueue[_Decoder] = SimpleQueue()
-    for decoder in decoders:
-        queue.put(decoder)
-    try:
-        yield queue
-    finally:
-        for decoder in decoders:
-            decoder.stop()

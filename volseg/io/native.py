@@ -1,4 +1,4 @@
-"""Native code that talks to the terminal instead of its caller."""
+"""Native code that talks to the terminal instead of its caller, or takes memory without end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+_MEMORY = Path("/proc/self/statm")
 _STDERR_LOCK = threading.Lock()
 
 
@@ -36,3 +43,15 @@ def quiet_stderr() -> Iterator[Printed]:
             os.close(saved)
             capture.seek(0)
             printed.text = capture.read().decode("utf-8", errors="replace")
+
+
+def limit_memory(more: int) -> None:
+    """Let this process take at most so many bytes beyond those that it has; only Linux does."""
+    if resource is None or not _MEMORY.exists():
+        return
+    pages = int(_MEMORY.read_text(encoding="ascii").split()[0])
+    _, highest = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = pages * resource.getpagesize() + more
+    resource.setrlimit(
+        resource.RLIMIT_AS, (wanted if highest == resource.RLIM_INFINITY else min(wanted, highest), highest)
+    )
