@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from volseg.config import Normalisation, Plane, PreparationConfig
 from volseg.errors import GeometryError, InputError, ModelError
 from volseg.geometry import Grid
 from volseg.prepare import common_grid, gather_neighbours, prepare
-from volseg.slices import PLANES
+from volseg.slices import PLANES, in_plane
 from volseg.volume import Volume
 
 SPACING_MM = (0.9, 0.8, 3.0)  # of the grid below, along the patient's axes
@@ -173,3 +175,35 @@ def test_voxels_that_are_not_finite_are_refused(value: float) -> None:
     config = PreparationConfig(planes=("axial",), spacing_mm=(1, 1, 1), normalisation=(Normalisation(),))
     with pytest.raises(InputError, match="scan 'holes' has voxels that are not finite"):
         prepare([volume], config, "axial")
+
+
+@given(
+    shape=st.tuples(*[st.integers(1, 40)] * 3),
+    finer=st.floats(1, 1e12),
+    plane=st.sampled_from(PLANES),
+)
+@settings(deadline=None)
+def test_slices_do_not_swell_out_of_proportion(shape: tuple[int, int, int], finer: float, plane: Plane) -> None:
+    """Said before memory is taken: 40 slices of 1e12 times the pixels fit into no machine."""
+    grid = Grid.from_spacing(shape, (finer * 1e-6,) * 3)
+    config = PreparationConfig(planes=PLANES, spacing_mm=(1e-6,) * 3, normalisation=(WINDOW,))
+    height, width = (shape[axis] for axis in in_plane(plane))
+    volume = Volume(np.zeros(shape, dtype=np.float32), grid, name="t1")
+    assume(abs(finer / 16 - 1) > 1e-6)
+    if finer < 16:  # 40 x 40 pixels never reach the other bound
+        assert prepare([volume], config, plane).size == (round(height * finer), round(width * finer))
+    else:
+        words = (
+            f"scan 't1': {plane} slices of {height}x{width} pixels would become .* at the model's spacing of 1e-06 x"
+        )
+        with pytest.raises(ModelError, match=words):
+            prepare([volume], config, plane)
+
+
+def test_a_large_scan_may_be_made_a_little_finer() -> None:
+    grid = Grid.from_spacing((2000, 2000, 1), (0.2, 0.2, 5.0))
+    config = PreparationConfig(planes=("axial",), spacing_mm=(0.1, 0.1, 5.0), normalisation=(WINDOW,))
+    assert prepare([Volume(np.zeros(grid.shape, dtype=np.uint8), grid)], config, "axial").size == (4000, 4000)
+    fine = config.model_copy(update={"spacing_mm": (0.09, 0.09, 5.0)})
+    with pytest.raises(ModelError, match=r"2000x2000 pixels would become 4444x4444 at the model's spacing of 0\.09 x"):
+        prepare([Volume(np.zeros(grid.shape, dtype=np.uint8), grid)], fine, "axial")

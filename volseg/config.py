@@ -270,7 +270,7 @@ def parse_config(settings: dict[str, Any], *, places: dict[Keys, str] | None = N
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError(explain(error, Config, places or {}, "settings")) from error
+        raise ConfigError("\n".join(explain(error, Config, {(): "settings", **(places or {})}))) from error
 
 
 def _read_preset(name: str) -> dict[str, Any]:

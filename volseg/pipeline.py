@@ -163,7 +163,7 @@ class _CaseRun:
 
     def _made_by(self) -> dict[str, Any]:
         return {
-            "model": [self.model.fingerprint, self.model.sha256, self.model.temperature],
+            "model": [self.model.fingerprint, self.model.digest, self.model.temperature],
             "version of inference": INFERENCE,
             "probabilities": self.settings.probabilities,
             "mesh_formats": list(self.settings.mesh_formats),

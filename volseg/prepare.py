@@ -7,6 +7,7 @@ by batch, so that memory stays near the scan itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,9 @@ from volseg.intensity import Rescaling, zscore
 from volseg.resample import Reorientation, resample_plane
 from volseg.slices import in_plane, neighbour_indices, stack_slices
 from volseg.volume import Volume
+
+# Slices may grow to 4 times their pixels in any case, and to 256 times where that is no more than 1536 x 1536.
+_ALWAYS_GROWTH, _MOST_GROWTH, _MOST_PIXELS = 4, 256, 1536**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +105,7 @@ def prepare(volumes: Sequence[Volume], config: PreparationConfig, plane: Plane) 
     InputError
         A scan has NaN or infinite voxels.
     ModelError
-        The number of channels is not the model's.
+        The number of channels is not the model's, or its spacing is so fine that slices would swell out of proportion.
     """
     spacing, normalisation = config.spacing_mm, config.normalisation
     if spacing is None or normalisation is None:
@@ -113,15 +117,27 @@ def prepare(volumes: Sequence[Volume], config: PreparationConfig, plane: Plane) 
     grid = common_grid(volumes)
     reorientation = Reorientation.between(grid, "RAS")
     turned = reorientation.grid(grid)
-    height, width = (
-        max(1, round(turned.shape[axis] * turned.spacing[axis] / spacing[axis])) for axis in in_plane(plane)
-    )
+    size = [turned.shape[axis] * (turned.spacing[axis] / spacing[axis]) for axis in in_plane(plane)]
+    _check_growth([turned.shape[axis] for axis in in_plane(plane)], size, f"scan {volumes[0].name!r}: {plane}", spacing)
+    height, width = (max(1, round(pixels)) for pixels in size)
     return SliceStack(
         channels=tuple(stack_slices(reorientation.array(v.array), plane) for v in volumes),
         rescalings=tuple(_rescaling(v.array, n) for v, n in zip(volumes, normalisation, strict=True)),
         size=(height, width),
         neighbours=config.neighbours,
         reorientation=reorientation,
+    )
+
+
+def _check_growth(have: Sequence[int], want: Sequence[float], what: str, spacing: Sequence[float]) -> None:
+    """See that slices do not swell out of proportion; see `_MOST_PIXELS`."""
+    pixels = math.prod(have)
+    if math.prod(want) <= max(_ALWAYS_GROWTH * pixels, min(_MOST_PIXELS, _MOST_GROWTH * pixels)):
+        return
+    raise ModelError(
+        f"{what} slices of {have[0]}x{have[1]} pixels would become {want[0]:.0f}x{want[1]:.0f} at the model's spacing "
+        f"of {' x '.join(f'{mm:g}' for mm in spacing)} mm, out of all proportion; see whether the scan's spacing is "
+        "right (volseg inspect), or take a model of coarser scans"
     )
 
 

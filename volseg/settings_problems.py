@@ -21,8 +21,8 @@ def shown(value: object) -> str:
 
 
 def explain(
-    error: ValidationError, root: type[BaseModel], places: Mapping[tuple[str, ...], str], elsewhere: str
-) -> str:
+    error: ValidationError, root: type[BaseModel], places: Mapping[tuple[str, ...], str] | None = None
+) -> list[str]:
     """Return one line for each problem.
 
     Parameters
@@ -30,27 +30,25 @@ def explain(
     error : ValidationError
     root : type of BaseModel
         What was validated.
-    places : mapping of tuple of str to str
+    places : mapping of tuple of str to str, optional
         Where each key was written.
-    elsewhere : str
-        Where the others are.
     """
     problems = error.errors(include_url=False)
-    lines = [_explain(problem, root, places, elsewhere) for problem in problems[:_MOST]]
+    lines = [_explain(problem, root, places or {}) for problem in problems[:_MOST]]
     more = len(problems) - len(lines)
-    return "\n".join([*lines, *([f"{elsewhere}: and {more} more problems"] if more else [])])
+    return [*lines, *([f"and {more} more problems"] if more else [])]
 
 
-def _explain(problem: Any, root: type[BaseModel], places: Mapping[tuple[str, ...], str], elsewhere: str) -> str:
+def _explain(problem: Any, root: type[BaseModel], places: Mapping[tuple[str, ...], str]) -> str:
     keys = tuple(str(part) for part in problem["loc"])
-    place = next((places[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in places), elsewhere)
-    name, met = ".".join(keys), shown(problem["input"])
+    place = next((f"{places[keys[:n]]}: " for n in range(len(keys), -1, -1) if keys[:n] in places), "")
+    name, met = f"{'.'.join(keys)}: " if keys else "", shown(problem["input"])
     if problem["type"] != "extra_forbidden":
-        return f"{place}: {name}: {problem['msg']} (got {met})"
+        return f"{place}{name}{problem['msg']} (got {met})"
     known = _known_keys(root, keys[:-1])
     near = difflib.get_close_matches(keys[-1], known, n=1)
     hint = f", did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
-    return f"{place}: {name}: unknown key{hint} (got {met})"
+    return f"{place}{name}unknown key{hint} (got {met})"
 
 
 def _known_keys(section: type[BaseModel], path: tuple[str, ...]) -> list[str]:

@@ -29,6 +29,12 @@ def test_a_released_model_is_loaded_by_name() -> None:
     assert model.path == released_models()["hippocampus"]
 
 
+def test_it_is_of_todays_format_and_its_weights_are_those_of_the_card(caplog: pytest.LogCaptureFixture) -> None:
+    model = volseg.load_model("hippocampus")
+    assert not caplog.text
+    assert model.sha256 in released_models()["hippocampus"].with_suffix(".md").read_text(encoding="utf-8")
+
+
 def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("hippocampus").mkdir()

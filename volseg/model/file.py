@@ -1,15 +1,14 @@
 """The model file: one safetensors with the networks' weights and everything needed to use them. Never pickle.
 
 Tensors are named ``net.<plane>.<fold>.<parameter>``; several networks are averaged. The metadata key ``volseg`` holds
-JSON: ``format``, the resolved config, labels, channel names and modalities, the calibration, volseg's version, a
-fingerprint of the training data and the SHA-256 of the tensors' bytes. Format 1, of one plane, is read too.
+JSON: `volseg.model.description.Description`, with the digest of the whole file. Older formats are read too: 2, whose
+digest covers the tensors' bytes alone, and 1, of one plane.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import struct
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -19,17 +18,24 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
 from volseg import __version__
-from volseg.config import Config, parse_config
-from volseg.errors import ConfigError, InputError, ModelError
+from volseg.config import Config
+from volseg.errors import DAMAGE, InputError, ModelError
+from volseg.files import regular_file
 from volseg.io.atomic import atomic_path
 from volseg.labelmap import Label
+from volseg.model.description import FORMAT, SEALED, Description, make_description, parse_content
+from volseg.model.digest import OPEN, Digests, check_header, compute_digests, seal
 from volseg.model.generator import Generator
-from volseg.slices import in_plane
+from volseg.settings_problems import shown
+from volseg.slices import PLANES
 
-FORMAT = 2
+_DAMAGE: tuple[type[Exception], ...] = (SafetensorError, *DAMAGE)
+_DESCRIPTION_DAMAGE: tuple[type[Exception], ...] = (InputError, *_DAMAGE)
+_TYPES = {torch.float32: "F32", torch.int64: "I64"}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +64,8 @@ class Model:
         Where it was loaded from.
     sha256 : str
         Of the weights' bytes, where it was loaded from a file.
+    digest : str
+        Of everything in that file.
     """
 
     config: Config
@@ -70,6 +78,7 @@ class Model:
     version: str = __version__
     path: Path | None = None
     sha256: str = ""
+    digest: str = ""
 
 
 def make_generator(config: Config, *, channels: int, labels: int) -> Generator:
@@ -94,9 +103,9 @@ def save_model(model: Model, path: str | Path) -> Path:
         "modalities": list(model.modalities),
         "temperature": model.temperature,
         "fingerprint": model.fingerprint,
-        "sha256": _digest(save(tensors)),
+        "digest": OPEN,
     }
-    blob = save(tensors, metadata={"volseg": json.dumps(content)})
+    blob = seal(save(tensors, metadata={"volseg": json.dumps(content)}))
     with atomic_path(path) as temporary:
         temporary.write_bytes(blob)
     return Path(path)
@@ -116,42 +125,29 @@ def load_model(path: str | Path) -> Model:
     InputError
         No such file, or no such model.
     ModelError
-        Not a volseg model, damaged (checksum), of a newer format, or with weights that do not fit its config.
+        Not a volseg model, damaged (digest), of a newer format, with impossible settings, or with weights that do not
+        fit them.
     """
-    file = Path(path)
-    if not file.exists():
-        file = released_models().get(str(path), file)
-    if file.is_dir():
-        file = file / "model.safetensors"
-    if not file.is_file():
-        raise InputError(
-            f"{file}: no such model file; give a model.safetensors, the folder of a training run, or one of the models "
-            f"that come with volseg: {', '.join(released_models())}"
-        )
-    content, tensors = _read(file)
+    file = _find(path)
+    content, digests = _read_content(file)
     try:
-        temperature = float(content.get("temperature", 1.0))
-        if not 0 < temperature < float("inf"):
-            raise ValueError(f"its temperature is {temperature:g}")
-        config = parse_config(content["config"] if content["format"] > 1 else _of_three_axes(content["config"]))
-        labels = tuple(Label(**{**entry, "colour": tuple(entry["colour"])}) for entry in content["labels"])
-        channel_names = tuple(str(name) for name in content["channel_names"])
-        if len(config.preparation.normalisation or ()) != len(channel_names):
-            raise ValueError(f"it has not one normalisation for each of its channels {channel_names}")
-        networks = _build_networks(tensors, config, len(channel_names), len(labels))
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, ConfigError, InputError) as error:
+        description = make_description(content)
+        labels = tuple(entry.label() for entry in description.labels)
+        networks = _load_networks(file, description)
+    except _DESCRIPTION_DAMAGE as error:
         raise ModelError(f"{file}: the model's description is damaged ({_first_line(error)})") from error
     return Model(
-        config,
+        description.config,
         labels,
-        channel_names,
+        description.channel_names,
         networks,
-        modalities=tuple(content.get("modalities", ())),
-        temperature=temperature,
-        fingerprint=str(content.get("fingerprint", "")),
-        version=str(content.get("version")),
+        modalities=description.modalities,
+        temperature=description.temperature,
+        fingerprint=description.fingerprint,
+        version=description.version,
         path=file,
-        sha256=content["sha256"],
+        sha256=digests.tensors,
+        digest=digests.everything,
     )
 
 
@@ -161,58 +157,85 @@ def released_models() -> dict[str, Path]:
     return {file.stem: file for file in sorted(folder.glob("*.safetensors"))}
 
 
-def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _find(path: str | Path) -> Path:
+    file = Path(path)
+    if not file.exists():
+        file = released_models().get(str(path), file)
+    if file.is_dir():
+        file = file / "model.safetensors"
+    if not file.exists():
+        raise InputError(
+            f"{file}: no such model file; give a model.safetensors, the folder of a training run, or one of the models "
+            f"that come with volseg: {', '.join(released_models())}"
+        )
+    return regular_file(file)
+
+
+def _read_content(file: Path) -> tuple[dict[str, Any], Digests]:
+    """Read what a file says of itself, once it is known to be a volseg model and whole."""
     try:
+        check_header(file)
         with safe_open(file, framework="pt") as stream:
-            metadata = stream.metadata() or {}
-            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
-        content = json.loads(metadata.get("volseg", "null"))
-    except (SafetensorError, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            text = (stream.metadata() or {}).get("volseg", "null")
+        content = parse_content(text)
+        digests = compute_digests(file, sealed_with=str(content and content.get("digest")))
+    except _DAMAGE as error:
         raise ModelError(f"{file}: is not a readable safetensors file ({_first_line(error)})") from error
-    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+    if content is None:
         raise ModelError(f"{file}: is a safetensors file but not a volseg model; train one with `volseg train`")
     if content["format"] > FORMAT:
         raise ModelError(
             f"{file}: has model format {content['format']}, this volseg reads up to {FORMAT}; update volseg"
         )
-    if content.get("sha256") != _digest(file.read_bytes()):
-        raise ModelError(f"{file}: the weights do not match their checksum; the file is damaged, fetch it again")
-    return content, tensors
+    if content["format"] >= SEALED and content.get("digest") != digests.everything:
+        raise ModelError(f"{file}: does not match its digest; the file is damaged or was edited, fetch it again")
+    if content["format"] < SEALED:
+        if content.get("sha256") != digests.tensors:
+            raise ModelError(f"{file}: the weights do not match their checksum; the file is damaged, fetch it again")
+        logger.warning(
+            "%s: was written by an older volseg, whose checksum does not cover labels and settings; once you have seen "
+            "that its predictions are right, write it anew: volseg.save_model(volseg.load_model(FILE), FILE)",
+            file,
+        )
+    return content, digests
 
 
-def _of_three_axes(config: dict[str, Any]) -> dict[str, Any]:
-    """Turn the config of format 1, which gives sizes for one plane, into today's. Across slices any size will do."""
-    preparation, training = dict(config["preparation"]), dict(config["training"])
-    plane = preparation.pop("plane")
-    for section, key in ((preparation, "spacing_mm"), (training, "slice_size")):
-        if section[key] is not None:
-            sizes = dict(zip(in_plane(plane), section[key], strict=True))
-            section[key] = [sizes.get(axis, max(section[key])) for axis in range(3)]
-    return {**config, "preparation": {**preparation, "planes": [plane]}, "training": training}
-
-
-def _digest(blob: bytes) -> str:
-    """SHA-256 of the tensor bytes of a safetensors file: everything behind its JSON header."""
-    (header,) = struct.unpack_from("<Q", blob)
-    return hashlib.sha256(memoryview(blob)[8 + header :]).hexdigest()
-
-
-def _build_networks(tensors: dict[str, Tensor], config: Config, channels: int, labels: int) -> dict[str, Generator]:
-    groups: dict[str, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        kind, plane, fold, parameter = key.split(".", 3)
-        if kind == "net":
-            groups.setdefault(f"{plane}.{fold}", {})[parameter] = value
-    if not groups:
-        raise ValueError("it holds no network")
+def _load_networks(file: Path, description: Description) -> dict[str, Generator]:
+    groups: dict[str, dict[str, str]] = {}
     networks = {}
-    for name, weights in groups.items():
-        if not all(torch.isfinite(value).all() for value in weights.values()):
-            raise ValueError(f"network {name} has weights that are not finite")
-        networks[name] = make_generator(config, channels=channels, labels=labels)
-        networks[name].load_state_dict(weights)
-        networks[name].eval()
+    with safe_open(file, framework="pt") as stream:
+        for key in stream.keys():  # noqa: SIM118
+            kind, plane, fold, parameter = (*key.split(".", 3), "", "", "")[:4]
+            if kind == "net" and plane not in PLANES:
+                raise ValueError(f"tensor {shown(key)} is of no plane; expected one of {', '.join(PLANES)}")
+            if kind == "net":
+                groups.setdefault(f"{plane}.{fold}", {})[parameter] = key
+        if not groups:
+            raise ValueError("it holds no network")
+        for name, keys in groups.items():
+            networks[name] = _load_network(stream, name, keys, description)
     return networks
+
+
+def _load_network(stream: Any, name: str, keys: dict[str, str], description: Description) -> Generator:
+    # Without memory first: what the settings ask for must be what the file holds.
+    with torch.device("meta"):
+        network = make_generator(
+            description.config, channels=len(description.channel_names), labels=len(description.labels)
+        )
+    expected = {key: f"{_TYPES[value.dtype]} {list(value.shape)}" for key, value in network.state_dict().items()}
+    slices = {parameter: stream.get_slice(key) for parameter, key in keys.items()}
+    found = {parameter: f"{part.get_dtype()} {part.get_shape()}" for parameter, part in slices.items()}
+    for key in sorted(expected.keys() | found.keys()):
+        if expected.get(key) != found.get(key):
+            met, wanted = found.get(key, "missing"), expected.get(key, "none")
+            raise ValueError(f"{shown(key)} of network {name} is {met}; its settings need {wanted}")
+    weights = {parameter: stream.get_tensor(key) for parameter, key in keys.items()}
+    if not all(torch.isfinite(value).all() for value in weights.values()):
+        raise ValueError(f"network {name} has weights that are not finite")
+    network = network.to_empty(device="cpu")
+    network.load_state_dict(weights)
+    return network.eval()
 
 
 def _first_line(error: Exception) -> str:
