@@ -1,11 +1,13 @@
 """Train on labelled scans and segment another one.
 
-    python examples/02_train_and_segment.py OUTPUT [MINUTES]
+    python examples/02_train_and_segment.py [OUTPUT] [MINUTES]
 
+OUTPUT is a folder; without it, a new temporary one. MINUTES is 1 where nothing is said.
 Here the scans are made up; give `volseg.train` a Decathlon or nnU-Net folder for real ones.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 import volseg
@@ -34,4 +36,5 @@ def main(output: Path, minutes: float) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 1.0)
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="volseg-"))
+    main(target, float(sys.argv[2]) if len(sys.argv) > 2 else 1.0)

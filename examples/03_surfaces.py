@@ -1,11 +1,13 @@
 """From a label map to surfaces that other programs open in the right place.
 
-    python examples/03_surfaces.py OUTPUT [LABELS]
+    python examples/03_surfaces.py [OUTPUT] [LABELS]
 
+OUTPUT is a folder; without it, a new temporary one.
 LABELS is a label map (NIfTI or .seg.nrrd); without it, one is made.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 import volseg
@@ -23,5 +25,6 @@ def main(output: Path, labels: volseg.LabelMap) -> None:
 
 
 if __name__ == "__main__":
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="volseg-"))
     source = volseg.read_labels(Path(sys.argv[2])) if len(sys.argv) > 2 else make_ct_phantom(seed=1).labels
-    main(Path(sys.argv[1]), source)
+    main(target, source)

@@ -1,9 +1,12 @@
 """Bone from a CT scan by threshold, no model needed.
 
-python examples/04_bone_from_ct.py OUTPUT [SCAN] [THRESHOLD_HU]
+python examples/04_bone_from_ct.py [OUTPUT] [SCAN] [THRESHOLD_HU]
+
+OUTPUT is a folder; without it, a new temporary one. Without SCAN, one is made.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 import volseg
@@ -18,5 +21,6 @@ def main(output: Path, scan: volseg.Volume, threshold_hu: float) -> None:
 
 
 if __name__ == "__main__":
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="volseg-"))
     source = volseg.read(Path(sys.argv[2])) if len(sys.argv) > 2 else make_ct_phantom(seed=1).volume
-    main(Path(sys.argv[1]), source, float(sys.argv[3]) if len(sys.argv) > 3 else 200.0)
+    main(target, source, float(sys.argv[3]) if len(sys.argv) > 3 else 200.0)

@@ -1,12 +1,14 @@
 """Label a DICOM series and give the labels back as DICOM objects on its own slices.
 
-    python examples/05_dicom_labels.py OUTPUT [SERIES]
+    python examples/05_dicom_labels.py [OUTPUT] [SERIES]
 
+OUTPUT is a folder; without it, a new temporary one.
 SERIES is a folder or zip archive with a CT series; without it, one is made. What is brighter than 150 HU is labelled,
 written as a DICOM SEG and an RTSTRUCT, and read back.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,7 @@ def main(output: Path, series: Path) -> None:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    if len(sys.argv) == 2:
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="volseg-"))
+    if len(sys.argv) < 3:
         write_dicom_series(make_ct_phantom(seed=1).volume, target / "series")
     main(target, Path(sys.argv[2]) if len(sys.argv) > 2 else target / "series")

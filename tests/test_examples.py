@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -23,14 +25,38 @@ def test_examples_are_numbered_and_short() -> None:
     assert max(len(path.read_text(encoding="utf-8").splitlines()) for path in EXAMPLES) < 60
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_example_runs(example: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("example", "bare"),
+    [(path, bare) for path in EXAMPLES for bare in (False, True) if not (bare and path.name.startswith("02"))],
+)
+def test_example_runs(example: Path, tmp_path: Path, bare: bool) -> None:
     arguments = {"01": [], "02": [str(tmp_path), "0.1"]}.get(example.name[:2], [str(tmp_path)])
-    run = subprocess.run([sys.executable, str(example), *arguments], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, str(example), *([] if bare else arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path), "TEMP": str(tmp_path)},
+    )
     assert run.returncode == 0, run.stderr
     written = [Path(line.removeprefix("wrote ")) for line in run.stdout.splitlines() if line.startswith("wrote ")]
     assert all(path.stat().st_size > 100 for path in written)
     assert written or example.name.startswith("01")
+
+
+def test_training_example_needs_no_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shorter(*, overrides: tuple[str, ...]) -> Any:
+        assert overrides[0] == "training.minutes=1.0"
+        return load_config(overrides=("training.minutes=0.05", *overrides[1:]))
+
+    monkeypatch.setattr(volseg, "load_config", shorter, raising=False)
+    monkeypatch.setattr(sys, "argv", ["02"])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    runpy.run_path(str(EXAMPLES[1]), run_name="__main__")
+    assert f"wrote {tmp_path}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
