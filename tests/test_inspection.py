@@ -85,6 +85,11 @@ def test_everything_is_listed_with_what_it_is(folder: Path) -> None:
     assert cut_name in str(entries[cut_name].problem)
 
 
+def test_an_inspection_gives_its_entries_one_by_one(folder: Path) -> None:
+    found = inspect(folder, headers=True)
+    assert tuple(found) == found.entries
+
+
 def test_affine_is_the_readers(folder: Path) -> None:
     for entry, path in ((only(folder / "b"), folder / "b"), (only(folder / "deep" / "scan.nii.gz"), None)):
         expected = read(path or folder / "deep" / "scan.nii.gz").grid

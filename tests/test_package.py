@@ -29,6 +29,21 @@ def test_import_is_light() -> None:
     assert loaded_by("import volseg").isdisjoint(HEAVY)
 
 
+def test_modules_are_attributes_and_loaded_when_first_used() -> None:
+    modules = [m.name for m in pkgutil.iter_modules(volseg.__path__) if m.name != "__main__"]
+    code = (
+        "import volseg, sys\n"
+        "loaded = [m for m in sys.modules if m.startswith('volseg.')]\n"
+        "assert not loaded, loaded\n"
+        f"for name in {modules}:\n"
+        "    assert name in dir(volseg), name\n"
+        "    assert getattr(volseg, name).__name__ == f'volseg.{name}'\n"
+        "assert callable(volseg.view.show) and callable(volseg.surface.measure)"
+    )
+    loaded_by(code)
+    assert "pyvista" not in loaded_by("import volseg; dir(volseg); volseg.geometry")
+
+
 def test_help_is_light() -> None:
     code = "from volseg.cli import app\ntry: app(['--help'])\nexcept SystemExit: pass"
     assert loaded_by(code).isdisjoint(HEAVY)

@@ -1,6 +1,6 @@
 """volseg: stacks of CT and MR slices to segmentations and 3D surfaces.
 
-Everything here is loaded when it is first used, so that ``import volseg`` is quick::
+Everything here, modules such as `volseg.view` too, is loaded when first used, so that ``import volseg`` is quick::
 
     import volseg
 
@@ -14,6 +14,7 @@ Everything here is loaded when it is first used, so that ``import volseg`` is qu
 from __future__ import annotations
 
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -104,10 +105,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'volseg' has no attribute {name!r}")
-    return getattr(import_module(f"volseg.{_HOMES[name]}"), name)
+    if name in _HOMES:
+        return getattr(import_module(f"volseg.{_HOMES[name]}"), name)
+    if name in _submodules():
+        return import_module(f"volseg.{name}")
+    raise AttributeError(f"module 'volseg' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__, *_submodules()})
+
+
+def _submodules() -> set[str]:
+    return {module.name for module in iter_modules(__path__) if not module.name.startswith("_")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -135,10 +136,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect` found at a path."""
+    """What `inspect` found at a path; iterating gives the entries."""
 
     path: Path
     entries: tuple[Entry, ...]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
 
     @property
     def readable(self) -> tuple[Entry, ...]:
