@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from toy_dataset import write_dataset
 
 from volseg.geometry import Grid
@@ -15,6 +16,10 @@ from volseg.geometry import Grid
 os.environ.pop("DISPLAY", None)
 # The networks here are tiny: more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("volseg", deadline=None)
+settings.load_profile("volseg")
 
 
 @pytest.fixture(scope="session")
