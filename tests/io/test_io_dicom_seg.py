@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import zipfile
@@ -15,11 +16,19 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    ComputedRadiographyImageStorage,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    VLWholeSlideMicroscopyImageStorage,
+    generate_uid,
+)
 
 from volseg.anatomy import colour_of
 from volseg.errors import InputError, OutputError, UsageError
 from volseg.geometry import RAS_TO_LPS, Grid
+from volseg.inspection import inspect
+from volseg.io import read_labels
 from volseg.io.dicom import read_series
 from volseg.io.dicom_attributes import quiet_pydicom
 from volseg.io.dicom_files import DicomFile
@@ -27,6 +36,7 @@ from volseg.io.dicom_seg import write_dicom_probabilities, write_dicom_seg
 from volseg.io.dicom_seg_read import read_dicom_probabilities, read_dicom_seg
 from volseg.io.dicom_source import DicomSource, SourceFrame
 from volseg.io.dicom_write import write_dicom_series
+from volseg.io.terminology import describe_segment
 from volseg.labelmap import Label, LabelMap
 from volseg.volume import Volume
 
@@ -946,3 +956,106 @@ def test_real_series_give_valid_objects(shared_data, tmp_path, folder, kind):
     }
     allowed = errors_of(source.frames[0].file.path) | (unknown if kind == "labelmap" else set())
     assert errors_of(path) <= allowed
+
+
+# --------------------------------------------------------------------------------------- what has no place in a patient
+
+
+def slide_segmentation(kind: str, *, full: bool) -> Any:
+    """A segmentation of four tiles of a whole-slide image, as highdicom makes it."""
+    image = Dataset()
+    image.SOPClassUID, image.SOPInstanceUID = VLWholeSlideMicroscopyImageStorage, generate_uid()
+    image.StudyInstanceUID, image.SeriesInstanceUID = generate_uid(), generate_uid()
+    image.FrameOfReferenceUID, image.ContainerIdentifier, image.Modality = generate_uid(), "1", "SM"
+    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
+        setattr(image, keyword, "")
+    image.StudyDate = image.StudyTime = image.PositionReferenceIndicator = ""
+    image.Rows = image.Columns = 8
+    image.TotalPixelMatrixRows = image.TotalPixelMatrixColumns = 16
+    image.NumberOfFrames, image.ImageType = 4, ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
+    image.ImageOrientationSlide = [0, -1, 0, -1, 0, 0]
+    origin = Dataset()
+    origin.XOffsetInSlideCoordinateSystem, origin.YOffsetInSlideCoordinateSystem = 1, 1
+    image.TotalPixelMatrixOriginSequence = [origin]
+    image.DimensionOrganizationType, image.TotalPixelMatrixFocalPlanes, image.NumberOfOpticalPaths = "TILED_FULL", 1, 1
+    image.SpecimenDescriptionSequence, image.OpticalPathSequence = [], [Dataset()]
+    image.OpticalPathSequence[0].OpticalPathIdentifier = "1"
+    measures = Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [0.01, 0.01], 0.001
+    image.SharedFunctionalGroupsSequence = [Dataset()]
+    image.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence = [measures]
+    pixels = np.ones((4, 8, 8), np.uint8)
+    organisation = "TILED_FULL" if full else "TILED_SPARSE"
+    return made_by_highdicom([image], pixels, kind, dimension_organization_type=organisation, omit_empty_frames=False)
+
+
+def projection_segmentation(kind: str) -> Any:
+    image = Dataset()
+    image.SOPClassUID, image.SOPInstanceUID, image.Modality = ComputedRadiographyImageStorage, generate_uid(), "CR"
+    image.StudyInstanceUID, image.SeriesInstanceUID = generate_uid(), generate_uid()
+    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
+        setattr(image, keyword, "")
+    image.StudyDate = image.StudyTime = ""
+    image.Rows, image.Columns = 6, 9
+    return made_by_highdicom([image], np.ones((6, 9), np.uint8), kind)
+
+
+def made_by_highdicom(images: list[Dataset], pixels: NDArray[Any], kind: str, **options: Any) -> Any:
+    return hd.seg.Segmentation(
+        images,
+        pixels,
+        kind,
+        [describe_segment(SPINE, 1)],
+        series_instance_uid=generate_uid(),
+        series_number=1,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="x",
+        manufacturer_model_name="x",
+        software_versions="1",
+        device_serial_number="1",
+        **options,
+    )
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP", "FRACTIONAL"])
+@pytest.mark.parametrize("full", [False, True])
+def test_segmentations_of_slides_are_said_to_be_sound(kind, full, tmp_path):
+    slide_segmentation(kind, full=full).save_as(tmp_path / "seg.dcm")
+    assert_said_to_be_sound(tmp_path / "seg.dcm", "a whole-slide image, whose frames are tiles")
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP", "FRACTIONAL"])
+def test_segmentations_of_projections_are_said_to_be_sound(kind, tmp_path):
+    segmentation = projection_segmentation(kind)
+    segmentation.save_as(tmp_path / "seg.dcm")
+    place = r"a projection or other picture without a place in the patient \(Computed Radiography Image Storage\)"
+    assert_said_to_be_sound(tmp_path / "seg.dcm", place)
+    # Some have a frame of reference nevertheless, and not all say what they were made on.
+    segmentation.FrameOfReferenceUID = generate_uid()
+    segmentation.save_as(tmp_path / "seg.dcm")
+    assert_said_to_be_sound(tmp_path / "seg.dcm", place)
+    del segmentation.SourceImageSequence, segmentation.ReferencedSeriesSequence, segmentation.FrameOfReferenceUID
+    segmentation.save_as(tmp_path / "seg.dcm")
+    assert_said_to_be_sound(
+        tmp_path / "seg.dcm", r"a projection or other picture without a place in the patient \(unknown\)"
+    )
+
+
+def assert_said_to_be_sound(path: Path, place: str) -> None:
+    for reader in (read_dicom_seg, read_dicom_probabilities, read_labels):
+        with pytest.raises(InputError, match=rf"seg\.dcm: is a sound segmentation of {place}.*; not read, as only"):
+            reader(path)
+    (entry,) = inspect(path).entries
+    assert re.search(f"is a sound segmentation of {place}", entry.problem)
+
+
+def test_segmentations_of_slices_without_their_place_are_damaged(binary):
+    def misplaced(dataset: Any) -> None:
+        for item in (*dataset.SharedFunctionalGroupsSequence, *dataset.PerFrameFunctionalGroupsSequence):
+            for keyword in ("PlanePositionSequence", "PlaneOrientationSequence"):
+                item.pop(keyword, None)
+
+    edit(binary, misplaced)
+    with pytest.raises(InputError, match=r"a frame has no ImageOrientationPatient.*may be damaged"):
+        read_dicom_seg(binary)

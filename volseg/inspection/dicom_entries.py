@@ -129,6 +129,7 @@ def _label_entry(other: OtherObject, scan: Scan) -> Entry:
         frame_of_reference=reference.frame_of_reference_uid or None,
         contents=found.names,
         refers_to=reference.series_uids,
+        problem=f"{other.file}: {found.problem}" if found.problem else None,
     )
 
 

@@ -14,6 +14,7 @@ from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom_choice import choose_series
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_header import OtherObject, open_dataset
+from volseg.io.dicom_seg_planes import not_read, without_place
 from volseg.io.dicom_series import Scan, Series, is_dicom, list_series, scan_dicom
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, has_suffix
 from volseg.io.plain_text import plain
@@ -24,6 +25,10 @@ _TAGS = [
     "FrameOfReferenceUID",
     "SegmentSequence",
     "ReferencedSeriesSequence",
+    "SourceImageSequence",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "ImageOrientationSlide",
     "StructureSetROISequence",
     "ReferencedFrameOfReferenceSequence",
 ]
@@ -50,12 +55,16 @@ class SeriesReference:
 
 @dataclass(frozen=True)
 class LabelObject:
-    """A segmentation or structure set by its header: the names of its structures, and where it belongs."""
+    """A segmentation or structure set by its header: the names of its structures, and where it belongs.
+
+    `problem` says why it is not read, though it is sound.
+    """
 
     file: DicomFile
     names: tuple[str, ...]
     reference: SeriesReference
     is_contours: bool
+    problem: str | None = None
 
 
 def is_dicom_input(path: Path) -> bool:
@@ -93,7 +102,9 @@ def read_label_object(file: DicomFile) -> LabelObject:
             )
             series = tuple(dict.fromkeys(filter(None, _series_uids(dataset))))
             reference = SeriesReference(series, _frame_of_reference(dataset))
-            return LabelObject(file, names, reference, "StructureSetROISequence" in dataset)
+            is_contours = "StructureSetROISequence" in dataset
+            what = None if is_contours else without_place(dataset)
+            return LabelObject(file, names, reference, is_contours, not_read(what) if what else None)
     except DAMAGE as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{file}: damaged DICOM object ({reason}); copy it again") from error

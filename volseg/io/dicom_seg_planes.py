@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from volseg.errors import InputError
 from volseg.geometry import RAS_TO_LPS, Float, Grid
+from volseg.io.dicom_attributes import text_of
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_source import DicomSource, SourceFrame, values_on_frame
 from volseg.volume import Volume
@@ -26,6 +28,8 @@ _UNIT = 1e-3
 _EVEN_MM, _EVEN = 0.05, 0.01
 _MOST_SLICES = 1 << 14
 _FARTHEST_MM = 1e6
+# In the names of the classes of images that lie in a patient.
+_CROSS_SECTIONS = ("CT Image", "MR Image", "MR Color", "Positron Emission", "Nuclear Medicine", "Volume", "Tomo")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -65,6 +69,35 @@ def per_frame(dataset: Dataset, sequence: str, keyword: str, *, needed: bool = T
     if not np.isfinite(found).all():
         raise ValueError(f"{keyword} of a frame is not finite")
     return found
+
+
+def without_place(dataset: Any) -> str | None:
+    """Say of a sound Segmentation of what it is, if that has no place in a patient; None where it has, or should have.
+
+    Such are those of whole-slide images, and of projections and other single pictures.
+    """
+    for which in ("Shared", "PerFrame"):  # the latter may be long
+        groups = (dataset.get(f"{which}FunctionalGroupsSequence") or [Dataset()])[0]
+        if "PlanePositionSequence" in groups or "PlaneOrientationSequence" in groups:
+            return None
+    source = _source_class(dataset)
+    if "PlanePositionSlideSequence" in groups or "ImageOrientationSlide" in dataset:
+        return "a whole-slide image, whose frames are tiles of a microscope's slide"
+    if text_of(dataset, "FrameOfReferenceUID") and (not source or any(kind in source for kind in _CROSS_SECTIONS)):
+        return None
+    return f"a projection or other picture without a place in the patient ({source or 'unknown'})"
+
+
+def not_read(what: str) -> str:
+    """Say why a Segmentation of something without a place in a patient is not read."""
+    return f"is a sound segmentation of {what}; not read, as only those of slices of a patient are (CT, MR, PET)"
+
+
+def _source_class(dataset: Any) -> str:
+    """Return what the images are that a Segmentation refers to."""
+    series = dataset.get("ReferencedSeriesSequence") or [Dataset()]
+    images = dataset.get("SourceImageSequence") or series[0].get("ReferencedInstanceSequence") or [Dataset()]
+    return str(UID(text_of(images[0], "ReferencedSOPClassUID")).name)
 
 
 def planes_of(dataset: Dataset, file: DicomFile) -> Planes:

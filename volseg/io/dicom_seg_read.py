@@ -25,7 +25,7 @@ from volseg.geometry import Grid
 from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_header import check_size, open_dataset
-from volseg.io.dicom_seg_planes import Planes, per_frame, place, planes_of, warn_elsewhere
+from volseg.io.dicom_seg_planes import Planes, not_read, per_frame, place, planes_of, warn_elsewhere, without_place
 from volseg.io.label_choice import LabelChoice
 from volseg.io.terminology import label_of
 from volseg.io.voxels import smallest_integer
@@ -136,6 +136,8 @@ def _open(file: DicomFile) -> Dataset:
     kind = UID(text_of(dataset, "SOPClassUID"))
     if kind not in (SegmentationStorage, _LABEL_MAP_STORAGE):
         raise InputError(f"{file}: is {kind.name or 'no image'}; expected a DICOM Segmentation")
+    if what := without_place(dataset):
+        raise InputError(f"{file}: {not_read(what)}")
     check_size(file, dataset)
     return dataset
 
