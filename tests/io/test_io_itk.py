@@ -59,8 +59,9 @@ def test_a_tilted_gantry_keeps_its_shear(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda im: sitk.Compose(im, im), "2 numbers a voxel"),
-        (lambda im: sitk.JoinSeries(im, im), "4 dimensions"),
+        (lambda im: sitk.Compose(im, im), "holds 2 volumes"),
+        (lambda im: sitk.JoinSeries(im, im), "holds 2 volumes"),
+        (lambda im: sitk.JoinSeries(sitk.JoinSeries(im), sitk.JoinSeries(im)), "5 dimensions"),
         (lambda im: sitk.RealAndImaginaryToComplex(*[sitk.Cast(im, sitk.sitkFloat32)] * 2), "numbers a voxel|complex"),
     ],
 )

@@ -11,6 +11,7 @@ from volseg.inspection.entries import Entry, grid_facts
 from volseg.inspection.reader_notes import collected_notes
 from volseg.io import read_all, read_grid, read_label_layers
 from volseg.io.labels import read_label_table, sidecar_path
+from volseg.io.named_volumes import count_volumes, volume_names
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
 from volseg.labelmap import LabelMap
 
@@ -76,7 +77,7 @@ def _from_voxels(file: Path) -> Facts:
 
 def _from_header(file: Path) -> Facts:
     if image_kind(file) != "NIfTI":
-        return {case_name(file): grid_facts(read_grid(file))}
+        return dict.fromkeys(volume_names(file, count_volumes(file)), grid_facts(read_grid(file)))
     from volseg.io.nifti_header import read_header
 
     header = read_header(file)

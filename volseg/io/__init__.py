@@ -17,7 +17,7 @@ from volseg.files import regular_file
 from volseg.geometry import Grid
 from volseg.io.label_choice import LabelChoice
 from volseg.io.label_layers import join_layers
-from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, READABLE_FORMATS, case_name, has_suffix
+from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, READABLE_FORMATS, has_suffix
 from volseg.io.writing import write
 from volseg.labelmap import Label, LabelMap
 from volseg.volume import Volume
@@ -33,7 +33,8 @@ def read(path: str | Path, *, series: str | None = None, strict: bool = False) -
     path : path
         A NIfTI, NRRD, MetaImage or DICOM file, a folder or zip archive of DICOM files, or a DICOMDIR.
     series : str, optional
-        Which one, where there are several: what the error lists. For DICOM a series, for 4D NIfTI a name of `read_all`.
+        Which one, where there are several: what the error lists. For DICOM a series, for 4D NIfTI and NRRD a name of
+        `read_all`.
     strict : bool
         Refuse a DICOM stack that is tilted, uneven or incomplete. Otherwise it is resampled onto a straight grid, every
         slice at its true position, with a warning that says so; or refused where too much is missing.
@@ -63,11 +64,9 @@ def read(path: str | Path, *, series: str | None = None, strict: bool = False) -
         from volseg.io.nifti import read_nifti
 
         return read_nifti(path, series=series)
-    if series not in (None, case_name(path)):
-        raise InputError(f"{path}: has no volume {series!r}; expected {case_name(path)}")
     from volseg.io.itk import read_itk
 
-    return read_itk(path)
+    return read_itk(path, series=series)
 
 
 def read_all(path: str | Path, *, strict: bool = False) -> dict[str, Volume]:
@@ -77,7 +76,7 @@ def read_all(path: str | Path, *, strict: bool = False) -> dict[str, Volume]:
     -------
     dict of str to Volume
         One entry for each volume of a DICOM series (time points, echoes and b-values apart) and for each volume of a 4D
-        or 5D NIfTI file (``<stem>_<n>``); else one, ``<stem>``.
+        or 5D NIfTI or 4D NRRD file (``<stem>_<n>``); else one, ``<stem>``.
     """
     path = Path(path)
     kind = _kind(path)
@@ -89,17 +88,17 @@ def read_all(path: str | Path, *, strict: bool = False) -> dict[str, Volume]:
         from volseg.io.nifti import read_nifti_all
 
         return read_nifti_all(path)
-    from volseg.io.itk import read_itk
+    from volseg.io.itk import read_itk_all
 
-    return {case_name(path): read_itk(path)}
+    return read_itk_all(path)
 
 
 def read_channels(paths: Sequence[Path], *, series: str | None = None, strict: bool = False) -> list[Volume]:
-    """Read the channels of one case: one a path, or all of them from a single 4D NIfTI file.
+    """Read the channels of one case: one a path, or all of them from a single 4D file.
 
     `series` and `strict` are those of `read`, and so are the errors.
     """
-    if len(paths) == 1 and series is None and has_suffix(paths[0], NIFTI_SUFFIXES):
+    if len(paths) == 1 and series is None and has_suffix(paths[0], (*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
         return list(read_all(paths[0]).values())
     return [read(path, series=series, strict=strict) for path in paths]
 
@@ -107,7 +106,7 @@ def read_channels(paths: Sequence[Path], *, series: str | None = None, strict: b
 def read_grid(path: str | Path) -> Grid:
     """Read where the voxels of a scan or label map lie; of NIfTI, NRRD and MetaImage only the header is read.
 
-    Raises as `read`, but the volumes of a 4D NIfTI file share one grid and are no error.
+    Raises as `read`, but the volumes of a 4D file share one grid and are no error.
     """
     path = Path(path)
     kind = _kind(path)

@@ -10,7 +10,7 @@ from volseg.errors import DatasetError, VolsegError
 from volseg.geometry import Grid
 from volseg.io import read_grid, read_labels
 from volseg.io.dataset_types import Case, Dataset
-from volseg.io.names import NIFTI_SUFFIXES, has_suffix
+from volseg.io.named_volumes import count_volumes
 from volseg.labelmap import present_values
 from volseg.resample import Reorientation
 
@@ -77,7 +77,7 @@ def _case_problems(case: Case, dataset: Dataset) -> Iterator[str]:
     for path in case.images:
         try:
             grid = read_grid(path)
-            found += _count_volumes(path)
+            found += count_volumes(path)
         except VolsegError as error:
             yield str(error)
             continue
@@ -116,14 +116,6 @@ def _grid_problems(path: Path, grid: Grid, reference: tuple[Path, Grid]) -> Iter
     remedy = f"the voxels are the same: reorient it to {other.orientation}" if same_voxels else "resample it"
     apart = f"corners up to {grid.distance_mm(other):.4g} mm apart"
     yield f"{path} ({grid.describe()}) is on another grid than {other_path} ({other.describe()}), {apart}; {remedy}"
-
-
-def _count_volumes(path: Path) -> int:
-    if path.is_file() and has_suffix(path, NIFTI_SUFFIXES):
-        from volseg.io.nifti import count_nifti_volumes
-
-        return count_nifti_volumes(path)
-    return 1
 
 
 def _few(things: Iterable[object]) -> str:

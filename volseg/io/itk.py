@@ -7,9 +7,7 @@ headers are checked before SimpleITK reads them.
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +16,12 @@ import SimpleITK as sitk  # noqa: N813  (its documentation's name)
 from numpy.typing import NDArray
 
 from volseg.errors import InputError, OutputError, UsageError
-from volseg.files import regular_file
 from volseg.geometry import RAS_TO_LPS, Grid
 from volseg.io.atomic import atomic_path
-from volseg.io.meta_header import check_meta
-from volseg.io.names import case_name
+from volseg.io.itk_header import ItkHeader, last_line
+from volseg.io.named_volumes import choose_volume, volume_names
 from volseg.io.native import quiet_stderr
-from volseg.io.nrrd_header import check_nrrd
 from volseg.io.seg_nrrd import extent_start, read_segments, segment_entries
-from volseg.io.text_header import LONGEST_HEADER, damaged
 from volseg.io.voxels import clean_values, make_grid, smallest_integer, to_label_values
 from volseg.labelmap import LabelMap
 from volseg.volume import Volume
@@ -37,13 +32,15 @@ _EXACT_MM = 1e-6
 _SPACE_AND_LAYERS = 4
 
 
-def read_itk(path: Path) -> Volume:
-    """Read a NRRD or MetaImage file.
+def read_itk(path: Path, *, series: str | None = None) -> Volume:
+    """Read one volume of a NRRD or MetaImage file.
 
     Parameters
     ----------
     path : Path
         ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd``; 2D is one slice.
+    series : str, optional
+        Which of several volumes: a name that `read_itk_all` gives.
 
     Returns
     -------
@@ -52,20 +49,41 @@ def read_itk(path: Path) -> Volume:
 
     Raises
     ------
+    AmbiguousError
+        The file holds several volumes and none is chosen.
     InputError
-        Missing, not such a file, damaged, several numbers a voxel, or more than three dimensions; or a header that asks
-        for more than the file holds.
+        Missing, not such a file, damaged, several numbers a voxel, more than three dimensions and no list of volumes,
+        or no volume of that name; or a header that asks for more than the file holds.
     GeometryError
         The affine is not finite, singular or absurd.
     """
-    header = _Header(path)
-    grid = header.grid(most_components=1)
-    return Volume(clean_values(header.read_array().reshape(grid.shape, order="F"), path), grid, case_name(path))
+    header = ItkHeader(path)
+    names = volume_names(path, header.volumes)
+    number = choose_volume(names, series, path)
+    return _volumes(header, path, [number])[names[number]]
+
+
+def read_itk_all(path: Path) -> dict[str, Volume]:
+    """Read every volume of a NRRD or MetaImage file; ``<stem>`` for one, ``<stem>_<n>`` for several; see `read_itk`."""
+    header = ItkHeader(path)
+    return _volumes(header, path, range(header.volumes))
 
 
 def read_itk_grid(path: Path) -> Grid:
-    """Read only the grid, from the header; raises as `read_itk`."""
-    return _Header(path).grid(most_components=1)
+    """Read only the grid, from the header, which several volumes share; raises as `read_itk`."""
+    header = ItkHeader(path)
+    return header.grid(most_components=header.volumes)
+
+
+def count_itk_volumes(path: Path) -> int:
+    """Read only how many volumes the file holds, from the header."""
+    return ItkHeader(path).volumes
+
+
+def _volumes(header: ItkHeader, path: Path, numbers: Iterable[int]) -> dict[str, Volume]:
+    grid = header.grid(most_components=header.volumes)
+    array, names = header.read_array().reshape((-1, *grid.shape), order="F"), volume_names(path, header.volumes)
+    return {names[n]: Volume(clean_values(np.asfortranarray(array[n]), path), grid, names[n]) for n in numbers}
 
 
 def read_seg_layers(path: Path) -> tuple[LabelMap, ...]:
@@ -87,7 +105,7 @@ def read_seg_layers(path: Path) -> tuple[LabelMap, ...]:
     InputError
         As `read_itk`, but the layers may be a fourth axis of space; also values that are no labels.
     """
-    header = _Header(path)
+    header = ItkHeader(path)
     segments = read_segments(header.entries, header.layers, path)
     if segments is None:
         return ()
@@ -184,87 +202,9 @@ def _write(array: NDArray[Any], grid: Grid, path: Path, *, entries: Mapping[str,
             with quiet_stderr():
                 sitk.WriteImage(image, str(temporary), useCompression=True)
         except RuntimeError as error:
-            raise OutputError(f"{path}: cannot be written ({_last_line(error)}); check the disk") from error
-        if not _Header(temporary).grid(most_components=None).is_close(grid, tolerance_mm=_EXACT_MM):
+            raise OutputError(f"{path}: cannot be written ({last_line(error)}); check the disk") from error
+        if not ItkHeader(temporary).grid(most_components=None).is_close(grid, tolerance_mm=_EXACT_MM):
             raise OutputError(f"{path}: this format does not hold the grid ({grid.describe()}) exactly; write .nii.gz")
-
-
-class _Header:
-    """The header of a file, read by SimpleITK after its text was checked."""
-
-    def __init__(self, path: Path) -> None:
-        if regular_file(path).stat().st_size == 0:
-            raise InputError(f"{path}: is empty; expected a NRRD or MetaImage file")
-        self.path = path
-        try:
-            with path.open("rb") as file:
-                block = file.read(LONGEST_HEADER)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
-        self.text = (check_nrrd if block.startswith(b"NRRD00") else check_meta)(block, path)
-        self.reader = sitk.ImageFileReader()
-        self.reader.SetFileName(str(path))
-        self.reader.SetImageIO(self.text.parser)
-        with _wrapped(path):
-            self.reader.ReadImageInformation()
-        if math.prod(self.reader.GetSize()) * self.components != self.text.numbers:
-            raise damaged(path, f"its sizes are read as {self.reader.GetSize()} and otherwise")
-
-    @property
-    def components(self) -> int:
-        """How many numbers a voxel has."""
-        return int(self.reader.GetNumberOfComponents())
-
-    @property
-    def is_4d(self) -> bool:
-        """Whether it has four axes of space, as Slicer before 4.7 wrote layers."""
-        return int(self.reader.GetDimension()) == _SPACE_AND_LAYERS and self.components == 1
-
-    @property
-    def layers(self) -> int:
-        """How many layers it has, if it is a segmentation."""
-        return int(self.reader.GetSize()[-1]) if self.is_4d else self.components
-
-    @property
-    def entries(self) -> dict[str, str]:
-        """Keys and values of Slicer's segments; what is not UTF-8 in the values is replaced."""
-        keys = [key for key in self.reader.GetMetaDataKeys() if key.startswith("Segment") and key.isascii()]
-        texts = {key: str(self.reader.GetMetaData(key)) for key in keys}
-        return {key: text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for key, text in texts.items()}
-
-    def grid(self, *, most_components: int | None, layered: bool = False) -> Grid:
-        """Return the grid of an image of two or three dimensions with at most so many real numbers a voxel.
-
-        `layered` allows for layers as a fourth axis of space; without a word on their space, as Slicer 4 wrote them,
-        they lie in RAS.
-        """
-        dimension, path = int(self.reader.GetDimension()), self.path
-        if most_components is not None and self.components > most_components:
-            raise InputError(
-                f"{path}: has {self.components} numbers a voxel (colours, a vector field, or overlapping segments in "
-                "layers); expected one"
-            )
-        if dimension not in (2, 3) and not (layered and self.is_4d):
-            raise InputError(f"{path}: has {dimension} dimensions; expected 2 or 3")
-        if "complex" in sitk.GetPixelIDValueAsString(self.reader.GetPixelID()):
-            raise InputError(f"{path}: has complex voxels; expected one real number a voxel")
-        world = "LPS" if self.text.of_the_patient or not self.is_4d else "RAS"
-        if not self.text.of_the_patient:
-            _LOG.warning("%s: does not say how its axes lie in the patient (space); taken as %s", path, world)
-        affine, axes = np.eye(4), min(dimension, 3)
-        direction = np.reshape(self.reader.GetDirection(), (dimension, dimension))
-        with np.errstate(all="ignore"):  # what is beyond numbers is refused with the grid
-            affine[:axes, :axes] = (direction * self.reader.GetSpacing())[:axes, :axes]
-        affine[:axes, 3] = self.reader.GetOrigin()[:axes]
-        affine[:3] *= self.text.mm_per_unit
-        size = [*self.reader.GetSize(), 1]
-        return make_grid((size[0], size[1], size[2]), RAS_TO_LPS @ affine if world == "LPS" else affine, path)
-
-    def read_array(self) -> NDArray[Any]:
-        """Return the numbers as ([layer], i, j[, k])."""
-        with _wrapped(self.path):
-            array: NDArray[Any] = sitk.GetArrayFromImage(self.reader.Execute()).T
-        return array
 
 
 def _shift(start: tuple[int, int, int]) -> NDArray[Any]:
@@ -272,21 +212,3 @@ def _shift(start: tuple[int, int, int]) -> NDArray[Any]:
     shift = np.eye(4)
     shift[:3, 3] = start
     return shift
-
-
-@contextmanager
-def _wrapped(path: Path) -> Iterator[None]:
-    """Turn ITK's failures, and what MetaIO only prints (it goes on with wrong voxels), into an InputError."""
-    failure: RuntimeError | None = None
-    with quiet_stderr() as printed:
-        try:
-            yield
-        except RuntimeError as error:
-            failure = error
-    text = " ".join(printed.text.split())
-    if failure or "MetaImage:" in text or "Uncompress failed" in text:
-        raise damaged(path, text or _last_line(failure)) from failure
-
-
-def _last_line(error: Exception | None) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[-1]

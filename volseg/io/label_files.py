@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from volseg.errors import InputError, UsageError
 from volseg.io.labels import read_table, sidecar_path
+from volseg.io.named_volumes import count_volumes
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
 from volseg.labelmap import LabelMap
 
@@ -92,11 +93,9 @@ def check_single(path: Path) -> None:
     Raises
     ------
     UsageError
-        It is a NIfTI file of several volumes.
+        It is a file of several volumes.
     """
-    from volseg.io.nifti import count_nifti_volumes
-
-    if path.is_file() and has_suffix(path, NIFTI_SUFFIXES) and (count := count_nifti_volumes(path)) > 1:
+    if (count := count_volumes(path)) > 1:
         raise UsageError(
             f"{path}: holds {count} volumes, a label map is one; `volseg convert --all` writes each to a file, "
             "`--as fractional` probabilities to DICOM"

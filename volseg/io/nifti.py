@@ -13,9 +13,10 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.errors import AmbiguousError, InputError
+from volseg.errors import InputError
 from volseg.geometry import Grid
 from volseg.io.atomic import atomic_path
+from volseg.io.named_volumes import choose_volume
 from volseg.io.nifti_header import NiftiHeader, read_header
 from volseg.io.streams import compressed, opened, read_tail
 from volseg.io.voxels import clean_values
@@ -51,15 +52,8 @@ def read_nifti(path: Path, *, series: str | None = None) -> Volume:
         The affine is not finite, singular or absurd.
     """
     header = read_header(path)
-    names = header.names
-    if series is not None and series not in names:
-        raise InputError(f"{path}: has no volume {series!r}; expected one of {_listed(names)}")
-    if series is None and len(names) > 1:
-        raise AmbiguousError(
-            f"{path}: holds {len(names)} volumes ({_listed(names)}); choose one of them by its name (--series NAME)"
-        )
-    number = names.index(series or names[0])
-    return _volume(header, _read_voxels(header, number, 1)[..., 0], name=names[number])
+    number = choose_volume(header.names, series, path)
+    return _volume(header, _read_voxels(header, number, 1)[..., 0], name=header.names[number])
 
 
 def read_nifti_all(path: Path) -> dict[str, Volume]:
@@ -152,7 +146,3 @@ def _volume(header: NiftiHeader, stored: NDArray[Any], *, name: str) -> Volume:
             for k in range(stored.shape[2]):
                 values[:, :, k] = stored[:, :, k].astype(np.float64) * header.slope + header.intercept
     return Volume(clean_values(values, header.path), header.grid, name)
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

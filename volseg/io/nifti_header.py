@@ -20,6 +20,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from volseg.errors import GeometryError, InputError
 from volseg.geometry import Float, Grid
+from volseg.io.named_volumes import volume_names
 from volseg.io.names import case_name, has_suffix
 from volseg.io.streams import check_promise, opened, read_exactly
 from volseg.io.voxels import make_grid
@@ -73,10 +74,8 @@ class NiftiHeader:
 
     @property
     def names(self) -> list[str]:
-        """Name of each volume in the file's order: ``<stem>``, ``<stem>_<t>`` or ``<stem>_<t>_<u>``."""
-        stem = case_name(self.path)
-        # The first of the further dimensions runs fastest, as the voxels' axes do.
-        return ["_".join([stem, *map(str, index[::-1])]) for index in np.ndindex(*self.repeats[::-1])]
+        """Name of each volume in the file's order; see `volume_names`."""
+        return volume_names(self.path, *self.repeats)
 
 
 def read_header(path: Path) -> NiftiHeader:

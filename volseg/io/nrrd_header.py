@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from volseg.errors import InputError
+from volseg.io.nrrd_volumes import data_names, find_list_axis, header_for_itk
 from volseg.io.text_header import (
     LONGEST_HEADER,
     TextHeader,
@@ -23,8 +24,8 @@ from volseg.io.text_header import (
     parse_unit,
 )
 
-_NAMES = "dimension|sizes|type|encoding|data ?file|(?:space )?units|space|byte ?skip"
-_NAMES += "|spacings|space directions|axis ?mins|axis ?maxs"
+_NAMES = "dimension|sizes|type|encoding|endian|data ?file|(?:space )?units|space|byte ?skip|line ?skip|kinds"
+_NAMES += "|spacings|space directions|space dimension|space origin|axis ?mins|axis ?maxs"
 _FIELD = re.compile(rf"({_NAMES}):(?!=) *(.*)", re.IGNORECASE)
 _END = re.compile(rb"\r?\n\r?\n")
 _TYPE_NAMES = {
@@ -38,8 +39,8 @@ _TYPE_NAMES = {
 _ITEM_SIZES = {name: size for size, names in _TYPE_NAMES.items() for name in names.split(", ")}
 _ENCODINGS = {"raw": "raw", "hex": "hex", "gz": "deflate", "gzip": "deflate"}
 _ENCODINGS |= dict.fromkeys(("txt", "text", "ascii"), "text")
-_AXES = 3  # of more, one is a list or time and has another unit
-_ONE_NAME = {"data file": "datafile", "byte skip": "byteskip", "axis mins": "axismins", "axis maxs": "axismaxs"}
+_AXES = 3
+_ONE_NAME = {name: name.replace(" ", "") for name in ("data file", "byte skip", "line skip", "axis mins", "axis maxs")}
 _LOG = logging.getLogger(__name__)
 _PATIENT_SPACE = re.compile(r"(left|right)-(anterior|posterior)-superior(-time)?|(lps|ras|las)t?")
 
@@ -70,23 +71,42 @@ def check_nrrd(block: bytes, path: Path) -> TextHeader:
         raise damaged(
             path, f"its type is {kind[:40]!r} and its encoding {encoding[:40]!r}; expected such as short, gzip"
         )
-    _check_places(fields, len(sizes), path)
+    # The layers of a segmentation are no volumes; see `volseg.io.seg_nrrd`.
+    is_segmentation = any(line.startswith("Segment") and ":=" in line for line in lines)
+    axis = None if is_segmentation else find_list_axis(fields, len(sizes))
+    _check_places(fields, len(sizes), axis, path)
     if "datafile" in fields:
-        there = data_size(_data_files(fields["datafile"], lines), path)
+        there = data_size(data_names(fields["datafile"], lines), path)
     else:
         there = path.stat().st_size - (end.end() if end else len(block))
     numbers = math.prod(sizes)
     check_data(path, numbers=numbers, item_size=_ITEM_SIZES[kind], encoding=_ENCODINGS[encoding], there=there)
-    unit = parse_unit(
-        re.findall('"([^"]*)"', fields.get("space units") or (fields.get("units", "") if len(sizes) <= _AXES else "")),
-        path,
+    return TextHeader(
+        "NrrdImageIO",
+        numbers,
+        parse_unit(_units(fields, len(sizes), axis), path),
+        bool(_PATIENT_SPACE.fullmatch(fields.get("space", "").lower())),
+        lists_volumes=axis is not None,
+        for_itk=None if axis is None else header_for_itk(fields, lines, axis, path),
     )
-    return TextHeader("NrrdImageIO", numbers, unit, bool(_PATIENT_SPACE.fullmatch(fields.get("space", "").lower())))
 
 
-def _check_places(fields: dict[str, str], dimension: int, path: Path) -> None:
-    """Refuse where native code would take 1 mm, or bytes from elsewhere, without a word."""
+def _units(fields: dict[str, str], dimension: int, axis: int | None) -> list[str]:
+    """Return the units of the axes of space; an axis that lists volumes, and a fourth one of space, have others."""
+    if of_space := re.findall('"([^"]*)"', fields.get("space units", "")):
+        return of_space[:_AXES]
+    of_axes = re.findall('"([^"]*)"', fields.get("units", ""))
+    if dimension > _AXES:
+        return [unit for n, unit in enumerate(of_axes) if n != axis] if axis is not None else []
+    return of_axes
+
+
+def _check_places(fields: dict[str, str], dimension: int, axis: int | None, path: Path) -> None:
+    """Refuse where native code would take 1 mm, or bytes from elsewhere, without a word; `axis` lists volumes."""
     skip, directions = fields.get("byteskip", "0"), fields.get("space directions", "")
+    spacings = [text for n, text in enumerate(fields.get("spacings", "").lower().split()) if n != axis]
+    if not re.fullmatch(r"\d{1,9}", fields.get("lineskip", "0")):
+        raise damaged(path, f"its line skip is {fields['lineskip'][:40]!r}; expected a count")
     if not re.fullmatch(r"-1|\d{1,18}", skip):
         raise damaged(path, f"its byte skip is {skip[:40]!r}; expected -1 or a count")
     if directions:
@@ -94,7 +114,7 @@ def _check_places(fields: dict[str, str], dimension: int, path: Path) -> None:
             raise InputError(f"{path}: its space directions have {vectors} vectors; expected {min(3, dimension)}")
     elif {"axismins", "axismaxs"} & fields.keys() and "spacings" not in fields:
         raise InputError(f"{path}: says where its axes end, but not its spacing; expected spacings or space directions")
-    elif "nan" in fields.get("spacings", "").lower():
+    elif any("nan" in text for text in spacings):
         raise InputError(f"{path}: its spacings are {fields['spacings'][:80]}; expected numbers")
     elif "spacings" not in fields:
         _LOG.warning("%s: does not say its spacing; taken as 1 mm", path)
@@ -107,10 +127,3 @@ def _fields(lines: list[str]) -> Iterator[tuple[str, str]]:
             yield _ONE_NAME.get(name, name), match[2].strip()
             if name.startswith("data") and match[2].startswith("LIST"):
                 return  # file names follow
-
-
-def _data_files(value: str, lines: list[str]) -> list[str]:
-    if not re.fullmatch(r"LIST( +\d+)?", value):
-        return [value]
-    first = next(n for n, line in enumerate(lines) if re.match("data ?file:", line, re.IGNORECASE))
-    return [line for line in lines[first + 1 :] if line]

@@ -35,12 +35,18 @@ class TextHeader:
         Length of the header's unit.
     of_the_patient : bool
         Whether it says how the axes lie in the patient.
+    lists_volumes : bool
+        Whether the numbers of a voxel belong to several volumes.
+    for_itk : str, optional
+        Another header, by which ITK reads a file that it would refuse.
     """
 
     parser: str
     numbers: int
     mm_per_unit: float
     of_the_patient: bool
+    lists_volumes: bool = False
+    for_itk: str | None = None
 
 
 def damaged(path: Path, reason: str) -> InputError:

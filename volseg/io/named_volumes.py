@@ -1,0 +1,57 @@
+"""Volumes of one file: how they are called, and which of them is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from volseg.errors import AmbiguousError, InputError
+from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
+
+
+def volume_names(path: Path, *repeats: int) -> list[str]:
+    """Name each volume of a file, in the file's order: ``<stem>``, ``<stem>_<t>`` or ``<stem>_<t>_<u>``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    repeats : int
+        How many volumes along the fourth and fifth dimension; the first runs fastest. One volume has no number.
+    """
+    sizes = () if all(size == 1 for size in repeats) else repeats
+    return ["_".join([case_name(path), *map(str, index[::-1])]) for index in np.ndindex(*sizes[::-1])]
+
+
+def choose_volume(names: list[str], wanted: str | None, path: Path) -> int:
+    """Return which of several volumes is meant.
+
+    Raises
+    ------
+    AmbiguousError
+        None is chosen, and there are several.
+    InputError
+        There is none of that name.
+    """
+    listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    if wanted is not None and wanted not in names:
+        raise InputError(f"{path}: has no volume {wanted!r}; expected one of {listed}")
+    if wanted is None and len(names) > 1:
+        raise AmbiguousError(
+            f"{path}: holds {len(names)} volumes ({listed}); choose one of them by its name (--series NAME)"
+        )
+    return names.index(wanted or names[0])
+
+
+def count_volumes(path: Path) -> int:
+    """Return how many volumes a path holds: of NIfTI, NRRD and MetaImage by their header; else 1."""
+    if path.is_file() and has_suffix(path, NIFTI_SUFFIXES):
+        from volseg.io.nifti import count_nifti_volumes
+
+        return count_nifti_volumes(path)
+    if path.is_file() and has_suffix(path, ITK_SUFFIXES):
+        from volseg.io.itk import count_itk_volumes
+
+        return count_itk_volumes(path)
+    return 1
