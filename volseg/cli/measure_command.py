@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ from volseg.errors import InputError, PartialError, VolsegError
 
 if TYPE_CHECKING:
     from volseg.surface import Measurement
+
+_LOG = logging.getLogger(__name__)
 
 
 def measure(
@@ -35,6 +38,7 @@ def measure(
     from volseg.io import read_label_layers
     from volseg.io.atomic import check_free
     from volseg.io.label_files import check_labels, find_label_maps
+    from volseg.io.label_layers import one_slice_advice
     from volseg.surface import measure as measure_labels
     from volseg.surface.export import kept_probabilities
 
@@ -46,8 +50,11 @@ def measure(
     failed: dict[str, VolsegError] = {}
     for case, path in cases.items():
         try:
-            layers = read_label_layers(path, labels=labels, image=read_label_scan(path, image))
+            scan = read_label_scan(path, image)
+            layers = read_label_layers(path, labels=labels, image=scan)
             check_labels(layers, path)
+            if advice := one_slice_advice(layers, path, image=scan):
+                _LOG.warning(advice)
             sharp = [kept_probabilities(path, layer) for layer in layers]
             entries = _once(
                 [

@@ -1,12 +1,14 @@
-"""Label maps that may lie over each other, in as few layers as that needs."""
+"""Label maps that may lie over each other: in as few layers as that needs, and on more than one slice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from volseg.labelmap import LabelMap
+from volseg.volume import Volume
 
 
 def join_layers(layers: Sequence[LabelMap]) -> tuple[LabelMap, ...]:
@@ -24,6 +26,33 @@ def join_layers(layers: Sequence[LabelMap]) -> tuple[LabelMap, ...]:
             array = np.where(layer.array != 0, layer.array, home.array)
             joined[place] = LabelMap(array, home.grid, (*home.labels, *layer.labels))
     return tuple(joined)
+
+
+def one_slice_advice(layers: Sequence[LabelMap], path: Path, *, image: Volume | None = None) -> str | None:
+    """Say of labels that lie on a single slice, of which there is no surface, what would help; None of all others.
+
+    Parameters
+    ----------
+    layers : sequence of LabelMap
+        As they were read.
+    path : Path
+        From where.
+    image : Volume, optional
+        The scan that was given with them.
+    """
+    grid = layers[0].grid
+    if min(grid.shape) > 1:
+        return None
+    from volseg.io.dicom_objects import is_dicom_input
+
+    if image is not None and min(image.grid.shape) == 1:
+        advice = "nor has its scan more of them"
+    elif is_dicom_input(path):
+        advice = "give the scan that was segmented, too (--image; to `view` as INPUT), among whose slices it then lies"
+    else:
+        advice = f"`volseg convert {path.name} OUT.nii.gz --image SCAN` puts it among the slices of its scan"
+    size = "x".join(map(str, grid.shape))
+    return f"{path}: holds a single slice ({size} voxels), and a surface needs at least 2 slices; {advice}"
 
 
 def _fits(layer: LabelMap, home: LabelMap) -> bool:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.errors import AmbiguousError, InputError, VolsegError
+from volseg.errors import AmbiguousError, GeometryError, InputError, VolsegError
 from volseg.io import read, read_channels, read_label_layers
 from volseg.io.label_files import check_labels, is_even
+from volseg.io.label_layers import one_slice_advice
 from volseg.io.names import case_name
 from volseg.labelmap import LabelMap
 from volseg.mesh import Mesh
@@ -41,6 +42,8 @@ def surfaces_of_labels(
     ------
     InputError
         The file cannot be read as a label map, or there is not a single voxel of a label.
+    GeometryError
+        Its labels lie on a single slice; says what would help.
     """
     try:
         layers = read_label_layers(path, labels=labels, image=image)
@@ -49,6 +52,8 @@ def surfaces_of_labels(
         if _is_scan(Path(path)):
             raise InputError(f"{error}; {_ADVICE}") from error
         raise
+    if advice := one_slice_advice(layers, Path(path), image=image):
+        raise GeometryError(advice)
     chosen = settings or SurfaceSettings()
     if chosen.print_ready and len(layers) > 1:
         layers = (solid_of(layers),)

@@ -15,6 +15,7 @@ from volseg.io import read, read_labels
 from volseg.io.dicom import is_dicom
 from volseg.io.dicom_objects import find_label_object, is_dicom_input, read_scan_of
 from volseg.io.label_files import check_single, find_label_maps, is_even, single_label_map
+from volseg.io.label_layers import one_slice_advice
 from volseg.io.labels import sidecar_path
 from volseg.io.mesh_reading import MESH_SUFFIXES, read_meshes
 from volseg.io.names import has_suffix
@@ -34,18 +35,19 @@ _THRESHOLD_COLOUR = (240, 170, 90)
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at, all of it in one world."""
+    """What is looked at, all of it in one world; `advice` says why the labels have no surface, where they have none."""
 
     volume: Volume | None = None
     labels: LabelMap | None = None
     meshes: tuple[Mesh, ...] = ()
     threshold: float | None = None
+    advice: str | None = None
 
     def surfaces(self) -> list[Mesh]:
         """Return the meshes, the surface of each label, and the scan's where it has the threshold value."""
         meshes = list(self.meshes)
         if self.labels is not None and min(self.labels.grid.shape) == 1:
-            logger.warning("the label map is a single slice and has no surface; --contact-sheet draws it")
+            logger.warning("%s; --contact-sheet draws it", self.advice or "the label map is a single slice")
         elif self.labels is not None:
             meshes += extract_surfaces(self.labels)
         if self.volume is not None and self.threshold is not None:
@@ -125,7 +127,9 @@ def read_subject(
     if not (scans or map_paths or meshes):
         raise UsageError("nothing to look at; give a scan, a label map, the folder of a prediction, or meshes")
     label_map = _read_labels(map_paths[0], labels, scans) if map_paths else None
-    return Subject(scans[0] if scans else None, label_map, tuple(meshes), threshold)
+    scan = scans[0] if scans else None
+    advice = one_slice_advice([label_map], map_paths[0], image=scan) if label_map else None
+    return Subject(scan, label_map, tuple(meshes), threshold, advice)
 
 
 def _mesh_colour(path: Path, others: Sequence[Mesh]) -> Colour:
@@ -150,11 +154,13 @@ def _read_scan(path: Path, series: str | None, map_paths: Sequence[Path]) -> Vol
 
 
 def _read_labels(path: Path, table: Path | None, scans: Sequence[Volume]) -> LabelMap:
-    """Contours need their scan; everything else is shown on the grid that it has."""
+    """Contours need their scan, and so do segments on one slice; everything else is shown on the grid that it has."""
     check_single(path)
     found = find_label_object(path) if scans and is_dicom_input(path) else None
     image = scans[0] if found is not None and found.is_contours else None
     labels = read_labels(path, labels=table, image=image)
+    if image is None and found is not None and one_slice_advice([labels], path):
+        labels = read_labels(path, labels=table, image=scans[0])
     if not labels.labels or not labels.array.any():
         logger.warning("%s: every voxel is background, so there is nothing of it to see", path)
     return labels
