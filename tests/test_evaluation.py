@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from volseg import metrics
 from volseg.errors import GeometryError, InputError, UsageError
 from volseg.evaluation import evaluate, summarise
 from volseg.geometry import Grid
@@ -238,3 +239,19 @@ def test_real_references_against_themselves_moved_by_a_voxel(shared_data: Path) 
     assert len(result.unpaired) == 255
     assert 0.8 < result.class_mean_dice.low < result.class_mean_dice.mean < result.class_mean_dice.high < 0.95
     assert all(entry.statistics["hd95_mm"].mean == pytest.approx(1.0, abs=1e-4) for entry in result.summary)
+
+
+def test_a_case_that_does_not_fit_into_memory_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compare(prediction: np.ndarray, *arguments: object, **options: object) -> object:
+        if prediction.all():
+            raise MemoryError
+        return metrics.compare(prediction, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("volseg.evaluation.cases.compare", compare)
+    full = LabelMap(np.ones_like(REFERENCE.array), REFERENCE.grid, REFERENCE.labels)
+    references = {"a": REFERENCE, "b": REFERENCE}
+    found = evaluate({"a": full, "b": REFERENCE}, references)
+    assert found.cases == ("b",)
+    assert found.failures == {"a": "does not fit into memory; compare it on a machine with more"}
+    with pytest.raises(InputError, match="does not fit into memory"):
+        evaluate(full, REFERENCE)

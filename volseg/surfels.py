@@ -58,21 +58,23 @@ def find_surfels(mask: NDArray[np.bool_], grid: Grid) -> Surfels:
 
 def _areas_mm2(edges: Float) -> Float:
     """(256,) area within a cell whose edges are the columns, by code."""
+    codes, vectors = _triangles()
     # An area vector becomes cofactor @ vector where the space is changed by a matrix.
     cofactor = np.linalg.det(edges) * np.linalg.inv(edges).T
-    areas = [float(np.linalg.norm(vectors @ cofactor.T, axis=1).sum()) for vectors in _area_vectors()]
-    return np.minimum(areas, areas[::-1])
+    areas = np.bincount(codes, np.linalg.norm(vectors @ cofactor.T, axis=1), minlength=_FULL + 1)
+    return np.asarray(np.minimum(areas, areas[::-1]))
 
 
 @cache
-def _area_vectors() -> tuple[Float, ...]:
-    """Of each code the triangles (T, 3) in a cell of edges 1: normals, as long as the areas are large."""
+def _triangles() -> tuple[NDArray[np.intp], Float]:
+    """Triangles of all cells with edges of 1: their codes (T,), and normals (T, 3) as long as the areas are large."""
     from skimage.measure import marching_cubes
 
-    found = [np.empty((0, 3))] * (_FULL + 1)
+    codes, vectors = [], []
     for code in range(1, _FULL):
         cell = np.array([code >> bit & 1 for bit in range(len(_CORNERS))], dtype=np.float32).reshape(2, 2, 2)
         vertices, faces, *_ = marching_cubes(cell, 0.5, method="lorensen")
         a, b, c = (vertices[faces[:, n]].astype(np.float64) for n in range(3))
-        found[code] = np.cross(b - a, c - a) / 2
-    return tuple(found)
+        vectors.append(np.cross(b - a, c - a) / 2)
+        codes += [code] * len(faces)
+    return np.array(codes, dtype=np.intp), np.concatenate(vectors)

@@ -6,7 +6,7 @@ import pytest
 from volseg.geometry import Grid
 from volseg.labelmap import Label, LabelMap
 from volseg.phantoms import Ellipsoid, rasterise, sphere_labelmap
-from volseg.surface import Measurement, measure
+from volseg.surface import Measurement, measure, measurement
 
 
 def test_box_by_hand() -> None:
@@ -103,3 +103,17 @@ def test_one_slice_has_voxels_but_no_surface() -> None:
     assert size.by_voxels is not None
     assert size.by_voxels.volume_ml == pytest.approx(0.08)
     assert size.by_voxels.longest_axial_mm == pytest.approx(np.hypot(4, 4))
+
+
+def test_of_noise_the_voxels_are_measured_and_its_surface_is_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(measurement, "_MOST_FACES", 1000)
+    array = (np.random.default_rng(0).random((12, 12, 12)) < 0.5).astype(np.uint8)
+    array[:4] = 0
+    array[1:3, 3:6, 3:6] = 2
+    noise, body = measure(LabelMap.from_array(array, Grid.from_spacing(array.shape)))
+    assert noise.by_voxels is not None
+    assert noise.by_surface is None
+    assert body.by_surface is not None
+    assert "million outer faces of voxels, as noise has; its surface is not measured" in caplog.text

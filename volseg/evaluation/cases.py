@@ -79,6 +79,8 @@ def evaluate(
             scores[case] = _compare_case(pair, names, table, tolerance_mm)
         except VolsegError as error:
             failures[case] = error
+        except MemoryError:
+            failures[case] = InputError("does not fit into memory; compare it on a machine with more")
         if progress:
             progress(done, len(pairs))
     if not scores:

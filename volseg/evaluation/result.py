@@ -78,8 +78,10 @@ class Evaluation:
     @cached_property
     def summary(self) -> tuple[LabelSummary, ...]:
         """Statistics over cases of each label, by label value."""
-        labels = sorted({row.value: row.label for row in self.rows}.items())
-        return tuple(self._summarise(value, name) for value, name in labels)
+        by_value: dict[int, list[Row]] = {}
+        for row in self.rows:
+            by_value.setdefault(row.value, []).append(row)
+        return tuple(_summarise(by_value[value]) for value in sorted(by_value))
 
     @cached_property
     def class_mean_dice(self) -> Statistics:
@@ -116,11 +118,12 @@ class Evaluation:
         write_text(path, json.dumps(_without_nan(content), indent=2, ensure_ascii=False) + "\n")
         return Path(path)
 
-    def _summarise(self, value: int, name: str) -> LabelSummary:
-        rows = [row for row in self.rows if row.value == value]
-        counts = Counter(row.status for row in rows)
-        statistics = {metric: summarise([getattr(row.scores, metric) for row in rows]) for metric in METRICS}
-        return LabelSummary(value, name, statistics, {status: counts[status] for status in STATUSES})
+
+def _summarise(rows: list[Row]) -> LabelSummary:
+    """Sum up the rows of one label."""
+    counts = Counter(row.status for row in rows)
+    statistics = {metric: summarise([getattr(row.scores, metric) for row in rows]) for metric in METRICS}
+    return LabelSummary(rows[-1].value, rows[-1].label, statistics, {status: counts[status] for status in STATUSES})
 
 
 def _cell(number: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,11 @@ from volseg.surface.settings import SurfaceSettings
 from volseg.surface.sharpen import Probabilities, check_probabilities
 
 Point = tuple[float, float, float]
+
+# A surface of so many faces of voxels takes some 8 GB of memory while it is made; a whole body has half of them.
+_MOST_FACES = 8_000_000
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Measurement:
         Of the label.
     voxels : int
     by_voxels, by_surface : Extent, optional
-        None where the label does not occur; by surface also where the scan is a single slice.
+        None where the label does not occur; by surface also where the scan is a single slice, or the label noise.
     """
 
     name: str
@@ -123,6 +129,14 @@ def _pieces(crop: LabelCrop, numbers: NDArray[np.int32]) -> Iterator[LabelCrop]:
 
 
 def _measure_crop(crop: LabelCrop, piece: int | None, pieces: int, *, surface: bool) -> Measurement:
+    faces = _outer_faces(crop.mask)
+    if surface and (count := sum(faces)) > _MOST_FACES:
+        surface = False
+        logger.warning(
+            "%s: has %.3g million outer faces of voxels, as noise has; its surface is not measured, as it would take "
+            "gigabytes of memory",
+            *(crop.label.name, count / 1e6),
+        )
     mesh = extract_surface(crop, SurfaceSettings())[0] if surface else None
     return Measurement(
         name=crop.label.name,
@@ -130,12 +144,12 @@ def _measure_crop(crop: LabelCrop, piece: int | None, pieces: int, *, surface: b
         piece=piece,
         pieces=pieces,
         voxels=int(np.count_nonzero(crop.mask)),
-        by_voxels=_of_voxels(crop.mask, crop.grid),
+        by_voxels=_of_voxels(crop.mask, crop.grid, faces),
         by_surface=_of_surface(mesh, crop.grid) if mesh else None,
     )
 
 
-def _of_voxels(mask: NDArray[np.bool_], grid: Grid) -> Extent:
+def _of_voxels(mask: NDArray[np.bool_], grid: Grid, faces: list[int]) -> Extent:
     axial = _axial_axis(grid)
     sides = _outer_sides(mask, axial)
     half_slice = grid.affine[:3, axial] / 2
@@ -143,7 +157,7 @@ def _of_voxels(mask: NDArray[np.bool_], grid: Grid) -> Extent:
     world = np.concatenate([middle - half_slice, middle + half_slice])
     return Extent(
         volume_ml=int(np.count_nonzero(mask)) * grid.voxel_volume_mm3 / 1000,
-        area_mm2=_staircase_mm2(mask, grid),
+        area_mm2=_staircase_mm2(faces, grid),
         centre_mm=_point(grid.to_world([_middle(mask, axis) for axis in range(3)])),
         bounds_mm=(_point(world.min(axis=0)), _point(world.max(axis=0))),
         longest_mm=longest_distance(world),
@@ -180,11 +194,15 @@ def _split(points: Float, slices: Float) -> list[Float]:
     return np.split(points[order], np.flatnonzero(np.diff(slices[order])) + 1)
 
 
-def _staircase_mm2(mask: NDArray[np.bool_], grid: Grid) -> float:
-    """Area of the voxels' outer faces."""
+def _outer_faces(mask: NDArray[np.bool_]) -> list[int]:
+    """Count the voxels' faces to the outside, by the axis that they lie across."""
     padded = np.pad(mask, 1)
+    return [int(np.count_nonzero(np.diff(padded, axis=axis))) for axis in range(3)]
+
+
+def _staircase_mm2(faces: list[int], grid: Grid) -> float:
+    """Area of the voxels' outer faces."""
     edges = grid.affine[:3, :3]
-    faces = [np.count_nonzero(np.diff(padded, axis=axis)) for axis in range(3)]
     areas = [np.linalg.norm(np.cross(edges[:, axis - 2], edges[:, axis - 1])) for axis in range(3)]
     return float(np.dot(faces, areas))
 
