@@ -11,21 +11,24 @@ from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom
 from volseg.io.dicom_header import open_dataset
 from volseg.io.dicom_source import DicomSource
 
-# Modules Patient, General Study, Patient Study, Clinical Trial and Frame of Reference, as far as a source has them.
+# Whose it is and of which study, as far as a source says it: what the modules Patient, General Study, Clinical Trial
+# Subject and Study (PS3.3 C.7.1 and C.7.2) require, and the issuers of its numbers. Comments, descriptions, history,
+# allergies and the like stay where they are.
 _INHERITED = [
     "PatientName PatientID IssuerOfPatientID TypeOfPatientID IssuerOfPatientIDQualifiersSequence PatientBirthDate",
-    "PatientBirthTime PatientSex OtherPatientIDsSequence OtherPatientNames EthnicGroup PatientComments",
-    "PatientSpeciesDescription PatientSpeciesCodeSequence PatientBreedDescription PatientBreedCodeSequence",
-    "BreedRegistrationSequence ResponsiblePerson ResponsiblePersonRole ResponsibleOrganization PatientIdentityRemoved",
-    "DeidentificationMethod DeidentificationMethodCodeSequence StudyInstanceUID StudyDate StudyTime",
-    "ReferringPhysicianName StudyID AccessionNumber IssuerOfAccessionNumberSequence StudyDescription",
-    "PhysiciansOfRecord ReferencedStudySequence ProcedureCodeSequence PatientAge PatientSize PatientWeight",
-    "MedicalAlerts Allergies PregnancyStatus PatientSexNeutered AdditionalPatientHistory ClinicalTrialSponsorName",
-    "ClinicalTrialProtocolID ClinicalTrialProtocolName ClinicalTrialSiteID ClinicalTrialSiteName",
-    "ClinicalTrialSubjectID ClinicalTrialSubjectReadingID ClinicalTrialTimePointID",
-    "ClinicalTrialTimePointDescription FrameOfReferenceUID PositionReferenceIndicator PatientPosition",
-    "LongitudinalTemporalInformationModified",
+    "PatientSex PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence",
+    "StudyInstanceUID StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber",
+    "IssuerOfAccessionNumberSequence LongitudinalTemporalInformationModified",
+    "ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialProtocolName ClinicalTrialSiteID",
+    "ClinicalTrialSiteName ClinicalTrialSubjectID ClinicalTrialSubjectReadingID ClinicalTrialTimePointID",
 ]
+# Required of animals only; of people some of it names relatives.
+_OF_ANIMALS = [
+    "PatientSpeciesDescription PatientSpeciesCodeSequence PatientBreedDescription PatientBreedCodeSequence",
+    "BreedRegistrationSequence ResponsiblePerson ResponsiblePersonRole ResponsibleOrganization PatientSexNeutered",
+]
+_SPECIES = ("PatientSpeciesDescription", "PatientSpeciesCodeSequence")
+_FRAME_OF_REFERENCE = ["FrameOfReferenceUID PositionReferenceIndicator PatientPosition"]
 # These may be empty, but not missing.
 _ALWAYS = [
     "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID",
@@ -36,7 +39,7 @@ _ALWAYS = [
 def unknown_patient() -> Dataset:
     """Start a data set of nobody's: what must be there, empty."""
     dataset = Dataset()
-    for keyword in (keyword for line in _ALWAYS for keyword in line.split()):
+    for keyword in _keywords(_ALWAYS):
         setattr(dataset, keyword, "")
     return dataset
 
@@ -50,14 +53,29 @@ def inherit_patient(source: DicomSource, path: Path) -> Dataset:
         The scan's first file cannot be read any more; `path`, what was to be written, is named.
     """
     file = source.frames[0].file
-    tags = [tag for line in _INHERITED for tag in line.split()]
+    tags = ["SOPClassUID", *_keywords(_INHERITED, _OF_ANIMALS, _FRAME_OF_REFERENCE)]
     with quiet_pydicom():
         try:
-            dataset = open_dataset(file, stop_before_pixels=True, specific_tags=["SOPClassUID", *tags])
+            dataset = open_dataset(file, stop_before_pixels=True, specific_tags=tags)
             # Texts may be in another character set than the new file's.
             dataset.decode()
         except DAMAGE as error:
             raise OutputError(f"{path}: {file}, whose patient it shall name, cannot be read ({error})") from error
-    result = unknown_patient()
-    result.update({element.tag: element for element in dataset if element.keyword in tags})
+    result = patient_and_study(dataset)
+    frame = _keywords(_FRAME_OF_REFERENCE)
+    result.update({element.tag: element for element in dataset if element.keyword in frame})
     return result
+
+
+def patient_and_study(header: Dataset) -> Dataset:
+    """Return what is said of patient and study in objects made from a scan; what must be there is, if only empty."""
+    wanted = set(_keywords(_INHERITED))
+    if any(header.get(keyword) for keyword in _SPECIES):
+        wanted.update(_keywords(_OF_ANIMALS))
+    result = unknown_patient()
+    result.update({element.tag: element for element in header if element.keyword in wanted})
+    return result
+
+
+def _keywords(*lists: list[str]) -> list[str]:
+    return [keyword for lines in lists for line in lines for keyword in line.split()]

@@ -21,6 +21,7 @@ from volseg.errors import OutputError
 from volseg.geometry import RAS_TO_LPS, Float
 from volseg.io.dicom_attributes import DAMAGE, text_of
 from volseg.io.dicom_header import open_dataset
+from volseg.io.dicom_patient import patient_and_study
 from volseg.io.dicom_source import DicomSource, SourceFrame
 
 _LOG = logging.getLogger(__name__)
@@ -183,10 +184,9 @@ def finish(segmentation: Any, source: DicomSource, header: Dataset) -> None:
     references = [_reference(*instance) for instance in instances]
     segmentation.SourceImageSequence = references
     segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence = references
-    attributes = Dataset()
-    attributes.update(header)
-    attributes.SOPClassUID, attributes.SOPInstanceUID = CTImageStorage, f"{_STAND_IN}1"
-    segmentation.copy_patient_and_study_information(attributes)
+    inherited = patient_and_study(header)
+    del inherited.PositionReferenceIndicator  # highdicom has it from the stand-ins
+    segmentation.update(inherited)
     texts = (segment.get("TrackingID", "") for segment in segmentation.SegmentSequence)
     charset = header.get("SpecificCharacterSet") if all(map(str.isascii, texts)) else "ISO_IR 192"
     if charset:
