@@ -255,3 +255,23 @@ def test_a_case_that_does_not_fit_into_memory_does_not_stop_the_others(monkeypat
     assert found.failures == {"a": "does not fit into memory; compare it on a machine with more"}
     with pytest.raises(InputError, match="does not fit into memory"):
         evaluate(full, REFERENCE)
+
+
+def test_a_case_is_also_found_by_what_its_scan_was_called(tmp_path: Path) -> None:
+    """As DICOM cases are called by their series, and references by patient."""
+    inputs = {
+        "head-0123abcd": "anna",
+        "head-4567abcd": "bert.zip",
+        "head-89ababcd": "carl_0000",
+        "T1-00000000": "DICOM",
+    }
+    for case, scan in [*inputs.items(), ("T1-11111111", "DICOM")]:
+        write(REFERENCE, tmp_path / "out" / case / "labels.nii.gz")
+        record = {"files": ["labels.nii.gz"], "input": [scan]}
+        (tmp_path / "out" / case / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    for name in ("anna", "bert", "carl", "DICOM", "dora"):
+        write(REFERENCE, tmp_path / "refs" / f"{name}.nii.gz")
+    found = evaluate(tmp_path / "out", tmp_path / "refs")
+    assert {row.case for row in found.rows} == set(list(inputs)[:3])
+    assert set(found.failures) == {"T1-00000000", "T1-11111111"}  # both were called DICOM
+    assert found.unpaired == ("DICOM", "dora")

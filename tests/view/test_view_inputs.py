@@ -15,6 +15,7 @@ from volseg.io.atomic import write_text
 from volseg.io.dicom_write import write_dicom_series
 from volseg.io.labels import sidecar_path
 from volseg.io.meshes import write_mesh
+from volseg.io.scan_files import find_scan_files
 from volseg.labelmap import Label, LabelMap, default_colour
 from volseg.mesh import Mesh
 from volseg.view.inputs import Subject, read_subject
@@ -99,12 +100,18 @@ def test_folder_of_cases_stands_for_its_only_one(labels: Path, tmp_path: Path) -
     assert read_subject([out]).labels is not None
 
 
-def test_predicted_case_brings_its_scan(scan: Path, labels: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("working", [".", "/"])
+def test_predicted_case_brings_its_scan(
+    working: str, scan: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also from another folder than that in which it was predicted: it is looked for around the case."""
     case = tmp_path / "out" / "case"
     case.mkdir(parents=True)
     labels.rename(case / "labels.nii.gz")
     sidecar_path(labels).rename(case / "labels.tsv")
-    write_text(case / "run.json", json.dumps({"input": [str(scan)], "made_by": {"series": None}}))
+    record = {"input": [scan.name], "files": [], "scan": find_scan_files([scan]).record().model_dump()}
+    write_text(case / "run.json", json.dumps(record))
+    monkeypatch.chdir(tmp_path if working == "." else working)
     subject = read_subject([case])
     assert subject.volume is not None
     assert subject.volume.array.max() == 300
@@ -112,7 +119,20 @@ def test_predicted_case_brings_its_scan(scan: Path, labels: Path, tmp_path: Path
     assert [label.name for label in subject.labels.labels] == ["liver"]
 
 
-@pytest.mark.parametrize("run", [None, "{", '{"input": []}', "[1]", '{"input": ["gone.nii.gz"]}'])
+def test_a_case_whose_scan_is_another_one_by_now_is_shown_without_it(
+    scan: Path, labels: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    case = tmp_path / "out" / "case"
+    case.mkdir(parents=True)
+    labels.rename(case / "labels.nii.gz")
+    record = {"input": [scan.name], "files": [], "scan": find_scan_files([scan]).record().model_dump()}
+    write_text(case / "run.json", json.dumps(record))
+    scan.write_bytes(scan.read_bytes() + b"\0")
+    assert read_subject([case]).volume is None
+    assert "was changed, or is neither in this folder nor in one around the case" in caplog.text
+
+
+@pytest.mark.parametrize("run", [None, "{", '{"input": []}', "[1]", '{"input": ["gone.nii.gz"], "files": []}'])
 def test_case_whose_scan_is_gone_is_shown_without_it(
     run: str | None, labels: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

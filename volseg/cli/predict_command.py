@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import Series, list_files, say
+from volseg.cli.console import FullPaths, Series, list_files, say, show_trace
 from volseg.cli.mesh_space import Space, parse_space
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError, UsageError
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def predict(
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Scans: image files, DICOM files or folders, folders of images; A,B joins channels."),
+        typer.Argument(
+            help="Scans: image files, DICOM files, folders or zips, folders of any of them; A,B joins channels."
+        ),
     ],
     model: Annotated[
         Path,
@@ -50,8 +52,15 @@ def predict(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo cases that are finished.")] = False,
+    full_paths: FullPaths = False,
 ) -> None:
-    """Segment scans with a trained model; labels come on each scan's own grid."""
+    """Segment scans with a trained model; labels come on each scan's own grid.
+
+    A case is called like its image file, without suffix; from DICOM like its series, with 8 digits that stand for
+    patient, study and series. A folder of image files, of zip archives or of several patients' DICOM folders is a
+    cohort; a scan that fails does not stop the others. A case that is finished is skipped; what it lacks, such as
+    surfaces that are asked for later, is made.
+    """
     from volseg.io.inputs import collect_cases
     from volseg.io.meshes import parse_formats
     from volseg.model.devices import Threads
@@ -67,6 +76,7 @@ def predict(
         cleanup=_cleanup(set_ or []),
         overwrite=overwrite,
         strict=strict,
+        full_paths=full_paths,
     )
     loaded = load_model(model)
     cases = collect_cases(inputs, channels=len(loaded.channel_names), series=series)
@@ -85,7 +95,9 @@ def predict(
             results.append(result)
             bar.update(overall, advance=1)
             say(f"[{len(results)}/{len(cases)}] {_ending(result)}", above=bar)
-    list_files(file for result in results for file in result.files if not result.skipped)
+            if result.error:
+                show_trace(result.error)
+    list_files(file for result in results for file in result.written)
     _raise_failures(results)
 
 
@@ -94,7 +106,7 @@ def _ending(result: CaseResult) -> str:
     if result.error:
         return f"{paths}: failed"
     if result.skipped:
-        return f"{paths}: finished already, skipped (--overwrite redoes it)"
+        return f"{paths} -> {result.files[-1].parent}: finished already, skipped (--overwrite redoes it)"
     return f"{paths} -> {result.files[-1].parent}"
 
 

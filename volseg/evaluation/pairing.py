@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from volseg.errors import InputError
+from volseg.io.case_record import read_record
 from volseg.io.label_files import find_label_maps, single_label_map
+from volseg.io.names import case_name
 from volseg.labelmap import LabelMap
 
 Source = str | Path | LabelMap | Mapping[str, Path | LabelMap]
@@ -19,8 +22,9 @@ def pair_cases(predictions: Source, references: Source) -> tuple[dict[str, Pair]
     Parameters
     ----------
     predictions, references : path, LabelMap, or mapping of case name to path or LabelMap
-        Paths as for `find_label_maps`. A lone prediction and a lone reference are a pair whatever their names, where
-        one of them is no folder of cases or mapping.
+        Paths as for `find_label_maps`. A predicted case without a reference of its name is also found by the name of
+        its scan's folder or archive. A lone prediction and a lone reference are a pair whatever their names, where one
+        of them is no folder of cases or mapping.
 
     Returns
     -------
@@ -40,13 +44,30 @@ def pair_cases(predictions: Source, references: Source) -> tuple[dict[str, Pair]
     if len(ours) == len(theirs) == 1 and (_is_single(predictions) or _is_single(references)):
         (name,) = ours
         return {name: (ours[name], next(iter(theirs.values())))}, {}, []
-    pairs = {name: (ours[name], theirs[name]) for name in sorted(ours.keys() & theirs.keys())}
+    called = {name: name for name in ours.keys() & theirs.keys()} | _by_input(ours, theirs)
+    pairs = {name: (ours[name], theirs[called[name]]) for name in sorted(called)}
     shown = f"{', '.join(sorted(theirs)[:3])}{', ...' if len(theirs) > 3 else ''}"
     rule = f"references are found by case name, here {shown}"
-    unmatched = sorted(ours.keys() - theirs.keys())
+    unmatched = sorted(ours.keys() - called.keys())
     if not pairs:
         raise InputError(f"no reference for any of {len(ours)} predictions: {', '.join(unmatched)}; {rule}")
-    return pairs, {name: InputError(f"no reference; {rule}") for name in unmatched}, sorted(theirs.keys() - ours.keys())
+    return (
+        pairs,
+        {name: InputError(f"no reference; {rule}") for name in unmatched},
+        sorted(theirs.keys() - called.values()),
+    )
+
+
+def _by_input(ours: Mapping[str, Path | LabelMap], theirs: Mapping[str, Path | LabelMap]) -> dict[str, str]:
+    """Find references that are called like the folder or archive that a case was predicted from; only where one is."""
+    stems = {}
+    for name in ours.keys() - theirs.keys():
+        path = ours[name]
+        record = read_record(path.parent) if isinstance(path, Path) else None
+        if record is not None and record.input:
+            stems[name] = case_name(record.input[0]).removesuffix("_0000")
+    counts = Counter(stems.values())
+    return {name: stem for name, stem in stems.items() if counts[stem] == 1 and stem in theirs.keys() - ours.keys()}
 
 
 def _find_cases(source: Source) -> dict[str, Path | LabelMap]:

@@ -1,19 +1,31 @@
-"""What the command line's inputs mean: which paths are the channels of which case, and what the case is called."""
+"""What the command line's inputs mean: which paths are the channels of which case, and what the case is called.
+
+Two rules name a case, and neither looks at anything but the scan itself:
+
+* An image file gives its name without suffix, and without nnU-Net's ``_0000``: by that `evaluate` finds its reference.
+* DICOM, as files, folder or archive, gives the series' description and 8 hex digits that stand for patient, study and
+  series. Where the files lie and what is predicted beside them does not matter.
+
+Only where an output folder or a call has another image file of the same name, the later gets 8 hex digits of its
+content.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from volseg.errors import InputError, UsageError
-from volseg.io.names import ITK_SUFFIXES, case_name, has_suffix, portable_name
+from volseg.io.cohort import expand_folder
+from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix, portable_name, with_digits
+from volseg.io.scan_files import ScanFiles, find_scan_files
 
 _CHANNEL = re.compile(r"_\d{4}$")
 _FIRST_CHANNEL = re.compile(r"_0000$")
-_IMAGE_SUFFIXES = (".nii.gz", ".nii", ".hdr", *ITK_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -28,11 +40,14 @@ class CaseInput:
         One for each channel in the model's order, or one 4D image that holds them all.
     series : str, optional
         Which series of a DICOM folder with several.
+    by_content : bool
+        Whether DICOM files say what the folder is called, rather than `name`; they are read only when it is due.
     """
 
     name: str
     paths: tuple[Path, ...]
     series: str | None = None
+    by_content: bool = False
 
 
 def collect_cases(inputs: Sequence[str], *, channels: int, series: str | None = None) -> list[CaseInput]:
@@ -42,7 +57,8 @@ def collect_cases(inputs: Sequence[str], *, channels: int, series: str | None = 
     ----------
     inputs : sequence of str
         Each one case: an image file, a DICOM file, folder or zip archive, or ``A,B`` for several channels. A folder of
-        image files stands for all of them; nnU-Net's ``_0000``, ``_0001`` of one folder are the channels of one case.
+        image files stands for all of them, a folder of several patients' DICOM folders and archives for one case each;
+        nnU-Net's ``_0000``, ``_0001`` of one folder are the channels of one case.
     channels : int
         How many the model wants.
     series : str, optional
@@ -55,81 +71,80 @@ def collect_cases(inputs: Sequence[str], *, channels: int, series: str | None = 
     UsageError
         The number of channels is not the model's, or a file is given twice.
     """
-    groups: list[tuple[Path, ...]] = []
+    groups: list[_Group] = []
     for text in inputs:
         if Path(text).exists() or "," not in text:
-            groups.extend((path,) for path in _expand(Path(text)))
+            groups += [_Group((place.path,), place.series or series) for place in expand_folder(Path(text), series)]
         else:
-            groups.append(tuple(Path(part) for part in text.split(",")))
-    if missing := [str(path) for paths in groups for path in paths if not path.exists()]:
+            groups.append(_Group(tuple(Path(part) for part in text.split(",")), series))
+    if missing := [str(path) for group in groups for path in group.paths if not path.exists()]:
         raise InputError(f"{', '.join(missing)}: no such file or folder")
     groups = _group_channels(groups, channels)
-    for paths in groups:
+    for paths, _ in groups:
         # A single image may be 4D and hold all channels; only its reader knows.
         if len(paths) not in (1, channels):
             raise UsageError(
                 f"{', '.join(map(str, paths))}: {len(paths)} channels, the model takes {channels}; "
                 "join the channels of a case by commas, in the model's order"
             )
-    return _name_cases(groups, series)
+    return list(_distinct(map(_case, groups)))
 
 
-def _expand(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    images = sorted(p for p in path.iterdir() if has_suffix(p, _IMAGE_SUFFIXES) and p.name[0] not in "._")
-    return images or [path]  # a folder without image files is a DICOM folder, or the reader says what it is
+class _Group(NamedTuple):
+    """The channels of a case, and which series of them."""
+
+    paths: tuple[Path, ...]
+    series: str | None
 
 
-def _group_channels(groups: list[tuple[Path, ...]], channels: int) -> list[tuple[Path, ...]]:
+def _group_channels(groups: list[_Group], channels: int) -> list[_Group]:
     """Join single files whose names differ only in nnU-Net's channel number."""
-    joined: dict[tuple[Path, ...] | tuple[Path, str], list[Path]] = {}
-    for paths in groups:
+    joined: dict[tuple[Path | tuple[Path, ...], str, str | None], list[Path]] = {}
+    for paths, series in groups:
         number = _CHANNEL.search(case_name(paths[0])) if channels > 1 and len(paths) == 1 else None
-        key = (paths[0].parent, case_name(paths[0])[: number.start()]) if number else paths
+        key = (paths[0].parent, case_name(paths[0])[: number.start()], series) if number else (paths, "", series)
         if paths[0] in joined.get(key, []):
             raise UsageError(f"{paths[0]}: given twice")
         joined.setdefault(key, []).extend(paths)
-    for key, paths_found in joined.items():
-        if len(key) == 2 and isinstance(key[1], str):
-            paths_found.sort()
-            numbers = [case_name(path)[-4:] for path in paths_found]
+    for (where, name, _), found in joined.items():
+        if isinstance(where, Path):
+            found.sort()
+            numbers = [case_name(path)[-4:] for path in found]
             if numbers != [f"{n:04d}" for n in range(len(numbers))]:
-                raise UsageError(f"{key[0] / key[1]}: has channels {', '.join(numbers)}; expected 0000, 0001 ...")
-    return [tuple(paths) for paths in joined.values()]
+                raise UsageError(f"{where / name}: has channels {', '.join(numbers)}; expected 0000, 0001 ...")
+    return [_Group(tuple(paths), key[2]) for key, paths in joined.items()]
 
 
-def _name_cases(groups: list[tuple[Path, ...]], series: str | None) -> list[CaseInput]:
-    names = [_FIRST_CHANNEL.sub("", _stem(paths[0], series)) for paths in groups]
-    return [
-        CaseInput(f"{name}-{path_hash(paths, series)}" if names.count(name) > 1 else name, paths, series)
-        for name, paths in zip(names, groups, strict=True)
-    ]
+def _case(group: _Group) -> CaseInput:
+    paths, series = group
+    if not has_suffix(paths[0], (*NIFTI_SUFFIXES, *ITK_SUFFIXES)) or paths[0].is_dir():
+        return CaseInput(case_name(paths[0]), paths, series, by_content=True)
+    stem = _FIRST_CHANNEL.sub("", case_name(paths[0]))
+    return CaseInput(stem if series is None else portable_name(series), paths, series)
 
 
-def _stem(path: Path, series: str | None) -> str:
-    """File stem, or for a DICOM folder the description of the series that is read."""
-    from volseg.io.dicom_choice import choose_series
-    from volseg.io.dicom_series import list_series
-
-    if path.is_dir() or has_suffix(path, (".zip",)):
-        try:
-            description = choose_series(list_series(path), path, series).name
-        except InputError:  # reading it will say what is wrong
-            description = ""
-        if description:
-            return portable_name(description)
-    return case_name(path)
+def _distinct(cases: Iterable[CaseInput]) -> Iterator[CaseInput]:
+    """Give the later of several image files of one name digits of its content, unless it is the same."""
+    first: dict[str, CaseInput] = {}
+    for case in cases:
+        other = case if case.by_content else first.setdefault(case.name, case)
+        if other is not case and (digits := _content(case)) != _content(other):
+            yield replace(case, name=with_digits(case.name, digits))
+        else:
+            yield case
 
 
-def path_hash(paths: Iterable[Path], series: str | None) -> str:
-    """Return 8 hex digits that tell cases of the same name apart."""
-    text = "\n".join([*(str(path.resolve()) for path in paths), series or ""])
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+def _content(case: CaseInput) -> str:
+    try:
+        return find_scan_files(case.paths, case.series).content[:8]
+    except InputError:  # reading it will say why
+        return ""
 
 
-def file_state(paths: Iterable[Path]) -> str:
-    """Return 16 hex digits that change when a file, or one in a folder, is replaced: by names, sizes and times."""
-    files = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*")))
-    text = repr([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def former_names(case: CaseInput, scan: ScanFiles) -> Iterator[str]:
+    """Give the names that versions before 0.1.0 gave a case: with digits of its path, and without any for DICOM."""
+    text = "\n".join([*(str(path.resolve()) for path in case.paths), case.series or ""])
+    digits = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    described = portable_name(scan.chosen[0].name) if scan.chosen else case.name
+    for name in dict.fromkeys([described, case.name]):
+        yield from (name, with_digits(name, digits))

@@ -13,7 +13,8 @@ ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 READABLE_FORMATS = "NIfTI (.nii, .nii.gz, .hdr/.img), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) and DICOM"
 
 _STRIPPED = (".seg.nrrd", *NIFTI_SUFFIXES, *ITK_SUFFIXES, ".dcm", ".zip", ".tsv", ".csv", ".json")
-# File systems take 255 bytes, in which numbers, suffixes and the names of temporary files have their place too.
+# Bytes that file systems take, in which numbers, suffixes and the names of temporary files have their place too.
+LONGEST_NAME = 255
 _MOST_CHARACTERS, _MOST_BYTES = 80, 200
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -44,6 +45,13 @@ def portable_name(label_name: str) -> str:
     text = unicodedata.normalize("NFC", label_name)
     text = re.sub(r"[^\w.+-]+", "_", text)[:_MOST_CHARACTERS].encode()[:_MOST_BYTES].decode(errors="ignore").strip("._")
     return f"{text or 'label'}_" if not text or _RESERVED.fullmatch(text) else text
+
+
+def with_digits(name: str, digits: str) -> str:
+    """Return a name with a hyphen and digits behind it, shortened where it would be too long for a file system."""
+    while len(os.fsencode(f"{name}-{digits}")) > LONGEST_NAME:
+        name = name[:-1]
+    return f"{name}-{digits}"
 
 
 def distinct_names(label_names: Iterable[str]) -> list[str]:

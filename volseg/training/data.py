@@ -16,7 +16,7 @@ from volseg.errors import OutputError
 from volseg.inference import plane_weights
 from volseg.io.atomic import write_text
 from volseg.io.datasets import Case
-from volseg.io.inputs import file_state
+from volseg.io.scan_files import file_state
 from volseg.labelmap import Label, LabelMap
 from volseg.prepare import SliceStack, common_grid, gather_neighbours, prepare
 from volseg.resample import resample_plane

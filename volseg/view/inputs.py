@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from volseg.errors import InputError, UsageError
-from volseg.files import read_json
 from volseg.io import read, read_labels
 from volseg.io.dicom import is_dicom
 from volseg.io.dicom_objects import find_label_object, is_dicom_input, read_scan_of
@@ -19,6 +18,7 @@ from volseg.io.label_layers import one_slice_advice
 from volseg.io.labels import sidecar_path
 from volseg.io.mesh_reading import MESH_SUFFIXES, read_meshes
 from volseg.io.names import has_suffix
+from volseg.io.scan_files import find_scan_of
 from volseg.io.voxels import to_label_values
 from volseg.labelmap import Colour, Label, LabelMap, default_colour, present_values
 from volseg.mesh import Mesh
@@ -212,8 +212,7 @@ def _threshold_name(threshold: float) -> str:
 def _scan_of_case(folder: Path) -> list[Volume]:
     """Read the first channel of the scan that a case was predicted from, if it is still there."""
     try:
-        run = read_json(folder / "run.json")
-        return [read(run["input"][0], series=run.get("series"))]
-    except (ValueError, LookupError, TypeError, AttributeError, InputError) as error:
+        return find_scan_of(folder).read(strict=False)[:1]
+    except InputError as error:
         logger.warning("%s: shown without its scan, which cannot be read (%s)", folder, error)
         return []

@@ -1,0 +1,51 @@
+"""What the tests of a pipeline need: a model that is a threshold, so that what must come out is known, and its scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from volseg.config import parse_config
+from volseg.geometry import Grid
+from volseg.io.inputs import collect_cases
+from volseg.labelmap import Label
+from volseg.model.file import Model
+from volseg.pipeline import CaseResult, OutputSettings, process_cases
+from volseg.volume import Volume
+
+BRIGHT = Label(5, "bright", (200, 50, 50))
+
+
+class Threshold(nn.Module):
+    """Logits that say `bright` where the middle slice is above 0 after normalisation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        value = x[:, x.shape[1] // 2] * 20
+        return torch.stack([-value, value], dim=1)
+
+
+def threshold_model(*, low: float = 0) -> Model:
+    """Return a model for which voxels above `low` + 100 are bright."""
+    window = {"kind": "window", "low": low, "high": low + 200, "mean": low + 100, "std": 50}
+    config = parse_config(
+        {"preparation": {"planes": ["axial"], "spacing_mm": [0.8, 0.9, 3], "normalisation": [window], "neighbours": 0}}
+    )
+    networks = {"axial.0": Threshold()}
+    return Model(config, (BRIGHT,), ("CT",), networks, fingerprint="f", sha256=f"s{low:g}", digest=f"d{low:g}")  # type: ignore[arg-type]
+
+
+def bright_box(grid: Grid) -> Volume:
+    """Return a scan of a bright box and a bright speck."""
+    index = np.indices(grid.shape)
+    array = np.where((index[0] > 4) & (index[0] < 15) & (index[1] > 8) & (index[2] > 2), 180, 20).astype(np.int16)
+    array[1, 1, 1] = 180
+    return Volume(array, grid)
+
+
+def run(model: Model, inputs: list[str | Path], output: Path, **settings: object) -> list[CaseResult]:
+    """Segment what the command line would."""
+    cases = collect_cases([str(path) for path in inputs], channels=len(model.channel_names))
+    return list(process_cases(model, cases, output, settings=OutputSettings(**settings)))  # type: ignore[arg-type]

@@ -1,0 +1,237 @@
+"""The files that a scan is read from: which scan it is, wherever they lie, and whether they are still the same.
+
+A DICOM scan is known by what its headers say of patient, study and series; an image file by its place or its content.
+Whether it has changed is said by names, sizes and times, and only where these differ by its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from volseg.errors import DAMAGE, InputError
+from volseg.io.case_record import RECORD, CaseRecord, ScanRecord, read_record
+from volseg.io.dicom_files import DicomFile
+from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix, portable_name
+
+if TYPE_CHECKING:
+    from volseg.io.dicom_series import Series
+    from volseg.volume import Volume
+
+_PAIR = (".hdr", ".hdr.gz", ".img", ".img.gz")
+_LONGEST_HEADER = 1 << 16
+_DIGITS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class ScanFiles:
+    """The files of one scan, as they are when this is made.
+
+    Parameters
+    ----------
+    paths : tuple of Path
+        What was given: one a channel, or one for all.
+    series : str, optional
+        Which one of several, as it was asked for.
+    chosen : tuple of Series
+        Of DICOM, what is read from each path; empty for image files.
+    files : tuple of tuples of DicomFile
+        For each path, what is read; image files too, as files of their own.
+    seen : tuple
+        How they were on disk; compare `look_at`.
+    """
+
+    paths: tuple[Path, ...]
+    series: str | None
+    chosen: tuple[Series, ...]
+    files: tuple[tuple[DicomFile, ...], ...]
+    seen: tuple[tuple[str | int, ...], ...]
+
+    def check_unchanged(self) -> None:
+        """See that the files are those of the beginning.
+
+        Raises
+        ------
+        InputError
+            One has been changed, replaced or removed.
+        """
+        try:
+            now = _look_at(self.files)
+        except OSError as error:
+            raise InputError(f"{error.filename}: is gone since it was read; nothing is written of it") from error
+        if changed := [one[0] for one, other in zip(self.seen, now, strict=True) if one != other]:
+            raise InputError(
+                f"{self.paths[0]}: {changed[0]} was changed while it was segmented; nothing is written of it; run "
+                "again when it is complete"
+            )
+
+    def read(self, *, strict: bool) -> list[Volume]:
+        """Read the channels, from these files alone; errors as of `volseg.io.read_channels`."""
+        from volseg.io import read_channels
+
+        if not self.chosen:
+            return read_channels(self.paths, series=self.series, strict=strict)
+        from volseg.io.dicom import read_stack
+
+        return [read_stack(one, path, strict=strict) for one, path in zip(self.chosen, self.paths, strict=True)]
+
+    @cached_property
+    def identity(self) -> str:
+        """64 hex digits of what the DICOM headers say of patient, study and series; empty for image files."""
+        told = []
+        for one in self.chosen:
+            first = one.frames[0]
+            # One instance too, as there are anonymisers that give the same series UID to all.
+            instance = min(frame.sop_instance_uid for frame in one.frames)
+            told.append((first.patient_id, first.study_uid, first.series_uid, instance, one.number, one.name))
+        return _hash(told) if told else ""
+
+    @cached_property
+    def name(self) -> str:
+        """What the case of a DICOM scan is called: the series' description, and 8 hex digits of its identity."""
+        first = self.chosen[0]
+        return f"{portable_name(first.name or first.modality or 'scan')}-{self.identity[:_DIGITS]}"
+
+    @cached_property
+    def place(self) -> str:
+        """64 hex digits of where it lies."""
+        return _hash([*(os.path.realpath(path) for path in self.paths), self.series or ""])
+
+    @cached_property
+    def state(self) -> str:
+        """64 hex digits of names, sizes and times of change."""
+        return _hash(sorted(entry[:3] for entry in self.seen))
+
+    @cached_property
+    def content(self) -> str:
+        """64 hex digits of all bytes; the same for a folder, and for a zip archive, of the same DICOM files."""
+        return _hash([*(sorted(map(_digest, files)) for files in self.files), "" if self.chosen else self.series or ""])
+
+    def record(self) -> ScanRecord:
+        """Return what a case remembers of its scan."""
+        return ScanRecord(identity=self.identity, place=self.place, state=self.state, content=self.content)
+
+    def is_of(self, case: CaseRecord) -> bool:
+        """Whether a case was made from this scan, as it is now or as it was."""
+        if case.scan is None:  # an earlier version's
+            return (case.input, case.series) == ([str(path.resolve()) for path in self.paths], self.series)
+        if self.identity:
+            return case.scan.identity == self.identity
+        return case.scan.place == self.place or case.scan.content == self.content
+
+    def is_unchanged_since(self, case: CaseRecord) -> bool:
+        """Whether the scan is what the case was made from."""
+        if case.scan is None:
+            return case.made_by.get("scan files") == file_state(self.paths)
+        known = bool(self.identity) or case.scan.place == self.place
+        return (known and case.scan.state == self.state) or case.scan.content == self.content
+
+
+def find_scan_files(paths: Sequence[Path], series: str | None = None) -> ScanFiles:
+    """Look which files a scan is read from.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        As for `volseg.io.read_channels`.
+    series : str, optional
+        Which one, where there are several.
+
+    Raises
+    ------
+    InputError
+        As of `volseg.io.read`, as far as headers tell; what is no scan at all is only found when it is read.
+    """
+    chosen, files = [], []
+    try:
+        for path in paths:
+            if path.is_file() and has_suffix(path, (*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
+                files.append(tuple(DicomFile(file) for file in _with_voxels(path)))
+            elif found := _choose(path, series):
+                chosen.append(found)
+                files.append(tuple(dict.fromkeys([*(frame.file for frame in found.frames), *found.copies])))
+        if len(chosen) != len(files):
+            chosen = []
+        return ScanFiles(tuple(paths), series, tuple(chosen), tuple(files), _look_at(files))
+    except OSError as error:
+        raise InputError(
+            f"{error.filename}: cannot be read ({error.strerror}); check the path and its rights"
+        ) from error
+
+
+def find_scan_of(folder: Path) -> ScanFiles:
+    """Find the scan that a case was predicted from, where ``run.json`` says and it is still the same.
+
+    Raises
+    ------
+    InputError
+        It is not there, or is another one by now.
+    """
+    record = read_record(folder)
+    if record is None:
+        raise InputError(f"{folder}: has no {RECORD} that says what it was predicted from")
+    for base in (Path(), *folder.resolve().parents):
+        paths = [base / name for name in record.input]
+        if paths and all(path.exists() for path in paths):
+            scan = find_scan_files(paths, record.series)
+            if scan.is_unchanged_since(record):
+                return scan
+    where = ", ".join(record.input)
+    raise InputError(f"{where}: was changed, or is neither in this folder nor in one around the case; give it too")
+
+
+def _look_at(files: Iterable[Iterable[DicomFile]]) -> tuple[tuple[str | int, ...], ...]:
+    """Give names, sizes and times of files on disk, and what tells a file from one that has taken its place."""
+    paths = dict.fromkeys(file.path for part in files for file in part)
+    states = [(path.name, path.stat()) for path in paths]
+    return tuple((name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in states)
+
+
+def _choose(path: Path, series: str | None) -> Series | None:
+    from volseg.io.dicom_choice import choose_series
+    from volseg.io.dicom_series import is_dicom, list_series
+
+    return choose_series(list_series(path), path, series) if is_dicom(path) else None
+
+
+def _with_voxels(path: Path) -> Iterable[Path]:
+    """Give an image file and what holds its voxels, if they are in files of their own."""
+    yield path
+    if has_suffix(path, _PAIR):
+        pair = (path.with_name(case_name(path) + suffix) for suffix in _PAIR)
+        yield from (file for file in pair if file != path and file.is_file())
+    elif has_suffix(path, ITK_SUFFIXES):
+        with path.open("rb") as stream:
+            lines = stream.read(_LONGEST_HEADER).decode("utf-8", "replace").splitlines()
+        names = {re.split(r"[=:]", line, maxsplit=1)[-1].strip() for line in lines}
+        files = (path.parent / name for name in sorted(names) if 0 < len(name) < 200 and "\0" not in name)
+        yield from (file for file in files if file != path and file.is_file())
+
+
+def file_state(paths: Iterable[Path]) -> str:
+    """Return 16 hex digits that change when a file, or one in a folder, is replaced: by names, sizes and times."""
+    files = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*")))
+    text = repr([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _digest(file: DicomFile) -> str:
+    try:
+        if file.member:
+            with closing(file.open()) as unpacked:
+                return hashlib.sha256(unpacked.read()).hexdigest()
+        with file.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except DAMAGE as error:
+        raise InputError(f"{file}: cannot be read any more ({error})") from error
+
+
+def _hash(what: object) -> str:
+    return hashlib.sha256(repr(what).encode("utf-8", "backslashreplace")).hexdigest()
