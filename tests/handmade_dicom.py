@@ -12,7 +12,10 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage, generate_uid
 
-from volseg.geometry import RAS_TO_LPS
+from volseg.geometry import RAS_TO_LPS, Grid
+from volseg.io.dicom_files import DicomFile
+from volseg.io.dicom_frames import Layout
+from volseg.io.dicom_header import FrameHeader
 from volseg.io.dicom_write import write_dicom_series
 from volseg.volume import Volume
 
@@ -192,3 +195,31 @@ def jpeg_of_blocks(values: Sequence[Sequence[int]], *, bits: int = 12) -> bytes:
             b"\xff\xd9",
         )
     )
+
+
+def bare_headers(grid: Grid, **values: object) -> list[FrameHeader]:
+    """Headers of an unsheared grid's slices that say little but where they are; `values` are set over it."""
+    affine = RAS_TO_LPS @ grid.affine
+    directions = RAS_TO_LPS[:3, :3] @ grid.direction
+    absent = dict.fromkeys(("refusal", "instance_number", "slice_spacing", "thickness", "unit", "padding"))
+    same = {
+        **dict.fromkeys(FrameHeader.__dataclass_fields__, ""),
+        **absent,
+        "layout": Layout("single", 1, grid.shape[1], grid.shape[0]),
+        "identity": {},
+        "traits": {},
+        "columns": grid.shape[0],
+        "rows": grid.shape[1],
+        "orientation": tuple(directions[:, :2].T.ravel()),
+        "pixel_spacing": (grid.spacing[1], grid.spacing[0]),
+        **values,
+    }
+    own = (
+        {
+            "file": DicomFile(Path(f"{k}.dcm")),
+            "sop_instance_uid": generate_uid(),
+            "position": tuple(affine[:3, 3] + k * affine[:3, 2]),
+        }
+        for k in range(grid.shape[2])
+    )
+    return [FrameHeader(**{**same, **some}) for some in own]  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+from handmade_dicom import bare_headers
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -22,10 +23,7 @@ from world import assert_same_in_world
 from volseg.errors import AmbiguousError, InputError, MissingPackageError
 from volseg.geometry import RAS_TO_LPS, Grid
 from volseg.io.dicom import is_dicom, list_series, read_all_series, read_series
-from volseg.io.dicom_files import DicomFile
-from volseg.io.dicom_frames import Layout
 from volseg.io.dicom_grid import stack_slices
-from volseg.io.dicom_header import FrameHeader
 from volseg.io.dicom_repair import plan_repair
 from volseg.io.dicom_write import write_dicom_series
 from volseg.volume import Volume
@@ -121,29 +119,6 @@ def test_real_series_are_where_simpleitk_puts_them(shared_data: Path, folder: st
     np.testing.assert_allclose(volume.array, array, rtol=1e-6)
 
 
-def headers(grid: Grid) -> list[FrameHeader]:
-    """Bare headers of an unsheared grid's slices."""
-    affine = RAS_TO_LPS @ grid.affine
-    directions = RAS_TO_LPS[:3, :3] @ grid.direction
-    fields = dict.fromkeys(FrameHeader.__dataclass_fields__, "")
-    return [
-        FrameHeader(
-            **{
-                **fields,
-                "file": DicomFile(Path(f"{k}.dcm")),
-                "layout": Layout("single", 1, grid.shape[1], grid.shape[0]),
-                "thickness": None,
-                "columns": grid.shape[0],
-                "rows": grid.shape[1],
-                "position": tuple(affine[:3, 3] + k * affine[:3, 2]),
-                "orientation": tuple(directions[:, :2].T.ravel()),
-                "pixel_spacing": (grid.spacing[1], grid.spacing[0]),
-            }  # type: ignore[arg-type]
-        )
-        for k in range(grid.shape[2])
-    ]
-
-
 grids = st.builds(
     lambda turn, spacing, origin, count: Grid(
         (5, 7, count),
@@ -158,7 +133,7 @@ grids = st.builds(
 
 @given(grids, st.randoms(use_true_random=False))
 def test_any_grid_is_found_again_from_shuffled_slices(grid: Grid, random: Any) -> None:
-    slices = headers(grid)
+    slices = bare_headers(grid)
     random.shuffle(slices)
     stack = stack_slices(slices)
     assert plan_repair(stack) is None
@@ -168,7 +143,7 @@ def test_any_grid_is_found_again_from_shuffled_slices(grid: Grid, random: Any) -
 
 @given(grids, st.data())
 def test_no_missing_inner_slice_goes_unseen(grid: Grid, data: st.DataObject) -> None:
-    slices = headers(grid.pad(2))
+    slices = bare_headers(grid.pad(2))
     del slices[data.draw(st.integers(1, len(slices) - 2))]
     repair = plan_repair(stack_slices(slices))
     assert repair is not None
@@ -537,14 +512,12 @@ def test_32_bits_survive_a_repair(files: list[Path]) -> None:
 
 
 def test_volumes_a_hundredth_of_a_millimetre_apart_are_two(axial: Volume, files: list[Path]) -> None:
-    for k, path in enumerate(write_dicom_series(axial, files[0].parent / "b")):
+    for k, path in enumerate(write_dicom_series(axial, files[0].parent / "b", description="phantom")):
         source = pydicom.dcmread(files[k])
 
         def change(dataset: Any, source: Any = source, k: int = k) -> None:
-            dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = (
-                source.SeriesInstanceUID,
-                source.FrameOfReferenceUID,
-            )
+            for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+                setattr(dataset, keyword, source[keyword].value)
             dataset.ImagePositionPatient = [-10, 20, 30.01 + 2 * k]
             dataset.InstanceNumber = 100 + k
 

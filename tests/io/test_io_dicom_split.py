@@ -16,7 +16,7 @@ from volseg.io.dicom_write import write_dicom_series
 from volseg.volume import Volume
 
 GRID = Grid.from_spacing((6, 5, 4), (0.7, 0.9, 2.0), (10, -20, 30))
-SERIES, FRAME = generate_uid(), generate_uid()
+STUDY, SERIES, FRAME = generate_uid(), generate_uid(), generate_uid()
 
 
 def write_part(folder: Path, start: int, change: Callable[[Any, int], object], grid: Grid = GRID) -> Volume:
@@ -25,7 +25,7 @@ def write_part(folder: Path, start: int, change: Callable[[Any, int], object], g
     scan = Volume(array, grid, modality="MR")
     for k, path in enumerate(write_dicom_series(scan, folder / f"part{start}", description="scan")):
         dataset = pydicom.dcmread(path)
-        dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = SERIES, FRAME
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = STUDY, SERIES, FRAME
         change(dataset, k)
         dataset.save_as(path)
     return scan

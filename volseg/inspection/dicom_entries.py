@@ -150,7 +150,7 @@ def _of_headers(series: Series) -> dict[str, Any]:
         "modality": series.modality or None,
         "files": len({frame.file for frame in series.frames}) + len(series.copies),
         "copies": len(series.copies),
-        "unit": first.unit,
+        "unit": series.unit,
         "inverted": first.inverted,
         "compression": " and ".join(dict.fromkeys(_COMPRESSIONS.get(uid, uid) for uid in syntaxes)) or None,
         "frame_of_reference": first.frame_of_reference_uid or None,
@@ -199,6 +199,7 @@ def _unread_notes(series: Series, plan: Arrangement) -> list[str]:
     """Say what the reader would warn of."""
     inverted = plan.stack.frames[0].inverted
     notes = [f"{copy}: a copy of another file of the series; left out" for copy in series.copies]
+    notes += [f"{plan.stack.frames[0]}: {note}" for note in series.notes]
     return notes + (["MONOCHROME1, dark pixels have high values; values are kept as stored"] if inverted else [])
 
 

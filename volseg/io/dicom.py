@@ -128,9 +128,11 @@ def read_stack(series: Series, path: Path, *, strict: bool = False) -> Volume:
         As `read_series`.
     """
     plan = arrange(series)
+    first = plan.stack.frames[0]
     for copy in series.copies:
         _LOG.warning("%s: a copy of another file of the series; left out", copy)
-    first = plan.stack.frames[0]
+    for note in series.notes:
+        _LOG.warning("%s: %s", first, note)
     if plan.repair is not None:
         if strict:
             raise InputError(
@@ -147,7 +149,7 @@ def read_stack(series: Series, path: Path, *, strict: bool = False) -> Volume:
         plan.grid,
         name=series.name or "_".join(filter(None, (case_name(path), series.label))),
         modality=series.modality or None,
-        unit=first.unit,
+        unit=series.unit,
         source=_source(plan.stack),
     )
 

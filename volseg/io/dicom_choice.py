@@ -22,8 +22,8 @@ def choose_series(series: list[Series], path: Path, wanted: str | None) -> Serie
     Parameters
     ----------
     wanted : str, optional
-        Full id, series number, exact name, description or label, or an ending of the id; the first of these that fits
-        counts.
+        Full id, series number, exact name, description or label, PatientID, or an ending of the id; the first of these
+        that fits counts.
 
     Raises
     ------
@@ -72,6 +72,7 @@ def _matches(series: list[Series], wanted: str) -> list[Series]:
         yield [s for s in series if s.name == text]
         yield [s for s in series if s.description == text]
         yield [s for s in series if s.label == text]
+        yield [s for s in series if s.patient_id == text]
         yield [s for s in series if s.id.endswith(text)]
 
     return next((found for found in fitting(wanted.strip()) if found), [])

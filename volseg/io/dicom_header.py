@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -11,6 +12,7 @@ import pydicom
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from volseg.io.dicom_attributes import (
+    DAMAGE,
     Attributes,
     modality_table,
     number_of,
@@ -33,9 +35,19 @@ _MARK = slice(128, 132)
 _META_LENGTH = slice(140, 144)
 # A data set without preamble starts with its file meta or its identifying group, in little endian.
 _BARE_GROUPS = (b"\x02\x00", b"\x08\x00")
+# Whose pictures they are. What differs in one of the first never is one volume; of the others see `dicom_identity`.
+STRICT_IDENTITY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "SeriesNumber"),
+    *("FrameOfReferenceUID", "Modality"),
+)
+LOOSE_IDENTITY = (
+    *("SeriesDescription", "ProtocolName", "BodyPartExamined", "Laterality", "PatientPosition", "StudyDate", "StudyID"),
+    *("AccessionNumber", "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber"),
+)
 _TAGS = [
-    "SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID PatientID",
-    "SeriesNumber SeriesDescription Modality ImageType EchoNumbers EchoTime InstanceNumber",
+    *STRICT_IDENTITY,
+    *LOOSE_IDENTITY,
+    "SOPClassUID SOPInstanceUID SeriesInstanceUID ImageType EchoNumbers EchoTime InstanceNumber",
     "Rows Columns SamplesPerPixel PhotometricInterpretation NumberOfFrames",
     "BitsAllocated BitsStored PixelRepresentation",
     "ImagePositionPatient ImageOrientationPatient PixelSpacing SpacingBetweenSlices SliceThickness",
@@ -81,8 +93,9 @@ class FrameHeader:
     """What a file says of one picture in it; lengths in mm, directions and positions in LPS+.
 
     `index` counts the pictures of the file from 0; `layout` says how they are stored. `refusal` says why this kind of
-    image cannot be a slice of a volume here, or is None. Missing geometry is None. `traits` are what may tell volumes
-    apart that share a series and positions: time point, b-value and the like.
+    image cannot be a slice of a volume here, or is None. Missing geometry is None. `identity` are the attributes of
+    patient, study and series that have a value. `traits` are what may tell volumes apart that share a series and
+    positions: time point, b-value and the like.
     """
 
     file: DicomFile
@@ -90,13 +103,8 @@ class FrameHeader:
     layout: Layout
     sop_class_uid: str
     sop_instance_uid: str
-    patient_id: str
-    study_uid: str
     series_uid: str
-    frame_of_reference_uid: str
-    number: str
-    description: str
-    modality: str
+    identity: Mapping[str, str]
     image_type: str
     echo: str
     instance_number: int | None
@@ -118,6 +126,36 @@ class FrameHeader:
     padding: float | None
     inverted: bool
     transfer_syntax: str
+
+    @property
+    def study_uid(self) -> str:
+        """StudyInstanceUID; this and the texts that follow are empty where nothing is said."""
+        return self.identity.get("StudyInstanceUID", "")
+
+    @property
+    def patient_id(self) -> str:
+        """PatientID."""
+        return self.identity.get("PatientID", "")
+
+    @property
+    def number(self) -> str:
+        """SeriesNumber."""
+        return self.identity.get("SeriesNumber", "")
+
+    @property
+    def description(self) -> str:
+        """SeriesDescription."""
+        return self.identity.get("SeriesDescription", "")
+
+    @property
+    def modality(self) -> str:
+        """Modality."""
+        return self.identity.get("Modality", "")
+
+    @property
+    def frame_of_reference_uid(self) -> str:
+        """FrameOfReferenceUID."""
+        return self.identity.get("FrameOfReferenceUID", "")
 
     @property
     def is_auxiliary(self) -> bool:
@@ -197,7 +235,9 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
     """
     tags = [tag for line in _TAGS for tag in line.split()]
     with quiet_pydicom():
-        dataset = open_dataset(file, stop_before_pixels=True, specific_tags=tags)
+        with file.open() as stream:
+            dataset = read_dataset(stream, stop_before_pixels=True, specific_tags=tags)
+            ends = not stream.read(1)
         kind = _kind_of(dataset)
         is_image = "Image Storage" in kind or kind == _PARAMETRIC_MAP
         if not is_image and ("Storage" in kind or "Rows" not in dataset):
@@ -205,9 +245,12 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
         if is_mosaic(dataset):  # its geometry is in private elements
             dataset = open_dataset(file, stop_before_pixels=True)
         dataset.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+        if ends and not UID(dataset.TransferSyntaxUID).is_deflated:
+            raise ValueError("it ends before its pixels: it is cut off, or has none")
         check_size(file, dataset)
         layout, found, refusal = _pictures(dataset)
-        return [_frame_header(file, n, layout, refusal, attributes) for n, attributes in enumerate(found)]
+        identity = _identity(dataset)
+        return [_frame_header(file, n, layout, refusal, identity, attributes) for n, attributes in enumerate(found)]
 
 
 def _kind_of(dataset: Any) -> str:
@@ -250,23 +293,23 @@ def check_size(file: DicomFile, dataset: Any) -> None:
 
 
 def _frame_header(
-    file: DicomFile, index: int, layout: Layout, refusal: str | None, attributes: Attributes
+    file: DicomFile,
+    index: int,
+    layout: Layout,
+    refusal: str | None,
+    identity: Mapping[str, str],
+    attributes: Attributes,
 ) -> FrameHeader:
     gap, thickness, instance, padding = (_optional(attributes, keyword) for keyword in _OPTIONAL)
-    modality, slope_and_intercept = text_of(attributes, "Modality"), _rescale(attributes)
+    slope_and_intercept = _rescale(attributes)
     return FrameHeader(
         file=file,
         index=index,
         layout=layout,
         sop_class_uid=text_of(attributes, "SOPClassUID"),
         sop_instance_uid=text_of(attributes, "SOPInstanceUID"),
-        patient_id=text_of(attributes, "PatientID"),
-        study_uid=text_of(attributes, "StudyInstanceUID"),
         series_uid=text_of(attributes, "SeriesInstanceUID"),
-        frame_of_reference_uid=text_of(attributes, "FrameOfReferenceUID"),
-        number=text_of(attributes, "SeriesNumber"),
-        description=text_of(attributes, "SeriesDescription"),
-        modality=modality,
+        identity=identity,
         image_type=text_of(attributes, "ImageType"),
         echo=text_of(attributes, "EchoNumbers"),
         instance_number=None if instance is None else int(instance),
@@ -281,7 +324,7 @@ def _frame_header(
         thickness=abs(thickness or 0.0) or None,
         slope=slope_and_intercept[0],
         intercept=slope_and_intercept[1],
-        unit=_unit(attributes, modality),
+        unit=_unit(attributes, identity.get("Modality", "")),
         bits=_bits(attributes),
         # Such pixels have another attribute, behind the header, and no BitsStored.
         is_float=_is_parametric_map(attributes) and attributes.get("BitsStored") is None,
@@ -290,6 +333,15 @@ def _frame_header(
         inverted=text_of(attributes, "PhotometricInterpretation") == "MONOCHROME1",
         transfer_syntax=text_of(attributes, "TransferSyntaxUID"),
     )
+
+
+def _identity(dataset: Any) -> dict[str, str]:
+    """Return the attributes of patient, study and series that have a value; one that cannot be read is absent."""
+    found = {}
+    for keyword in (*STRICT_IDENTITY, *LOOSE_IDENTITY):
+        with suppress(*DAMAGE):
+            found[keyword] = text_of(dataset, keyword)
+    return {keyword: text for keyword, text in found.items() if text}
 
 
 def _optional(attributes: Attributes, keyword: str) -> float | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -14,9 +13,11 @@ import numpy as np
 
 from volseg.errors import InputError
 from volseg.io.dicom_attributes import DAMAGE
+from volseg.io.dicom_copies import find_copies
 from volseg.io.dicom_damage import DamagedFile, describe_damage
 from volseg.io.dicom_files import DicomFile, is_zip, stored_files
 from volseg.io.dicom_header import FrameHeader, OtherObject, open_dataset, read_headers, starts_as_dicom
+from volseg.io.dicom_identity import differences_of, labels_of, split_loosely, split_strictly, told_apart
 from volseg.io.dicom_split import split_volumes
 
 _LOG = logging.getLogger(__name__)
@@ -24,6 +25,12 @@ _SUFFIXES = {".dcm", ".dicom", ".ima"}
 # Cosines that differ by more belong to another stack; finer differences are measured in mm when the grid is built.
 _PARALLEL = 0.01
 _SAME_SPACING = 1e-3
+# Pictures that differ in these never form one volume.
+_KINDS: tuple[Callable[[FrameHeader], str], ...] = (
+    lambda header: header.sop_class_uid,
+    lambda header: header.echo,
+    lambda header: header.unit or "",
+)
 _NAMED = 5
 _MARK_END = 132
 
@@ -41,7 +48,9 @@ class Series:
     label : str
         What tells it from other volumes of the same UID: ``time2``, ``b1000``; empty where nothing has a name.
     copies : tuple of DicomFile
-        Byte for byte the same as files of it; they are left out.
+        The same pictures as files of it; they are left out.
+    notes : tuple of str
+        What the reader warns of: other series of the same UID, texts that vary from slice to slice.
     problem : str
         Why it is not read, whatever its pictures: a damaged file is a slice of it, or may be.
     """
@@ -50,6 +59,7 @@ class Series:
     frames: tuple[FrameHeader, ...]
     label: str = ""
     copies: tuple[DicomFile, ...] = ()
+    notes: tuple[str, ...] = ()
     problem: str = ""
 
     @property
@@ -73,14 +83,25 @@ class Series:
         return self.frames[0].modality
 
     @property
+    def patient_id(self) -> str:
+        """PatientID, or an empty text."""
+        return self.frames[0].patient_id
+
+    @property
+    def unit(self) -> str | None:
+        """Of the values after rescaling; None where nothing is said."""
+        return next((frame.unit for frame in self.frames if frame.unit), None)
+
+    @property
     def size(self) -> tuple[int, int, int]:
         """(I, J, K): columns, rows, pictures."""
         return self.frames[0].columns, self.frames[0].rows, len(self.frames)
 
     def describe(self) -> str:
-        """One phrase for messages: number, name, modality, size, end of the id."""
+        """One phrase for messages: number, name, modality, size, end of the id; the patient where there are several."""
         size = "x".join(map(str, self.size))
-        return f"{self.number or '-'} '{self.name}' {self.modality} {size} [...{self.id[-12:]}]"
+        patient = f" of patient {self.patient_id}" if self.label.startswith("patient") else ""
+        return f"{self.number or '-'} '{self.name}'{patient} {self.modality} {size} [...{self.id[-12:]}]"
 
 
 @dataclass(frozen=True)
@@ -149,7 +170,7 @@ def scan_dicom(path: Path) -> Scan:
         for file in no_dicom
         if file not in lost and ((file.path == path and not file.member) or _is_named_as_dicom(file))
     ]
-    series = tuple(_unless_damaged(entry, damaged) for entry in _group(frames))
+    series = tuple(_unless_damaged(entry, damaged) for entry in group_pictures(frames))
     return Scan(path, series, tuple(others), tuple(damaged), tuple(strangers))
 
 
@@ -188,67 +209,56 @@ def list_series(path: Path) -> list[Series]:
     return list(scan.series)
 
 
-def _group(frames: Iterable[FrameHeader]) -> Iterator[Series]:
+def group_pictures(frames: Iterable[FrameHeader]) -> Iterator[Series]:
+    """Put pictures together that form a volume."""
     by_uid: dict[str, list[FrameHeader]] = {}
     for header in frames:
         by_uid.setdefault(header.series_uid or _substitute_uid(header), []).append(header)
     for uid, alike in by_uid.items():
-        originals = _copies({header.file: header.sop_instance_uid for header in alike})
+        originals = find_copies(alike)
         kept = [header for header in alike if header.file not in originals]
-        found = [part for stack in _stacks(kept) for part in split_volumes(stack)]
-        for count, (label, part) in enumerate(found, start=1):
+        found = [part for group in split_strictly(kept) for stack in _stacks(group) for part in _volumes(stack)]
+        labels = labels_of([(label, part) for label, part, _ in found])
+        told = differences_of([part for _, part, _ in found])
+        for count, (label, (_, part, notes), difference) in enumerate(zip(labels, found, told, strict=True), start=1):
             files = {header.file for header in part}
             copies = tuple(copy for copy, original in originals.items() if original in files)
-            yield Series(uid if len(found) == 1 else f"{uid}#{count}", tuple(part), label, copies)
+            notes = (*filter(None, (difference,)), *notes)
+            yield Series(uid if len(found) == 1 else f"{uid}#{count}", tuple(part), label, copies, notes)
+
+
+def _volumes(stack: list[FrameHeader]) -> Iterator[tuple[str, list[FrameHeader], tuple[str, ...]]]:
+    for part, notes in split_loosely(stack):
+        yield from ((label, volume, notes) for label, volume in split_volumes(part))
 
 
 def _stacks(frames: Iterable[FrameHeader]) -> Iterator[list[FrameHeader]]:
     """Give the pictures that could form a volume together: of one kind, parallel, of one pixel size."""
-    by_kind: dict[tuple[object, ...], list[list[FrameHeader]]] = {}
+    by_kind: dict[tuple[object, ...], list[FrameHeader]] = {}
     for header in frames:
-        alike = by_kind.setdefault(_kind(header), [])
-        stack = next((stack for stack in alike if _same_plane(stack[0], header)), None)
+        kind = (header.is_auxiliary, header.refusal, header.rows, header.columns)
+        by_kind.setdefault(kind, []).append(header)
+    alike = list(by_kind.values())
+    for text_of in _KINDS:
+        alike = [part for pictures in alike for part in told_apart(pictures, text_of)]
+    yield from (stack for pictures in alike for stack in _parallel(pictures))
+
+
+def _parallel(frames: Iterable[FrameHeader]) -> list[list[FrameHeader]]:
+    stacks: list[list[FrameHeader]] = []
+    for header in frames:
+        stack = next((stack for stack in stacks if _same_plane(stack[0], header)), None)
         if stack is None:
-            alike.append([header])
+            stacks.append([header])
         else:
             stack.append(header)
-    for alike in by_kind.values():
-        yield from alike
-
-
-def _copies(files: Mapping[DicomFile, str]) -> dict[DicomFile, DicomFile]:
-    """Find files that are byte for byte another of the same instance UID: each with the one that stays."""
-    counts = Counter(files.values())
-    kept: dict[tuple[str, bytes], DicomFile] = {}
-    found = {}
-    for file in sorted(file for file, uid in files.items() if counts[uid] > 1):
-        with file.open() as stream:
-            key = files[file], hashlib.sha256(stream.read()).digest()
-        if key in kept:
-            found[file] = kept[key]
-        kept.setdefault(key, file)
-    return found
+    return stacks
 
 
 def _substitute_uid(header: FrameHeader) -> str:
     """Keep strangers apart in over-anonymised files, which have no series UID; as a hash, as it is shown to users."""
     told_by = (header.study_uid, header.patient_id, header.number, header.description)
     return f"without-uid-{hashlib.sha256(repr(told_by).encode()).hexdigest()[:12]}"
-
-
-def _kind(header: FrameHeader) -> tuple[object, ...]:
-    """Pictures that differ in this never form one volume."""
-    return (
-        header.frame_of_reference_uid,
-        header.modality,
-        header.sop_class_uid,
-        header.is_auxiliary,
-        header.refusal,
-        header.rows,
-        header.columns,
-        header.echo,
-        header.unit,
-    )
 
 
 def _same_plane(one: FrameHeader, other: FrameHeader) -> bool:

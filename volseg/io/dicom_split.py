@@ -26,6 +26,10 @@ _FEWEST_SLICES = 3
 _SAME_POSITION = 0.05
 # What no volume ever mixes, whether positions repeat or not.
 _CONTRASTS = ("b", "component", "kvp")
+# What a volume does not mix, but for single slices.
+_PHASES = ("time", "phase", "kernel")
+
+_NO_VOLUME = 2
 
 Parts = list[tuple[str, list[FrameHeader]]]
 
@@ -55,8 +59,11 @@ def split_volumes(frames: Sequence[FrameHeader]) -> Parts:
         return whole
     levels = _levels(frames, stack)
     repeats = len(set(levels)) < len(frames)
-    if (not repeats and stack.is_even) or len(set(levels)) == 1:
+    if len(set(levels)) == 1:
         return whole  # pictures of one place are no volumes, however they are sorted
+    if not repeats and stack.is_even:
+        phases = (_by(frames, _traits_of(name), name) for name in _PHASES)
+        return next((parts for parts in phases if _are_interleaved(parts)), whole)
     candidates = [parts for parts in _candidates(frames, levels) if len(parts) > 1]
     whole_volumes = partial(_are_whole, levels=dict(zip(map(id, frames), levels, strict=True)))
     tests: list[Callable[[Parts], bool]] = [whole_volumes, _are_volumes] if repeats else [_are_even]
@@ -65,6 +72,34 @@ def split_volumes(frames: Sequence[FrameHeader]) -> Parts:
             # Thin slices below thick ones, say, are one scan, unless the hole between the parts is too wide.
             return whole if not repeats and _follow_each_other(found) and _is_repairable(stack) else found
     return whole
+
+
+def are_volumes(parts: Sequence[Sequence[FrameHeader]]) -> bool:
+    """Whether parts of a stack, which differ in a text, are volumes of their own.
+
+    They are not where only together they are a whole stack: then the text varies from slice to slice, or was edited
+    in some.
+    """
+    whole = [frame for part in parts for frame in part]
+    uids = Counter(frame.sop_instance_uid for frame in whole)
+    several = [part for part in parts if len(part) > 1]
+    if not several or any(uids[part[0].sop_instance_uid] > 1 for part in parts if len(part) == 1):
+        return False  # a slice of which there are two versions remains refused
+    together, worst = _fault(whole), max(map(_fault, several))
+    if together == 0:
+        return worst == 0 and min(map(len, parts)) >= _FEWEST_SLICES
+    return worst <= together and worst < _NO_VOLUME
+
+
+def _fault(frames: Sequence[FrameHeader]) -> int:
+    """Return 0 for an even stack, 1 for one that can be repaired, 2 for what is no volume."""
+    try:
+        stack = stack_slices(frames)
+        if (np.diff(stack.heights) < SAME_POSITION_MM).any():
+            return _NO_VOLUME
+        return 0 if stack.is_even or plan_repair(stack) is None else 1
+    except InputError:
+        return _NO_VOLUME
 
 
 def _levels(frames: Sequence[FrameHeader], stack: Stack) -> list[int]:
@@ -96,8 +131,8 @@ def _by(frames: Sequence[FrameHeader], key: Callable[[FrameHeader], str], name: 
     groups: dict[str, list[FrameHeader]] = defaultdict(list)
     for frame in frames:
         groups[key(frame)].append(frame)
-    ordered = sorted(groups, key=_natural)
-    return [(_label(name, value, number), groups[value]) for number, value in enumerate(ordered, start=1)]
+    ordered = sorted(groups, key=natural_order)
+    return [(label_of(name, value, number), groups[value]) for number, value in enumerate(ordered, start=1)]
 
 
 def _by_rank(frames: Sequence[FrameHeader], levels: list[int]) -> Parts:
@@ -144,6 +179,11 @@ def _are_even(parts: Parts) -> bool:
     return all(len(frames) >= _FEWEST_SLICES and stack_slices(frames).is_even for _, frames in parts)
 
 
+def _are_interleaved(parts: Parts) -> bool:
+    """Whether each part is even by itself, though all of them are even together."""
+    return len(parts) > 1 and _are_even(parts) and not _follow_each_other(parts)
+
+
 def _follow_each_other(parts: Parts) -> bool:
     """Whether the parts are one above the other."""
     normal = stack_slices(parts[0][1]).normal
@@ -163,13 +203,13 @@ def _is_repairable(stack: Stack) -> bool:
     return True
 
 
-def _natural(value: str) -> list[tuple[float, str]]:
+def natural_order(value: str) -> list[tuple[float, str]]:
     """Sort texts with numbers in them by the numbers."""
     pieces = re.split(r"(\d+(?:\.\d+)?)", value)
     return [(float(piece), "") if number % 2 else (float("inf"), piece) for number, piece in enumerate(pieces)]
 
 
-def _label(name: str, value: str, number: int) -> str:
+def label_of(name: str, value: str, number: int) -> str:
     """Return ``b1000``, ``time3``: the value where it is short and a name by itself, else the number of the part."""
     value = re.sub(r"\.0+$", "", value)
     plain = re.fullmatch(r"\d{1,6}", value) or (name == "component" and value.isalnum())
