@@ -3,8 +3,9 @@
     volseg crossval Task04_Hippocampus -o CROSSVAL
     python benchmarks/crossval_report.py Task04_Hippocampus CROSSVAL benchmarks/results [COMMIT]
 
-Writes hippocampus_crossval.json (one row for each case and label), hippocampus_summary.json and hippocampus_worst.png
-into the last folder and prints the summary. COMMIT is what trained it; by default the checkout's.
+Scores the predictions anew, whichever volseg made them. Writes hippocampus_crossval.json (one row for each case and
+label), hippocampus_summary.json and hippocampus_worst.png into the last folder and prints the summary. COMMIT is what
+trained it; by default the checkout's.
 """
 
 import json
@@ -21,9 +22,10 @@ from matplotlib.figure import Figure
 import volseg
 from volseg.evaluation import summarise
 from volseg.io.datasets import read_dataset
-from volseg.metrics import dice
+from volseg.metrics import DEFINITIONS, dice
 from volseg.resample import reorient
 
+METRICS = ("dice", "hd95_mm", "surface_dice")
 WORST = 5
 
 
@@ -37,15 +39,18 @@ def processor() -> str:
 def report(dataset: Path, run: Path, output: Path, commit: str) -> None:
     content = json.loads((run / "crossval.json").read_text(encoding="utf-8"))
     rows = content["rows"]
+    cases = {case.name: case for case in read_dataset(dataset).cases}
+    folds = {row["case"]: row["fold"] for row in rows}
+    predicted = {n: run / f"fold_{fold}" / "predictions" / n / "labels.nii.gz" for n, fold in folds.items()}
+    found = volseg.evaluate(predicted, {name: cases[name].label for name in predicted})
+    scores = {(row.case, row.label): row.scores for row in found.rows}
     for row in rows:
+        row |= {m: round(getattr(scores[row["case"], row["label"]], m), 6) for m in METRICS}
         row["commit"] = commit
         row["device"] = f"{row['device']}, {processor()}" if row["device"] == "cpu" else row["device"]
     output.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(row) for row in rows)
     (output / "hippocampus_crossval.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-    cases = {case.name: case for case in read_dataset(dataset).cases}
-    folds = {row["case"]: row["fold"] for row in rows}
-    predicted = {n: run / f"fold_{fold}" / "predictions" / n / "labels.nii.gz" for n, fold in folds.items()}
     by_case: dict[str, list[float]] = {}
     for row in rows:
         by_case.setdefault(row["case"], []).append(row["dice"])
@@ -55,11 +60,15 @@ def report(dataset: Path, run: Path, output: Path, commit: str) -> None:
         "date": str(date.today()),
         "commit": commit,
         "device": rows[0]["device"],
-        "class_mean_dice": content["class_mean_dice"],
+        "definitions": {metric: DEFINITIONS[metric] for metric in METRICS if metric in DEFINITIONS},
+        "class_mean_dice": rounded(list(means.values())),
         "class_mean_dice_without_fold_0": rounded([mean for name, mean in means.items() if folds[name] > 0]),
         "labels": {
-            label: {metric: metrics[metric] for metric in ("dice", "hd95_mm", "surface_dice")}
-            for label, metrics in content["labels"].items()
+            entry.label: {
+                metric: rounded([getattr(r.scores, metric) for r in found.rows if r.label == entry.label])
+                for metric in METRICS
+            }
+            for entry in found.summary
         },
         "whole_hippocampus_dice": rounded(whole),
         "folds": content["folds"],
@@ -76,7 +85,7 @@ def report(dataset: Path, run: Path, output: Path, commit: str) -> None:
 
 
 def rounded(values: list[float]) -> dict[str, float]:
-    return {name: round(float(value), 6) for name, value in vars(summarise(values)).items()}
+    return {name: round(value, 6) for name, value in vars(summarise(values)).items()}
 
 
 def whole_dice(ours: volseg.LabelMap, theirs: volseg.LabelMap) -> float:
