@@ -430,10 +430,11 @@ def test_probabilities_need_names_and_an_image(labelmap: LabelMap, slices: Path,
     write_nifti(labelmap.array, labelmap.grid, tmp_path / "one.nii")
     with pytest.raises(UsageError, match=r"needs probabilities, .*one.nii is a 3D label map; use --as seg"):
         convert(tmp_path / "one.nii", tmp_path / "p.dcm", **fractional)
-    with pytest.raises(UsageError, match="holds 2 volumes, a label map is one; `volseg convert --all`"):
-        convert(tmp_path / "p.nii", tmp_path / "p.dcm", image=slices)
+    write_nifti(np.full((*labelmap.grid.shape, 2), 0.25, np.float32), labelmap.grid, tmp_path / "q.nii")
+    with pytest.raises(AmbiguousError, match=r"not each is a mask .* \(--series\), .*--all\), or .*--as fractional"):
+        convert(tmp_path / "q.nii", tmp_path / "p.dcm", image=slices)
     with pytest.raises(UsageError, match="needs one DICOM segmentation; found 0"):
-        convert(slices, tmp_path / "q.nii", **fractional)
+        convert(slices, tmp_path / "r.nii", **fractional)
 
 
 # ------------------------------------------------------------------------------------------------------- contradictions
@@ -470,13 +471,17 @@ def test_contradictions_are_usage_errors(labels_file: Path, slices: Path, tmp_pa
         (tmp_path / "out.dcm", ConversionOptions(image=labels_file), "is no DICOM scan"),
         (tmp_path / "out.nii", ConversionOptions(form="seg"), r"form \(--as\) seg is what a .dcm file of labels is"),
         (tmp_path / "out", ConversionOptions(image=slices), "labels are no DICOM series"),
-        (tmp_path / "out.seg.nrrd", ConversionOptions(series="1"), r"series \(--series\) chooses a scan"),
         (tmp_path / "out.png", ConversionOptions(), "cannot be written as .png"),
     ]
     for target, options, words in cases:
         with pytest.raises(UsageError, match=words):
             convert(labels_file, target, **options)
         assert not target.exists()
+    with pytest.raises(InputError, match="has no volume '1'; expected one of labels"):
+        convert(labels_file, tmp_path / "out.seg.nrrd", series="1")
+    convert(labels_file, tmp_path / "rs.dcm", image=slices, form="rtstruct")
+    with pytest.raises(UsageError, match=r"series \(--series\) chooses a scan; of labels it is that of the image"):
+        convert(tmp_path / "rs.dcm", tmp_path / "out.nii", series="1")
 
 
 def test_another_patient_is_refused_by_its_labels(labels_file: Path, slices: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
-from volseg.errors import InputError, UsageError
+from volseg.errors import AmbiguousError, InputError, UsageError
 from volseg.geometry import Grid
 from volseg.io import read, write
 from volseg.io.dicom_write import write_dicom_series
@@ -240,9 +240,16 @@ def test_real_mask_of_another_grid(shared_data: Path) -> None:
     assert "was made on another series" in structures.describe()
 
 
-def test_several_volumes_are_no_label_map(image: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds 2 volumes, a label map is one"):
-        verify(image, saved(tmp_path, np.stack([ARRAY, ARRAY], axis=-1), GRID.affine))
+def test_several_volumes_are_masks_or_one_is_chosen(image: Path, tmp_path: Path) -> None:
+    assert verify(
+        image, saved(tmp_path, np.stack([ARRAY > 0, ARRAY > 0], axis=-1).astype(np.uint8), GRID.affine)
+    ).agrees
+    path = saved(tmp_path, np.stack([ARRAY + 1, ARRAY], axis=-1), GRID.affine)
+    with pytest.raises(
+        AmbiguousError, match=r"holds 2 volumes .*, of which not each is a mask .*choose one by its name"
+    ):
+        verify(image, path)
+    assert verify(image, path, series="labels_1").agrees
 
 
 @pytest.mark.parametrize("tolerance", [float("inf"), float("nan"), -1.0])

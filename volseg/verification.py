@@ -22,7 +22,7 @@ from volseg.io.dicom_objects import (
     find_label_object,
     is_dicom_input,
 )
-from volseg.io.label_files import check_labels, check_single, single_label_map
+from volseg.io.label_files import check_labels, names_volume, single_label_map
 from volseg.io.rtstruct_file import read_contours
 from volseg.labelmap import LabelMap
 from volseg.placement import (
@@ -152,7 +152,8 @@ def verify(
     segmentation : path
         A label map, as `volseg.read_labels` takes it, or the folder of a predicted case; labels may overlap.
     series : str, optional
-        Which series of an image with several; else that which a DICOM segmentation says it was made on.
+        Which series of an image with several; else that which a DICOM segmentation says it was made on. By the name of
+        a volume of a segmentation with several, that.
     tolerance_mm : float, optional
         Corners up to this far apart are the same; where nothing is said, by the rule of `Grid.is_close`.
 
@@ -166,10 +167,10 @@ def verify(
     if tolerance_mm is not None and not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise UsageError(f"tolerance is {tolerance_mm}; expected millimetres of at least 0")
     path = single_label_map(Path(segmentation)) or Path(segmentation)
-    check_single(path)
     dicom = find_label_object(path)
-    scan = _Image(Path(image), series, dicom)
-    layers, own_grid = _read_layers(path, scan, dicom)
+    volume = series if names_volume(path, series) else None
+    scan = _Image(Path(image), None if volume else series, dicom)
+    layers, own_grid = _read_layers(path, scan, dicom, volume)
     check_labels(layers, path)
     tolerance = scan.grid.tolerance_mm(layers[0].grid) if tolerance_mm is None else tolerance_mm
     placement = compare_grids(scan.grid, layers[0].grid, tolerance_mm=tolerance_mm)
@@ -230,11 +231,13 @@ class _Image:
         return read(self._path, series=self._wanted)
 
 
-def _read_layers(path: Path, scan: _Image, dicom: LabelObject | None) -> tuple[tuple[LabelMap, ...], bool]:
+def _read_layers(
+    path: Path, scan: _Image, dicom: LabelObject | None, volume: str | None
+) -> tuple[tuple[LabelMap, ...], bool]:
     """Read a segmentation on its own grid and return True, or, where it has none, on the image's and return False."""
     if dicom is None or not dicom.is_contours:
         try:
-            return read_label_layers(path), True
+            return read_label_layers(path, series=volume), True
         except InputError:
             if dicom is None:
                 raise

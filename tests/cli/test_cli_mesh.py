@@ -221,7 +221,8 @@ def test_folder_without_label_maps_is_refused(tmp_path: Path) -> None:
         (["-o", "x.gltf"], "volseg writes stl, ply, glb, vtp, obj, vtm, 3mf"),
         (["-o", "x.STEP"], "volseg writes stl, ply, glb, vtp"),
         (["-o", "x", "--simplify", "0"], "over 0 up to 1"),
-        (["-o", "x", "--series", "1.2"], "without --threshold"),
+        (["-o", "x", "--only", " , "], "--only ' , ' names no label"),
+        (["-o", "x", "--threshold", "1", "--only", "y"], "--only"),
         (["-o", "x", "--threshold", "1", "--labels", "y"], "--labels"),
     ],
 )

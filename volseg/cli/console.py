@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from volseg.errors import UsageError
 from volseg.io.plain_text import plain
 
 if TYPE_CHECKING:
@@ -20,8 +22,17 @@ Series = Annotated[
     str | None,
     typer.Option(
         "--series",
-        help="Which volume of a scan with several: number, description, label or end of the id of a DICOM series, "
-        "volume of a 4D NIfTI file; as `volseg inspect` shows them.",
+        help="Which volume of a scan or of labels with several: number, description, label or end of the id of a DICOM "
+        "series, volume of a 4D NIfTI file; as `volseg inspect` shows them.",
+    ),
+]
+# The option of every command that reads or makes labels.
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only",
+        metavar="NAME,...",
+        help="These labels alone: names, values or patterns such as rib_*, by commas; a name with a comma in quotes.",
     ),
 ]
 FullPaths = Annotated[
@@ -82,6 +93,26 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, width
 
 # The option of every command that writes files where the user says.
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
+
+
+def parse_only(only: str | None) -> tuple[str, ...] | None:
+    """Take the names in --only apart.
+
+    Raises
+    ------
+    UsageError
+        It is given, and names nothing.
+    """
+    if only is None:
+        return None
+    try:
+        rows = list(csv.reader([only], skipinitialspace=True))
+    except csv.Error:
+        rows = []
+    names = tuple(name.strip() for row in rows for name in row if name.strip())
+    if not names:
+        raise UsageError(f"--only {only!r} names no label; give names by commas, such as liver,spleen")
+    return names
 
 
 def list_files(paths: Iterable[Path]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import Overwrite, Series, list_files, say
+from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only, say
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError, UsageError
 from volseg.io.plain_text import plain
@@ -39,6 +39,7 @@ def convert(
         str | None, typer.Option("--format", help="With --all: nii.gz (default), nii, nrrd, mha, dicom.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="IN is labels, and this table has their names.")] = None,
+    only: Only = None,
     image: Annotated[
         Path | None, typer.Option(help="Scan that the labels were made on; they come out on its voxels.")
     ] = None,
@@ -64,7 +65,8 @@ def convert(
     """Convert a scan or label map to another form; values and places in the patient stay.
 
     IN is taken for labels where OUT is .seg.nrrd or .dcm, where IN is .seg.nrrd or a DICOM segmentation or structure
-    set, where a label table <stem>.tsv is beside it, and with --labels, --image or --as; else for a scan. The names of
+    set or a folder of masks, where a label table is beside it (<stem>.tsv) or in its header, and with --labels, --only,
+    --image or --as; else for a scan. The names of
     labels go along, in OUT or in <stem>.tsv beside it. Labels that overlap become several files. A DICOM series that is
     written from DICOM stays with its patient and study; from other formats it has new identifiers.
 
@@ -77,7 +79,7 @@ def convert(
     if form is not None and form not in _FORMS:
         raise UsageError(f"--as {form} is unknown; choose from {', '.join(_FORMS)}")
     if every:
-        if series or labels or image or form:
+        if series or labels or only or image or form:
             raise UsageError(
                 "--all writes every scan of IN; it goes with --format, --modality, --strict and --overwrite"
             )
@@ -92,6 +94,7 @@ def convert(
         output,
         series=series,
         labels=labels,
+        only=parse_only(only),
         image=image,
         form=form,
         modality=modality,

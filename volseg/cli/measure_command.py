@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import Overwrite, list_files
+from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only
 from volseg.cli.label_scan import LabelScan, read_label_scan
 from volseg.errors import InputError, PartialError, VolsegError
 
@@ -20,11 +20,16 @@ _LOG = logging.getLogger(__name__)
 
 def measure(
     input_: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Label map file, folder of them, or output folder of predict.")
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="Label map file, folder of them or of masks, or output folder of predict."
+        ),
     ],
     pieces: Annotated[bool, typer.Option("--pieces", help="Also each separate piece of a label.")] = False,
     labels: Annotated[Path | None, typer.Option(help="Table with names of the labels.")] = None,
+    only: Only = None,
     image: LabelScan = None,
+    series: Series = None,
     csv: Annotated[Path | None, typer.Option(help="Write a row for each case, label and piece.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the same with all places.")] = None,
     overwrite: Overwrite = False,
@@ -37,21 +42,23 @@ def measure(
     from volseg.cli.measure_tables import print_measurements, write_csv, write_json
     from volseg.io import read_label_layers
     from volseg.io.atomic import check_free
-    from volseg.io.label_files import check_labels, find_label_maps
+    from volseg.io.label_files import check_labels, find_label_maps, names_of
     from volseg.io.label_layers import one_slice_advice
     from volseg.surface import measure as measure_labels
     from volseg.surface.export import kept_probabilities
 
     check_free([file for file in (csv, json) if file], overwrite=overwrite)
-    cases = find_label_maps(input_)
+    chosen = parse_only(only)
+    cases = find_label_maps(input_, known=names_of(labels))
     if not cases:
         raise InputError(f"{input_}: no label maps in this folder; expected files such as case.nii.gz")
     found: dict[str, list[Measurement]] = {}
     failed: dict[str, VolsegError] = {}
     for case, path in cases.items():
         try:
-            scan = read_label_scan(path, image)
-            layers = read_label_layers(path, labels=labels, image=scan)
+            scan = read_label_scan(path, image, series)
+            volume = series if image is None else None
+            layers = read_label_layers(path, labels=labels, image=scan, only=chosen, series=volume)
             check_labels(layers, path)
             if advice := one_slice_advice(layers, path, image=scan):
                 _LOG.warning(advice)

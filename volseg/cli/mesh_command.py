@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import Overwrite, Series, list_files
+from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only
 from volseg.cli.label_scan import LabelScan, read_label_scan
 from volseg.cli.mesh_space import Space, parse_space
 from volseg.errors import InputError, PartialError, UsageError, VolsegError
@@ -25,7 +25,7 @@ def mesh(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="Label map file, folder of them, output folder of predict, or with --threshold a scan.",
+            help="Label map file, folder of them or of masks, output folder of predict, or with --threshold a scan.",
         ),
     ],
     output: Annotated[
@@ -44,6 +44,7 @@ def mesh(
         float | None, typer.Option(help="Surface of a scan at this value; 200 for bone in CT.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Table with names and colours of the labels.")] = None,
+    only: Only = None,
     image: LabelScan = None,
     series: Series = None,
     strict: Annotated[
@@ -84,7 +85,7 @@ def mesh(
     Each label becomes OUTPUT/<label>.<format>; a folder of several cases, OUTPUT/<case>/<label>.<format>; in .vtm
     all are in surfaces.vtm. In .glb, .obj, .vtp, .vtm and .3mf the labels of a single file stay separate and coloured.
     """
-    from volseg.io.label_files import find_label_maps, single_label_map
+    from volseg.io.label_files import find_label_maps, names_of, single_label_map
     from volseg.surface.export import surface_of_scan, surfaces_of_labels
     from volseg.surface.settings import SurfaceSettings
 
@@ -97,20 +98,20 @@ def mesh(
         print_ready=print_ready,
         report=report,
     )
+    chosen = parse_only(only)
     target = _make_target(output, formats, space, single_file=single_file, overwrite=overwrite)
     if threshold is not None:
-        of_labels = {"--labels": labels, "--image": image, "--shared-walls": shared_walls}
+        of_labels = {"--labels": labels, "--only": only, "--image": image, "--shared-walls": shared_walls}
         if given := [option for option, value in of_labels.items() if value]:
             raise UsageError(f"with --threshold there are no labels; leave out {' and '.join(given)}")
         surface = surface_of_scan(input_, threshold, series=series, strict=strict, settings=settings)
         list_files(target.write([surface]))
         return
-    if series is not None and image is None:
-        raise UsageError("--series chooses a scan; it has no meaning without --threshold or --image")
-    cases = find_label_maps(input_)
+    known = names_of(labels)
+    cases = find_label_maps(input_, known=known)
     if not cases:
         raise InputError(f"{input_}: no label maps in this folder; the surface of a scan needs --threshold VALUE")
-    alone = single_label_map(input_) is not None
+    alone = single_label_map(input_, known=known) is not None
     if target.file and len(cases) > 1:
         raise UsageError(f"{input_} holds {len(cases)} cases and {output} is one file; give a folder")
     files: list[Path] = []
@@ -118,7 +119,8 @@ def mesh(
     for case, path in cases.items():
         try:
             scan = read_label_scan(path, image, series)
-            meshes = surfaces_of_labels(path, labels=labels, image=scan, settings=settings)
+            volume = series if image is None else None
+            meshes = surfaces_of_labels(path, labels=labels, image=scan, only=chosen, series=volume, settings=settings)
             files += target.write(meshes, "" if alone else case)
         except VolsegError as error:
             errors.append(error)

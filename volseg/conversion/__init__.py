@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Unpack
 
@@ -17,7 +18,8 @@ from volseg.io.atomic import check_free
 from volseg.io.dicom_objects import is_dicom_input, label_objects, read_label_object
 from volseg.io.dicom_series import Scan, scan_dicom
 from volseg.io.dicom_source import DicomSource
-from volseg.io.label_files import has_label_table, image_files, single_label_map
+from volseg.io.label_files import has_label_table, image_files, names_of, single_label_map
+from volseg.io.mask_folder import mask_files
 from volseg.io.names import has_suffix
 from volseg.volume import Volume
 
@@ -31,9 +33,9 @@ Content = Literal["scan", "labels", "probabilities"]
 def convert(source: str | Path, target: str | Path, **options: Unpack[ConversionOptions]) -> list[Path]:
     """Read a scan, label map or probabilities in one form and write it in another.
 
-    What the source is, is said by a label table, a form or an image, by the target (``.seg.nrrd`` and
-    ``.dcm`` hold labels), by the source (``.seg.nrrd``, and a DICOM segmentation or structure set that is alone), or by
-    a label table beside it. All else is a scan.
+    What the source is, is said by a label table, a choice of labels, a form or an image, by the target (``.seg.nrrd``
+    and ``.dcm`` hold labels), by the source (``.seg.nrrd``, a folder of masks, and a DICOM segmentation or structure
+    set that is alone), or by a label table beside it or in its header. All else is a scan.
 
     Parameters
     ----------
@@ -44,9 +46,12 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
         ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``; for a scan also a folder for a DICOM series; for labels also
         ``.seg.nrrd``, and ``.dcm`` with an image. Values stay as they are, fractions as float32.
     series : str, optional
-        Which series of the source; where the source is labels, of the image: by itself the one that they refer to.
+        Which series or volume of the source; where the source is labels with an image, of the image, unless it is the
+        name of a volume of the source. By itself that series to which labels refer.
     labels : path, optional
         Table of label names and colours; says that the source is labels.
+    only : sequence of str, optional
+        Which labels, by name, value or pattern, as of `volseg.read_labels`.
     image : path, optional
         The scan that labels were made on: they come out on its grid, and DICOM objects refer to it.
     form : {"seg", "labelmap", "rtstruct", "fractional"}, optional
@@ -75,7 +80,7 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
         A target is there already, or cannot be written.
     """
     target, settings = Path(target), ConversionSettings(**options)
-    source = _single_file_of(Path(source), target)
+    source = _single_file_of(Path(source), target, known=names_of(settings.labels))
     if source.exists() and source.resolve() == target.resolve():
         raise UsageError(f"{target}: is the input itself; choose another name")
     check_free([target], overwrite=settings.overwrite)
@@ -95,12 +100,12 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
     return written
 
 
-def _single_file_of(source: Path, target: Path) -> Path:
-    """Return the label map of the folder of a case, or the one image of a folder without DICOM; else the path."""
+def _single_file_of(source: Path, target: Path, *, known: Sequence[str]) -> Path:
+    """Return the label map or masks of a case, or the one image of a folder without DICOM; else the path."""
     if not source.is_dir() or is_dicom_input(source):
         return source
     files = [file for file in image_files(source) if file.resolve() != target.resolve()]
-    if own := single_label_map(source) or (files[0] if len(files) == 1 else None):
+    if own := single_label_map(source, known=known) or (files[0] if len(files) == 1 else None):
         return own
     if files:
         names = ", ".join(str(file.relative_to(source)) for file in files[:5])
@@ -115,7 +120,7 @@ def _said_content(source: Path, target: Path, settings: ConversionSettings) -> C
     """Return what arguments and file names say; None where they do not."""
     if settings.form == FRACTIONAL:
         return "probabilities"
-    if settings.labels or settings.form or settings.image:
+    if settings.labels or settings.only or settings.form or settings.image or mask_files(source):
         return "labels"
     return "labels" if has_suffix(target, (".seg.nrrd", ".dcm")) or has_suffix(source, (".seg.nrrd",)) else None
 

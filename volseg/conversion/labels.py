@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from volseg.io.atomic import check_free
 from volseg.io.bids import is_dseg
 from volseg.io.dicom_objects import find_label_object, is_dicom_input, read_scan_of
 from volseg.io.dicom_source import DicomSource
-from volseg.io.label_files import check_labels, check_single
+from volseg.io.label_files import check_labels, names_volume
 from volseg.io.labels import sidecar_path, write_label_table
 from volseg.io.names import case_name, has_suffix
 from volseg.io.voxels import smallest_integer
@@ -30,12 +31,16 @@ _MOST_OUTSIDE = 0.5
 
 def convert_labels(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
     """Write a label map in another form."""
-    _check_target(source, target, settings)
+    _check_target(target, settings)
+    is_dicom, volume = is_dicom_input(source), None
+    if not is_dicom and (settings.image is None or names_volume(source, settings.series)):
+        settings, volume = replace(settings, series=None), settings.series
     image = read_image(source, target, settings)
-    layers = read_label_layers(source, labels=settings.labels, image=image if is_dicom_input(source) else None)
+    scan = image if is_dicom else None
+    layers = read_label_layers(source, labels=settings.labels, image=scan, only=settings.only, series=volume)
     check_labels(layers, source)
     if image is not None:
-        _check_place(_unplaced(source, image) or layers, image.grid, source, target)
+        _check_place(_unplaced(source, image, settings) or layers, image.grid, source, target)
         if not is_object(target):  # whose writers go by the slices as they are stored
             layers = tuple(_moved(layer, image.grid, source) for layer in layers)
     if len(layers) > 1 and has_suffix(target, (".seg.nrrd",)):
@@ -49,25 +54,24 @@ def convert_labels(source: Path, target: Path, settings: ConversionSettings) -> 
     return [file for layer, path in pairs for file in _write(layer, path, image, settings.form)]
 
 
-def _unplaced(source: Path, image: Volume) -> tuple[LabelMap, ...]:
+def _unplaced(source: Path, image: Volume, settings: ConversionSettings) -> tuple[LabelMap, ...]:
     """Read a DICOM segmentation of another series than the image on its own grid; nothing of all else."""
     found = find_label_object(source)
     own = image.source.series_uid if isinstance(image.source, DicomSource) else ""
     if found is None or found.is_contours or own in found.reference.series_uids:
         return ()
     try:
-        return read_label_layers(source)
+        return read_label_layers(source, labels=settings.labels, only=settings.only)
     except InputError:  # its frames form no even grid
         return ()
 
 
-def _check_target(source: Path, target: Path, settings: ConversionSettings) -> None:
+def _check_target(target: Path, settings: ConversionSettings) -> None:
     if is_folder(target):
         raise UsageError(f"{target}: labels are no DICOM series; end it in .nii.gz, .seg.nrrd or, with an image, .dcm")
     if settings.form is not None and not is_object(target):
         raise UsageError(f"form (--as) {settings.form} is what a .dcm file of labels is; {target} is none")
     check_free(_files_of(target), overwrite=settings.overwrite)
-    check_single(source)
 
 
 def read_image(source: Path, target: Path, settings: ConversionSettings) -> Volume | None:

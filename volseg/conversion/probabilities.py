@@ -12,6 +12,7 @@ from volseg.errors import GeometryError, InputError, UsageError
 from volseg.io import read_channels
 from volseg.io.atomic import check_free
 from volseg.io.dicom_objects import is_dicom_input, label_objects
+from volseg.io.label_choice import LabelChoice
 from volseg.io.labels import read_label_table, sidecar_path, write_label_table
 from volseg.io.names import has_suffix
 from volseg.labelmap import Label, default_colour, keep_colours_apart
@@ -41,8 +42,9 @@ def _to_dicom(source: Path, target: Path, settings: ConversionSettings) -> list[
     grid = volumes[0].grid
     if image is None or compare_grids(image.grid, grid).relation == "apart":
         raise GeometryError(f"{source}: lies apart from the image; give the scan that the probabilities were made on")
-    arrays = [volume.array for volume in volumes]
-    write_dicom_probabilities(arrays, target, grid=grid, labels=labels, source=image.source)
+    wanted = LabelChoice(settings.only).of(labels, source)
+    arrays = [volume.array for volume, label in zip(volumes, labels, strict=True) if label in wanted]
+    write_dicom_probabilities(arrays, target, grid=grid, labels=wanted, source=image.source)
     return [target]
 
 
@@ -69,8 +71,9 @@ def _to_nifti(source: Path, target: Path, settings: ConversionSettings) -> list[
     if len(found) != 1:
         raise UsageError(f"{source}: --as {FRACTIONAL} to NIfTI needs one DICOM segmentation; found {len(found)}")
     volumes = read_dicom_probabilities(found[0].file, image=read_image(source, target, settings))
-    stack = np.stack([volume.array for volume in volumes.values()], axis=-1)
-    write_nifti(stack, next(iter(volumes.values())).grid, target)
     labels = [Label(value, name, default_colour(value, name)) for value, name in enumerate(volumes, start=1)]
-    write_label_table(keep_colours_apart(labels), sidecar_path(target))
+    wanted = LabelChoice(settings.only).of(labels, source)
+    stack = np.stack([volumes[label.name].array for label in wanted], axis=-1)
+    write_nifti(stack, next(iter(volumes.values())).grid, target)
+    write_label_table(keep_colours_apart(wanted), sidecar_path(target))
     return [target, sidecar_path(target)]

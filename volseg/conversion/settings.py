@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -17,6 +18,7 @@ class ConversionOptions(TypedDict, total=False):
 
     series: str | None
     labels: str | Path | None
+    only: Sequence[str] | None
     image: str | Path | None
     form: str | None
     modality: str | None
@@ -30,6 +32,7 @@ class ConversionSettings:
 
     series: str | None = None
     labels: str | Path | None = None
+    only: Sequence[str] | None = None
     image: str | Path | None = None
     form: str | None = None
     modality: str | None = None

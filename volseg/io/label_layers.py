@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from volseg.labelmap import LabelMap
+from volseg.geometry import Grid
+from volseg.io.voxels import smallest_integer
+from volseg.labelmap import Label, LabelMap
 from volseg.volume import Volume
 
 
@@ -26,6 +29,26 @@ def join_layers(layers: Sequence[LabelMap]) -> tuple[LabelMap, ...]:
             array = np.where(layer.array != 0, layer.array, home.array)
             joined[place] = LabelMap(array, home.grid, (*home.labels, *layer.labels))
     return tuple(joined)
+
+
+def join_masks(labels: Sequence[Label], masks: Iterable[NDArray[np.bool_]], grid: Grid) -> tuple[LabelMap, ...]:
+    """Lay masks (I, J, K) of one grid, one for each label, into each other where they do not meet.
+
+    Each goes into the first that it fits into. One is held at a time, so that many take no more memory than a few. No
+    mask at all gives one empty label map.
+    """
+    dtype = smallest_integer(max((label.value for label in labels), default=0))
+    arrays: list[NDArray[np.integer]] = []
+    members: list[list[Label]] = []
+    for label, mask in zip(labels, masks, strict=True):
+        place = next((n for n, array in enumerate(arrays) if not array[mask].any()), len(arrays))
+        if place == len(arrays):
+            arrays.append(np.zeros(grid.shape, dtype, order="F"))
+            members.append([])
+        arrays[place][mask] = label.value
+        members[place].append(label)
+    layers = tuple(LabelMap(array, grid, tuple(some)) for array, some in zip(arrays, members, strict=True))
+    return layers or (LabelMap(np.zeros(grid.shape, dtype), grid, ()),)
 
 
 def one_slice_advice(layers: Sequence[LabelMap], path: Path, *, image: Volume | None = None) -> str | None:

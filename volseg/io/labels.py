@@ -65,7 +65,7 @@ def read_label_table(path: Path) -> tuple[Label, ...]:
             f"{', '.join(_COLUMNS)}, of which index and name must be there"
         )
     texts = (({column: as_text(cell) for column, cell in row.items()}, number) for number, row in rows)
-    return _labels(((f"line {number}", row) for row, number in texts), path)
+    return labels_from_rows(((f"line {number}", row) for row, number in texts), path)
 
 
 def write_label_table(labels: Iterable[Label], path: Path) -> None:
@@ -119,7 +119,7 @@ def labels_from_json(entries: Mapping[str, Any], path: Path) -> tuple[Label, ...
         if str(name).strip().lower() == "ignore":
             raise InputError(f"{path}: an 'ignore' label is not supported; remove it from the label maps")
         rows.append((f"label {key!r}", {"index": index, "name": name}))
-    return _labels(rows, path)
+    return labels_from_rows(rows, path)
 
 
 def read_table(path: Path, *, delimiter: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
@@ -143,8 +143,10 @@ def read_table(path: Path, *, delimiter: str) -> tuple[list[str], list[tuple[int
     return columns, rows
 
 
-def _labels(rows: Iterable[tuple[str, Mapping[str, Any]]], path: Path) -> tuple[Label, ...]:
+def labels_from_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], path: Path) -> tuple[Label, ...]:
+    """Make labels of the rows of a table, each with its place in the file; raises as `read_label_table`."""
     labels: list[Label] = []
+    known: dict[int | str, Label] = {}  # by value and by name
     given = set()
     problems = []
     for place, row in rows:
@@ -155,9 +157,10 @@ def _labels(rows: Iterable[tuple[str, Mapping[str, Any]]], path: Path) -> tuple[
             code = _optional(row.get(CODE_COLUMN)) or _optional(row.get("mapping"))
             name, colour = row["name"].strip(), _colour(row.get("color", ""))
             label = Label(value, name, colour or default_colour(value, name), code)
-            if twin := next((other for other in labels if value == other.value or label.name == other.name), None):
+            if twin := known.get(value) or known.get(name):
                 raise ValueError(f"{value} {label.name!r} repeats {twin.value} {twin.name!r}")
             labels.append(label)
+            known |= {value: label, name: label}
             given.update([value] if colour else [])
         except (ValueError, InputError) as error:
             problems.append(f"{place}: {error}")

@@ -25,7 +25,7 @@ def volume_names(path: Path, *repeats: int) -> list[str]:
 
 
 def choose_volume(names: list[str], wanted: str | None, path: Path) -> int:
-    """Return which of several volumes is meant.
+    """Return which of several volumes is meant, by its name or its number alone.
 
     Raises
     ------
@@ -35,13 +35,15 @@ def choose_volume(names: list[str], wanted: str | None, path: Path) -> int:
         There is none of that name.
     """
     listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    if wanted is not None and wanted not in names:
-        raise InputError(f"{path}: has no volume {wanted!r}; expected one of {listed}")
     if wanted is None and len(names) > 1:
         raise AmbiguousError(
-            f"{path}: holds {len(names)} volumes ({listed}); choose one of them by its name (--series NAME)"
+            f"{path}: holds {len(names)} volumes ({listed}); choose one of them by its name or number (--series NAME)"
         )
-    return names.index(wanted or names[0])
+    numbers = [name.removeprefix(f"{case_name(path)}_") for name in names]
+    found = [n for n, name in enumerate(names) if wanted in (None, name, numbers[n])]
+    if not found:
+        raise InputError(f"{path}: has no volume {wanted!r}; expected one of {listed}")
+    return found[0]
 
 
 def count_volumes(path: Path) -> int:

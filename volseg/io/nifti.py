@@ -33,7 +33,7 @@ def read_nifti(path: Path, *, series: str | None = None) -> Volume:
     path : Path
         ``.nii``, ``.nii.gz``, or either file of a ``.hdr``/``.img`` pair.
     series : str, optional
-        Which of several volumes: a name that `read_nifti_all` gives. The others take no memory.
+        Which of several volumes: a name that `read_nifti_all` gives, or its number. The others take no memory.
 
     Returns
     -------

@@ -108,8 +108,22 @@ def read_header(path: Path) -> NiftiHeader:
         )
     _check_size(header)
     if single:
-        _check_extensions(header, raw.single_vox_offset, raw.endianness)
+        _extensions(raw, header.offset, path)
     return header
+
+
+def find_extensions(path: Path) -> list[tuple[int, int]]:
+    """Find further contents of the header of a NIfTI file: first byte and length of each; none of a pair is looked for.
+
+    Raises
+    ------
+    InputError
+        Not NIfTI, or they do not fit into the file.
+    """
+    with opened(path) as stream:
+        block = stream.read(540)
+    raw, single = _decode(block, path)
+    return _extensions(raw, _offset(raw, raw.single_vox_offset, path), path) if single else []
 
 
 def _sibling(path: Path, suffix: str) -> Path:
@@ -247,27 +261,32 @@ def _check_size(header: NiftiHeader) -> None:
     check_promise(header.data_path, needed, header.data_path.stat().st_size, zipped=zipped)
 
 
-def _check_extensions(header: NiftiHeader, first: int, endianness: str) -> None:
-    """Refuse header extensions that run past the first voxel: then voxels would be read from inside of them."""
-    with opened(header.path) as stream:
+def _extensions(raw: Any, offset: int, path: Path) -> list[tuple[int, int]]:
+    """Find the header extensions; refuse those that run past the first voxel: then voxels would be read from inside."""
+    first = raw.single_vox_offset
+    with opened(path) as stream:
         stream.seek(first - 4)
-        if read_exactly(stream, 4)[:1] != b"\0" and not _extensions_fit(stream, first, header.offset, endianness):
-            raise InputError(
-                f"{header.path}: announces header extensions that do not fit between byte {first} and its first voxel "
-                f"at byte {header.offset}; the header is damaged"
-            )
+        if read_exactly(stream, 4)[:1] == b"\0":
+            return []
+        found = _walk(stream, first, offset, raw.endianness)
+    if found is None:
+        raise InputError(
+            f"{path}: announces header extensions that do not fit between byte {first} and its first voxel "
+            f"at byte {offset}; the header is damaged"
+        )
+    return found
 
 
-def _extensions_fit(stream: BufferedIOBase, start: int, stop: int, endianness: str) -> bool:
-    """Whether the extensions from here on, each (int32 size, int32 code, content), end before the first voxel."""
-    found = 0
-    while stop - start >= 16 and found <= _MOST_EXTENSIONS:
+def _walk(stream: BufferedIOBase, start: int, stop: int, endianness: str) -> list[tuple[int, int]] | None:
+    """Return where extensions are, each (int32 size, int32 code, content), from here on; None if they do not fit."""
+    found: list[tuple[int, int]] = []
+    while stop - start >= 16 and len(found) <= _MOST_EXTENSIONS:
         size, code = struct.unpack(endianness + "2i", read_exactly(stream, 8))
         if size == code == 0:
-            return True  # padding up to the voxels
+            return found  # padding up to the voxels
         if size < 16 or start + size > stop:
-            return False
+            return None
+        found.append((start + 8, size - 8))
         start += size
-        found += 1
         stream.seek(start)
-    return 0 < found <= _MOST_EXTENSIONS
+    return found if 0 < len(found) <= _MOST_EXTENSIONS else None

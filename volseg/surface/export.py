@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from volseg.errors import AmbiguousError, GeometryError, InputError, VolsegError
 from volseg.io import read, read_channels, read_label_layers
 from volseg.io.label_files import check_labels, is_even
 from volseg.io.label_layers import one_slice_advice
+from volseg.io.labels import read_label_table, sidecar_path
 from volseg.io.names import case_name
 from volseg.labelmap import LabelMap
 from volseg.mesh import Mesh
@@ -32,6 +34,8 @@ def surfaces_of_labels(
     *,
     labels: str | Path | None = None,
     image: Volume | None = None,
+    only: Sequence[str] | None = None,
+    series: str | None = None,
     settings: SurfaceSettings | None = None,
 ) -> list[Mesh]:
     """Read a label map file and extract the surfaces of its labels; see `read_label_layers` and `extract_surfaces`.
@@ -46,7 +50,7 @@ def surfaces_of_labels(
         Its labels lie on a single slice; says what would help.
     """
     try:
-        layers = read_label_layers(path, labels=labels, image=image)
+        layers = read_label_layers(path, labels=labels, image=image, only=only, series=series)
         check_labels(layers, Path(path))
     except InputError as error:
         if _is_scan(Path(path)):
@@ -68,15 +72,20 @@ def surfaces_of_labels(
 
 
 def kept_probabilities(path: Path, labels: LabelMap) -> list[NDArray[Any]] | None:
-    """Read ``probabilities.nii.gz`` beside the ``labels.nii.gz`` of a prediction; None where it is of other labels."""
-    file = path.with_name("probabilities.nii.gz")
+    """Read ``probabilities.nii.gz`` beside the ``labels.nii.gz`` of a prediction, of these labels of it.
+
+    None where there is none, or it is of other labels.
+    """
+    file, table = path.with_name("probabilities.nii.gz"), sidecar_path(path)
     if path.name != "labels.nii.gz" or not file.is_file():
         return None
+    values = [label.value for label in (read_label_table(table) if table.is_file() else labels.labels)]
     volumes = read_channels([file])
-    if len(volumes) != len(labels.labels) or not volumes[0].grid.is_close(labels.grid):
+    wanted = [label.value for label in labels.labels]
+    if len(volumes) != len(values) or not set(wanted) <= set(values) or not volumes[0].grid.is_close(labels.grid):
         logger.warning("%s: is not of the labels beside it; the surfaces are made without it", file)
         return None
-    return [volume.array for volume in volumes]
+    return [volumes[values.index(value)].array for value in wanted]
 
 
 def surface_of_scan(
@@ -105,4 +114,6 @@ def _is_scan(path: Path) -> bool:
     except VolsegError:
         return False
     fractions = volume.array.min() < 0 or np.any(volume.array % 1)
-    return volume.modality is not None or bool(fractions) or not is_even(volume.array, volume.grid.spacing)
+    if volume.modality is not None or fractions:
+        return True
+    return not is_even(volume.array, volume.grid.spacing, count=len(np.unique(volume.array)))

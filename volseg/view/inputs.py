@@ -13,7 +13,7 @@ from volseg.errors import InputError, UsageError
 from volseg.io import read, read_labels
 from volseg.io.dicom import is_dicom
 from volseg.io.dicom_objects import find_label_object, is_dicom_input, read_scan_of
-from volseg.io.label_files import check_single, find_label_maps, is_even, single_label_map
+from volseg.io.label_files import check_labels, find_label_maps, is_even, single_label_map
 from volseg.io.label_layers import one_slice_advice
 from volseg.io.labels import sidecar_path
 from volseg.io.mesh_reading import MESH_SUFFIXES, read_meshes
@@ -29,7 +29,6 @@ from volseg.volume import Volume
 logger = logging.getLogger(__name__)
 
 _NO_MESHES_HERE = (".glb", ".3mf", *OTHER_MESH_SUFFIXES)
-_MOST_LABELS = 255
 _THRESHOLD_COLOUR = (240, 170, 90)
 
 
@@ -155,12 +154,12 @@ def _read_scan(path: Path, series: str | None, map_paths: Sequence[Path]) -> Vol
 
 def _read_labels(path: Path, table: Path | None, scans: Sequence[Volume]) -> LabelMap:
     """Contours need their scan, and so do segments on one slice; everything else is shown on the grid that it has."""
-    check_single(path)
     found = find_label_object(path) if scans and is_dicom_input(path) else None
     image = scans[0] if found is not None and found.is_contours else None
     labels = read_labels(path, labels=table, image=image)
     if image is None and found is not None and one_slice_advice([labels], path):
         labels = read_labels(path, labels=table, image=scans[0])
+    check_labels([labels], path)
     if not labels.labels or not labels.array.any():
         logger.warning("%s: every voxel is background, so there is nothing of it to see", path)
     return labels
@@ -184,9 +183,9 @@ def _is_label_map(volume: Volume, path: Path) -> bool:
         values = to_label_values(volume.array, path)
     except InputError:
         return False
-    if volume.modality is not None or values.min() > 0 or len(present_values(values)) > _MOST_LABELS:
+    if volume.modality is not None or values.min() > 0:
         return False
-    if not is_even(values, volume.grid.spacing):
+    if not is_even(values, volume.grid.spacing, count=len(present_values(values))):
         return False
     logger.warning(
         "%s: holds few values in large even areas, so it is shown as a label map (-s says so outright)", path
