@@ -1058,3 +1058,47 @@ def test_segmentations_of_slices_without_their_place_are_damaged(binary):
     edit(binary, misplaced)
     with pytest.raises(InputError, match=r"a frame has no ImageOrientationPatient.*may be damaged"):
         read_dicom_seg(binary)
+
+
+# ------------------------------------------------------------------------------------------------------- odd segments
+
+
+def odd_segment(change: Callable[[Any], object]) -> Callable[[Any], object]:
+    return lambda dataset: change(dataset.SegmentSequence[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "said"),
+    [
+        (
+            lambda s: setattr(s, "RecommendedDisplayCIELabValue", [1, 2]),
+            "Wirbelsäule",
+            "'Wirbelsäule': its colour is left",
+        ),
+        (
+            lambda s: setattr(s, "RecommendedDisplayCIELabValue", 7),
+            "Wirbelsäule",
+            "'Wirbelsäule': its colour is left out",
+        ),
+        (lambda s: delattr(s, "SegmentNumber"), "segment_1", "left out, as nobody knows whose they are: Wirbelsäule"),
+        (
+            lambda s: setattr(s, "SegmentNumber", 3),
+            "segment_1",
+            "Wirbelsäule (number 3 is given twice), gone (number 3",
+        ),
+        (lambda s: delattr(s, "SegmentLabel"), "Spine", ""),
+        (lambda s: delattr(s, "SegmentedPropertyTypeCodeSequence"), "Wirbelsäule", ""),
+        (lambda s: setattr(s, "SegmentLabel", "a\x1b[31m\nb\0c"), "a?[31m b?c", ""),
+    ],
+)
+def test_an_odd_segment_harms_no_other(binary, caplog, change, name, said):
+    (expected,) = read_dicom_seg(binary)
+    with quiet_pydicom():
+        edit(binary, odd_segment(change))
+        (found,) = read_dicom_seg(binary)
+    by_value = {label.value: label for label in found.labels}
+    assert by_value[300] == LIVER
+    assert [label.name for label in found.labels if label.value in (1, 3)] == [name]
+    np.testing.assert_array_equal(found.array != 0, expected.array != 0)
+    np.testing.assert_array_equal(found.array == 300, expected.array == 300)
+    assert said in caplog.text

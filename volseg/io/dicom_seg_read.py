@@ -26,7 +26,7 @@ from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_header import check_size, open_dataset
 from volseg.io.dicom_seg_planes import Planes, not_read, per_frame, place, planes_of, warn_elsewhere, without_place
-from volseg.io.label_choice import LabelChoice
+from volseg.io.label_choice import LabelChoice, listed
 from volseg.io.terminology import label_of
 from volseg.io.voxels import smallest_integer
 from volseg.labelmap import Label, LabelMap, default_colour, keep_colours_apart
@@ -148,15 +148,7 @@ def _whole(dataset: Dataset) -> int:
 
 def _labels(dataset: Dataset, file: DicomFile) -> dict[int, Label]:
     """Return the label of every segment number that is described or used, without background."""
-    labels = {}
-    for segment in dataset.SegmentSequence:
-        number = int(segment.SegmentNumber)
-        if number == 0:
-            _refuse_structure_as_background(segment, file)
-            continue
-        label = label_of(segment)
-        # The pixels of a label map are the values, whatever the description says.
-        labels[number] = replace(label, value=number) if dataset.SegmentationType == "LABELMAP" else label
+    labels = _described(dataset, file)
     for number in set(_segment_numbers(dataset)) - {0, *labels}:
         labels[number] = Label(number, f"segment_{number}", default_colour(number))
     values = Counter(label.value for label in labels.values())
@@ -170,10 +162,30 @@ def _labels(dataset: Dataset, file: DicomFile) -> dict[int, Label]:
     }
 
 
+def _described(dataset: Dataset, file: DicomFile) -> dict[int, Label]:
+    """Return the label of every segment number that is described once and soundly; warn of the others."""
+    labels: dict[int, Label] = {}
+    problems = []
+    numbers = Counter(str(segment.get("SegmentNumber")) for segment in dataset.SegmentSequence)
+    for segment in dataset.SegmentSequence:
+        name, text = text_of(segment, "SegmentLabel") or "a segment", str(segment.get("SegmentNumber"))
+        if not text.isdecimal() or numbers[text] > 1:
+            problems.append(f"{name} (number {text}{' is given twice' if numbers[text] > 1 else ''})")
+        elif text == "0":
+            _refuse_structure_as_background(segment, file)
+        else:
+            label = label_of(segment)
+            # The pixels of a label map are the values, whatever the description says.
+            labels[int(text)] = replace(label, value=int(text)) if dataset.SegmentationType == "LABELMAP" else label
+    if problems:
+        _LOG.warning("%s: names left out, as nobody knows whose they are: %s", file, listed(problems))
+    return labels
+
+
 def _told_apart(labels: dict[int, Label], dataset: Dataset) -> dict[int, Label]:
     """Return labels by segment number with no colour twice but where the file says so."""
-    coloured = [int(s.SegmentNumber) for s in dataset.SegmentSequence if s.get("RecommendedDisplayCIELabValue")]
-    given = {labels[number].value for number in coloured if number in labels}
+    coloured = {str(s.get("SegmentNumber")) for s in dataset.SegmentSequence if s.get("RecommendedDisplayCIELabValue")}
+    given = {label.value for number, label in labels.items() if str(number) in coloured}
     return dict(zip(labels, keep_colours_apart(labels.values(), given), strict=True))
 
 

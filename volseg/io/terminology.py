@@ -7,6 +7,7 @@ when all its words are those of one concept; ``left`` and ``right`` may come on 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -23,9 +24,11 @@ from pydicom.uid import generate_uid
 
 from volseg import __version__
 from volseg.anatomy import Words, find_structure, words_of
-from volseg.io.dicom_attributes import text_of
+from volseg.io.dicom_attributes import DAMAGE, text_of
 from volseg.io.plain_text import plain
-from volseg.labelmap import OTHER_ALGORITHMS, Label, default_colour
+from volseg.labelmap import OTHER_ALGORITHMS, Colour, Label, default_colour
+
+_LOG = logging.getLogger(__name__)
 
 _ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
 _ALTERED = Code("49755003", "SCT", "Morphologically Altered Structure")
@@ -162,10 +165,18 @@ def label_of(segment: Dataset) -> Label:
         name = full_name
     types = segment.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
     name = plain(name or text_of(types[0], "CodeMeaning")).strip() or f"segment_{number}"
-    colour = segment.get("RecommendedDisplayCIELabValue")
-    rgb = CIELabColor.from_dicom_value(list(colour)).to_rgb(clip=True) if colour else default_colour(value, name)
+    rgb = _colour(segment, name) or default_colour(value, name)
     algorithm = str(segment.get("SegmentAlgorithmType") or "")
     return Label(value, name, rgb, code_text(types[0]), algorithm if algorithm in OTHER_ALGORITHMS else None)
+
+
+def _colour(segment: Dataset, name: str) -> Colour | None:
+    try:
+        colour = segment.get("RecommendedDisplayCIELabValue")
+        return CIELabColor.from_dicom_value(list(colour)).to_rgb(clip=True) if colour else None
+    except DAMAGE as error:
+        _LOG.warning("segment %r: its colour is left out, as it is none (%s)", name, error)
+        return None
 
 
 def _fitting(name: str) -> str:
