@@ -42,12 +42,17 @@ def test_nothing_is_imported_from_the_working_folder(
         assert run.stdout.decode().strip() == f"volseg {volseg.__version__}"
 
 
-def test_where_volseg_itself_lies_is_searched_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a checkout that is not installed."""
+def test_where_volseg_itself_lies_stays_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a checkout, beside which another volseg may be installed: the child must not be that one."""
     monkeypatch.chdir(PACKAGE.parent)
-    monkeypatch.setattr(sys, "path", ["", "/somewhere", str(PACKAGE.parent)])
+    monkeypatch.setattr(sys, "path", ["/before", "", "/after", str(PACKAGE.parent)])
     _, environment = child_python("volseg")
-    assert environment["PYTHONPATH"].split(os.pathsep) == ["/somewhere", str(PACKAGE.parent)]
+    assert environment["PYTHONPATH"].split(os.pathsep) == [
+        "/before",
+        str(PACKAGE.parent),
+        "/after",
+        str(PACKAGE.parent),
+    ]
 
 
 def test_no_other_way_starts_a_python() -> None:

@@ -6,12 +6,14 @@ import os
 import sys
 from pathlib import Path
 
+_HOME = Path(__file__).resolve().parents[1]
+
 
 def child_python(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """Return the command and the environment that run a module in another process.
 
-    It imports from where this process does, but not from the working folder: a file that lies there under the name of
-    a module would be run. Only where volseg itself lies there is it searched, after everything else.
+    It imports from where this process does, but not from the working folder, where a file under the name of a module
+    would be run; unless volseg itself lies there.
 
     Parameters
     ----------
@@ -20,15 +22,13 @@ def child_python(module: str, *arguments: str) -> tuple[list[str], dict[str, str
     arguments : str
         What it finds in ``sys.argv``.
     """
-    home = str(Path(__file__).resolve().parents[1])
-    path = [entry for entry in sys.path if entry and not _is_working_folder(entry)]
-    path += [] if home in path else [home]
+    path = [entry or str(_HOME) for entry in sys.path if not _is(entry, ".") or _is(entry, _HOME)]
     command = [sys.executable, "-P", "-m", module, *arguments]
     return command, {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
 
 
-def _is_working_folder(entry: str) -> bool:
+def _is(entry: str, folder: str | Path) -> bool:
     try:
-        return Path(entry).samefile(".")
-    except OSError:  # an entry that is not there, or the folder is gone
+        return Path(entry).samefile(folder)
+    except OSError:  # an entry that is not there
         return False

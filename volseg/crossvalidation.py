@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def iterate_crossvalidation(
     config: Config | None = None,
     folds: Sequence[int] | None = None,
     probabilities: bool = False,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Plan, train, predict and evaluate what is not done yet, and sum up what is.
 
     In the trainer's output folder come ``plan.yaml``, a run ``fold_<n>`` for each fold with its

@@ -6,22 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from volseg.cli import app
-from volseg.cli.train_options import saving_when_stopped
 from volseg.training.checkpoint import opened_checkpoint
 from volseg.training.journal import Event, read_events
 
-Handlers = dict[signal.Signals, Any]
 # Epochs of 8 steps; the log has a line for each 200th part.
 SETTINGS = ("training.epochs=10000", "training.batch_size=4", "network.width=2", "network.levels=1")
 STEPS_A_LINE = 400
@@ -36,7 +31,7 @@ def steps_of(run: Path) -> list[Event]:
 
 def saved_step(run: Path) -> int:
     with opened_checkpoint(run / "checkpoint.pt", torch.device("cpu")) as state:
-        return int(state["step"])
+        return int(state["standing"]["step"])
 
 
 def stopped(command: list[str], number: signal.Signals, *, run: Path, scratch: Path) -> tuple[int, str]:
@@ -112,71 +107,3 @@ def test_a_cross_validation_that_is_stopped_lets_its_folds_save(
     assert last <= saved_step(run) < last + STEPS_A_LINE
     assert not (output / "fold_1").exists()
     assert not (output / "crossval.json").exists()
-
-
-@pytest.fixture
-def handlers() -> Iterator[Handlers]:
-    """What is done at a signal when a test begins, whoever runs it; put back after it."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    usual: Handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    for number, handler in usual.items():
-        signal.signal(number, handler)
-    yield usual
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def current(handlers: Handlers) -> Handlers:
-    return {number: signal.getsignal(number) for number in handlers}
-
-
-def work(*while_working: signal.Signals, while_saving: Sequence[signal.Signals] = (), saved: list[str]) -> None:
-    """Get signals while there is something to save, and while it is saved."""
-    with saving_when_stopped():
-        try:
-            for number in while_working:
-                signal.raise_signal(number)
-        finally:
-            for number in while_saving:
-                signal.raise_signal(number)
-            saved.append("all")
-
-
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
-def test_after_a_signal_only_another_interrupt_counts(first: signal.Signals, handlers: Handlers) -> None:
-    """A cluster or a terminal may send both for the same thing; the first one's checkpoint is then being written."""
-    saved: list[str] = []
-    with pytest.raises(KeyboardInterrupt, match=r"^$"):
-        work(first, while_saving=[signal.SIGTERM, signal.SIGTERM], saved=saved)
-    assert saved == ["all"]
-    with pytest.raises(KeyboardInterrupt, match=r"^$"):
-        work(first, while_saving=[signal.SIGINT], saved=saved)
-    assert saved == ["all"]
-    assert current(handlers) == handlers
-
-
-def test_what_is_ignored_stays_ignored(handlers: Handlers) -> None:
-    """So shells start what runs in the background: Ctrl+C is for what is in front."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    saved: list[str] = []
-    try:
-        work(signal.SIGINT, saved=saved)
-    except KeyboardInterrupt:  # which would end the tests
-        pytest.fail("an interrupt that was ignored is not any more")
-    with pytest.raises(KeyboardInterrupt, match=r"^$"):
-        work(signal.SIGTERM, while_saving=[signal.SIGINT], saved=saved)
-    assert saved == ["all", "all"]
-    assert current(handlers) == handlers | {signal.SIGINT: signal.SIG_IGN}
-
-
-def test_outside_the_main_thread_nothing_is_touched(handlers: Handlers) -> None:
-    seen: list[object] = []
-
-    def elsewhere() -> None:
-        with saving_when_stopped():
-            seen.append(current(handlers))
-
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    assert seen == [handlers]

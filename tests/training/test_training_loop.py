@@ -121,7 +121,7 @@ def test_planes_take_turns_and_only_those_with_a_left_and_a_right_are_mirrored(
         seen.append((images.shape[-2:], config.mirror))
         return augment(images, classes, config, noise)
 
-    monkeypatch.setattr("volseg.training.loop.augment", watched)
+    monkeypatch.setattr("volseg.training.run.augment", watched)
     config = small("training.epochs=1", "augmentation.mirror=true", "training.slice_size=[24, 20, 16]")
     train(folder, tmp_path / "run", config=config)
     turn = [((24, 20), True), ((24, 16), True), ((20, 16), False)]
@@ -137,14 +137,14 @@ def test_the_last_weights_are_kept_however_the_held_out_cases_fare(
     def worse_and_worse(*arguments: Any, **settings: Any) -> Validation:
         return replace(validate(*arguments, **settings), mean=next(means))
 
-    monkeypatch.setattr("volseg.training.loop.validate", worse_and_worse)
+    monkeypatch.setattr("volseg.training.run.validate", worse_and_worse)
     run = tmp_path / "run"
     model = volseg.load_model(train(dataset_folder, run, config=small("training.epochs=2", "training.validations=4")))
     events = read_events(run / "log.jsonl")
     assert [e["mean"] for e in events if e["event"] in ("validation", "final")] == [0.9, 0.8, 0.7, 0.1]
     assert json.loads((run / "validation.json").read_text(encoding="utf-8"))["mean"] == 0.1
     with opened_checkpoint(run / "checkpoint.pt", torch.device("cpu")) as state:
-        last, step = state["learners"]["axial"]["generator"], state["step"]
+        last, step = state["learners"]["axial"]["generator"], state["standing"]["step"]
     assert step == next(e["step"] for e in events if e["event"] == "final")
     assert step == max(e["step"] for e in events if e["event"] == "steps")
     kept = model.networks["axial.0"].state_dict()
@@ -212,7 +212,7 @@ def test_without_a_length_steps_are_what_a_training_is_long(
     dataset_folder: Path, tmp_path: Path, steps: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An epoch here is 4 cases of 8 labelled slices in batches of 8."""
-    monkeypatch.setattr("volseg.training.loop._STEPS", steps)
+    monkeypatch.setattr("volseg.training.run._STEPS", steps)
     train(dataset_folder, tmp_path / "run", config=small("training.epochs=null"))
     assert load_config(tmp_path / "run" / "plan.yaml").training.epochs is None
     first, *_, final, _ = read_events(tmp_path / "run" / "log.jsonl")
@@ -222,7 +222,7 @@ def test_without_a_length_steps_are_what_a_training_is_long(
 
 def test_steps_are_counted_for_each_plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_dataset(tmp_path / "Task98_Cubes", spacing=(1.0, 1.0, 1.2))
-    monkeypatch.setattr("volseg.training.loop._STEPS", 40)
+    monkeypatch.setattr("volseg.training.run._STEPS", 40)
     list(iterate_training(folder, tmp_path / "run", config=small("training.epochs=null"), fold="all"))
     assert read_events(tmp_path / "run" / "log.jsonl")[-2]["step"] == 3 * 40
 
@@ -248,11 +248,11 @@ def test_an_interrupt_of_the_last_validation_costs_no_step(
         raise KeyboardInterrupt("here")
 
     with monkeypatch.context() as patched:
-        patched.setattr("volseg.training.loop.validate", interrupted)
+        patched.setattr("volseg.training.run.validate", interrupted)
         with pytest.raises(KeyboardInterrupt, match="here"):
             train(dataset_folder, tmp_path / "cut", config=config)
     with opened_checkpoint(tmp_path / "cut" / "checkpoint.pt", torch.device("cpu")) as state:
-        assert state["step"] == 8
+        assert state["standing"]["step"] == 8
     learnt: list[Any] = []
     monkeypatch.setattr("volseg.training.step.Learner.step", lambda *_: learnt.append(_))
     assert volseg.load_model(train(dataset_folder, tmp_path / "cut", resume=True)).sha256 == whole.sha256
@@ -268,7 +268,7 @@ def test_a_validation_on_the_way_may_take_a_minute_where_no_time_is_set(
         allowed.append(allowance_seconds)
         return validate(*arguments, allowance_seconds=allowance_seconds, **settings)
 
-    monkeypatch.setattr("volseg.training.loop.validate", watched)
+    monkeypatch.setattr("volseg.training.run.validate", watched)
     train(dataset_folder, tmp_path / "run", config=small("training.epochs=1", "training.validations=2"))
     assert allowed == [60, float("inf")]  # the last one is whole
 
@@ -304,12 +304,12 @@ def test_wall_clock_budget_ends_the_training(
 ) -> None:
     """By a clock that goes on a millisecond whenever it is looked at, so that a busy machine changes nothing."""
     ticks = count()
-    monkeypatch.setattr("volseg.training.loop.time", SimpleNamespace(monotonic=lambda: next(ticks) / 1000))
+    monkeypatch.setattr("volseg.training.run.time", SimpleNamespace(monotonic=lambda: next(ticks) / 1000))
 
     def short(*arguments: Any, **settings: Any) -> Validation:
         return replace(validate(*arguments, **settings), seconds=0.01)
 
-    monkeypatch.setattr("volseg.training.loop.validate", short)
+    monkeypatch.setattr("volseg.training.run.validate", short)
     train(
         dataset_folder,
         tmp_path / "run",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,9 @@ def is_bright(case: Case) -> NDArray[np.bool_]:
 def voxels_to_calibrate_with(cases: Sequence[Case], monkeypatch: pytest.MonkeyPatch) -> list[Voxels]:
     seen: list[Voxels] = []
 
-    def watched(voxels: Sequence[Voxels]) -> Calibration:
+    def watched(voxels: Sequence[Voxels], heed: Callable[[], None]) -> Calibration:
         seen.extend(voxels)
-        return fit_calibration(voxels)
+        return fit_calibration(voxels, heed)
 
     monkeypatch.setattr(validation, "fit_calibration", watched)
     assert validate(bright_model(), cases, device="cpu", calibrate=True).calibration is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,6 @@ from volseg.cli.train_options import (
     Preset,
     length_changes,
     read_settings,
-    saving_when_stopped,
 )
 from volseg.errors import UsageError
 
@@ -58,6 +58,7 @@ def crossval(
     from volseg.io.datasets import read_dataset
     from volseg.model.devices import choose_device
     from volseg.training.folds import FoldTrainer
+    from volseg.training.stop import Stop, stopping
 
     changes = [*(set_ or []), *length_changes(minutes, epochs)]
     # Without settings an earlier plan in the output folder is gone on with.
@@ -72,7 +73,7 @@ def crossval(
     if against:
         class_means(against)
     events = iterate_crossvalidation(found, trainer, config=settings, folds=numbers, probabilities=probabilities)
-    with saving_when_stopped():
+    with stopping(Stop(at_once=True)), closing(events):
         _follow(events, [output / name for name in ("crossval.json", "scores.csv", "ensemble.safetensors")])
     if against:
         result = compare_runs(output, against)

@@ -21,7 +21,6 @@ from volseg.cli.train_options import (
     Preset,
     length_changes,
     read_settings,
-    saving_when_stopped,
 )
 from volseg.errors import UsageError
 
@@ -63,9 +62,7 @@ def train(
         list_files([output / "plan.yaml"])
         return
     events = iterate_training(found, output, config=settings, fold=held_out, device=device, resume=resume)
-    with saving_when_stopped():
-        files = _follow(events)
-    list_files(files)
+    list_files(_follow(events))
 
 
 def _follow(events: Iterator[dict[str, Any]]) -> list[Path]:

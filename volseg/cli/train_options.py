@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -48,28 +44,3 @@ def read_settings(config: Path | None, preset: str | None, changes: list[str]) -
     from volseg.config import load_config
 
     return load_config(config, overrides=tuple(changes), preset=preset)
-
-
-@contextmanager
-def saving_when_stopped() -> Iterator[None]:
-    """Take SIGTERM, by which clusters end programs, like Ctrl-C; after either, only another Ctrl-C counts.
-
-    So a checkpoint that is being written is not cut short by the second of two signals for the same thing.
-    """
-    if threading.current_thread() is not threading.main_thread():  # there are no signals elsewhere
-        yield
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        for taken in before:
-            signal.signal(taken, signal.default_int_handler if taken == signal.SIGINT else signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    # What is ignored stays so: shells let what runs in the background ignore the Ctrl-C for what is in front.
-    numbers = [number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,11 +74,13 @@ def validate(
     device: str,
     allowance_seconds: float | None = None,
     calibrate: bool = False,
+    heed: Callable[[], None] = lambda: None,
 ) -> Validation:
     """Predict cases and compare with their references, before clean-up.
 
     `allowance_seconds` ends it early, but not before two cases are done. `calibrate` also fits a temperature to the
-    probabilities of the scans, but for those whose probabilities would take too much memory.
+    probabilities of the scans, but for those whose probabilities would take too much memory. `heed` is called every
+    few seconds, and may raise.
     """
     start = time.monotonic()
     rows: list[list[float]] = []
@@ -86,9 +88,10 @@ def validate(
     for case in cases:
         if allowance_seconds is not None and len(rows) >= 2 and time.monotonic() - start > allowance_seconds:
             break
+        heed()
         volumes, reference = read_case(case)
         keep = calibrate and can_fuse(model, volumes[0].grid)
-        prediction = predict(model, volumes, device=device, probabilities=keep)
+        prediction = predict(model, volumes, device=device, probabilities=keep, progress=lambda *_: heed())
         rows.append([dice(prediction.labels.mask(label), reference.mask(label)) for label in model.labels])
         if prediction.probabilities is not None:
             voxels.append(_telling_voxels(prediction.probabilities, reference, model, count=_VOXELS // len(cases)))
@@ -105,7 +108,7 @@ def validate(
         per_label=dict(zip(names, means, strict=True)),
         cases=len(rows),
         by_case=dict(zip([case.name for case in cases], by_case, strict=False)),
-        calibration=fit_calibration(voxels) if any(classes.any() for _, classes in voxels) else None,
+        calibration=fit_calibration(voxels, heed) if any(classes.any() for _, classes in voxels) else None,
         seconds=time.monotonic() - start,
     )
 
@@ -121,12 +124,16 @@ def _telling_voxels(probabilities: NDArray[np.float16], reference: LabelMap, mod
     return probabilities.reshape(len(probabilities), -1)[:, chosen], classes
 
 
-def fit_calibration(voxels: Sequence[Voxels]) -> Calibration:
+def fit_calibration(voxels: Sequence[Voxels], heed: Callable[[], None] = lambda: None) -> Calibration:
     """Fit a temperature to the voxels of some cases."""
     probabilities, classes = _join(voxels)
     halves = [_join(voxels[0::2]), _join(voxels[1::2] or voxels)]  # a single case has no other half
+    heed()
     temperature = fit_temperature(probabilities, classes)
-    fitted = [fit_temperature(*half) if half[1].size else temperature for half in halves]
+    fitted = []
+    for half in halves:
+        heed()
+        fitted.append(fit_temperature(*half) if half[1].size else temperature)
     softened = [soften(half[0], other) for half, other in zip(halves, reversed(fitted), strict=True)]
     after = calibration_error(np.concatenate(softened, axis=1), np.concatenate([half[1] for half in halves]))
     return Calibration(temperature, calibration_error(probabilities, classes), after)
