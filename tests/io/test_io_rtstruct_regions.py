@@ -119,12 +119,12 @@ def test_contours_lie_across_any_axis_and_others_are_left_out() -> None:
     roi = sized([4, 5, 6], THICKNESS_MM)
     across = roi.contours[0][1][:, [2, 1, 0]] * [1, 1, 5]
     drawing = lay_out(roi._replace(contours=[*roi.contours, (False, across)]), GRID)
-    assert (drawing.axis, len(drawing.outlines)) == (2, 3)
+    assert (drawing.axis, len(drawing.contours)) == (2, 3)
     assert list(drawing.left_out.values()) == [1]
     turned = Grid(GRID.shape[::-1], GRID.affine @ np.eye(4)[[2, 1, 0, 3]])
     assert lay_out(roi, turned).axis == 0
     # Small contours may lie along slices that the rest of the structure was not drawn on.
     tilted = [(False, points + np.outer([0, 0, 1, 1], [0, 0, 5])) for _, points in roi.contours * 2]
     drawing = lay_out(roi._replace(contours=[*roi.contours, *tilted]), GRID)
-    assert drawing.outlines == []
+    assert drawing.contours == []
     assert list(drawing.left_out.values()) == [6]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -49,9 +49,8 @@ class LabelChoice:
         return tuple(label for place, label in enumerate(labels) if place in picked)
 
     def wants(self, name: str, value: int) -> bool:
-        """Whether a structure that is no label, as it cannot be read, is among what is wanted."""
-        label = self._renamed(Label(max(value, 1), name.strip() or "?", (0, 0, 0)))
-        return not self.only or any(_matches(wanted, (label,)) for wanted in self.only)
+        """Whether a structure that is no label, as it cannot be read, is among what is wanted; its value may be 0."""
+        return not self.only or any(_matches(wanted, [self._known(name, value)]) for wanted in self.only)
 
     def apply(self, layers: Sequence[LabelMap], what: object) -> tuple[LabelMap, ...]:
         """Return label maps of the wanted labels alone, all else background; a map without any is left out.
@@ -71,22 +70,22 @@ class LabelChoice:
         """Return the places of the wanted ones in a list of labels."""
         if not self.only:
             return set(range(len(labels)))
-        known = tuple(map(self._renamed, labels))
+        known = [self._known(label.name, label.value) for label in labels]
         picked: set[int] = set()
         for wanted in self.only:
             found = _matches(wanted, known)
             if not found:
-                names = list(dict.fromkeys(label.name for label in known))
+                names = list(dict.fromkeys(name for name, _ in known))
                 there = f"it has {len(names)}: {listed(names)}" if names else "it has none"
                 raise InputError(f"{what}: has no label {wanted!r}; {there}")
             picked |= found
         return picked
 
-    def _renamed(self, label: Label) -> Label:
+    def _known(self, name: str, value: int) -> tuple[str, int]:
+        """Return the name and value by which a structure is wanted."""
         if self.table is None:
-            return label
-        named = next((other for other in self.table if other.value == label.value), None)
-        return replace(label, name=named.name if named else f"label_{label.value}")
+            return name, value
+        return next((label.name for label in self.table if label.value == value), f"label_{value}"), value
 
 
 def keep_labels(labelmap: LabelMap, values: Collection[int]) -> LabelMap:
@@ -104,10 +103,10 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_LISTED]) + more
 
 
-def _matches(wanted: str, labels: Sequence[Label]) -> set[int]:
-    """Return the places of the labels that a name, else a value, else a pattern stands for."""
+def _matches(wanted: str, known: Sequence[tuple[str, int]]) -> set[int]:
+    """Return the places of the names and values that a name, else a value, else a pattern stands for."""
     text = wanted.strip()
-    names = [label.name.strip().casefold() for label in labels]
+    names = [name.strip().casefold() for name, _ in known]
     exact = {n for n, name in enumerate(names) if name == text.casefold()}
-    by_value = {n for n, label in enumerate(labels) if str(label.value) == text}
+    by_value = {n for n, (_, value) in enumerate(known) if str(value) == text}
     return exact or by_value or {n for n, name in enumerate(names) if fnmatchcase(name, text.casefold())}

@@ -79,12 +79,12 @@ def _sound(
 ) -> list[tuple[Roi, Drawing]]:
     """Return the structures that can be read, and name the others; refuse if that is all of them."""
     # Isocentres and markers are no regions; what nobody has drawn yet is one.
-    sound = [(roi, drawing) for roi, drawing in laid if drawing.outlines or not drawing.left_out]
+    sound = [(roi, drawing) for roi, drawing in laid if drawing.contours or not drawing.left_out]
     reasons = {name: (0, reason) for name, reason in faults.items()}
-    empty = ((roi, drawing) for roi, drawing in laid if drawing.left_out and not drawing.outlines)
+    empty = ((roi, drawing) for roi, drawing in laid if drawing.left_out and not drawing.contours)
     reasons |= {roi.name or f"roi_{roi.number}": (roi.number, kinds(drawing.left_out)) for roi, drawing in empty}
     texts = {name: f"{name} ({reason})" for name, (_, reason) in reasons.items()}
-    if not sound or (faults and not any(drawing.outlines for _, drawing in sound)):
+    if not sound or (faults and not any(drawing.contours for _, drawing in sound)):
         raise InputError(f"{path}: holds nothing that can be read as a label; left out: {listed(list(texts.values()))}")
     if missed := [texts[name] for name, (number, _) in reasons.items() if choice.wants(name, number)]:
         _LOG.warning("%s: left out: %s", path, listed(missed))

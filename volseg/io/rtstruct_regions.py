@@ -30,11 +30,10 @@ _FARTHEST_STEP_MM = 10.5
 
 
 class Drawing(NamedTuple):
-    """Flat contours in voxel coordinates: the axis that they lie across, and their heights along it."""
+    """Flat contours as (is XOR, (P, 3) mm RAS+), the voxel axis that they lie across, and their heights along it."""
 
     axis: int
-    outlines: list[Float]
-    is_xor: list[bool]
+    contours: list[tuple[bool, Float]]
     heights: Float
     left_out: Counter[str]
     odd: Counter[str]
@@ -54,15 +53,11 @@ class Region(NamedTuple):
 
 
 def lay_out(roi: Roi, grid: Grid) -> Drawing:
-    """Bring a structure into voxel coordinates; contours across the slices are left out, all if those are most."""
-    left_out = roi.left_out.copy()
-    if not roi.contours:
-        return Drawing(2, [], [], np.zeros(0), left_out, roi.odd)
-    ends = np.cumsum([len(points) for _, points in roi.contours])[:-1]
-    outlines = np.split(grid.to_voxel(np.concatenate([points for _, points in roi.contours])), ends)
-    extents = np.array([np.ptp(outline, axis=0) for outline in outlines])
+    """Find the slices that a structure was drawn along; contours across them are left out, all if those are most."""
+    left_out, outlines = roi.left_out.copy(), _outlines(roi.contours, grid)
+    extents = np.array([np.ptp(outline, axis=0) for outline in outlines]).reshape(-1, 3)
     flat = extents <= _FLAT
-    axis = max(range(3), key=lambda a: (flat[:, a].sum(), -extents[:, a].max()))
+    axis = max(range(3), key=lambda a: (flat[:, a].sum(), -extents[:, a].max(initial=0)))
     kept = np.flatnonzero(flat[:, axis])
     if across := len(outlines) - len(kept):
         leaves = extents[:, axis].max() * grid.spacing[axis]
@@ -71,8 +66,15 @@ def lay_out(roi: Roi, grid: Grid) -> Drawing:
     if 2 * len(kept) < len(outlines):
         kept = kept[:0]
     heights = np.array([outlines[n][:, axis].mean() for n in kept])
-    flat_ones = [np.delete(outlines[n], axis, axis=1) for n in kept]
-    return Drawing(axis, flat_ones, [roi.contours[n][0] for n in kept], heights, left_out, roi.odd)
+    return Drawing(axis, [roi.contours[n] for n in kept], heights, left_out, roi.odd)
+
+
+def _outlines(contours: Sequence[tuple[bool, Float]], grid: Grid) -> list[Float]:
+    """Bring contours into voxel coordinates."""
+    if not contours:
+        return []
+    ends = np.cumsum([len(points) for _, points in contours])[:-1]
+    return np.split(grid.to_voxel(np.concatenate([points for _, points in contours])), ends)
 
 
 def step_of(drawing: Drawing, grid: Grid) -> float | None:
@@ -104,7 +106,7 @@ def fill(drawing: Drawing, grid: Grid, usual: float) -> Region:
     Parameters
     ----------
     drawing : Drawing
-        In voxel coordinates of the grid.
+        On the grid.
     grid : Grid
         Where the masks are wanted.
     usual : float
@@ -116,12 +118,13 @@ def fill(drawing: Drawing, grid: Grid, usual: float) -> Region:
         own = max(1.0, min([usual, *np.diff(_planes(drawing.heights))]))
     slices = _slices(drawing.heights, size, own)
     columns, rows = (length for a, length in enumerate(grid.shape) if a != drawing.axis)
+    outlines = [np.delete(outline, drawing.axis, axis=1) for outline in _outlines(drawing.contours, grid)]
     masks: dict[int, Mask] = {}
     drawn: dict[int, Mask] = {}
     for k, members in slices.items():
         if members[0] not in drawn:
-            paint = rasterise if any(drawing.is_xor[n] for n in members) else fill_contours
-            drawn[members[0]] = paint([drawing.outlines[n] for n in members], (rows, columns))
+            paint = rasterise if any(drawing.contours[n][0] for n in members) else fill_contours
+            drawn[members[0]] = paint([outlines[n] for n in members], (rows, columns))
         masks[k] = drawn[members[0]]
     return Region(drawing.axis, masks, _remarks(drawing, slices, masks, size))
 
@@ -156,8 +159,8 @@ def _slices(heights: Float, size: int, step: float) -> dict[int, list[int]]:
         places = np.floor(planes + 0.5)
         plane = int(np.abs(planes - places).argmin())
         pairs = [(int(places[plane]), plane)] if 0 <= places[plane] < size else []
-    members = {plane: np.flatnonzero(owners == plane).tolist() for plane in {plane for _, plane in pairs}}
-    return {k: members[plane] for k, plane in pairs}
+    members = np.split(np.argsort(owners, kind="stable"), np.cumsum(np.bincount(owners))[:-1])
+    return {k: members[plane].tolist() for k, plane in pairs}
 
 
 def _remarks(drawing: Drawing, slices: dict[int, list[int]], masks: dict[int, Mask], size: int) -> list[str]:

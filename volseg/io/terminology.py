@@ -119,16 +119,16 @@ def describe_segment(label: Label, number: int) -> SegmentDescription:
     number : int
         SegmentNumber. As it may have to differ from the label's value, that stands in SegmentDescription.
     """
-    coding = coding_of(label)
+    coding, name = coding_of(label), plain(label.name)
     segment = SegmentDescription(
         segment_number=number,
-        segment_label=_fitting(label.name),
+        segment_label=_fitting(name),
         segmented_property_category=coding.category,
         segmented_property_type=coding.type,
         algorithm_type=label.algorithm or "AUTOMATIC",
         algorithm_identification=None if label.algorithm == "MANUAL" else _identification(),
         tracking_uid=generate_uid(prefix=None),
-        tracking_id=label.name,
+        tracking_id=name,
         display_color=CIELabColor.from_rgb(*label.colour),
     )
     segment.SegmentDescription = f"{_NOTE}{label.value}"
