@@ -115,7 +115,7 @@ CASES: dict[str, tuple[Callable[[Path], None], str, int, str]] = {
     "unknown config key": (unknown_key, "train . -o run --config config.yaml", 2, "did you mean 'decoder'?"),
     "impossible value": (nothing, "train . -o run --set optimiser.learning_rate=-1", 2, "learning_rate"),
     "missing model": (nothing, "predict scan.nii.gz -m no -o out", 1, "no: no such model file"),
-    "damaged model": (damaged_model, "predict scan.nii.gz -m damaged.safetensors -o out", 1, "checksum"),
+    "damaged model": (damaged_model, "predict scan.nii.gz -m damaged.safetensors -o out", 1, "digest"),
     "foreign model": (foreign_model, "predict scan.nii.gz -m foreign.safetensors -o out", 1, "not a volseg model"),
     "pickled model": (
         pickled_model,

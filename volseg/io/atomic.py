@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -52,7 +54,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         _apply_umask(temporary)
         temporary.replace(target)
     except FileExistsError as error:
@@ -82,8 +84,13 @@ def is_part(path: str | Path) -> bool:
     return _PART.fullmatch(Path(path).name) is not None
 
 
+def part_name() -> str:
+    """Return a name for what this process is writing, which `remove_parts` knows when the process is gone."""
+    return f".volseg-{process_mark()}-{secrets.token_hex(4)}.part"
+
+
 def remove_parts(folder: Path) -> None:
-    """Remove what killed processes have left of files that they were writing in a folder.
+    """Remove what killed processes have left of files, and folders, that they were writing in a folder.
 
     Only where the process is gone for certain, see `volseg.io.processes.is_gone`: what runs now, or where nobody here
     knows whether it runs, keeps its files.
@@ -93,7 +100,7 @@ def remove_parts(folder: Path) -> None:
             found = _PART.fullmatch(file.name)
             if found and is_gone(found["mark"]):
                 with suppress(OSError):
-                    file.unlink()
+                    shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 @lru_cache(maxsize=1024)
@@ -120,7 +127,8 @@ def check_free(targets: Iterable[Path], *, overwrite: bool) -> None:
             raise OutputError(f"{target}: is there already; overwrite it (--overwrite), or choose another name")
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have a file written to disk."""
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())
 

@@ -16,9 +16,9 @@ from pydicom.valuerep import DSfloat
 from volseg.errors import OutputError
 from volseg.geometry import RAS_TO_LPS
 from volseg.intensity import is_like_ct
-from volseg.io.atomic import atomic_path
 from volseg.io.dicom_patient import inherit_patient, unknown_patient
 from volseg.io.dicom_source import DicomSource
+from volseg.io.folders import atomic_folder
 from volseg.io.writing import MODALITIES
 from volseg.volume import Volume
 
@@ -38,7 +38,7 @@ def write_dicom_series(volume: Volume, folder: str | Path, *, description: str =
         On any grid without shear, also oblique or left-handed. Modality CT or MR; where it is None its values decide,
         with a warning.
     folder : path
-        Made where it is missing. Files of the same names are replaced.
+        Made where it is missing. Files of the same names are replaced. All slices appear at once.
     description : str
         SeriesDescription, at most 64 characters.
 
@@ -65,12 +65,13 @@ def write_dicom_series(volume: Volume, folder: str | Path, *, description: str =
         _LOG.warning("%s: the values do not fit 16 bits; rounded to steps of %g", folder, float(slope))
     template = _template(volume, folder, slope, intercept)
     template.SeriesDescription = description
-    for k, path in enumerate(paths):
-        dataset = _place(template, volume, k)
-        stored = np.rint((volume.array[:, :, k].astype(np.float64) - float(intercept)) / float(slope))
-        dataset.PixelData = stored.clip(_INT16.min, _INT16.max).astype("<i2").T.tobytes()
-        with atomic_path(path) as temporary:
-            dataset.save_as(temporary, enforce_file_format=True)
+    # A series of which some slices are missing looks like a shorter one.
+    with atomic_folder(folder) as whole:
+        for k, path in enumerate(paths):
+            dataset = _place(template, volume, k)
+            stored = np.rint((volume.array[:, :, k].astype(np.float64) - float(intercept)) / float(slope))
+            dataset.PixelData = stored.clip(_INT16.min, _INT16.max).astype("<i2").T.tobytes()
+            dataset.save_as(whole / path.name, enforce_file_format=True)
     return paths
 
 

@@ -1,17 +1,68 @@
-"""Exchanging whole folders: a new one takes the place of an old one, and no moment is between them."""
+"""Folders that appear whole: a new one takes the place of an old one, and no moment is between them."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import secrets
+import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from volseg.errors import OutputError
+from volseg.io.atomic import flush, part_name, remove_parts
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # Linux: renameat2
 _RENAME_SWAP = 2  # macOS: renamex_np
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give an empty folder to write files to; on success they are in the folder `path`, all of them at once.
+
+    As `volseg.io.atomic.atomic_path` does for one file. Only where the folder holds other files too, which stay, they
+    get there one after the other.
+
+    Parameters
+    ----------
+    path : path
+        Where the files shall be. A symbolic link stays.
+
+    Yields
+    ------
+    Path
+        A hidden folder beside.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    new = target.with_name(part_name())
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_parts(target.parent)
+        new.mkdir()
+        yield new
+        files = sorted(new.iterdir())
+        for file in files:
+            flush(file)
+        if target.is_dir() and {file.name for file in target.iterdir()} - {file.name for file in files}:
+            for file in files:
+                file.replace(target / file.name)
+        else:
+            old = put_in_place(new, target, aside=target.with_name(part_name()))
+            shutil.rmtree(old or new, ignore_errors=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path}: cannot be written ({reason}); check the folder and the disk") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def make_beside(folder: Path, start: str) -> Path:
@@ -50,6 +101,8 @@ def put_in_place(new: Path, place: Path, *, aside: Path) -> Path | None:
         if not place.exists():
             new.rename(place)
             return None
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "a file is where its folder should be", str(place))
         if _exchange(new, place):
             return new
         place.rename(aside)
