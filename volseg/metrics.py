@@ -30,7 +30,7 @@ from scipy.spatial import KDTree
 
 from volseg.errors import GeometryError
 from volseg.geometry import Grid
-from volseg.surfels import Surfels, find_surfels
+from volseg.surfels import Surfels, find_surfels, places_mm
 
 Mask = NDArray[np.bool_]
 Float = NDArray[np.float64]
@@ -203,7 +203,7 @@ def _surface_points(mask: Mask, grid: Grid) -> Float:
         if size == 1:  # one slice has a contour, not a surface above and below each voxel
             cross[tuple(slice(None) if a != axis else [0, 2] for a in range(3))] = False
     surface = mask & ~ndimage.binary_erosion(mask, cross)
-    return np.asarray(np.argwhere(surface) @ grid.affine[:3, :3].T)
+    return places_mm(surface, grid)
 
 
 def _nearest(points: Float, others: Float) -> Float:

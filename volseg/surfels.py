@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from volseg.geometry import Float, Grid
 
 _CORNERS = tuple(product((0, 1), repeat=3))  # of a cell; each has a bit of its code
+_AT_ONCE = 1_000_000
 _FULL = 2 ** len(_CORNERS) - 1
 
 
@@ -50,10 +51,18 @@ def find_surfels(mask: NDArray[np.bool_], grid: Grid) -> Surfels:
     codes = np.zeros([size - 1 for size in padded.shape], dtype=np.uint8)
     for bit, corner in enumerate(_CORNERS):
         codes |= padded[tuple(slice(a, a + size) for a, size in zip(corner, codes.shape, strict=True))] << bit
-    cells = np.flatnonzero((codes != 0) & (codes != _FULL))
-    places = np.stack(np.unravel_index(cells, codes.shape), axis=-1)
-    edges = grid.affine[:3, :3]
-    return Surfels(places @ edges.T, _areas_mm2(edges)[codes.ravel()[cells]])
+    found = (codes != 0) & (codes != _FULL)
+    return Surfels(places_mm(found, grid), _areas_mm2(grid.affine[:3, :3])[codes[found]])
+
+
+def places_mm(found: NDArray[np.bool_], grid: Grid) -> Float:
+    """(N, 3) places of what is True in (I, J, K), mm up to a shift; in parts, for the sake of memory."""
+    cells = np.flatnonzero(found)
+    places = np.empty((len(cells), 3))
+    for start in range(0, len(cells), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        places[part] = np.stack(np.unravel_index(cells[part], found.shape), axis=-1) @ grid.affine[:3, :3].T
+    return places
 
 
 def _areas_mm2(edges: Float) -> Float:
