@@ -62,7 +62,7 @@ class Verification:
     image_grid, segmentation_grid : str
         Size, spacing, orientation and origin.
     same_frame_of_reference : bool, optional
-        Whether both have the same DICOM FrameOfReferenceUID; None where one of them has none.
+        Whether both have the same DICOM FrameOfReferenceUID, and not two patients' IDs; None where one has none.
     refers_to_image : bool, optional
         Whether a DICOM segmentation or structure set was made on the series of the image; None where it does not say.
     label_extent : 3 pairs of (first, last), optional
@@ -224,7 +224,8 @@ class _Image:
         first, plan = chosen.frames[0], arrange(chosen)
         self._wanted, self.grid, self.stack = chosen.id, plan.grid, plan.stack
         self.is_repaired = plan.repair is not None
-        self.reference = SeriesReference((first.series_uid,), first.frame_of_reference_uid)
+        instances = frozenset(frame.sop_instance_uid for frame in chosen.frames)
+        self.reference = SeriesReference((first.series_uid,), first.frame_of_reference_uid, instances, first.patient_id)
 
     @cached_property
     def volume(self) -> Volume:
@@ -271,10 +272,13 @@ def _fits(relation: Relation, contours: ContourPlacement | None, refers: bool | 
 def _same_space(one: SeriesReference | None, other: SeriesReference | None) -> bool | None:
     if one is None or other is None or not (one.frame_of_reference_uid and other.frame_of_reference_uid):
         return None
-    return one.frame_of_reference_uid == other.frame_of_reference_uid
+    patients = {reference.patient_id.strip().casefold() for reference in (one, other)} - {""}
+    return one.frame_of_reference_uid == other.frame_of_reference_uid and len(patients) < 2
 
 
 def _refers(image: SeriesReference | None, other: SeriesReference | None) -> bool | None:
     if image is None or other is None or not other.series_uids:
         return None
-    return bool(set(image.series_uids) & set(other.series_uids))
+    # One UID may stand for several volumes.
+    elsewhere = other.instance_uids and image.instance_uids.isdisjoint(other.instance_uids)
+    return not elsewhere and bool(set(image.series_uids) & set(other.series_uids))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 
 from volseg.errors import AmbiguousError, InputError
 from volseg.geometry import Grid
-from volseg.io import read, write
+from volseg.inspection import inspect
+from volseg.io import read, read_labels, write
 from volseg.io.dicom import scan_dicom
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_objects import (
@@ -20,7 +22,8 @@ from volseg.io.dicom_objects import (
     read_scan_of,
 )
 from volseg.io.dicom_write import write_dicom_series
-from volseg.labelmap import Label, LabelMap
+from volseg.labelmap import Label, LabelMap, present_values
+from volseg.verification import verify
 from volseg.volume import Volume
 
 GRID = Grid.from_spacing((6, 5, 4))
@@ -95,3 +98,53 @@ def test_labels_choose_their_series(folder: Path) -> None:
     for name in ("seg.dcm", "rtstruct.dcm"):
         assert read_scan_of(folder / name, folder).array.max() == 119
         assert read_scan_of(folder / name, folder, series="other").array.max() == 0
+
+
+@pytest.fixture
+def shared_uid(tmp_path: Path) -> Path:
+    """Two patients of one series UID, in the same places, in a folder `scan`; labels of each beside it."""
+    for n in range(2):
+        scan = Volume(np.full(GRID.shape, n, np.int16), GRID, modality="CT")
+        for path in write_dicom_series(scan, tmp_path / "scan" / f"{n}", description="scan"):
+            dataset = pydicom.dcmread(path)
+            dataset.PatientID = f"P{n}"
+            dataset.StudyInstanceUID = dataset.SeriesInstanceUID = dataset.FrameOfReferenceUID = "1.2.3"
+            dataset.save_as(path)
+        array = np.zeros(GRID.shape, np.uint8)
+        array[1:3, 1:3, n : n + 2] = 1
+        image = read(tmp_path / "scan", series=f"P{n}")
+        for form in ("seg", "rtstruct"):
+            write(LabelMap(array, GRID, LABELS[1:]), tmp_path / f"{form}{n}.dcm", image=image, form=form)
+    return tmp_path
+
+
+@pytest.mark.parametrize("form", ["seg", "rtstruct"])
+@pytest.mark.parametrize("n", [0, 1])
+def test_labels_choose_the_volume_whose_slices_they_refer_to(shared_uid: Path, form: str, n: int) -> None:
+    labels, scan = shared_uid / f"{form}{n}.dcm", shared_uid / "scan"
+    assert read_scan_of(labels, scan).array.max() == n
+    assert verify(scan, labels).agrees
+    assert not verify(scan, labels, series=f"P{1 - n}").agrees
+    shutil.move(labels, scan / "labels.dcm")
+    assert present_values(read_labels(scan / "labels.dcm").array) == {1}
+    *scans, entry = inspect(scan, headers=True).entries
+    assert entry.refers_to == (scans[n].series,)
+
+
+@pytest.mark.parametrize("form", ["seg", "rtstruct"])
+def test_what_frames_and_contours_were_made_on_decides(shared_uid: Path, form: str) -> None:
+    """Labels that list the instances of both volumes, as writers do that go by the series UID."""
+    labels = shared_uid / f"{form}1.dcm"
+    uids = [pydicom.dcmread(path).SOPInstanceUID for path in (shared_uid / "scan").rglob("*.dcm")]
+    items = []
+    for uid in uids:
+        items.append(pydicom.Dataset())
+        items[-1].ReferencedSOPClassUID, items[-1].ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", uid
+    dataset = pydicom.dcmread(labels)
+    if form == "seg":
+        dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence = items
+    else:
+        study = dataset.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+        study.RTReferencedSeriesSequence[0].ContourImageSequence = items
+    dataset.save_as(labels)
+    assert read_scan_of(labels, shared_uid / "scan").array.max() == 1

@@ -40,7 +40,8 @@ def inspection_lines(found: Inspection, width: int) -> Iterator[Line]:
     widths = [max(map(len, column)) for column in zip(_HEADINGS, *cells, strict=True)]
     ending = _ending_length([entry.series for entry in found.entries if entry.series and _is_dicom(entry)])
     names = Counter(entry.series_name for entry in found.entries)
-    numbers = {_uid(entry): number for number, group in enumerate(groups, start=1) for entry in group if entry.series}
+    numbered = [(entry, number) for number, group in enumerate(groups, start=1) for entry in group if entry.series]
+    numbers = {uid: number for entry, number in numbered for uid in (_uid(entry), str(entry.series))}
     yield Line(_row(_HEADINGS, widths))
     for number, (group, row) in enumerate(zip(groups, cells, strict=True), start=1):
         title = f"{_what(group[0])}  {_title(group, ending)}"

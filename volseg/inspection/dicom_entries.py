@@ -15,7 +15,7 @@ from volseg.io.dicom import Arrangement, Scan, Series, arrange, read_stack
 from volseg.io.dicom_files import DicomFile, stored_files
 from volseg.io.dicom_grid import Stack, stack_slices
 from volseg.io.dicom_header import FrameHeader, OtherObject, open_dataset
-from volseg.io.dicom_objects import label_objects, read_label_object
+from volseg.io.dicom_objects import label_objects, read_label_object, series_of
 from volseg.io.dicom_pixels import value_type
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, has_suffix
 from volseg.volume import Volume
@@ -121,14 +121,14 @@ def _label_entry(other: OtherObject, scan: Scan) -> Entry:
         found = read_label_object(other.file)
     except InputError as error:
         return Entry(kind, name, modality=modality, problem=str(error))
-    reference = found.reference
+    reference, own = found.reference, series_of(found, scan.series)
     return Entry(
         kind,
         name,
         modality=modality,
         frame_of_reference=reference.frame_of_reference_uid or None,
         contents=found.names,
-        refers_to=reference.series_uids,
+        refers_to=(own[0].id,) if len(own) == 1 else reference.series_uids,
         problem=f"{other.file}: {found.problem}" if found.problem else None,
     )
 

@@ -92,7 +92,8 @@ class Entry:
     contents : tuple of str
         Names of the structures in a segmentation, structure set or label map.
     refers_to : tuple of str
-        SeriesInstanceUID of the scans that a segmentation or structure set belongs to.
+        SeriesInstanceUID of the scans that a segmentation or structure set belongs to; `series` of the one that it
+        belongs to where that is here.
     notes : tuple of str
         What the reader warns of.
     blocks : bool

@@ -8,7 +8,7 @@ from volseg.errors import AmbiguousError, InputError
 from volseg.io.dicom import read_stack
 from volseg.io.dicom_damage import describe_damage
 from volseg.io.dicom_files import DicomFile
-from volseg.io.dicom_objects import is_structure_set, label_objects, read_label_object
+from volseg.io.dicom_objects import is_structure_set, label_objects, read_label_object, series_of
 from volseg.io.dicom_series import Scan, scan_dicom
 from volseg.io.label_choice import LabelChoice
 from volseg.labelmap import LabelMap
@@ -61,9 +61,8 @@ def read_dicom_labels(
 
 def _scan_of(file: DicomFile, scan: Scan) -> Volume:
     """Find the series that a structure set was drawn on, beside it."""
-    wanted = read_label_object(file).reference.series_uids
     beside = scan if scan.path.is_dir() or file.member else scan_dicom(file.path.parent)
-    series = [entry for entry in beside.series if entry.id.partition("#")[0] in wanted]
+    series = series_of(read_label_object(file), beside.series)
     if len(series) != 1:
         what = f"{len(series)} volumes of its series lie" if series else "its scan does not lie"
         raise InputError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from volseg.volume import Volume
 
 _TAGS = [
     "SOPClassUID",
+    "PatientID",
     "FrameOfReferenceUID",
     "SegmentSequence",
     "ReferencedSeriesSequence",
@@ -32,6 +33,7 @@ _TAGS = [
     "StructureSetROISequence",
     "ReferencedFrameOfReferenceSequence",
 ]
+_INSTANCES = ("ReferencedInstanceSequence", "ContourImageSequence", "SourceImageSequence")
 _LABEL_OBJECTS = ("Segmentation", "Label Map Segmentation", "RT Structure Set")
 # Sequence of the structures, and the attribute that names one.
 _NAMES = {"SegmentSequence": "SegmentLabel", "StructureSetROISequence": "ROIName"}
@@ -47,10 +49,16 @@ class SeriesReference:
         SeriesInstanceUID of each; none where nothing is said.
     frame_of_reference_uid : str
         Of the patient space; empty where nothing is said.
+    instance_uids : frozenset of str
+        SOPInstanceUID of its slices, which tell volumes of one series apart; none where nothing is said.
+    patient_id : str
+        PatientID; empty where nothing is said.
     """
 
     series_uids: tuple[str, ...]
     frame_of_reference_uid: str
+    instance_uids: frozenset[str] = frozenset()
+    patient_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,8 +108,13 @@ def read_label_object(file: DicomFile) -> LabelObject:
                 for item in dataset.get(sequence) or ()
                 if item.get("SegmentNumber") != 0  # the background of a label map segmentation
             )
-            series = tuple(dict.fromkeys(filter(None, _series_uids(dataset))))
-            reference = SeriesReference(series, _frame_of_reference(dataset))
+            items = list(_referenced_series(dataset))
+            reference = SeriesReference(
+                tuple(dict.fromkeys(filter(None, (text_of(item, "SeriesInstanceUID") for item in items)))),
+                _frame_of_reference(dataset),
+                frozenset(uid for item in items for uid in _instance_uids(item)),
+                text_of(dataset, "PatientID"),
+            )
             is_contours = "StructureSetROISequence" in dataset
             what = None if is_contours else without_place(dataset)
             return LabelObject(file, names, reference, is_contours, not_read(what) if what else None)
@@ -123,11 +136,20 @@ def choose_series_of(
     try:
         return choose_series(series, path, wanted)
     except AmbiguousError:
-        own = () if labels is None or wanted is not None else labels.reference.series_uids
-        found = [entry for entry in series if entry.id.partition("#")[0] in own]
+        found = [] if labels is None or wanted is not None else series_of(labels, series)
         if len(found) != 1:
             raise
         return found[0]
+
+
+def series_of(labels: LabelObject, series: Iterable[Series]) -> list[Series]:
+    """Find the volumes that a label object says it was made on: by series and, where several share that, by slices."""
+    found = [entry for entry in series if entry.id.partition("#")[0] in labels.reference.series_uids]
+    for instances_of in (lambda: labels.reference.instance_uids, lambda: _drawn_on(labels.file)):
+        if len(found) > 1:
+            uids = instances_of()
+            found = [entry for entry in found if any(f.sop_instance_uid in uids for f in entry.frames)] or found
+    return found
 
 
 def read_scan_of(labels: Path, image: Path, *, series: str | None = None, strict: bool = False) -> Volume:
@@ -138,13 +160,34 @@ def read_scan_of(labels: Path, image: Path, *, series: str | None = None, strict
     return read_stack(chosen, image, strict=strict)
 
 
-def _series_uids(dataset: Any) -> Iterator[str]:
-    for item in dataset.get("ReferencedSeriesSequence") or ():
-        yield text_of(item, "SeriesInstanceUID")
+def _referenced_series(dataset: Any) -> Iterator[Any]:
+    yield from dataset.get("ReferencedSeriesSequence") or ()
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
         for study in frame.get("RTReferencedStudySequence") or ():
-            for item in study.get("RTReferencedSeriesSequence") or ():
-                yield text_of(item, "SeriesInstanceUID")
+            yield from study.get("RTReferencedSeriesSequence") or ()
+
+
+def _instance_uids(item: Any) -> Iterator[str]:
+    """Give the instances that an item refers to."""
+    for keyword in _INSTANCES:
+        yield from filter(None, (text_of(image, "ReferencedSOPInstanceUID") for image in item.get(keyword) or ()))
+
+
+def _drawn_on(file: DicomFile) -> set[str]:
+    """Read which instances contours or frames were made on, of an object that lists those of more than one volume."""
+    try:
+        with quiet_pydicom():
+            dataset = open_dataset(file, stop_before_pixels=True)
+            items = [
+                contour
+                for roi in dataset.get("ROIContourSequence") or ()
+                for contour in roi.get("ContourSequence") or ()
+            ]
+            groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+            items += [image for group in groups for image in group.get("DerivationImageSequence") or ()]
+            return {uid for item in items for uid in _instance_uids(item)}
+    except DAMAGE:
+        return set()
 
 
 def _frame_of_reference(dataset: Any) -> str:
