@@ -136,6 +136,16 @@ def test_names_of_one_patient(one: str, other: str) -> None:
     assert len(list(group_pictures(frames))) == 1
 
 
+@pytest.mark.parametrize(("other", "count"), [("100000.000", 1), ("100000.0", 1), ("100000.1", 2), ("10", 2)])
+def test_parts_of_a_second_may_be_left_out(other: str, count: int) -> None:
+    frames = [
+        frame
+        for name, time, height in (("a", "100000", 0), ("b", other, 1.5))
+        for frame in one_series(height, 4, {"SeriesTime": time}, name=name)
+    ]
+    assert len(list(group_pictures(frames))) == count
+
+
 def test_pictures_that_may_be_of_either_are_put_to_neither() -> None:
     frames = [*one_series(0, 4, {"SeriesNumber": "3"}, name="a"), *one_series(30, 4, {"SeriesNumber": "4"}, name="b")]
     frames[3] = without(frames[3], {"SeriesNumber"})

@@ -41,8 +41,9 @@ STRICT_IDENTITY = (
     *("FrameOfReferenceUID", "Modality"),
 )
 LOOSE_IDENTITY = (
-    *("SeriesDescription", "ProtocolName", "BodyPartExamined", "Laterality", "PatientPosition", "StudyDate", "StudyID"),
-    *("AccessionNumber", "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber"),
+    *("SeriesDescription", "ProtocolName", "BodyPartExamined", "Laterality", "PatientPosition", "SeriesDate"),
+    *("SeriesTime", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "InstitutionName", "StationName"),
+    *("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber"),
 )
 _TAGS = [
     *STRICT_IDENTITY,

@@ -19,8 +19,7 @@ Frames = list[FrameHeader]
 # What volumes are called that differ in an attribute; those that differ in the description have names that differ.
 _WORDS = {
     **dict.fromkeys(("PatientID", "PatientName", "PatientBirthDate", "PatientSex"), "patient"),
-    **dict.fromkeys(("StudyInstanceUID", "StudyDate", "StudyID", "AccessionNumber"), "study"),
-    **dict.fromkeys(("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber"), "scanner"),
+    **dict.fromkeys(("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber"), "study"),
     "SeriesNumber": "series",
     "FrameOfReferenceUID": "space",
     "Modality": "modality",
@@ -28,6 +27,9 @@ _WORDS = {
     "BodyPartExamined": "region",
     "Laterality": "side",
     "PatientPosition": "position",
+    **dict.fromkeys(("SeriesDate", "SeriesTime"), "part"),
+    **dict.fromkeys(("InstitutionName", "StationName"), "site"),
+    **dict.fromkeys(("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber"), "scanner"),
 }
 _UIDS = ("StudyInstanceUID", "FrameOfReferenceUID")
 _SHOWN, _ENDING = 5, 12
@@ -42,6 +44,8 @@ def identity_of(frame: FrameHeader) -> dict[str, str]:
 def _plain(keyword: str, text: str) -> str:
     if keyword == "PatientName":  # the alphabetic form, if there is one
         text = text.lstrip("=").partition("=")[0].replace("^", " ")
+    elif keyword.endswith("Time"):  # whose parts of a second may be left out
+        text = text.rstrip("0").rstrip(".") if "." in text else text
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
