@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from skimage.measure import marching_cubes
+from surface_bodies import AORTA, COLUMN_WITH_ARM, DUMBBELL, HOLLOW_BALL, SPINE, Y_BRANCH, Plate, Scanned, Stenosis
 
 from volseg.geometry import Grid
 from volseg.labelmap import LabelMap
@@ -81,13 +82,24 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "torus": (Torus((0, 0, 0), 18, 6),),
     "tube": (Capsule(tuple(-LEAN), tuple(LEAN), 3),),
     "halves": (HalfBall(16, 1), HalfBall(16, -1)),
+    "dumbbell": (DUMBBELL,),
+    "stenosis": (Stenosis(4, 1.5, 4, 25),),
+    "hollow": (HOLLOW_BALL,),
+    "arm": (COLUMN_WITH_ARM,),
+    "branch": (Y_BRANCH,),
+    "plate": (Plate((30, 20), 5),),
+    "aorta": (AORTA,),
+    "spine": (SPINE,),
 }
+SCANNED_MM = {"aorta": 55.0, "spine": 55.0}  # how much is scanned of bodies that leave the scan
 
 
-def grid_around(reach: float, slice_mm: float, turn: Float, phase: float) -> Grid:
+def grid_around(reach: float, slice_mm: float, turn: Float, phase: float, scanned_mm: float | None = None) -> Grid:
     """Make a grid; `phase` is the place of the body between two slices, 0 to 1."""
     spacing = np.array([PIXEL_MM, PIXEL_MM, slice_mm])
     i, j, k = (int(n) for n in np.ceil(2 * reach / spacing) + 5)
+    if scanned_mm is not None:
+        k = round(scanned_mm / slice_mm)
     affine = np.eye(4)
     affine[:3, :3] = turn * spacing
     affine[:3, 3] = turn @ (spacing * ((1 - np.array([i, j, k])) / 2 + [0.37, 0.21, phase]))
@@ -210,12 +222,17 @@ def dice(mesh: Mesh, shape: Shape) -> float:
     return float(2 * (filled & inside).sum() / (filled.sum() + inside.sum()))
 
 
-def grade_all(shapes: tuple[Shape, ...], slice_mm: float, turn: Float, phases: int) -> dict[str, list[float]]:
+def grade_all(name: str, slice_mm: float, turn: Float, phases: int) -> dict[str, list[float]]:
     """Grade every method; means over phases and bodies."""
-    truths = [points_on(shape) for shape in shapes]
+    bodies, scanned_mm = SHAPES[name], SCANNED_MM.get(name)
+    truths = [points_on(shape) for shape in bodies]
     grades: dict[str, list[list[float]]] = {name: [] for name in METHODS}
     for phase in np.arange(phases) / phases:
-        grid = grid_around(float(np.abs(shapes[0].bounds).max()), slice_mm, turn, float(phase))
+        grid = grid_around(float(np.abs(bodies[0].bounds).max()), slice_mm, turn, float(phase), scanned_mm)
+        shapes: tuple[Shape, ...] = bodies
+        if scanned_mm is not None:
+            shapes = tuple(Scanned(body, grid) for body in bodies)
+            truths = [points_on(shape) for shape in shapes]
         labels = rasterise({f"body {n}": shape for n, shape in enumerate(shapes)}, grid)
         shares = [shares_of(shape, grid) for shape in shapes]
         for name, method in METHODS.items():
@@ -237,7 +254,7 @@ def main() -> None:
     for shape in options.shapes.split(","):
         for slice_mm in SLICES_MM:
             for grid, turn in GRIDS.items():
-                for method, values in grade_all(SHAPES[shape], slice_mm, turn, options.phases).items():
+                for method, values in grade_all(shape, slice_mm, turn, options.phases).items():
                     place = {"body": shape, "slice_mm": slice_mm, "grid": grid, "method": method}
                     rows.append(place | dict(zip(COLUMNS, np.round(values, 4).tolist(), strict=True)))
                     numbers = "".join(f"{value:11.3f}" for value in values)

@@ -1,20 +1,26 @@
 """Thick slices: the shape between them, and beyond the first and the last.
 
 A surface through the voxels of thick slices is a staircase that no smoothing of the surface takes away without moving
-it by millimetres. Here every slice becomes a signed distance map (in-plane, mm), and between two slices the maps are
-blended: what the shape is, linearly; how large it is (the largest distance inside), so that its square runs smoothly,
-as it does in anything that is round. Slices of a body that runs obliquely are laid over each other by their centroids
-for that, which is undone on the finished surface (`march_between_slices`) or at each place (`field_between_slices`).
-Beyond the last slice the body ends where its areas lead to zero, within one slice and within the box of its pixels.
+it by millimetres. Here every outline of a slice becomes a signed distance map (in-plane, mm), and the maps of outlines
+that belong together (`volseg.surface.slice_groups`) are blended between their slices:
+
+* Where a border goes on moving over several slices it slopes, and is blended linearly. Where it moves between two
+  slices alone it is a ledge, halfway between the two.
+* How large the shape is (the largest distance inside) runs so that its square is smooth, as in anything round, but
+  never below both slices, and above both by half a pixel at most.
+* An outline that is moved as a whole belongs to a body that runs obliquely, and is moved along.
+* Between two slices nothing is lost that both have.
+* Where outlines end, so does the body, within a slice (`volseg.surface.ends`); at the first and the last slice of the
+  scan it is cut flat.
 
 Related: S. Raya and J. Udupa, Shape-based interpolation of multidimensional objects, IEEE TMI 9 (1990),
-doi:10.1109/42.52980. Size apart from shape is ours; ``tests/surface/test_surface_between_slices.py`` measures it.
+doi:10.1109/42.52980. Ledges, and size apart from shape, are ours; ``benchmarks/surfaces.py`` measures them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +29,19 @@ from scipy import ndimage
 from volseg.geometry import Float, Grid
 from volseg.mesh import Mesh
 from volseg.resample import Reorientation
+from volseg.surface.ends import End
 from volseg.surface.march import march
+from volseg.surface.slice_groups import Ends, Group, Pieces, Stack, moved
 
 THICK = 1.5  # spacing across slices over spacing in them, from which on slices are thick
 
-_LONGEST_END = 1.0  # slices that a body may go on beyond its last
-_SHORTEST_END = 0.1
-_LONE_END = 0.75  # of a body in one slice: a lens
-# Of a body that does not taper, a strip and a disc: half an ellipsoid that holds half a slice, as is to be expected.
-_BLUNT_ENDS = (2 / np.pi, 0.75)
-_MIDDLE_GAIN = 0.5  # pixels by which a body may be thicker between two slices than linearly, where it does not end
+_MOST_GROWN = 0.5  # pixels by which a body may be thicker between two slices than in both
+_SLOPE = 0.3  # share of a border's movement that it must have in a neighbouring pair of slices to be a slope
+_SLOPE_SLACK = 0.5  # pixels of movement that are a slope in any case
+_SHARPEST = 0.02  # share of the way between two slices that a ledge takes
 _MARGIN = 3  # pixels around the body
-
-Curve = Callable[[float], float]
+_LEDGE_REACH = 1.5  # pixels
+_NOWHERE_MM = 1e4  # distance to an outline that is not there
 
 
 def thick_axis(grid: Grid) -> int | None:
@@ -45,8 +51,19 @@ def thick_axis(grid: Grid) -> int | None:
     return axis if grid.spacing[axis] > THICK * max(others) else None
 
 
-def march_between_slices(mask: NDArray[np.bool_], grid: Grid, axis: int) -> Mesh:
-    """Extract the surface of a mask on thick slices, each connected body by itself.
+def thinner_slices(grid: Grid, axis: int) -> int:
+    """Into how many slices a thick one is cut, each about as thick as pixels are wide.
+
+    An odd number, so that one lies in the middle of the thick one.
+    """
+    pixel_mm = min(mm for n, mm in enumerate(grid.spacing) if n != axis)
+    return max(1, 2 * round((grid.spacing[axis] / pixel_mm - 1) / 2) + 1)
+
+
+def march_between_slices(
+    mask: NDArray[np.bool_], grid: Grid, axis: int, *, cut: Ends = (False, False)
+) -> list[tuple[Mesh, int]]:
+    """Extract the surface of each connected body of a mask on thick slices.
 
     Parameters
     ----------
@@ -54,15 +71,27 @@ def march_between_slices(mask: NDArray[np.bool_], grid: Grid, axis: int) -> Mesh
     grid : Grid
     axis : int
         Across which the slices are thick.
+    cut : (bool, bool)
+        Whether the scan ends with the first, and with the last slice of the mask; what reaches it is cut flat there.
 
     Returns
     -------
-    Mesh
-        Closed, world mm RAS+, about as fine as the pixels of the slices; each body encloses about its voxels, if it is
-        wider than two pixels.
+    list of (Mesh, int)
+        Of each body the surface (closed, world mm RAS+, about as fine as the pixels of the slices) and the number of
+        voxels.
     """
     parts = thinner_slices(grid, axis)
-    return Mesh.joined([_march_body(body, parts) for body in _bodies(mask, grid, axis)])
+    first, second = (n for n in range(3) if n != axis)
+    turned = Reorientation((first, second, axis), (False, False, False))
+    slices, place = turned.array(mask), turned.grid(grid)
+    found = []
+    for body in _bodies(slices, place.spacing, cut):
+        earlier, field = body.field(parts)
+        row, column, start = body.corner
+        finer = np.diag([1.0, 1.0, 1 / parts, 1.0])
+        finer[:3, 3] = row, column, start - earlier + 0.5 / parts - 0.5
+        found.append((march(field, Grid(field.shape, place.affine @ finer)), body.voxels))
+    return found
 
 
 def field_between_slices(mask: NDArray[np.bool_], grid: Grid, axis: int) -> NDArray[np.float32]:
@@ -71,6 +100,7 @@ def field_between_slices(mask: NDArray[np.bool_], grid: Grid, axis: int) -> NDAr
     Parameters
     ----------
     mask : (I, J, K) bool
+        What reaches its first or last slice goes on to its border.
     grid : Grid
     axis : int
         Across which the slices are thick; each becomes `thinner_slices`.
@@ -78,205 +108,172 @@ def field_between_slices(mask: NDArray[np.bool_], grid: Grid, axis: int) -> NDAr
     Returns
     -------
     array like `mask`, longer along `axis`
-        Millimetres, positive inside; each body has about its voxels. -inf where no body is near.
+        Millimetres, positive inside. -inf where no body is near.
     """
     parts = thinner_slices(grid, axis)
-    height, width, count = (*(n for d, n in enumerate(mask.shape) if d != axis), mask.shape[axis])
-    field = np.full((height, width, count * parts), -np.inf, dtype=np.float32)
-    for body in _bodies(mask, grid, axis):
+    slices = np.moveaxis(mask, axis, 2)
+    height_mm, width_mm = (mm for n, mm in enumerate(grid.spacing) if n != axis)
+    spacing = height_mm, width_mm, grid.spacing[axis]
+    finer = np.full((*slices.shape[:2], slices.shape[2] * parts), -np.inf, dtype=np.float32)
+    for body in _bodies(slices, spacing, (True, True)):
+        earlier, field = body.field(parts)
         row, column, start = body.corner
-        slices = np.arange(max(start - 1, 0) * parts, min(start + len(body.sizes) + 1, count) * parts)
-        blended = _blended(body, (slices + 0.5) / parts - 0.5 - start, body.voxels * parts)
-        rows, columns = slice(max(row, 0), row + len(blended)), slice(max(column, 0), column + blended.shape[1])
-        part = field[rows, columns, slices[0] : slices[-1] + 1]
+        rows, columns = slice(max(row, 0), row + field.shape[0]), slice(max(column, 0), column + field.shape[1])
+        part = finer[rows, columns, (start - earlier) * parts : (start - earlier) * parts + field.shape[2]]
         first, second = rows.start - row, columns.start - column
-        np.maximum(part, blended[first : first + len(part), second : second + part.shape[1]], out=part)
-    return np.moveaxis(field, 2, axis)
-
-
-def thinner_slices(grid: Grid, axis: int) -> int:
-    """Into how many slices a thick one is cut, each about as thick as pixels are wide."""
-    return max(1, round(grid.spacing[axis] / min(mm for n, mm in enumerate(grid.spacing) if n != axis)))
+        np.maximum(part, field[first : first + part.shape[0], second : second + part.shape[1]], out=part)
+    return np.moveaxis(finer, 2, axis)
 
 
 @dataclass(frozen=True, eq=False)
 class _Body:
-    """One connected body: its slices as signed distances (S, I, J) in mm, and their places.
+    """One connected body, with its cavities filled, and these as bodies with places within its array.
 
-    `corner` is the place of the first of them (row, column, slice) among those of the whole mask, `margin` (2,) how
-    many pixels lie around the body's own. `to_move` (S, 2) is by how many pixels each slice is to be moved to lie over
-    the others, `moved` (S, 2) by how many it has been; `sizes` (S,) are the largest distances inside. `ends` give the
-    square of the size before the first and behind the last slice.
+    `corner` is the place of its first pixel (row, column, slice) in the whole mask.
     """
 
-    distances: Float
+    stack: Stack
     corner: tuple[int, int, int]
-    margin: NDArray[np.int64]
-    to_move: Float
-    moved: Float
-    sizes: Float
-    ends: tuple[Curve, Curve]
-    voxels: int
-    grid: Grid
+    cavities: tuple[_Body, ...]
 
-    @classmethod
-    def of(cls, mask: NDArray[np.bool_], grid: Grid, corner: tuple[int, int, int]) -> _Body:
-        slices = np.moveaxis(mask, 2, 0)
-        to_move = _displacements(slices)
-        margin = np.ceil(np.abs(to_move).max(axis=0)).astype(int) + _MARGIN
-        height, width = (int(n) for n in margin)
-        padded = np.pad(slices, [(0, 0), (height, height), (width, width)])
-        distances = np.stack([_signed_distance(s, grid.spacing[:2]) for s in padded])
-        larger = grid.crop((-height, -width, 0), (grid.shape[0] + height, grid.shape[1] + width, grid.shape[2]))
-        place = corner[0] - height, corner[1] - width, corner[2]
-        sizes, areas = distances.max(axis=(1, 2)), slices.sum(axis=(1, 2)).astype(float)
-        pixels = np.pi * sizes**2 / (grid.spacing[0] * grid.spacing[1])  # of discs of these sizes
-        ends = _end_curve(sizes[0], areas[::-1], pixels[0]), _end_curve(sizes[-1], areas, pixels[-1])
-        still = np.zeros_like(to_move)
-        return cls(distances, place, margin, to_move, still, sizes, ends, int(mask.sum()), larger)
+    @property
+    def voxels(self) -> int:
+        """Number of voxels, without those of the cavities."""
+        return int(np.count_nonzero(self.stack.mask)) - sum(cavity.voxels for cavity in self.cavities)
 
-    def laid_over(self) -> _Body:
-        """Move each slice over the others."""
-        distances = np.stack([_shift(one, by) for one, by in zip(self.distances, self.to_move, strict=True)])
-        return replace(self, distances=distances, to_move=self.moved, moved=self.to_move)
+    def field(self, parts: int) -> tuple[int, NDArray[np.float32]]:
+        """Return the field on thinner slices, and by how many thick slices it begins before the body."""
+        before, behind = (0 if cut else 1 for cut in self.stack.cut)
+        places = (np.arange(-before * parts, (self.stack.count + behind) * parts) + 0.5) / parts - 0.5
+        field = _blended(self.stack, places)
+        for cavity in self.cavities:
+            earlier, hollow = cavity.field(parts)
+            row, column, first = cavity.corner
+            corner = row, column, (first - earlier + before) * parts
+            box = tuple(slice(a, a + n) for a, n in zip(corner, hollow.shape, strict=True))
+            field[box] = np.minimum(field[box], -hollow)
+        return before, field
 
 
-def _bodies(mask: NDArray[np.bool_], grid: Grid, axis: int) -> Iterator[_Body]:
-    """Cut a mask into connected bodies, with the axis across slices last."""
-    first, second = (n for n in range(3) if n != axis)
-    turned = Reorientation((first, second, axis), (False, False, False))
-    slices = turned.grid(grid)
-    bodies, count = ndimage.label(turned.array(mask), np.ones((3, 3, 3)))
-    for number, (rows, columns, layers) in enumerate(ndimage.find_objects(bodies, count), 1):
-        corner = rows.start, columns.start, layers.start
-        place = slices.crop(corner, (rows.stop, columns.stop, layers.stop))
-        yield _Body.of(bodies[rows, columns, layers] == number, place, corner)
+def _bodies(
+    mask: NDArray[np.bool_], spacing: tuple[float, float, float], cut: Ends, *, cavities: bool = True
+) -> Iterator[_Body]:
+    """Cut a mask, whose slices are along its third axis, into connected bodies."""
+    bodies, count = ndimage.label(mask, np.ones((3, 3, 3)) if cavities else None)
+    for number, box in enumerate(ndimage.find_objects(bodies, count), 1):
+        rows, columns, layers = box
+        own = bodies[box] == number
+        filled = ndimage.binary_fill_holes(np.pad(own, 1))[1:-1, 1:-1, 1:-1] if cavities else own
+        margin = _MARGIN + int(np.ceil(Stack(filled, spacing).longest_lean))
+        room = [(margin, margin), (margin, margin), (0, 0)]
+        holes = _bodies(np.pad(filled & ~own, room), spacing, (False, False), cavities=False) if cavities else ()
+        ends = cut[0] and layers.start == 0, cut[1] and layers.stop == mask.shape[2]
+        stack = Stack(np.pad(filled, room), spacing, ends)
+        yield _Body(stack, (rows.start - margin, columns.start - margin, layers.start), tuple(holes))
 
 
-def _displacements(slices: NDArray[np.bool_]) -> Float:
-    """(S, 2) pixels by which each slice is to be moved to lie over the others; not where a body forks."""
-    steps = np.zeros((len(slices), 2))
-    centres = np.array([ndimage.center_of_mass(s) for s in slices])
-    for n in range(1, len(slices)):
-        step = centres[n - 1] - centres[n]
-        common = np.count_nonzero(slices[n - 1] & slices[n])
-        laid_over = slices[n - 1] & ndimage.shift(slices[n], np.round(step), order=0, prefilter=False)
-        if np.count_nonzero(laid_over) >= common:
-            steps[n] = step
-    moved = np.cumsum(steps, axis=0)
-    return np.asarray(moved - moved.mean(axis=0))
-
-
-def _signed_distance(mask: NDArray[np.bool_], spacing: tuple[float, float]) -> Float:
-    """(I, J) distance in mm to the outline between the pixels, positive inside."""
-    half = min(spacing) / 2
-    inside = ndimage.distance_transform_edt(mask, spacing) - half * mask
-    outside = ndimage.distance_transform_edt(~mask, spacing) - half * ~mask
-    return np.asarray(inside - outside)
-
-
-def _shift(image: Float, by: Float) -> Float:
-    return np.asarray(ndimage.shift(image, by, order=1, mode="nearest")) if by.any() else image
-
-
-def _march_body(body: _Body, parts: int) -> Mesh:
-    """Blend the slices of one body laid over each other, march, and put the surface back where its slices were."""
-    places = np.arange(-parts, len(body.sizes) * parts + 1) / parts
-    field = _blended(body.laid_over(), places, body.voxels * parts)
-    step = np.eye(4)
-    step[2, 2], step[2, 3] = 1 / parts, -1
-    mesh = march(field, Grid(field.shape, body.grid.affine @ step))
-    # Only whole slices were moved: between two, by the share of each.
-    voxel = body.grid.to_voxel(mesh.vertices)
-    voxel[:, :2] -= _extended(voxel[:, 2], body.to_move)
-    return mesh.with_vertices(body.grid.to_world(voxel))
-
-
-def _extended(z: Float, values: Float) -> Float:
-    """Interpolate (S, 2) values at 0, 1, 2 ... linearly, and go on beyond the ends as between the last two."""
-    last = len(values) - 1
-    first = np.clip(np.floor(z).astype(int), 0, max(last - 1, 0))
-    second = np.minimum(first + 1, last)
-    return np.asarray(values[first] + (z - first)[:, None] * (values[second] - values[first]))
-
-
-def _blended(body: _Body, places: Float, count: int) -> NDArray[np.float32]:
-    """(I, J, N) field at N places in slices from the first; `count` of its voxels are inside."""
-    field = np.stack([_blend(body, place).astype(np.float32) for place in places], axis=2)
-    field -= _level(field, count)
+def _blended(stack: Stack, places: Float) -> NDArray[np.float32]:
+    """(I, J, N) field at places in slices from the first."""
+    field = np.full((*stack.mask.shape[:2], len(places)), -stack.slice_mm, dtype=np.float32)
+    firsts = np.floor(places).astype(int)
+    for first in range(-1, stack.count):
+        layers = np.flatnonzero(firsts == first)
+        for group in stack.groups(first):
+            part = _between(stack, first, group)
+            for n in layers:
+                np.maximum(field[:, :, n], part(float(places[n]) - first), out=field[:, :, n])
     return field
 
 
-def _level(field: NDArray[np.float32], count: int) -> float:
-    """Return the value above which as many voxels lie as there were, but at least one."""
-    place = max(1, field.size - count)
-    below, above = np.partition(field.ravel(), [place - 1, place])[place - 1 : place + 1]
-    if above > below:
-        return float(below + above) / 2
-    top = field.max()
-    return float(below) if below < top else float(field[field < top].max())
+def _between(stack: Stack, first: int, group: Group) -> Callable[[float], Float]:
+    """Return the field of a group at a share of the way from its first slice to the next."""
+    if not group.above:
+        return End.of(stack, first, group.below, 1).at
+    if not group.below:
+        end = End.of(stack, first + 1, group.above, -1)
+        return lambda share: end.at(1 - share)
+    return _Pair.of(stack, first, group).at
 
 
-def _blend(body: _Body, place: float) -> Float:
-    """(I, J) field at a place in slices from the first."""
-    home = _extended(np.array([place]), body.to_move)[0]
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Outlines of a slice and of the next that belong together.
 
-    def at(n: int) -> Float:
-        return _shift(body.distances[n], body.to_move[n] - home)
-
-    sizes = body.sizes
-    last = len(sizes) - 1
-    if place < 0 or place > last or last == 0:
-        end, beyond = (0, -place) if place < 0 else (-1, place - last)
-        field = at(end) - sizes[end] + _root(body.ends[end](beyond))
-        return np.asarray(np.minimum(field, _inside_box(body, place)))
-    first = min(int(place), last - 1)
-    share = place - first
-    linear = (1 - share) * at(first) + share * at(first + 1)
-    gain = _size_between(body, first, share) - ((1 - share) * sizes[first] + share * sizes[first + 1])
-    if 0 < first < last - 1:
-        gain = min(gain, _MIDDLE_GAIN * min(body.grid.spacing[:2]))
-    return np.asarray(linear + gain)
-
-
-def _inside_box(body: _Body, place: float) -> Float:
-    """(I, J) distance in mm to the edges of the box of a body's own pixels: what leans does not run on beyond it."""
-    edges, moved = [], _extended(np.array([place]), body.moved)[0]
-    for axis in range(2):
-        length = body.distances.shape[axis + 1]
-        along = np.arange(length) - moved[axis] - (length - 1) / 2
-        edges.append((length / 2 - body.margin[axis] - np.abs(along)) * body.grid.spacing[axis])
-    return np.asarray(np.minimum.outer(*edges))
-
-
-def _size_between(body: _Body, first: int, share: float) -> float:
-    """Size between two slices: its square by Catmull and Rom's cubic through the squares at the slices."""
-    a, b, c, d = np.array([body.ends[0](1.0), *body.sizes**2, body.ends[1](1.0)])[first : first + 4]
-    cubic = b + share / 2 * (c - a + share * (2 * a - 5 * b + 4 * c - d + share * (3 * (b - c) + d - a)))
-    return _root(max(0.0, cubic))
-
-
-def _root(square: float) -> float:
-    return float(np.sign(square) * np.sqrt(abs(square)))
-
-
-def _end_curve(size: float, areas: Float, disc: float) -> Curve:
-    """Return the square of the size beyond the last slice, by slices: as the last three areas go on.
-
-    The area of a section through an ellipsoid is a quadratic of its place. `disc` is the area of a disc of this size.
+    `one` and `other` (I, J) are their distances, the other's laid over the first, which lies further by `by` (2,)
+    pixels. `common` (I, J) is the distance to what both have where they are. `sloping` (I, J) is 1 where the border
+    slopes and near 0 where it is a ledge. `squares` are those of the sizes before, of the two, and behind; `inner` says
+    whether there are outlines before and behind.
     """
-    square = float(size) ** 2
-    if len(areas) == 1:
-        return lambda beyond: square * (1 - beyond / _LONE_END)
-    bend = min(0.0, (areas[-1] - 2 * areas[-2] + areas[-3]) / 2) if len(areas) > 2 else 0.0
-    slope = areas[-1] - areas[-2] + bend
-    ends = np.roots([bend, slope, areas[-1]]) if bend else np.array([-areas[-1] / slope if slope else np.inf])
-    tip = min((float(root) for root in ends if root > 0), default=np.inf)
-    if tip < _SHORTEST_END:
-        return lambda beyond: square * (1 - beyond / _SHORTEST_END)
-    if tip > _LONGEST_END:
-        # It ends sooner than it would, and the blunter the less it tapers.
-        blunt = float(np.interp(disc / areas[-1], (0, 1), _BLUNT_ENDS))
-        tip = blunt + (_LONGEST_END - blunt) * _LONGEST_END / tip
-        bend = -(areas[-1] + slope * tip) / tip**2
-    return lambda beyond: square * (1 + (slope * beyond + bend * beyond**2) / areas[-1])
+
+    one: Float
+    other: Float
+    common: Float
+    sloping: Float
+    by: Float
+    squares: tuple[float, float, float, float]
+    inner: bool
+    pixel_mm: float
+
+    @classmethod
+    def of(cls, stack: Stack, first: int, group: Group) -> _Pair:
+        one, other = stack.section(first, group.below), stack.section(first + 1, group.above)
+        by = stack.lean(first, group.below, 1)
+        before, size_before = _neighbour(stack, first, group.below, -1)
+        behind, size_behind = _neighbour(stack, first + 1, group.above, 1)
+        laid_over, behind = moved(other.distance, -by), moved(behind, -by)
+        pixel_mm = min(stack.pixel_mm)
+        sloping = _sloping(before - one.distance, one.distance - laid_over, laid_over - behind, pixel_mm)
+        b, c = one.size_mm**2, other.size_mm**2
+        # At the border of the scan the size goes on as it comes.
+        a = 2 * b - c if size_before is None else size_before
+        d = 2 * c - b if size_behind is None else size_behind
+        inner = bool(stack.linked(first, group.below, -1) and stack.linked(first + 1, group.above, 1))
+        common = np.minimum(one.distance, other.distance)
+        return cls(one.distance, laid_over, common, sloping, by, (a, b, c, d), inner, pixel_mm)
+
+    def at(self, share: float) -> Float:
+        """(I, J) field at a share of the way from the first slice to the next."""
+        way = np.clip((share - 0.5) / self.sloping + 0.5, 0, 1)
+        # At a ledge, distances far from the border say no more than inside or outside.
+        reach = _LEDGE_REACH * self.pixel_mm + _NOWHERE_MM * self.sloping**4
+        one, other = np.clip(self.one, -reach, reach), np.clip(self.other, -reach, reach)
+        field = (1 - way) * one + way * other + self._gain(share) * self.sloping
+        field = np.minimum(field, np.maximum(one, other) + _MOST_GROWN * self.pixel_mm)
+        field = moved(np.maximum(field, np.minimum(one, other)), share * self.by)
+        return np.maximum(field, self.common) if self.by.any() else field
+
+    def _gain(self, share: float) -> float:
+        """By how much the body is larger than linearly: the squares of sizes run along Catmull and Rom's cubic."""
+        a, b, c, d = self.squares
+        square = b + share / 2 * (c - a + share * (2 * a - 5 * b + 4 * c - d + share * (3 * (b - c) + d - a)))
+        most = _MOST_GROWN * self.pixel_mm
+        one, other = np.sqrt(b), np.sqrt(c)
+        size = np.clip(np.sqrt(max(square, 0.0)), min(one, other), max(one, other) + most)
+        gain = float(size - ((1 - share) * one + share * other))
+        return min(gain, most) if self.inner else gain
+
+
+def _neighbour(stack: Stack, number: int, pieces: Pieces, step: int) -> tuple[Float, float | None]:
+    """Return distances to what follows on some pieces, laid over them, and the square of its size.
+
+    Where the body ends, the distance is that to nothing; where the scan does, it stays and the size is None.
+    """
+    following = stack.linked(number, pieces, step)
+    if following:
+        section = stack.section(number + step, following)
+        return moved(section.distance, -stack.lean(number, pieces, step)), section.size_mm**2
+    distance = stack.section(number, pieces).distance
+    if stack.is_cut(number, step):
+        return distance, None
+    return np.full_like(distance, -_NOWHERE_MM), End.of(stack, number, pieces, step).square_beyond
+
+
+def _sloping(previous: Float, own: Float, following: Float, pixel_mm: float) -> Float:
+    """(I, J) from near 0, where the border between two slices is a ledge, to 1, where it slopes.
+
+    All three are by how much the distance becomes less from a slice to the next.
+    """
+    along = np.maximum(np.maximum(previous * np.sign(own), following * np.sign(own)), 0)
+    need = _SLOPE * np.maximum(np.abs(own) - _SLOPE_SLACK * pixel_mm, 0)
+    share = np.where(need > 0, along / np.where(need > 0, need, 1), 1.0)
+    return np.clip(share, _SHARPEST, 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from volseg.errors import GeometryError, InputError, UsageError
 from volseg.geometry import Float, Grid
 from volseg.labelmap import Label, LabelMap, label_boxes
 from volseg.mesh import Mesh
-from volseg.surface.between_slices import march_between_slices, thick_axis
+from volseg.surface.between_slices import thick_axis
 from volseg.surface.intersections import count_self_intersections, without_crossings
 from volseg.surface.march import march
 from volseg.surface.quality import graded
@@ -23,6 +24,7 @@ from volseg.surface.sharpen import Probabilities, ProbabilityField, check_probab
 from volseg.surface.simplify import simplify_mesh
 from volseg.surface.smooth import smooth_mesh
 from volseg.surface.solid import largest_shell, solid_field, solid_of
+from volseg.surface.thick import ThickSlices, warn_of_pieces
 from volseg.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -38,12 +40,14 @@ _CROSSED = (
 class LabelCrop:
     """Where one label is: its mask (bool) in the smallest box that holds it, and the grid of that box.
 
-    `sharp` is what its probabilities say, where there are any.
+    `room` (2, 3) are the lowest and highest voxel coordinates of the whole label map, up to the outer faces of its
+    voxels. `sharp` is what its probabilities say, where there are any.
     """
 
     label: Label
     mask: NDArray[np.bool_]
     grid: Grid
+    room: Float
     sharp: ProbabilityField | None = None
 
 
@@ -139,25 +143,29 @@ def extract_isosurface(
     start, stop = _box_with_neighbours(inside)
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     marched = replace(march(field[box], volume.grid.crop(start, stop)), name=name or volume.name or "surface")
-    mesh = _finish(marched, chosen, voxel_mm=volume.grid.affine[:3, :3])
+    smooth = partial(smooth_mesh, marched, voxel_mm=volume.grid.affine[:3, :3])
+    mesh = _finish(marched, chosen, smooth, marched.volume_mm3)
     _warn_of_more([(mesh, len(marched.faces))], chosen)
     return mesh
 
 
 def extract_surface(crop: LabelCrop, settings: SurfaceSettings) -> tuple[Mesh, int]:
     """Extract the surface of one cropped label; see `extract_surfaces`. Returns also how many triangles there were."""
-    thick = thick_axis(crop.grid) if settings.smooth else None
-    if thick is not None:
-        mesh = march_between_slices(crop.mask, crop.grid, thick)
-    elif crop.sharp is not None:
-        mesh = march(crop.sharp.field, crop.sharp.grid)
-    else:
-        mesh = march(crop.mask, crop.grid)
-    mesh = replace(mesh, name=crop.label.name, colour=crop.label.colour)
     counted_mm3 = np.count_nonzero(crop.mask) * crop.grid.voxel_volume_mm3
     volume_mm3 = counted_mm3 if crop.sharp is None else crop.sharp.volume_mm3
-    voxel_mm = None if thick is not None else crop.grid.affine[:3, :3]
-    return _finish(mesh, settings, volume_mm3=volume_mm3, voxel_mm=voxel_mm), len(mesh.faces)
+    axis = thick_axis(crop.grid) if settings.smooth else None
+    if axis is not None:
+        thick = ThickSlices.of(crop.mask, crop.grid, crop.room, axis)
+        marched, smooth = thick.mesh, partial(thick.smoothed, volume_mm3)
+    else:
+        field, grid = (crop.mask, crop.grid) if crop.sharp is None else (crop.sharp.field, crop.sharp.grid)
+        marched = march(field, grid)
+        smooth = partial(smooth_mesh, marched, volume_mm3=volume_mm3, voxel_mm=crop.grid.affine[:3, :3])
+    named = replace(marched, name=crop.label.name, colour=crop.label.colour)
+    mesh = _finish(named, settings, smooth, volume_mm3)
+    if axis is not None:
+        warn_of_pieces(mesh, crop.mask)
+    return mesh, len(marched.faces)
 
 
 def _extract_each(crops: Iterator[LabelCrop], settings: SurfaceSettings) -> list[Mesh]:
@@ -166,20 +174,17 @@ def _extract_each(crops: Iterator[LabelCrop], settings: SurfaceSettings) -> list
     return [mesh for mesh, _ in found]
 
 
-def _finish(
-    marched: Mesh, settings: SurfaceSettings, *, volume_mm3: float | None = None, voxel_mm: Float | None = None
-) -> Mesh:
-    """Smooth and simplify a surface as it was extracted."""
+def _finish(marched: Mesh, settings: SurfaceSettings, smooth: Callable[..., Mesh], expected_mm3: float) -> Mesh:
+    """Smooth and simplify a surface as it was extracted; `smooth` takes how far it may be moved, `max_move_mm`."""
     mesh, error = marched, settings.max_error_mm
     if settings.smooth:
         # Half of the error is left for simplification.
         most = error / 2 if error is not None and settings.simplifies else error
-        mesh = smooth_mesh(mesh, volume_mm3=volume_mm3, voxel_mm=voxel_mm, max_move_mm=most)
+        mesh = marched.with_vertices(smooth(max_move_mm=most).vertices)
     if settings.print_ready:
         mesh = without_crossings(mesh, marched)
     fraction, uncrossed = settings.fraction(len(mesh.faces)), settings.print_ready
     mesh = simplify_mesh(mesh, keep=fraction, reference=marched, max_error_mm=error, uncrossed=uncrossed)
-    expected_mm3 = marched.volume_mm3 if volume_mm3 is None else volume_mm3
     if error is not None and abs(mesh.volume_mm3 - expected_mm3) > _NOTABLE_VOLUME * expected_mm3:
         off = mesh.volume_mm3 / expected_mm3 - 1
         logger.warning("%s: within %g mm its volume stays %+.0f %% of what it should be", mesh.name, error, 100 * off)
@@ -208,8 +213,9 @@ def crop_labels(labels: LabelMap, probabilities: Probabilities | None = None) ->
     for number, label in enumerate(labels.labels):
         if box := boxes.get(label.value):
             start, stop = _triple([s.start for s in box]), _triple([s.stop for s in box])
+            room = np.array([np.zeros(3), labels.grid.shape]) - start - 0.5
             sharp = None if probabilities is None else probability_field(labels, number, probabilities, box)
-            yield LabelCrop(label, labels.array[box] == label.value, labels.grid.crop(start, stop), sharp)
+            yield LabelCrop(label, labels.array[box] == label.value, labels.grid.crop(start, stop), room, sharp)
 
 
 def _box_with_neighbours(inside: NDArray[np.bool_]) -> tuple[Triple, Triple]:

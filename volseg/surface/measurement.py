@@ -124,8 +124,9 @@ def _pieces(crop: LabelCrop, numbers: NDArray[np.int32]) -> Iterator[LabelCrop]:
     sizes = np.bincount(numbers.ravel())[1:]
     for n in np.argsort(-sizes, kind="stable"):
         box = boxes[n]
-        grid = crop.grid.crop(tuple(s.start for s in box), tuple(s.stop for s in box))
-        yield replace(crop, mask=numbers[box] == n + 1, grid=grid, sharp=None)
+        start = tuple(s.start for s in box)
+        grid = crop.grid.crop(start, tuple(s.stop for s in box))
+        yield replace(crop, mask=numbers[box] == n + 1, grid=grid, room=crop.room - start, sharp=None)
 
 
 def _measure_crop(crop: LabelCrop, piece: int | None, pieces: int, *, surface: bool) -> Measurement:

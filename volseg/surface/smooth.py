@@ -19,7 +19,12 @@ _NEWTON_STEPS = 10
 
 
 def smooth_mesh(
-    mesh: Mesh, *, volume_mm3: float | None = None, voxel_mm: Float | None = None, max_move_mm: float | None = None
+    mesh: Mesh,
+    *,
+    volume_mm3: float | None = None,
+    voxel_mm: Float | None = None,
+    max_move_mm: float | None = None,
+    max_outwards_mm: float = np.inf,
 ) -> Mesh:
     """Smooth a closed surface without shrinking it.
 
@@ -38,6 +43,8 @@ def smooth_mesh(
         Edges of a voxel as columns, world mm; default a cube.
     max_move_mm : float, optional
         How far a vertex may move, and with it any point of the surface; the volume may then stay another.
+    max_outwards_mm : float, optional
+        How far all vertices together may move for the sake of the volume, which may then stay another.
 
     Returns
     -------
@@ -60,7 +67,7 @@ def smooth_mesh(
     kept = collapsed(mesh.faces, mesh.vertices, moved)[:, None]
     smoothed = mesh.with_vertices(np.where(kept, mesh.vertices, moved))
     target = mesh.volume_mm3 if volume_mm3 is None else volume_mm3
-    smoothed = _move_to_volume(smoothed, target, np.eye(3) if voxel_mm is None else voxel_mm)
+    smoothed = _move_to_volume(smoothed, target, np.eye(3) if voxel_mm is None else voxel_mm, max_outwards_mm)
     return smoothed if max_move_mm is None else mesh.with_vertices(_held(mesh.vertices, smoothed.vertices, max_move_mm))
 
 
@@ -76,7 +83,7 @@ def collapsed(faces: NDArray[np.int64], before: Float, after: Float) -> NDArray[
     pieces = connected_pieces(faces, len(before))
     of_face = pieces[faces[:, 0]]
     # A hole is a piece of negative volume. What was a point before has no volume, and becomes NaN.
-    old, new = (np.abs(np.bincount(of_face, weights=_signed_volumes(points, faces))) for points in (before, after))
+    old, new = (np.abs(np.bincount(of_face, weights=signed_volumes(points, faces))) for points in (before, after))
     return np.asarray(~(new >= _LEAST_KEPT * old)[pieces])
 
 
@@ -87,15 +94,16 @@ def connected_pieces(faces: NDArray[np.int64], count: int) -> NDArray[np.int32]:
     return np.asarray(connected_components(graph, directed=False)[1])
 
 
-def _signed_volumes(vertices: Float, faces: NDArray[np.int64]) -> Float:
+def signed_volumes(vertices: Float, faces: NDArray[np.int64]) -> Float:
     """(F,) volume between each face and the first vertex, mm3."""
     a, b, c = (vertices[faces[:, n]] - vertices[0] for n in range(3))
     return np.asarray(np.einsum("ij,ij->i", a, np.cross(b, c)) / 6)
 
 
-def _move_to_volume(mesh: Mesh, volume_mm3: float, voxel_mm: Float) -> Mesh:
-    """Move all vertices outwards by the one fraction of a voxel that gives the volume (Newton's method)."""
+def _move_to_volume(mesh: Mesh, volume_mm3: float, voxel_mm: Float, most: float) -> Mesh:
+    """Move all vertices outwards by the one fraction of a voxel, `most` at most, that gives the volume (Newton)."""
     tolerance_mm3 = _VOLUME_TOLERANCE * max(volume_mm3, abs(np.linalg.det(voxel_mm)))
+    moved = 0.0
     for _ in range(_NEWTON_STEPS):
         missing = volume_mm3 - mesh.volume_mm3
         if abs(missing) <= tolerance_mm3:
@@ -106,7 +114,9 @@ def _move_to_volume(mesh: Mesh, volume_mm3: float, voxel_mm: Float) -> Mesh:
         lengths = np.linalg.norm(normals, axis=1, keepdims=True)
         directions = normals / np.where(lengths > 0, lengths, 1) @ voxel_mm.T
         gain_mm3 = np.einsum("ij,ij->", areas, directions) / 6
-        mesh = mesh.with_vertices(mesh.vertices + missing / gain_mm3 * directions)
+        step = float(np.clip(moved + missing / gain_mm3, -most, most)) - moved
+        mesh = mesh.with_vertices(mesh.vertices + step * directions)
+        moved += step
     return mesh
 
 

@@ -1,0 +1,92 @@
+"""The surface of one label on thick slices: extracted body by body, smoothed by less than half a pixel."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from volseg.geometry import Float, Grid
+from volseg.mesh import Mesh
+from volseg.surface.between_slices import march_between_slices
+from volseg.surface.smooth import connected_pieces, signed_volumes, smooth_mesh
+
+logger = logging.getLogger(__name__)
+
+MOST_MOVED = 0.2  # pixels by which a body may be moved outwards to enclose as much as its voxels
+MOST_SMOOTHED = 0.4  # pixels by which a vertex may be moved by smoothing, this included
+_CORNERS = np.ones((3, 3, 3), dtype=np.bool_)
+
+
+@dataclass(frozen=True, eq=False)
+class ThickSlices:
+    """The connected bodies of a mask on thick slices.
+
+    `bodies` are their surfaces as marched, with the volume of their voxels in mm3. `room` (2, 3) are the lowest and
+    highest coordinates on `grid` that the scan has, `axis` is the one across slices.
+    """
+
+    bodies: tuple[tuple[Mesh, float], ...]
+    grid: Grid
+    room: Float
+    axis: int
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_], grid: Grid, room: Float, axis: int) -> ThickSlices:
+        """Extract the surfaces; see `march_between_slices`."""
+        low, high = room[:, axis] == (-0.5, mask.shape[axis] - 0.5)
+        found = march_between_slices(mask, grid, axis, cut=(bool(low), bool(high)))
+        bodies = []
+        for mesh, voxels in found:
+            within = grid.to_world(np.clip(grid.to_voxel(mesh.vertices), *room))
+            bodies.append((mesh.with_vertices(within), voxels * grid.voxel_volume_mm3))
+        return cls(tuple(bodies), grid, room, axis)
+
+    @property
+    def mesh(self) -> Mesh:
+        """All surfaces as marched."""
+        return Mesh.joined([mesh for mesh, _ in self.bodies])
+
+    def smoothed(self, volume_mm3: float, max_move_mm: float | None = None) -> Mesh:
+        """Smooth the surfaces; they stay within the scan, and flat where it cuts them.
+
+        Each encloses its share of the volume as far as moving it by `MOST_MOVED` pixels can do so, and no vertex moves
+        further than `MOST_SMOOTHED` pixels, or `max_move_mm`.
+        """
+        pixel_mm = min(mm for n, mm in enumerate(self.grid.spacing) if n != self.axis)
+        most = min(MOST_SMOOTHED * pixel_mm, np.inf if max_move_mm is None else max_move_mm)
+        counted_mm3 = sum(mm3 for _, mm3 in self.bodies)
+        moved = []
+        for mesh, mm3 in self.bodies:
+            share = volume_mm3 * mm3 / counted_mm3
+            smooth = smooth_mesh(mesh, volume_mm3=share, max_move_mm=most, max_outwards_mm=MOST_MOVED * pixel_mm)
+            moved.append(self._held(mesh, smooth))
+        return Mesh.joined(moved)
+
+    def _held(self, before: Mesh, after: Mesh) -> Mesh:
+        """Keep a smoothed surface within the scan, and its outlines in the slices where they are.
+
+        Across slices a vertex comes at most half as near to one, or to the face where the scan ends, as it was: a flat
+        end just above a slice would else leave it.
+        """
+        old, new = self.grid.to_voxel(before.vertices), self.grid.to_voxel(after.vertices)
+        place = old[:, self.axis]
+        low, high = self.room[:, self.axis]
+        most = np.min(np.abs([place - np.round(place), place - low, place - high]), axis=0) / 2
+        new[:, self.axis] = place + np.clip(new[:, self.axis] - place, -most, most)
+        return after.with_vertices(self.grid.to_world(np.clip(new, *self.room)))
+
+
+def warn_of_pieces(mesh: Mesh, mask: NDArray[np.bool_]) -> None:
+    """Warn where a surface has not as many pieces, or cavities, as its voxels; some may touch by a corner alone."""
+    numbers = connected_pieces(mesh.faces, len(mesh.vertices))[mesh.faces[:, 0]]
+    volumes = np.bincount(numbers, weights=signed_volumes(mesh.vertices, mesh.faces))
+    pieces, cavities = np.count_nonzero(volumes > 0), np.count_nonzero(volumes < 0)
+    outside = np.pad(~mask, 1, constant_values=True)
+    for name, found, voxels, extra in (("pieces", pieces, mask, 0), ("cavities", cavities, outside, 1)):
+        fewest, most = (ndimage.label(voxels, shape)[1] - extra for shape in (_CORNERS, None))
+        if not fewest <= found <= most:
+            logger.warning("%s: the surface has %d %s, the voxels have %d", mesh.name, found, name, fewest)
