@@ -55,7 +55,7 @@ def inside(mesh: Mesh, points: np.ndarray) -> np.ndarray:
     seen = np.abs(double_areas) > 1e-12
     a, along, other, area = a[seen], (b - a)[seen], (c - a)[seen], double_areas[seen]
     found = []
-    for point in points + [0.0137, 0.0071, 0]:  # beside the vertices, which lie over centres of pixels
+    for point in points + np.array([0.0137, 0.0071, 0]):  # beside the vertices, which lie over centres of pixels
         x, y, z = (point - a).T
         second = (x * other[:, 1] - other[:, 0] * y) / area
         third = (along[:, 0] * y - x * along[:, 1]) / area
@@ -99,12 +99,13 @@ def test_in_every_slice_the_outline_is_that_of_the_mask_within_half_a_pixel(mask
 @settings(deadline=None, max_examples=40)
 @given(mask=masks())
 def test_between_two_slices_nothing_is_lost_that_both_have(mask: Mask) -> None:
-    deep = np.stack([ndimage.distance_transform_edt(np.pad(s, 1))[1:-1, 1:-1] > 1.5 for s in np.moveaxis(mask, 2, 0)], 2)
+    padded = np.pad(mask, [(1, 1), (1, 1), (0, 0)])
+    deep = np.stack([ndimage.distance_transform_edt(s) > 1.5 for s in np.moveaxis(padded, 2, 0)], 2)[1:-1, 1:-1]
     common = np.argwhere(deep[:, :, :-1] & deep[:, :, 1:])[::7]
     if len(common):
         mesh = surface_of(mask)
         for share in (0.25, 0.5, 0.75):
-            assert inside(mesh, (common + [0, 0, share]) * SPACING).all()
+            assert inside(mesh, (common + np.array([0, 0, share])) * SPACING).all()
 
 
 @settings(deadline=None, max_examples=40)
@@ -117,7 +118,7 @@ def test_between_two_slices_nothing_appears_that_neither_has(mask: Mask) -> None
     neither = np.argwhere(far[:, :, :-1] & far[:, :, 1:])[::29]
     mesh = surface_of(mask)
     for share in (0.25, 0.5, 0.75):
-        assert not inside(mesh, (neither + [0, 0, share]) * SPACING).any()
+        assert not inside(mesh, (neither + np.array([0, 0, share])) * SPACING).any()
 
 
 @settings(deadline=None, max_examples=40)

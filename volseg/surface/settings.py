@@ -20,7 +20,7 @@ class SurfaceSettings:
     smooth : bool
         Remove the voxel staircase (`volseg.surface.smooth`), after interpolating the shape between thick slices
         (`volseg.surface.between_slices`); each surface then encloses as much as its label's voxels, or its
-        probabilities.
+        probabilities: on thick slices as far as moving it by a fifth of a pixel can do so.
     simplify : float, optional
         Fraction of the triangles to keep, over 0 up to 1 (`volseg.surface.simplify`); default all, or with
         `max_error_mm` as few as it allows. Surfaces that keep notably more are logged.
