@@ -71,7 +71,7 @@ def test_grids_that_one_door_accepts_all_accept(seed: int, degrees: float, part:
     for pair in ((ours, theirs), (theirs, ours), (ours, turned), (turned, ours)):
         assert accepts(evaluate, *pair) == same
     for labels in (theirs, turned):
-        assert accepts(partial(select_slices, count=3), scan, labels) == same
+        assert accepts(partial(select_slices, count=3), scan, [labels]) == same
 
 
 @pytest.mark.parametrize(("off_mm", "same"), [(0.006, True), (0.014, True), (0.016, False), (0.2, False)])

@@ -98,7 +98,6 @@ def test_measure_and_view_say_it_too(scan: Path, tmp_path: Path, caplog: pytest.
     assert "--image; to `view` as INPUT), among whose slices it then lies; --contact-sheet draws it" in caplog.text
     caplog.clear()
     subject = read_subject([scan, path])
-    assert subject.labels is not None
-    assert subject.labels.grid.shape == GRID.shape
+    assert [layer.grid.shape for layer in subject.labels] == [GRID.shape]
     assert [mesh.name for mesh in subject.surfaces()] == ["liver"]
     assert "single slice" not in caplog.text

@@ -44,9 +44,9 @@ def test_front_left_head_is_where_radiologists_expect_it(plane: str, orientation
     # World x grows to the right: this is towards the patient's left, front and head.
     labels = ball(grid, tuple(middle + extent * (-1, 1, 1)), 4.5)
     array, turned = reorient(labels.array, grid, orientation)
-    sheet = select_slices(None, LabelMap(array, turned, labels.labels), count=9)
+    sheet = select_slices(None, [LabelMap(array, turned, labels.labels)], count=9)
     assert sheet.plane == plane
-    row, column = centre_of(sheet.slices[len(sheet.slices) // 2].values)
+    row, column = centre_of(sheet.slices[len(sheet.slices) // 2].values[0])
     assert row < 0.5
     assert (column < 0.5) == (plane == "sagittal")
 
@@ -55,17 +55,17 @@ def test_slices_of_an_oblique_scan_keep_grey_and_labels_together(oblique_grid: G
     array = np.zeros(oblique_grid.shape, dtype=np.int16)
     array[4:9, 10:20, 2:8] = 100
     labels = LabelMap.from_array((array > 0).astype(np.uint8), oblique_grid)
-    sheet = select_slices(Volume(array, oblique_grid), labels, count=20)
+    sheet = select_slices(Volume(array, oblique_grid), [labels], count=20)
     assert sheet.plane == "axial"
     assert len(sheet.slices) == 6
     assert sheet.pixel_mm == pytest.approx((0.9, 0.8))
     for one in sheet.slices:
-        assert np.array_equal(one.grey == 255, one.values == 1)
+        assert np.array_equal(one.grey == 255, one.values[0] == 1)
 
 
 def test_positions_are_world_millimetres_from_the_head_down() -> None:
     grid = Grid.from_spacing((8, 8, 5), (1, 1, 3), (0, 0, -4))
-    sheet = select_slices(Volume(np.zeros(grid.shape), grid), None, count=10)
+    sheet = select_slices(Volume(np.zeros(grid.shape), grid), [], count=10)
     assert [one.position for one in sheet.slices] == ["S 8.0 mm", "S 5.0 mm", "S 2.0 mm", "I 1.0 mm", "I 4.0 mm"]
 
 
@@ -73,10 +73,10 @@ def test_slices_spread_over_the_labels_and_are_cropped_around_them() -> None:
     grid = Grid.from_spacing((200, 180, 60), (1, 1, 3))
     array = np.zeros(grid.shape, dtype=np.uint8)
     array[90:110, 80:120, 20:40] = 1
-    sheet = select_slices(None, LabelMap.from_array(array, grid), count=4)
+    sheet = select_slices(None, [LabelMap.from_array(array, grid)], count=4)
     assert [one.position for one in sheet.slices] == ["S 111.0 mm", "S 96.0 mm", "S 81.0 mm", "S 66.0 mm"]
     # The label's 40 x 20 pixels, and on every side 20 mm and a quarter.
-    assert sheet.slices[0].values.shape == (40 + 2 * 30, 20 + 2 * 25)
+    assert sheet.slices[0].values.shape == (1, 40 + 2 * 30, 20 + 2 * 25)
 
 
 def test_labels_on_a_part_of_the_scan_are_placed_by_millimetres() -> None:
@@ -87,8 +87,8 @@ def test_labels_on_a_part_of_the_scan_are_placed_by_millimetres() -> None:
     labels = LabelMap(part, phantom.labels.grid.crop(start, stop), phantom.labels.labels)
     shown = phantom.labels.array.copy()
     shown[:10], shown[:, :20], shown[:, 90:], shown[:, :, :4], shown[:, :, 20:] = 0, 0, 0, 0, 0
-    expected = select_slices(phantom.volume, LabelMap(shown, phantom.labels.grid, phantom.labels.labels), count=5)
-    sheet = select_slices(phantom.volume, labels, count=5)
+    expected = select_slices(phantom.volume, [LabelMap(shown, phantom.labels.grid, phantom.labels.labels)], count=5)
+    sheet = select_slices(phantom.volume, [labels], count=5)
     assert sum(int(one.values.any()) for one in sheet.slices) == 5
     for one, other in zip(sheet.slices, expected.slices, strict=True):
         assert np.array_equal(one.values, other.values)
@@ -208,11 +208,11 @@ def test_constant_and_broken_values_are_drawn_black() -> None:
 def test_surface_is_drawn_where_slices_cut_it_on_an_oblique_grid(oblique_grid: Grid) -> None:
     centre = tuple(oblique_grid.to_world((10, 12, 5)))
     labels = ball(oblique_grid, centre, 7)
-    sheet = select_slices(None, labels, count=15)
+    sheet = select_slices(None, [labels], count=15)
     (mesh,) = extract_surfaces(labels)
     for one in sheet.slices[1:-1]:
         ends = sheet.section(mesh, one).reshape(-1, 2)
-        inside = np.argwhere(one.values)
+        inside = np.argwhere(one.values[0])
         # In the same place as the label, half a pixel around the middles of its pixels.
         np.testing.assert_allclose(ends.mean(axis=0), inside.mean(axis=0), atol=0.7)
         np.testing.assert_allclose(ends.min(axis=0), inside.min(axis=0) - 0.5, atol=0.7)
@@ -230,5 +230,40 @@ def test_mesh_of_another_place_is_not_drawn(oblique_grid: Grid) -> None:
     labels = ball(oblique_grid, tuple(oblique_grid.to_world((10, 12, 5))), 7)
     (mesh,) = extract_surfaces(labels)
     far = mesh.with_vertices(mesh.vertices + 500)
-    sheet = select_slices(None, labels, count=3)
+    sheet = select_slices(None, [labels], count=3)
     assert [len(sheet.section(far, one)) for one in sheet.slices] == [0, 0, 0]
+
+
+def test_label_maps_that_overlap_are_all_drawn() -> None:
+    grid = Grid.from_spacing((40, 40, 1), (1, 1, 5))
+    one, other = ball(grid, (18, 20, 0), 9), ball(grid, (22, 20, 0), 9)
+    (axes,) = draw_contact_sheet(None, [one, other]).axes
+    outlines = [segment for collection in axes.collections for segment in collection.get_segments()]
+    assert len(outlines) == 2
+    assert abs(outlines[0].mean(axis=0) - outlines[1].mean(axis=0)).max() > 10
+    assert [text.get_text() for text in axes.texts].count("ball") == 2
+    alone = select_slices(None, [other], count=1).slices[0].values
+    assert (select_slices(None, [one, other], count=1).slices[0].values[1] > 0).sum() == (alone > 0).sum()
+
+
+def test_label_maps_without_a_scan_are_drawn_on_a_grid_that_holds_all() -> None:
+    grid = Grid.from_spacing((30, 30, 4), (1, 1, 5))
+    one, other = ball(grid, (8, 8, 7), 5), ball(grid, (22, 20, 7), 5)
+    parts = [
+        LabelMap(one.array[:15, :15], grid.crop((0, 0, 0), (15, 15, 4)), one.labels),
+        LabelMap(other.array[15:, 12:], grid.crop((15, 12, 0), (30, 30, 4)), other.labels),
+    ]
+    whole = select_slices(None, [one, other], count=3)
+    for order in (parts, parts[::-1]):
+        sheet = select_slices(None, order, count=3)
+        for found, expected in zip(sheet.slices, whole.slices, strict=True):
+            assert (found.values > 0).sum() == (expected.values > 0).sum()
+    far = LabelMap(one.array, Grid.from_spacing(grid.shape, (1, 1, 5), (900, 900, 900)), one.labels)
+    with pytest.raises(GeometryError, match="the label maps lie apart from each other"):
+        draw_contact_sheet(None, [one, far])
+
+
+def test_names_in_any_script_are_drawn_without_a_word(tmp_path: Path) -> None:
+    grid = Grid.from_spacing((8, 8, 2))
+    labels = LabelMap(np.ones(grid.shape, np.uint8), grid, (Label(1, "\U00020000\x1b$x", (1, 2, 3)),))
+    assert save_contact_sheet(None, labels, tmp_path / "sheet.png").stat().st_size > 100

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from volseg.cli.console import Overwrite, Series, list_files
+from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only
 from volseg.errors import UsageError
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
@@ -19,13 +19,15 @@ def view(
     inputs: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="A scan, the folder OUT/<case> of a prediction, a label map, meshes (stl, ply, obj, vtp, vtm)."
+            help="A scan, the folder OUT/<case> of a prediction, label maps, meshes (stl, ply, obj, vtp, vtm)."
         ),
     ] = None,
     segmentation: Annotated[
-        Path | None, typer.Option("-s", "--segmentation", help="Label map to show with the scan.")
+        list[Path] | None,
+        typer.Option("-s", "--segmentation", help="Label map to show with the scan; several times, all are shown."),
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Table of label names and colours (TSV).")] = None,
+    only: Only = None,
     series: Series = None,
     threshold: Annotated[
         float | None, typer.Option(help="Also the surface where the scan has this value, such as 200 HU for bone.")
@@ -60,7 +62,14 @@ def view(
     for picture in pictures:
         check_png(picture)
     check_free(pictures, overwrite=overwrite)
-    subject = read_subject(inputs or [], segmentation=segmentation, labels=labels, series=series, threshold=threshold)
+    subject = read_subject(
+        inputs or [],
+        segmentations=segmentation or [],
+        labels=labels,
+        only=parse_only(only),
+        series=series,
+        threshold=threshold,
+    )
     if contact_sheet is not None:
         outlines = subject.outlines()
         path = save_contact_sheet(subject.volume, outlines, contact_sheet, meshes=subject.meshes, width=pixels[0])

@@ -58,13 +58,13 @@ def find_label_maps(path: str | Path, *, known: Collection[str] = ()) -> dict[st
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
     if own := single_label_map(path, known=known):
-        return {_name(own): own}
+        return {case_of(own): own}
     files = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
     outputs = [own for file in files if file.is_dir() and (own := single_label_map(file, known=known))]
     flat = [file for file in files if file.is_file() and has_suffix(file, _LISTED_SUFFIXES)]
     cases: dict[str, Path] = {}
     for file in (*outputs, *flat):
-        name = _name(file)
+        name = case_of(file)
         if name in cases:
             raise InputError(f"{file} and {cases[name]} are both case {name!r}; keep one of them in {path}")
         cases[name] = file
@@ -146,6 +146,6 @@ def single_label_map(path: Path, *, known: Collection[str] = ()) -> Path | None:
     return next((folder for folder in (path, path / _MASKS) if mask_files(folder, known=known)), None)
 
 
-def _name(path: Path) -> str:
-    """Return the case name: of the folder where the file has the one name that all outputs have."""
+def case_of(path: Path) -> str:
+    """Return the case name of a label map: of the folder where the file has the one name that all outputs have."""
     return path.resolve().parent.name if path.name in (*_OUTPUT_NAMES, _MASKS) else case_name(path)

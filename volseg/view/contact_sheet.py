@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from skimage.measure import find_contours
 
 from volseg.config import Plane
+from volseg.io.plain_text import plain
 from volseg.labelmap import Colour, Label, LabelMap, present_values
 from volseg.mesh import Mesh
 from volseg.view.picture import png_path
@@ -36,7 +38,7 @@ Extent = tuple[float, float, float, float]
 
 def save_contact_sheet(
     volume: Volume | None,
-    labels: LabelMap | None,
+    labels: LabelMap | Sequence[LabelMap] | None,
     path: str | Path,
     *,
     meshes: Sequence[Mesh] = (),
@@ -53,8 +55,9 @@ def save_contact_sheet(
     ----------
     volume : Volume or None
         The scan. None draws the labels alone.
-    labels : LabelMap or None
-        On the voxels of the scan; it may cover only a part of them, or reach beyond. None draws the scan alone.
+    labels : LabelMap, sequence of LabelMap or None
+        On the voxels of the scan; they may cover only a part of them, or reach beyond, and several may overlap. None
+        draws the scan alone.
     path : path
         A name that ends in ``.png``.
     meshes : sequence of Mesh
@@ -81,29 +84,32 @@ def save_contact_sheet(
         The file cannot be written.
     """
     figure = draw_contact_sheet(volume, labels, meshes=meshes, slices=slices, width=width)
-    with png_path(path) as temporary:
+    with png_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # of a script that the font lacks
         figure.savefig(temporary, format="png", dpi=_DPI)
     return Path(path)
 
 
 def draw_contact_sheet(
     volume: Volume | None,
-    labels: LabelMap | None,
+    labels: LabelMap | Sequence[LabelMap] | None,
     *,
     meshes: Sequence[Mesh] = (),
     slices: int = 15,
     width: int = 1600,
 ) -> Figure:
     """Draw what `save_contact_sheet` writes, as a matplotlib figure of `width` pixels at 100 dpi."""
-    sheet = select_slices(volume, labels, count=slices)
-    shown = _occurring(labels) if labels else []
+    layers = [labels] if isinstance(labels, LabelMap) else [*(labels or ())]
+    sheet = select_slices(volume, layers, count=slices)
+    drawn = [_occurring(layer) for layer in layers]
+    shown = [label for some in drawn for label in some]
     layout = _Layout.of(sheet, shown, width)
     figure, axes = _canvas(width, layout.height)
     em = layout.em
     axes.text(em / 2, 1.5 * em, _title(volume, sheet), color=_TEXT, va="center", size=_points(1.1 * em))
     for number, one in enumerate(sheet.slices):
         extent = layout.extent(number)
-        _draw_slice(axes, one, shown, extent, em)
+        _draw_slice(axes, one, drawn, extent, em)
         _draw_sections(axes, [sheet.section(mesh, one) for mesh in meshes], one.grey.shape, extent, em)
         _draw_letters(axes, one.position, _EDGES[sheet.plane], extent, em)
     for number, label in enumerate(shown[:_LEGEND_LIMIT]):
@@ -175,7 +181,7 @@ def _occurring(labels: LabelMap) -> list[Label]:
 
 def _title(volume: Volume | None, sheet: Sheet) -> str:
     side = "the front" if sheet.plane == "sagittal" else "the patient's right"
-    name = f"{volume.name}:  " if volume and volume.name else ""
+    name = f"{plain(volume.name)}:  " if volume and volume.name else ""
     slices = "slice" if len(sheet.slices) == 1 else "slices"
     return f"{name}{len(sheet.slices)} {sheet.plane} {slices}, {side} is on the left"
 
@@ -191,10 +197,13 @@ def _canvas(width: int, height: int) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_slice(axes: Axes, one: SheetSlice, shown: list[Label], extent: Extent, em: float) -> None:
+def _draw_slice(axes: Axes, one: SheetSlice, drawn: list[list[Label]], extent: Extent, em: float) -> None:
     axes.imshow(one.grey, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="auto", interpolation="hanning")
-    axes.imshow(_filling(one.values, shown), extent=extent, aspect="auto", interpolation="nearest")
-    _draw_outlines(axes, one.values, shown, extent, em)
+    for values, labels in zip(one.values, drawn, strict=True):
+        present = present_values(values)
+        shown = [label for label in labels if label.value in present]
+        axes.imshow(_filling(values, shown), extent=extent, aspect="auto", interpolation="nearest")
+        _draw_outlines(axes, values, shown, extent, em)
 
 
 def _draw_sections(
@@ -271,7 +280,7 @@ def _draw_legend_entry(axes: Axes, name: str, colour: Colour | None, layout: _La
     if colour is not None:
         axes.add_patch(Rectangle((left, middle - em / 2), em, em, facecolor=np.divide(colour, 255)))
     # Names are shown as they are: "$" starts no formula.
-    axes.text(left + 1.5 * em, middle, name, color=_TEXT, va="center", size=_points(em), parse_math=False)
+    axes.text(left + 1.5 * em, middle, plain(name), color=_TEXT, va="center", size=_points(em), parse_math=False)
 
 
 def _points(pixels: float) -> float:

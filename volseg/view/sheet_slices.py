@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +24,12 @@ from volseg.volume import Volume
 _DISPLAY = "LPI"
 _MARGIN_MM = 20.0
 _MARGIN_FRACTION = 0.25
+_FARTHEST = 8  # times the voxels of all label maps
 
 
 @dataclass(frozen=True)
 class SheetSlice:
-    """One slice: (H, W) uint8 `grey`, (H, W) integer label `values`, its place such as ``S 43.5 mm``, and number."""
+    """One slice: (H, W) uint8 `grey`, (L, H, W) values of each label map, place such as ``S 43.5 mm``, and number."""
 
     grey: NDArray[np.uint8]
     values: NDArray[Any]
@@ -56,15 +58,15 @@ class Sheet:
         return mesh.with_vertices(place).section(place[:, normal], one.number)[:, :, [row, column]]
 
 
-def select_slices(volume: Volume | None, labels: LabelMap | None, *, count: int) -> Sheet:
+def select_slices(volume: Volume | None, labels: Sequence[LabelMap], *, count: int) -> Sheet:
     """Choose evenly spaced slices across the coarse axis, over the extent of the labels and cropped around them.
 
     Parameters
     ----------
     volume : Volume or None
         The scan; without it the slices are black.
-    labels : LabelMap or None
-        Without labels, or where none occurs, the slices cover the whole scan.
+    labels : sequence of LabelMap
+        They may overlap. Without labels, or where none occurs, the slices cover the whole scan.
     count : int
         At most so many slices.
 
@@ -78,15 +80,14 @@ def select_slices(volume: Volume | None, labels: LabelMap | None, *, count: int)
     InputError
         Neither a scan nor a label map.
     GeometryError
-        The voxels of scan and label map do not coincide.
+        The voxels of scan and label maps do not coincide.
     """
-    shown = volume or labels
-    if shown is None:
-        raise InputError("nothing to draw; a contact sheet needs a scan or a label map")
-    array, grid = reorient(shown.array, shown.grid, _DISPLAY)
-    values = (
-        _values_on(grid, labels, described=shown.grid.describe()) if labels else np.zeros(grid.shape, dtype=np.uint8)
-    )
+    if volume is not None:
+        array, grid = reorient(volume.array, volume.grid, _DISPLAY)
+    else:
+        grid = _common_grid(labels)
+        array = np.zeros(grid.shape, dtype=np.uint8)
+    values = [_values_on(grid, layer, described=(volume or labels[0]).grid.describe()) for layer in labels]
     plane = _coarse_plane(grid)
     box, normal = _box_around(values, grid, plane), NORMAL_AXIS[plane]
     first, last = box[normal].start, box[normal].stop
@@ -95,12 +96,12 @@ def select_slices(volume: Volume | None, labels: LabelMap | None, *, count: int)
     # stack_slices gives (S, column axis, row axis) here, hence the transposition.
     crop = (slice(None), box[column_axis], box[row_axis])
     scan_stack = stack_slices(array, plane)[crop].transpose(0, 2, 1)
-    value_stack = stack_slices(values, plane)[crop].transpose(0, 2, 1)
+    value_stacks = [stack_slices(layer, plane)[crop].transpose(0, 2, 1) for layer in values]
     window = display_window(volume) if volume else None
     slices = tuple(
         SheetSlice(
             to_grey(scan_stack[n], window) if window else np.zeros(scan_stack[n].shape, dtype=np.uint8),
-            value_stack[n],
+            np.array([stack[n] for stack in value_stacks]).reshape(-1, *scan_stack[n].shape),
             _position(grid, plane, int(n)),
             int(n) - first,
         )
@@ -109,6 +110,20 @@ def select_slices(volume: Volume | None, labels: LabelMap | None, *, count: int)
     i, j, k = box
     cropped = grid.crop((i.start, j.start, k.start), (i.stop, j.stop, k.stop))
     return Sheet(slices, plane, cropped, (normal, row_axis, column_axis))
+
+
+def _common_grid(labels: Sequence[LabelMap]) -> Grid:
+    """Return the grid of the first label map, in display order, enlarged to hold the others."""
+    if not labels:
+        raise InputError("nothing to draw; a contact sheet needs a scan or a label map")
+    grids = [Reorientation.between(layer.grid, _DISPLAY).grid(layer.grid) for layer in labels]
+    first = grids[0]
+    corners = first.to_voxel(np.concatenate([grid.corners() for grid in grids]))
+    low, high = np.rint(corners.min(axis=0) + 0.5).astype(int), np.rint(corners.max(axis=0) + 0.5).astype(int)
+    if np.prod((high - low).astype(float)) > _FARTHEST * sum(np.prod(grid.shape) for grid in grids):
+        raise GeometryError("the label maps lie apart from each other; look at them one by one, or take a screenshot")
+    start, stop = low.tolist(), high.tolist()
+    return first.crop((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
 def _values_on(grid: Grid, labels: LabelMap, *, described: str) -> NDArray[Any]:
@@ -137,9 +152,11 @@ def _coarse_plane(grid: Grid) -> Plane:
     return by_axis[coarsest] if grid.spacing[coarsest] > 1.2 * sorted(grid.spacing)[1] else "axial"
 
 
-def _box_around(values: NDArray[Any], grid: Grid, plane: Plane) -> list[slice]:
+def _box_around(values: Sequence[NDArray[Any]], grid: Grid, plane: Plane) -> list[slice]:
     box = []
-    present = values != 0
+    present = np.zeros(grid.shape, dtype=np.bool_)
+    for layer in values:
+        present |= layer != 0
     for axis, (size, spacing) in enumerate(zip(grid.shape, grid.spacing, strict=True)):
         where = np.flatnonzero(present.any(axis=tuple({0, 1, 2} - {axis})))
         first, last = (int(where[0]), int(where[-1]) + 1) if where.size else (0, size)
