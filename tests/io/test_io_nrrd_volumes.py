@@ -17,9 +17,8 @@ from typer.testing import CliRunner
 
 import volseg
 from volseg.cli import app
-from volseg.errors import AmbiguousError, InputError, UsageError
-from volseg.io import read_all, read_channels, read_grid
-from volseg.io.label_files import check_single
+from volseg.errors import AmbiguousError, InputError
+from volseg.io import read_all, read_channels, read_grid, read_labels
 from volseg.io.named_volumes import count_volumes
 
 SHAPE = (5, 4, 3)
@@ -192,8 +191,8 @@ def test_one_of_several_volumes_is_chosen_by_name(tmp_path: Path) -> None:
         volseg.read(path)
     with pytest.raises(InputError, match="has no volume 'a_2'; expected one of a_0, a_1"):
         volseg.read(path, series="a_2")
-    with pytest.raises(UsageError, match="holds 2 volumes, a label map is one"):
-        check_single(path)
+    with pytest.raises(AmbiguousError, match=r"holds 2 volumes \(a_0, a_1\), of which not each is a mask"):
+        read_labels(path)
     assert [channel.name for channel in read_channels([path])] == ["a_0", "a_1"]
     assert not list(tmp_path.glob("*.nhdr"))
 
