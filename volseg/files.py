@@ -6,8 +6,9 @@ Opening a pipe may never end, nor reading a device; neither may stand where a sc
 from __future__ import annotations
 
 import json
+import re
 import stat
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from volseg.errors import InputError
@@ -37,6 +38,30 @@ def regular_file(path: str | Path) -> Path:
     if stat.S_ISDIR(mode):
         raise InputError(f"{path}: is a folder; expected a file")
     raise InputError(f"{path}: is a pipe or device; expected a regular file; save what it gives to one")
+
+
+def file_beside(path: Path, name: str) -> Path:
+    """Return the regular file that another file names.
+
+    Parameters
+    ----------
+    path : Path
+        The file that names it.
+    name : str
+        Relative to its folder.
+
+    Raises
+    ------
+    InputError
+        It lies elsewhere than beside or below `path`, or is no regular file.
+    """
+    absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or PureWindowsPath(name).root
+    if not name or absolute or ".." in re.split(r"[/\\]", name):
+        raise InputError(f"{path}: names the file {name[:80]!r}; expected one in its own folder")
+    try:
+        return regular_file(path.parent / name)
+    except InputError as error:
+        raise InputError(f"{path}: names a file that cannot be read ({error})") from error
 
 
 def read_bytes(path: str | Path, *, most: int) -> bytes:

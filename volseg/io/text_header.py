@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from volseg.errors import InputError
+from volseg.files import file_beside
 from volseg.io.streams import check_promise
 
 LONGEST_HEADER = 1 << 22
@@ -96,14 +97,11 @@ def data_size(names: Sequence[str], path: Path) -> int:
     """
     total = 0
     for name in names:
-        absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or PureWindowsPath(name).root
-        if not 0 < len(name) < 200 or absolute or ".." in re.split(r"[/\\]", name) or "%" in name:
+        if not 0 < len(name) < 200 or "%" in name:
             raise InputError(
                 f"{path}: names the data file {name[:80]!r}; expected one file, or a LIST, in the folder of the header"
             )
-        if not (path.parent / name).is_file():
-            raise InputError(f"{path}: has its voxels in {name}, which is not there; expected it beside the header")
-        total += (path.parent / name).stat().st_size
+        total += file_beside(path, name).stat().st_size
     return total
 
 
