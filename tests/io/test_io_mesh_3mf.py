@@ -88,11 +88,6 @@ def test_same_meshes_are_the_same_bytes(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_characters_that_xml_cannot_hold_are_replaced(tmp_path: Path) -> None:
-    model = model_of(write_mesh(ball("a\x00\x1b\tb\n\ufffe"), tmp_path / "a.3mf"))
-    assert [item.get("name") for item in model.iter(f"{CORE}object")] == ["a\ufffd\ufffd\tb\n\ufffd"]
-
-
 def test_a_hundred_labels(tmp_path: Path) -> None:
     meshes = [ball(f"label {n}", (n, 0, 0), x=n) for n in range(100)]
     model = model_of(write_mesh(meshes, tmp_path / "all.3mf"))

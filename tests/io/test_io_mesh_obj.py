@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
+from mesh_files import BOUNDS_FROM_LPS, CORNERS, TRIANGLES, VOLUME, obj_text
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkIOGeometry import vtkOBJReader
 
@@ -132,6 +135,66 @@ def test_what_others_write_is_read(tmp_path: Path) -> None:
     assert first.area_mm2 == pytest.approx(16)
     np.testing.assert_array_equal(first.bounds, [[-4, -4, 0], [0, 0, 0]])
     np.testing.assert_array_equal(second.vertices[second.faces[0]], [[0, 0, 9], [-4, 0, 0], [-4, -4, 0]])
+
+
+@pytest.mark.parametrize(
+    ("change", "encoding"),
+    [
+        (lambda text: text.replace("\n", "\r"), "utf-8"),
+        (lambda text: text.replace("\n", "\r\n"), "utf-8-sig"),
+        (lambda text: text, "utf-16"),
+        (lambda text: "\n".join(f"\t{line.replace(' ', '  ')} # said" for line in text.splitlines()), "utf-8"),
+    ],
+)
+def test_other_ends_of_lines_encodings_and_comments(
+    tmp_path: Path, change: Callable[[str], str], encoding: str
+) -> None:
+    path = tmp_path / "a.obj"
+    path.write_bytes(change(obj_text()).encode(encoding))
+    (mesh,) = read_meshes(path)
+    assert mesh.is_closed
+    np.testing.assert_array_equal(mesh.bounds, BOUNDS_FROM_LPS)
+
+
+def test_indices_from_the_end_are_of_the_vertices_so_far(tmp_path: Path) -> None:
+    def box(shift: float) -> str:
+        lines = ["v {:g} {:g} {:g}".format(*corner) for corner in CORNERS + np.array([shift, 0, 0])]
+        return "\n".join([*lines, *("f {} {} {}".format(*(corner - 8 for corner in face)) for face in TRIANGLES), ""])
+
+    path = tmp_path / "a.obj"
+    path.write_text(f"o a\n{box(0)}o b\n{box(100)}")
+    meshes = read_meshes(path)
+    assert [mesh.name for mesh in meshes] == ["a", "b"]
+    assert [mesh.volume_mm3 for mesh in meshes] == pytest.approx([VOLUME, VOLUME])
+
+
+@pytest.mark.parametrize(
+    "library",
+    ["/dev/zero", "../a.mtl", "sub/../../a.mtl", "C:\\a.mtl", "..\\a.mtl", "pipe", "folder", "big.mtl", "", "a\0b"],
+)
+def test_no_other_file_is_opened_for_colours(tmp_path: Path, library: str, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "in"
+    (folder / "folder").mkdir(parents=True)
+    for name in (tmp_path / "a.mtl", folder / "C:\\a.mtl", folder / "..\\a.mtl"):
+        name.write_text("newmtl red\nKd 1 0 0\n")
+    (folder / "big.mtl").write_text("#" * (1 << 22) + "\nnewmtl red\nKd 1 0 0\n")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe")
+    path = folder / "a.obj"
+    path.write_text(f"mtllib {library}\nusemtl red\n{obj_text()}")
+    (mesh,) = read_meshes(path, colour=(1, 2, 3))
+    assert mesh.colour == (1, 2, 3)
+    assert "shown without its own colours" in caplog.text
+
+
+def test_many_material_files_and_groups_are_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.obj"
+    path.write_text("".join(f"mtllib {n}.mtl\n" for n in range(100)) + obj_text())
+    read_meshes(path)
+    assert len(caplog.records) == 16
+    path.write_text(obj_text() + "".join(f"o {n}\nf 1 2 3\n" for n in range(5000)))
+    with pytest.raises(InputError, match="holds 5001 groups; expected at most 4096"):
+        read_meshes(path)
 
 
 def test_missing_colours_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,19 +1,27 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pyvista as pv
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from mesh_files import glb_bytes, glb_parts
 
 from volseg.errors import InputError
 from volseg.geometry import Grid
 from volseg.io.mesh_reading import read_meshes
-from volseg.io.meshes import write_mesh
+from volseg.io.meshes import MESH_FORMATS, write_mesh, write_meshes
+from volseg.io.plain_text import plain
 from volseg.mesh import Mesh
 from volseg.phantoms.shapes import sphere_labelmap
 from volseg.surface import extract_surfaces
 
+TETRAHEDRON = Mesh(
+    np.array([[0, 0, 0], [4, 0, 0], [0, 5, 0], [0, 0, 6.0]]), np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+)
 CENTRE = (-5.0, -20.0, 30.0)
 FILES = [("a.stl", True), ("a.stl", False), ("a.ply", True), ("a.ply", False), ("a.vtp", True), ("A.STL", True)]
 
@@ -59,27 +67,66 @@ def test_files_cut_short_are_refused(
     data = path.read_bytes()
     for length in (0, 60, len(data) // 2):
         path.write_bytes(data[:length])
-        with pytest.raises(InputError, match=r"no triangles|no PLY file"):
+        with pytest.raises(InputError, match="is damaged, cut short or no"):
             read_meshes(path)
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("space", ["lps", "ras"])
-@pytest.mark.parametrize("suffix", ["stl", "ply", "vtp"])
-def test_what_volseg_writes_comes_back(suffix: str, space: str, tmp_path: Path) -> None:
+def bodies(*names: str) -> list[Mesh]:
+    """Balls of a radius of 6 mm, far from the origin and each other."""
     grid = Grid.from_spacing((20, 20, 20), origin=(30, 40, 50))
-    (ball,) = extract_surfaces(sphere_labelmap(grid, radius_mm=6, name="ball"))
-    other = Mesh(ball.vertices + 40, ball.faces, "other", (10, 200, 30))
-    meshes = read_meshes(write_mesh([ball, other], tmp_path / f"all.{suffix}", space=space), colour=(1, 2, 3))
-    assert sum(mesh.volume_mm3 for mesh in meshes) == pytest.approx(2 * ball.volume_mm3, rel=1e-4)
+    (ball,) = extract_surfaces(sphere_labelmap(grid, radius_mm=6))
+    return [
+        replace(ball, name=name, vertices=ball.vertices + 40 * n, colour=(10, 200, n)) for n, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize("space", ["lps", "ras"])
+@pytest.mark.parametrize("suffix", MESH_FORMATS)
+def test_what_volseg_writes_comes_back(suffix: str, space: str, tmp_path: Path) -> None:
+    written = bodies("ball", "other")
+    meshes = read_meshes(write_mesh(written, tmp_path / f"all.{suffix}", space=space), colour=(1, 2, 3))
+    assert sum(mesh.volume_mm3 for mesh in meshes) == pytest.approx(sum(m.volume_mm3 for m in written), rel=1e-4)
     if suffix == "stl":
         assert [(mesh.name, mesh.colour) for mesh in meshes] == [("all", (1, 2, 3))]
+        assert meshes[0].is_closed
         return
-    (found,) = (mesh for mesh in meshes if mesh.colour == other.colour)
-    assert np.allclose(found.bounds, other.bounds, atol=1e-4)
-    assert np.isclose(found.volume_mm3, other.volume_mm3, rtol=1e-4)
-    assert {mesh.colour for mesh in meshes} == {ball.colour, other.colour}
-    assert {mesh.name for mesh in meshes} == ({"ball", "other"} if suffix == "vtp" else {"all"})
+    for mesh, other in zip(meshes, written, strict=True):
+        np.testing.assert_allclose(mesh.bounds, other.bounds, atol=1e-4)
+        assert mesh.volume_mm3 == pytest.approx(other.volume_mm3, rel=1e-4)
+        assert mesh.is_closed
+        assert mesh.colour == other.colour
+        assert mesh.name == ("all" if suffix == "ply" else other.name)
+
+
+TEXTS = st.lists(st.text(st.characters(exclude_categories=()), min_size=1, max_size=300), min_size=1, max_size=3)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(names=TEXTS)
+@example(names=["a\0b", "\ud800", "\x1b[2J", "a\nb", "\ufffe", "<&\"'>", "脾臓" * 150, "x" * 1000])
+def test_names_of_any_characters_are_written_and_read(tmp_path: Path, names: list[str]) -> None:
+    """As plain text on one line, in the files and as their names."""
+    meshes = [TETRAHEDRON.with_vertices(TETRAHEDRON.vertices + 9 * n) for n, _ in enumerate(names)]
+    meshes = [replace(mesh, name=name) for mesh, name in zip(meshes, names, strict=True)]
+    for suffix in ("vtp", "vtm", "glb", "3mf"):
+        found = read_meshes(write_mesh(meshes, tmp_path / f"all.{suffix}"))
+        assert [mesh.name for mesh in found] == [plain(name) or "all" for name in names]
+    for suffix in ("stl", "ply", "obj"):
+        assert read_meshes(write_mesh(meshes, tmp_path / f"all.{suffix}"))
+    paths = write_meshes(meshes, tmp_path / "each", formats=("stl", "vtm"))
+    assert len(set(paths)) == 2 * len(names) + 1
+    for path in paths:
+        assert path.is_file()
+        assert plain(path.name) == path.name
+        assert len(path.name.encode()) < 255
+
+
+def test_names_in_files_of_others_become_plain(tmp_path: Path) -> None:
+    document, binary = glb_parts()
+    document["nodes"][0]["name"] = "\ud800\x1b[31mred\n"
+    (tmp_path / "a.glb").write_bytes(glb_bytes(document, binary))
+    assert [mesh.name for mesh in read_meshes(tmp_path / "a.glb")] == ["??[31mred "]
 
 
 def test_colour_gradients_stay_one_mesh(tmp_path: Path) -> None:
@@ -90,30 +137,6 @@ def test_colour_gradients_stay_one_mesh(tmp_path: Path) -> None:
     assert mesh.colour == (1, 2, 3)
 
 
-def test_polygons_in_ply_are_refused(tmp_path: Path) -> None:
-    header = "ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\nproperty float z\n"
-    body = "element face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n"
-    path = tmp_path / "a.ply"
-    path.write_text(header + body, encoding="ascii")
-    with pytest.raises(InputError, match="more than three corners"):
-        read_meshes(path)
-
-
-@pytest.mark.parametrize("colour", ["", " 9 9 9"], ids=["plain", "coloured"])
-@pytest.mark.parametrize("corner", [3, -1])
-def test_corners_that_are_no_vertices_are_refused(colour: str, corner: int, tmp_path: Path) -> None:
-    names = ["float x", "float y", "float z", *(["uchar red", "uchar green", "uchar blue"] if colour else [])]
-    properties = "".join(f"property {name}\n" for name in names)
-    header = f"ply\nformat ascii 1.0\nelement vertex 3\n{properties}element face 1\n"
-    rows = "".join(f"{point}{colour}\n" for point in ("0 0 0", "1 0 0", "1 1 0"))
-    path = tmp_path / "a.ply"
-    path.write_text(f"{header}property list uchar int vertex_indices\nend_header\n{rows}3 0 1 {corner}\n")
-    with pytest.raises(InputError, match=r"a\.ply: is damaged \(.*faces name vertices outside 0\.\.2"):
-        read_meshes(path)
-
-
-def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a\.stl: cannot be read .* check the path"):
-        read_meshes(tmp_path / "a.stl")
-    with pytest.raises(InputError, match=r"expected \.stl, \.ply, \.vtp, \.obj, \.vtm"):
-        read_meshes(tmp_path / "a.3mf")
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected \.stl, \.ply, \.vtp, \.obj, \.vtm, \.glb, \.3mf"):
+        read_meshes(tmp_path / "a.off")

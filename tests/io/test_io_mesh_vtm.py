@@ -173,6 +173,35 @@ def test_nested_blocks_of_others_are_read(tmp_path: Path) -> None:
     assert [mesh.name for mesh in read_meshes(tmp_path / "a.vtm")] == ["one", "two"]
 
 
+def test_empty_blocks_are_left_out(tmp_path: Path) -> None:
+    empty = {"none": None, "nothing": pv.PolyData(), "points": pv.PolyData(SPHERE.points)}
+    pv.MultiBlock({**empty, "ball": SPHERE, "line": pv.Line()}).save(tmp_path / "a.vtm")
+    assert [mesh.name for mesh in read_meshes(tmp_path / "a.vtm")] == ["ball"]
+    pv.MultiBlock(empty).save(tmp_path / "b.vtm")
+    with pytest.raises(InputError, match=r"b\.vtm: holds no triangles"):
+        read_meshes(tmp_path / "b.vtm")
+
+
+def test_blocks_elsewhere_or_given_twice_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for place in (folder, tmp_path):
+        SPHERE.save(place / "a.vtp")
+    for names, message in (
+        (["../a.vtp"], r"names the file '\.\./a\.vtp'; expected one in its own folder"),
+        ([str(tmp_path / "a.vtp")], "expected one in its own folder"),
+        (["C:/a.vtp"], "expected one in its own folder"),
+        (["a.vtp", "a.vtp"], "each once"),
+        (["x.vtp"], r"x\.vtp: no such file"),
+        (["."], "is a folder"),
+        (["b.vtm"], "expected .vtp files"),
+    ):
+        blocks = "".join(f'<DataSet file="{name}"/>' for name in names)
+        (folder / "b.vtm").write_text(f"<VTKFile><vtkMultiBlockDataSet>{blocks}</vtkMultiBlockDataSet></VTKFile>")
+        with pytest.raises(InputError, match=rf"b\.vtm: .*{message}"):
+            read_meshes(folder / "b.vtm")
+
+
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     pieces = write_mesh_files([ball("a"), ball("b")], tmp_path / "a.vtm")
     path = pieces[-1]
@@ -180,18 +209,19 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     for part, message in (
         ("", "is no VTM file"),
         (whole[: len(whole) // 2], "is no VTM file, or damaged"),
-        ("<VTKFile/>", "holds no surfaces"),
+        ("<VTKFile/>", "holds no triangles"),
         ('<?xml version="1.0" encoding="none"?><VTKFile/>', "is no VTM file, or damaged"),
-        (whole.replace("/b.vtp", "/c.vtp"), "c.vtp is no .vtp file, or is missing; keep the folder"),
-        (whole.replace(f"{pieces[0].parent.name}/b.vtp", "a.vtm"), "a.vtm is no .vtp file"),
+        (whole.replace("/b.vtp", "/c.vtp"), "names a file that cannot be read .*c.vtp: no such file"),
+        (whole.replace(f"{pieces[0].parent.name}/b.vtp", "a.vtm"), "has the block 'a.vtm'; expected .vtp files"),
+        (whole + " " * (1 << 22), "expected at most 4194304"),
     ):
         path.write_text(part, encoding="utf-8")
         with pytest.raises(InputError, match=message):
             read_meshes(path)
     path.write_text(whole, encoding="utf-8")
     pieces[0].write_bytes(pieces[0].read_bytes()[:500])
-    with pytest.raises(InputError, match=r"a\.vtp: holds no triangles"):
+    with pytest.raises(InputError, match=r"a\.vtp: is damaged, cut short or no VTP file"):
         read_meshes(path)
     path.unlink()
-    with pytest.raises(InputError, match=r"a\.vtm: cannot be read"):
+    with pytest.raises(InputError, match=r"a\.vtm: no such file"):
         read_meshes(path)

@@ -19,7 +19,7 @@ def view(
     inputs: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="A scan, the folder OUT/<case> of a prediction, label maps, meshes (stl, ply, obj, vtp, vtm)."
+            help="A scan, folder OUT/<case> of a prediction, label maps, meshes (stl, ply, obj, vtp, vtm, glb, 3mf)."
         ),
     ] = None,
     segmentation: Annotated[

@@ -17,8 +17,8 @@ from volseg.labelmap import Colour
 from volseg.mesh import Mesh
 
 # x = right, y = head, z = back.
-_RAS_TO_GLTF = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
-_METRES_PER_MM = 0.001
+RAS_TO_GLTF = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+METRES_PER_MM = 0.001
 _FLOAT, _UINT32 = 5126, 5125
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
 
@@ -50,8 +50,8 @@ def _mesh_arrays(mesh: Mesh) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     vectors = mesh.area_vectors
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     normals = np.where(lengths > 0, vectors / np.where(lengths > 0, lengths, 1), [0, 0, 1])
-    positions = mesh.vertices @ _RAS_TO_GLTF.T * _METRES_PER_MM
-    return positions.astype("<f4"), (normals @ _RAS_TO_GLTF.T).astype("<f4"), mesh.faces.astype("<u4").ravel()
+    positions = mesh.vertices @ RAS_TO_GLTF.T * METRES_PER_MM
+    return positions.astype("<f4"), (normals @ RAS_TO_GLTF.T).astype("<f4"), mesh.faces.astype("<u4").ravel()
 
 
 def _describe(arrays: Sequence[NDArray[Any]]) -> dict[str, Any]:
@@ -93,6 +93,14 @@ def _to_linear(colour: Colour) -> list[float]:
     encoded = np.array(colour) / 255
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     return [float(value) for value in linear]
+
+
+def to_srgb(linear: NDArray[Any]) -> NDArray[np.uint8]:
+    """Encode linear light, 0 to 1, as sRGB bytes; the reverse of what colours become in a file."""
+    share = np.clip(linear, 0, 1)
+    encoded = np.where(share <= 0.0031308, 12.92 * share, 1.055 * share ** (1 / 2.4) - 0.055)
+    colours: NDArray[np.uint8] = np.rint(255 * encoded).astype(np.uint8)
+    return colours
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

@@ -10,8 +10,9 @@ import logging
 import zipfile
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
+from xml.sax.saxutils import quoteattr
 
-from volseg.io.mesh_text import text_rows, xml_attribute
+from volseg.io.mesh_text import text_rows
 from volseg.mesh import Mesh
 
 logger = logging.getLogger(__name__)
@@ -82,11 +83,11 @@ def _model(meshes: Sequence[Mesh], space: str) -> Iterator[str]:
     )
     for mesh in meshes:
         red, green, blue = mesh.colour
-        yield f'      <base name={xml_attribute(mesh.name)} displaycolor="#{red:02X}{green:02X}{blue:02X}"/>\n'
+        yield f'      <base name={quoteattr(mesh.name)} displaycolor="#{red:02X}{green:02X}{blue:02X}"/>\n'
     yield "    </basematerials>\n"
     for n, mesh in enumerate(meshes):
         yield (
-            f'    <object id="{_FIRST_OBJECT_ID + n}" type="model" name={xml_attribute(mesh.name)} '
+            f'    <object id="{_FIRST_OBJECT_ID + n}" type="model" name={quoteattr(mesh.name)} '
             f'pid="{_MATERIALS_ID}" pindex="{n}">\n'
         )
         if mesh.quality:

@@ -10,17 +10,18 @@ import hashlib
 import logging
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from volseg.errors import InputError
+from volseg.files import file_beside, read_bytes
 from volseg.geometry import Float
 from volseg.io.atomic import atomic_path, write_text
-from volseg.io.mesh_ply import MeshContent
+from volseg.io.mesh_content import MOST_SURFACES, Integers, MeshContent, Part, join_parts
 from volseg.io.mesh_text import text_rows
 from volseg.io.names import distinct_names, portable_name
 from volseg.labelmap import Colour
@@ -28,6 +29,7 @@ from volseg.mesh import Mesh
 
 logger = logging.getLogger(__name__)
 
+_MOST_LIBRARIES, _LONGEST_LIBRARY = 16, 1 << 22
 _COUNTS = re.compile(r"volseg: mm, (\d+) vertices, (\d+) triangles")
 
 
@@ -90,7 +92,7 @@ class _Lines:
 
     vertices: array[float] = field(default_factory=lambda: array("d"))
     triangles: dict[tuple[str, str], array[int]] = field(default_factory=dict)
-    libraries: list[str] = field(default_factory=list)
+    libraries: dict[str, None] = field(default_factory=dict)
 
 
 def parse_obj(data: bytes, path: Path) -> MeshContent:
@@ -101,25 +103,31 @@ def parse_obj(data: bytes, path: Path) -> MeshContent:
     data : bytes
         Faces with more than three corners become fans of triangles; lines, curves and textures are left out.
     path : Path
-        For the messages; material files are looked for beside it.
+        Material files are looked for beside it.
 
     Raises
     ------
-    InputError
+    ValueError, or another of `volseg.errors.DAMAGE`
         The file or its material file is damaged or, if volseg wrote it, cut short.
     """
-    text = data.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\\\n", " ")
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    text = data.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n").replace("\\\n", " ")
     tag = "\n".join(_first_comments(text))
-    try:
-        lines = _parse_lines(text)
-        vertices = np.array(lines.vertices, dtype=np.float64).reshape(-1, 3)
-        parts = {key: np.array(rows, dtype=np.int64).reshape(-1, 3) for key, rows in lines.triangles.items()}
-        if _COUNTS.search(tag) and not text.endswith("\n"):
-            raise ValueError("the last line is cut short")
-        _check_counts(tag, vertices, list(parts.values()))
-        return _content(vertices, parts, _read_colours(lines.libraries, path), tag)
-    except (ValueError, OverflowError) as error:
-        raise InputError(f"{path}: is damaged or has no triangles as OBJ has them ({error})") from error
+    lines = _parse_lines(text)
+    vertices = np.array(lines.vertices, dtype=np.float64).reshape(-1, 3)
+    parts = {key: np.array(rows, dtype=np.int64).reshape(-1, 3) for key, rows in lines.triangles.items()}
+    if _COUNTS.search(tag) and not text.endswith("\n"):
+        raise ValueError("the last line is cut short")
+    _check_counts(tag, vertices, list(parts.values()))
+    if len(parts) > MOST_SURFACES:
+        raise ValueError(f"it holds {len(parts)} groups; expected at most {MOST_SURFACES}")
+    colours = _read_colours(lines.libraries, path)
+    return join_parts([_part(vertices, rows, name, colours.get(used)) for (name, used), rows in parts.items()], tag)
+
+
+def _part(vertices: Float, rows: Integers, name: str, colour: Colour | None) -> Part:
+    used, corners = np.unique(rows, return_inverse=True)
+    return Part(vertices[used], corners.reshape(-1, 3), name, colour)
 
 
 def _first_comments(text: str) -> Iterator[str]:
@@ -138,14 +146,14 @@ def _parse_lines(text: str) -> _Lines:
             x, y, z, *_ = rest.split()
             found.vertices.extend((float(x), float(y), float(z)))
         elif keyword == "f":
-            corners = [_corner(word, len(found.vertices) // 3) for word in rest.split()]
+            corners = [_corner(word, len(found.vertices) // 3) for word in rest.partition("#")[0].split()]
             found.triangles.setdefault((name, material), array("q")).extend(_fan(corners))
         elif keyword in ("o", "g"):
             name = rest.strip()
         elif keyword == "usemtl":
             material = rest.strip()
         elif keyword == "mtllib":
-            found.libraries.append(rest.strip())
+            found.libraries[rest.strip()] = None
     return found
 
 
@@ -164,7 +172,7 @@ def _fan(corners: list[int]) -> list[int]:
     return [corner for n in range(1, len(corners) - 1) for corner in (corners[0], corners[n], corners[n + 1])]
 
 
-def _check_counts(tag: str, vertices: Float, parts: Sequence[NDArray[np.int64]]) -> None:
+def _check_counts(tag: str, vertices: Float, parts: Sequence[Integers]) -> None:
     counts = (len(vertices), sum(map(len, parts)))
     if (said := _COUNTS.search(tag)) and (int(said[1]), int(said[2])) != counts:
         raise ValueError(f"holds {counts[0]} vertices and {counts[1]} triangles of {said[1]} and {said[2]}")
@@ -173,16 +181,17 @@ def _check_counts(tag: str, vertices: Float, parts: Sequence[NDArray[np.int64]])
         raise ValueError(f"a face names vertex {highest} of {len(vertices)}")
 
 
-def _read_colours(libraries: Sequence[str], path: Path) -> dict[str, Colour]:
+def _read_colours(libraries: Iterable[str], path: Path) -> dict[str, Colour]:
+    """Read the colours in material files; those that lie elsewhere than beside or below the OBJ are not opened."""
     colours: dict[str, Colour] = {}
-    for library in libraries:
+    for library in islice(libraries, _MOST_LIBRARIES):
         try:
-            text = (path.parent / library).read_text(encoding="utf-8", errors="replace")
-        except (OSError, ValueError) as error:
-            logger.warning("%s: shown without its own colours, as %s cannot be read (%s)", path, library, error)
+            content = read_bytes(file_beside(path, library), most=_LONGEST_LIBRARY)
+        except InputError as error:
+            logger.warning("%s: shown without its own colours, as %s cannot be read (%s)", path, library[:80], error)
             continue
         material = ""
-        for line in text.splitlines():
+        for line in content.decode("utf-8", errors="replace").splitlines():
             match line.split():
                 case ["newmtl", *words]:
                     material = " ".join(words)
@@ -193,27 +202,3 @@ def _read_colours(libraries: Sequence[str], path: Path) -> dict[str, Colour]:
 
 def _byte(share: str) -> int:
     return min(max(round(255 * float(share)), 0), 255)
-
-
-def _content(
-    vertices: Float, parts: dict[tuple[str, str], NDArray[np.int64]], colours: dict[str, Colour], tag: str
-) -> MeshContent:
-    """Give each part vertices of its own."""
-    points, faces, numbers, shades = [np.zeros((0, 3))], [np.zeros((0, 3), dtype=np.int64)], [], []
-    start = 0
-    for number, ((_, material), rows) in enumerate(parts.items(), 1):
-        used, corners = np.unique(rows, return_inverse=True)
-        points.append(vertices[used])
-        faces.append(corners.reshape(-1, 3) + start)
-        numbers.append(np.full(len(used), number))
-        shades.append(np.tile(np.array(colours.get(material, Mesh.colour), dtype=np.uint8), (len(used), 1)))
-        start += len(used)
-    coloured = any(material in colours for _, material in parts)
-    return MeshContent(
-        vertices=np.concatenate(points),
-        faces=np.concatenate(faces),
-        tag=tag,
-        colours=np.concatenate(shades) if coloured else None,
-        parts=np.concatenate(numbers) if numbers else None,
-        names=tuple(name for name, _ in parts),
-    )

@@ -13,15 +13,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.sax.saxutils import quoteattr
 
-from volseg.errors import InputError
+from volseg.errors import DAMAGE, InputError
+from volseg.files import file_beside, read_bytes
 from volseg.io.atomic import atomic_path, write_text
-from volseg.io.mesh_text import xml_attribute
 from volseg.io.mesh_vtp import vtp_bytes
 from volseg.io.names import distinct_names
 from volseg.mesh import Mesh
 
 _DIGITS = 12
+_LONGEST_INDEX = 1 << 22
 
 
 def write_vtm(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
@@ -60,37 +62,36 @@ def write_vtm(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
 
 
 def vtm_blocks(path: Path) -> list[tuple[str, Path]]:
-    """Return name and file of each block in a ``.vtm``.
+    """Return name and file of each block in a ``.vtm``; blocks without a file are empty.
 
     Raises
     ------
     InputError
-        Not such a file, without blocks, or with blocks that are missing or no ``.vtp``.
+        Not such a file, or with blocks that are missing, no ``.vtp``, elsewhere than below its folder, or given twice.
     """
-    blocks = []
+    blocks: dict[Path, str] = {}
     for element in _datasets(path):
-        file = path.parent / element.get("file", "")
-        if file.suffix.lower() != ".vtp" or not file.is_file():
-            raise InputError(
-                f"{path}: its block {file} is no .vtp file, or is missing; keep the folder of blocks beside the .vtm"
-            )
-        blocks.append((element.get("name") or file.stem, file))
-    if not blocks:
-        raise InputError(f"{path}: holds no surfaces; expected blocks that are .vtp files")
-    return blocks
+        if not (named := element.get("file")):
+            continue
+        file = file_beside(path, named)
+        if file.suffix.lower() != ".vtp" or file in blocks:
+            raise InputError(f"{path}: has the block {named[:80]!r}; expected .vtp files, each once")
+        blocks[file] = element.get("name") or file.stem
+    return [(name, file) for file, name in blocks.items()]
 
 
 def _datasets(path: Path) -> list[ElementTree.Element]:
+    content = read_bytes(path, most=_LONGEST_INDEX)
     try:
-        return list(ElementTree.fromstring(path.read_bytes()).iter("DataSet"))
-    except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:  # the last two: unknown encodings
+        return list(ElementTree.fromstring(content).iter("DataSet"))
+    except DAMAGE as error:
         raise InputError(f"{path}: is no VTM file, or damaged ({error}); expected VTK's multi-block XML") from error
 
 
 def _index_text(meshes: Sequence[Mesh], pieces: Sequence[Path], space: str) -> str:
     blocks = "".join(
-        f'    <DataSet index="{n}" name={xml_attribute(mesh.name)} '
-        f"file={xml_attribute(f'{piece.parent.name}/{piece.name}')}/>\n"
+        f'    <DataSet index="{n}" name={quoteattr(mesh.name)} '
+        f"file={quoteattr(f'{piece.parent.name}/{piece.name}')}/>\n"
         for n, (mesh, piece) in enumerate(zip(meshes, pieces, strict=True))
     )
     fields = _field("SPACE", [space]) + _field("Names", [mesh.name for mesh in meshes])

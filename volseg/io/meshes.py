@@ -9,6 +9,7 @@ RAS+, so faces stay counter-clockwise seen from outside.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +25,7 @@ from volseg.io.mesh_obj import material_path, write_obj
 from volseg.io.mesh_vtm import write_vtm
 from volseg.io.mesh_vtp import vtp_bytes
 from volseg.io.names import distinct_names
+from volseg.io.plain_text import plain
 from volseg.mesh import Mesh
 
 MESH_FORMATS = ("stl", "ply", "glb", "vtp", "obj", "vtm", "3mf")
@@ -144,7 +146,8 @@ def write_mesh_files(meshes: Mesh | Sequence[Mesh], path: str | Path, *, space: 
         raise UsageError(f"space {space!r} is unknown; choose from {', '.join(SPACES)}")
     if not several or not all(len(mesh.faces) for mesh in several):
         raise InputError(f"{target}: there is no mesh to write, or one without faces; expected surfaces")
-    placed = several if suffix == "glb" else [mesh.with_vertices(mesh.vertices * SPACES[space]) for mesh in several]
+    signs = 1 if suffix == "glb" else SPACES[space]
+    placed = [replace(mesh, name=plain(mesh.name), vertices=mesh.vertices * signs) for mesh in several]
     if suffix in _WRITERS_OF_SEVERAL_FILES:
         return _WRITERS_OF_SEVERAL_FILES[suffix](placed, target, space.upper())
     with atomic_path(target) as temporary, temporary.open("wb") as stream:

@@ -36,7 +36,6 @@ from volseg.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-_NO_MESHES_HERE = (".glb", ".3mf", *OTHER_MESH_SUFFIXES)
 _THRESHOLD_COLOUR = (240, 170, 90)
 
 
@@ -143,7 +142,7 @@ class _Found:
 def _sorted(inputs: Sequence[Path], segmentations: Sequence[Path], known: Sequence[str]) -> _Found:
     scans, cases, meshes, maps = [], [], list[Mesh](), list(segmentations)
     for path in (_stands_for(given, known) for given in inputs):
-        if has_suffix(path, (*MESH_SUFFIXES, *_NO_MESHES_HERE)):
+        if has_suffix(path, (*MESH_SUFFIXES, *OTHER_MESH_SUFFIXES)):
             meshes += read_meshes(path, colour=_mesh_colour(path, meshes))
         elif path.is_dir() and (own := single_label_map(path, known=known)):
             maps.append(own)
