@@ -1,4 +1,4 @@
-"""A training that is ended from outside: Ctrl+C as the terminal sends it, SIGTERM as clusters do."""
+"""A training that is ended from outside: Ctrl+C as the terminal sends it, SIGTERM as clusters do, SIGKILL, or alone."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from volseg.cli import app
 from volseg.training.checkpoint import opened_checkpoint
 from volseg.training.journal import Event, read_events
+from volseg.training.run_folder import is_busy
 
 # Epochs of 8 steps; the log has a line for each 200th part.
 SETTINGS = ("training.epochs=10000", "training.batch_size=4", "network.width=2", "network.levels=1")
@@ -57,6 +58,15 @@ def stopped(command: list[str], number: signal.Signals, *, run: Path, scratch: P
         process.wait()
     assert steps_of(run), errors
     return process.returncode, errors
+
+
+def is_running(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{number}/stat")
+    return not status.is_file() or status.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
 
 
 def assert_interrupted(code: int, errors: str) -> None:
@@ -107,3 +117,47 @@ def test_a_cross_validation_that_is_stopped_lets_its_folds_save(
     assert last <= saved_step(run) < last + STEPS_A_LINE
     assert not (output / "fold_1").exists()
     assert not (output / "crossval.json").exists()
+
+
+@linux
+def test_a_cross_validation_that_is_killed_leaves_no_training_behind(dataset_folder: Path, tmp_path: Path) -> None:
+    """Started again at once, it waits for the fold whose process is still saving, and goes on with it."""
+    output, scratch = tmp_path / "cv", tmp_path / "scratch"
+    scratch.mkdir()
+    run = output / "fold_0"
+    command = ["crossval", str(dataset_folder), "-o", str(output), "--folds", "0", "--devices", "cpu"]
+    code, _ = stopped(command, signal.SIGKILL, run=run, scratch=scratch)
+    assert code == -signal.SIGKILL
+    deadline = time.monotonic() + 90
+    while is_busy(run) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_busy(run)
+    assert steps_of(run)[-1]["step"] <= saved_step(run)  # its training has saved before it ended
+
+
+@linux
+@pytest.mark.parametrize("ends", ["close", "kill"])
+def test_a_child_takes_the_end_of_its_parent_for_sigterm(ends: str) -> None:
+    waits = "import signal, sys, time\nfrom volseg.cli.parent import stop_with_parent\n"
+    waits += "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\nstop_with_parent()\nprint('ready', flush=True)\n"
+    waits += "while True:\n    time.sleep(0.01)\n"
+    parent = (
+        "import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdin=subprocess.PIPE, "
+    )
+    parent += "stdout=subprocess.PIPE, text=True)\nchild.stdout.readline()\nprint(child.pid, flush=True)\n"
+    parent += "sys.stdin.readline()\nchild.stdin.close()\nprint(child.wait(), flush=True)\n"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", parent, waits], text=True, env=dict(os.environ), **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        number = int(process.stdout.readline())
+        if ends == "close":
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "7\n"
+            return
+        process.kill()
+    deadline = time.monotonic() + 60
+    while is_running(number) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_running(number)

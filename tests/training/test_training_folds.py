@@ -83,7 +83,7 @@ def test_each_fold_is_trained_by_a_command_of_its_own(trainer: FoldTrainer, monk
     plan = str(trainer.output / "plan.yaml")
     for fold, how in ((0, ["--config", plan]), (1, ["--resume"])):
         run = trainer.run_folder(fold)
-        options = ["train", "data", "-o", str(run), "--fold", str(fold), "--device", "one", *how]
+        options = ["train", "data", "-o", str(run), "--fold", str(fold), "--device", "one", "--while-parent-runs", *how]
         assert commands[fold] == [sys.executable, "-P", "-m", "volseg", *options]
         assert is_trained(run)
         assert (run / "threads").read_text() == ""  # all cores
@@ -176,3 +176,32 @@ def test_a_process_that_will_not_end_is_ended(trainer: FoldTrainer, monkeypatch:
     events.close()  # type: ignore[attr-defined]
     assert time.monotonic() - began < 100
     assert free_devices(trainer) == ["one"]
+
+
+def test_a_fold_that_another_process_trains_is_waited_for(
+    trainer: FoldTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it is not trained again where that has finished it."""
+    commands, busy = let_children_run(FINISHES, monkeypatch), iter([True, True, True, False])
+
+    def is_busy(run: Path) -> bool:
+        found = next(busy, False)
+        if not found and run == trainer.run_folder(0):
+            run.mkdir()
+            (run / "log.jsonl").write_text('{"event": "end"}\n', encoding="utf-8")
+        return found
+
+    monkeypatch.setattr("volseg.training.folds.is_busy", is_busy)
+    list(trainer.train([0, 1]))
+    assert [command[command.index("--fold") + 1] for command in commands] == ["1"]
+    assert trainer.failures == {}
+
+
+@posix
+def test_who_is_stopped_does_not_wait_on(trainer: FoldTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = let_children_run(GOES_ON_AND_ON, monkeypatch)
+    monkeypatch.setattr("volseg.training.folds.is_busy", lambda run: run == trainer.run_folder(1))
+    events = FoldTrainer(["data"], trainer.output, ["one", "two"]).train([0, 1])
+    first_of(events)
+    events.close()  # type: ignore[attr-defined]
+    assert len(commands) == 1

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from volseg.cli.console import list_files, say
+from volseg.cli.parent import stop_with_parent
 from volseg.cli.progress import progress_bar
 from volseg.cli.train_options import (
     Changes,
@@ -41,12 +42,16 @@ def train(
         bool, typer.Option("--plan-only", help="Check the dataset, write plan.yaml and stop.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
+    while_parent_runs: Annotated[bool, typer.Option("--while-parent-runs", hidden=True)] = False,
 ) -> None:
     """Train a model from labelled scans; what is not set is planned from the dataset."""
     from volseg.io.datasets import read_dataset
-    from volseg.training.loop import check_folder, iterate_training
+    from volseg.training.loop import iterate_training
     from volseg.training.plan import iterate_planning
+    from volseg.training.run_folder import check_folder
 
+    if while_parent_runs:
+        stop_with_parent()
     changes = [*(set_ or []), *length_changes(minutes, epochs)]
     if resume and (config or preset or changes):
         raise UsageError(

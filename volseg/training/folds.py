@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -16,9 +17,12 @@ from queue import SimpleQueue
 from volseg.child_python import child_python
 from volseg.errors import InputError
 from volseg.training.journal import Event, read_events
+from volseg.training.run_folder import is_busy
 
 _POLL_SECONDS = 0.5
 _GRACE_SECONDS = 60  # to save a checkpoint in
+
+logger = logging.getLogger(__name__)
 
 
 def is_trained(run: Path) -> bool:
@@ -85,10 +89,13 @@ class FoldTrainer:
         end = time.monotonic() + _GRACE_SECONDS
         for process in list(self._running) if ask else ():
             process.send_signal(signal.SIGTERM)
-        for process in list(self._running):
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, end - time.monotonic()))
-            process.kill()
+        try:
+            for process in list(self._running):
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, end - time.monotonic()))
+        finally:  # also where somebody does not wait so long
+            for process in list(self._running):
+                process.kill()
 
     def _train_fold(self, fold: int) -> str:
         """Train one fold when a device is free and return why it failed, or nothing."""
@@ -102,8 +109,11 @@ class FoldTrainer:
 
     def _run(self, fold: int, device: str) -> str:
         run = self.run_folder(fold)
+        self._wait_for(run)
+        if self._stopping or is_trained(run):  # by whom we have waited for
+            return ""
         how = ["--resume"] if (run / "checkpoint.pt").is_file() else ["--config", str(self.output / "plan.yaml")]
-        options = ["-o", str(run), "--fold", str(fold), "--device", device, *how]
+        options = ["-o", str(run), "--fold", str(fold), "--device", device, "--while-parent-runs", *how]
         command, environment = child_python("volseg", "train", *self.arguments, *options)
         environment["PYTHONIOENCODING"] = "utf-8"
         if len(self.devices) > 1:
@@ -112,6 +122,7 @@ class FoldTrainer:
         with subprocess.Popen(
             command,
             env=environment,
+            stdin=subprocess.PIPE,  # ends when this process does, however that ends
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -121,13 +132,21 @@ class FoldTrainer:
             self._running.add(process)
             if self._stopping:  # since the device was found free
                 process.terminate()
-            _, said = process.communicate()
+            said = process.stderr.read() if process.stderr else ""  # communicate() would end its standard input
+            process.wait()
             self._running.discard(process)
         if process.returncode == 0:
             return ""
         lines = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
         last = "; it said: " + said.strip().splitlines()[-1] if said.strip() else ""
         return "\n".join(lines) or f"its process ended with code {process.returncode}{last}"
+
+    def _wait_for(self, run: Path) -> None:
+        """Wait while another process trains a fold, such as one whose parent was killed and that is still saving."""
+        if is_busy(run):
+            logger.warning("%s: another process trains into it; waiting for it", run)
+        while not self._stopping and is_busy(run):
+            time.sleep(_POLL_SECONDS)
 
     def _progress(self, futures: Mapping[int, Future[str]]) -> Iterator[Event]:
         for fold, future in futures.items():

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Iterator
 from pathlib import Path
 
 from volseg.config import Config, load_config
-from volseg.errors import InputError, UsageError
-from volseg.io.atomic import check_writable
 from volseg.io.datasets import Dataset, read_dataset
 from volseg.model.devices import choose_device
 from volseg.training.journal import Event
 from volseg.training.plan import Fold, choose_cases, iterate_planning
 from volseg.training.run import Run
+from volseg.training.run_folder import locked_folder
 from volseg.training.stop import Stop, stopping
 
 
@@ -66,7 +65,7 @@ def iterate_training(
     fold: Fold = 0,
     device: str = "auto",
     resume: bool = False,
-) -> Generator[Event]:
+) -> Iterator[Event]:
     """Do what `train` does and yield an event for each thing that happens, for progress bars.
 
     Events are dictionaries with a key ``event``: ``reading`` (done, total: cases, read once to plan and once to
@@ -77,15 +76,20 @@ def iterate_training(
     folder, started = Path(output), time.monotonic()
     found = dataset if isinstance(dataset, Dataset) else read_dataset(Path(dataset))
     target = choose_device(device)
-    check_folder(folder, resume=resume)
-    if not resume:
-        for done, total in iterate_planning(found, folder, config=config, fold=fold):
-            yield {"event": "reading", "done": done, "total": 2 * total}
-    training, held_out = choose_cases(found, fold)
-    plan = load_config(folder / "plan.yaml")
-    run = Run(folder, found, plan, device=target, fold=fold, held_out=held_out, stop=Stop())
-    yield from run.prepare(training)
-    yield run.start(resume=resume, reading_seconds=time.monotonic() - started)
+    with locked_folder(folder, resume=resume):
+        if not resume:
+            for done, total in iterate_planning(found, folder, config=config, fold=fold):
+                yield {"event": "reading", "done": done, "total": 2 * total}
+        training, held_out = choose_cases(found, fold)
+        plan = load_config(folder / "plan.yaml")
+        run = Run(folder, found, plan, device=target, fold=fold, held_out=held_out, stop=Stop())
+        yield from run.prepare(training)
+        yield run.start(resume=resume, reading_seconds=time.monotonic() - started)
+        yield from _iterate(run)
+
+
+def _iterate(run: Run) -> Iterator[Event]:
+    """Learn and finish; whoever asks for an end is heard where the run can be gone on with."""
     with stopping(run.stop):
         try:
             yield from run.optimise()
@@ -94,19 +98,3 @@ def iterate_training(
             if run.whole:  # if not, the last checkpoint is
                 run.save_checkpoint()
             raise
-
-
-def check_folder(folder: Path, *, resume: bool = False) -> None:
-    """See that a run can be started in a folder, or resumed.
-
-    Raises
-    ------
-    InputError, UsageError, OutputError
-        There is no checkpoint to resume, there is one that would be lost, or the folder cannot be written.
-    """
-    checkpoint = folder / "checkpoint.pt"
-    if resume and not checkpoint.is_file():
-        raise InputError(f"{checkpoint}: no such checkpoint to resume from; leave out --resume to start anew")
-    if not resume and checkpoint.exists():
-        raise UsageError(f"{folder}: holds a training run already; add --resume to go on or choose another folder")
-    check_writable(folder)

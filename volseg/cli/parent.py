@@ -1,0 +1,27 @@
+"""A command that another process of volseg has started does not outlive it, however that ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+_GRACE_SECONDS = 60  # to save a checkpoint in
+_INTERRUPTED = 130
+
+
+def stop_with_parent() -> None:
+    """Take SIGTERM as soon as standard input ends: a pipe from a parent that holds its other end, and writes nothing.
+
+    The system closes that end when the parent ends, also when it is killed; it works on every system.
+    """
+    threading.Thread(target=_watch, daemon=True, name="parent").start()
+
+
+def _watch() -> None:
+    while os.read(0, 1):  # not by sys.stdin: Python cannot end while a thread waits there
+        pass
+    signal.raise_signal(signal.SIGTERM)
+    time.sleep(_GRACE_SECONDS)
+    os._exit(_INTERRUPTED)
