@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -57,7 +58,7 @@ class FoldTrainer:
         for device in self.devices:
             self._free.put(device)
         self._running: set[subprocess.Popen[str]] = set()
-        self._stopping = False
+        self._stopping = threading.Event()
 
     def run_folder(self, fold: int) -> Path:
         """Where the run of a fold is."""
@@ -65,7 +66,7 @@ class FoldTrainer:
 
     def train(self, folds: Sequence[int]) -> Iterator[Event]:
         """Train folds, or go on with those that were interrupted; yield how far each is."""
-        self._stopping = False
+        self._stopping.clear()
         with ThreadPoolExecutor(len(self.devices)) as pool:
             futures = {fold: pool.submit(self._train_fold, fold) for fold in folds}
             interrupted = False
@@ -83,7 +84,7 @@ class FoldTrainer:
 
     def _stop(self, futures: Iterable[Future[str]], *, ask: bool) -> None:
         """End what is still running, but let it save its checkpoint first."""
-        self._stopping = True
+        self._stopping.set()
         for future in futures:
             future.cancel()
         end = time.monotonic() + _GRACE_SECONDS
@@ -101,7 +102,7 @@ class FoldTrainer:
         """Train one fold when a device is free and return why it failed, or nothing."""
         device = self._free.get()
         try:
-            return "" if self._stopping else self._run(fold, device)
+            return "" if self._stopping.is_set() else self._run(fold, device)
         except OSError as error:
             return f"its process cannot be started ({error.strerror})"
         finally:
@@ -110,7 +111,7 @@ class FoldTrainer:
     def _run(self, fold: int, device: str) -> str:
         run = self.run_folder(fold)
         self._wait_for(run)
-        if self._stopping or is_trained(run):  # by whom we have waited for
+        if self._stopping.is_set() or is_trained(run):  # by whom we have waited for
             return ""
         how = ["--resume"] if (run / "checkpoint.pt").is_file() else ["--config", str(self.output / "plan.yaml")]
         options = ["-o", str(run), "--fold", str(fold), "--device", device, "--while-parent-runs", *how]
@@ -130,7 +131,7 @@ class FoldTrainer:
             errors="replace",
         ) as process:
             self._running.add(process)
-            if self._stopping:  # since the device was found free
+            if self._stopping.is_set():  # since the device was found free
                 process.terminate()
             said = process.stderr.read() if process.stderr else ""  # communicate() would end its standard input
             process.wait()
@@ -145,8 +146,8 @@ class FoldTrainer:
         """Wait while another process trains a fold, such as one whose parent was killed and that is still saving."""
         if is_busy(run):
             logger.warning("%s: another process trains into it; waiting for it", run)
-        while not self._stopping and is_busy(run):
-            time.sleep(_POLL_SECONDS)
+        while is_busy(run) and not self._stopping.wait(_POLL_SECONDS):
+            pass
 
     def _progress(self, futures: Mapping[int, Future[str]]) -> Iterator[Event]:
         for fold, future in futures.items():
