@@ -1,6 +1,6 @@
 """How far surfaces lie from the bodies that were scanned: volseg, scikit-image, Slicer's recipe and VTK's SurfaceNets.
 
-    python benchmarks/surfaces.py [--phases N] [--shapes sphere8,tube] [--json FILE]
+    python benchmarks/surfaces.py [--phases N] [--shapes sphere8,tube] [--slices 5] [--json FILE]
 
 Bodies of known shape are scanned at 0.8 mm in-plane, at slices of 0.8, 2.5 and 5 mm, on a straight and on an oblique
 grid, each at several places between the slices; printed are means over those of the sizes of the errors: mm from the
@@ -15,6 +15,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "aorta": (AORTA,),
     "spine": (SPINE,),
 }
+MOST_ALONG = 160  # points along each axis, to fill bodies for Dice
 SCANNED_MM = {"aorta": 55.0, "spine": 55.0}  # how much is scanned of bodies that leave the scan
 
 
@@ -190,7 +192,7 @@ def points_on(shape: Shape) -> Float:
     return march(-shape.distance_mm(centres), grid).vertices
 
 
-def grade(mesh: Mesh, shape: Shape, truth: Float, voxels_mm3: float) -> list[float]:
+def grade(mesh: Mesh, shape: Shape, truth: Truth, voxels_mm3: float) -> list[float]:
     """Return the errors in the order of COLUMNS."""
     corners = mesh.vertices[mesh.faces]
     centres = corners.mean(axis=1)
@@ -198,45 +200,61 @@ def grade(mesh: Mesh, shape: Shape, truth: Float, voxels_mm3: float) -> list[flo
     away = np.abs(shape.distance_mm(centres))
     order = np.argsort(away)
     p95 = away[order][np.searchsorted(np.cumsum(areas[order]), 0.95 * areas.sum())]
-    back, _ = cKDTree(np.concatenate([centres, mesh.vertices])).query(truth)
+    back, _ = cKDTree(np.concatenate([centres, mesh.vertices])).query(truth.points)
     volume, area = mesh.volume_mm3, mesh.area_mm2
-    percents = (volume / voxels_mm3, volume / shape.volume_mm3, area / shape.area_mm2)
+    percents = (volume / voxels_mm3, volume / truth.volume_mm3, area / truth.area_mm2)
     distances = ((away * areas).sum() / areas.sum(), p95, max(away.max(), back.max()))
-    return [*distances, *(100 * abs(ratio - 1) for ratio in percents), dice(mesh, shape)]
+    return [*distances, *(100 * abs(ratio - 1) for ratio in percents), truth.dice(mesh)]
 
 
-def dice(mesh: Mesh, shape: Shape) -> float:
-    reach = float(np.abs(shape.bounds).max()) + 4
-    step = PIXEL_MM / 2
-    count = int(np.ceil(2 * reach / step))
-    image = pv.ImageData(dimensions=(count,) * 3, spacing=(step,) * 3, origin=(-step * (count - 1) / 2,) * 3)
-    stencil = vtk.vtkPolyDataToImageStencil()
-    stencil.SetInputData(pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces))
-    stencil.SetInformationInput(image)
-    fill = vtk.vtkImageStencilToImage()
-    fill.SetInputConnection(stencil.GetOutputPort())
-    fill.SetInsideValue(1)
-    fill.Update()
-    filled = pv.wrap(fill.GetOutput()).active_scalars.astype(bool)
-    inside = shape.distance_mm(np.asarray(image.points, dtype=float)) < 0
-    return float(2 * (filled & inside).sum() / (filled.sum() + inside.sum()))
+class Truth:
+    """What a body is, measured once: points on it, its volume and area, and which points of a fine grid are inside."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.points, self.volume_mm3, self.area_mm2 = points_on(shape), shape.volume_mm3, shape.area_mm2
+        reach = float(np.abs(shape.bounds).max()) + 4
+        step = max(PIXEL_MM / 2, 2 * reach / MOST_ALONG)
+        count = int(np.ceil(2 * reach / step))
+        self.image = pv.ImageData(dimensions=(count,) * 3, spacing=(step,) * 3, origin=(-step * (count - 1) / 2,) * 3)
+        self.inside = shape.distance_mm(np.asarray(self.image.points, dtype=float)) < 0
+
+    def dice(self, mesh: Mesh) -> float:
+        """Fill a surface and compare."""
+        stencil = vtk.vtkPolyDataToImageStencil()
+        stencil.SetInputData(pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces))
+        stencil.SetInformationInput(self.image)
+        fill = vtk.vtkImageStencilToImage()
+        fill.SetInputConnection(stencil.GetOutputPort())
+        fill.SetInsideValue(1)
+        fill.Update()
+        filled = pv.wrap(fill.GetOutput()).active_scalars.astype(bool)
+        return float(2 * (filled & self.inside).sum() / (filled.sum() + self.inside.sum()))
 
 
-def grade_all(name: str, slice_mm: float, turn: Float, phases: int) -> dict[str, list[float]]:
+@lru_cache(maxsize=4)
+def truth_of(body: Shape) -> Truth:
+    return Truth(body)
+
+
+def grade_all(
+    name: str, slice_mm: float, turn: Float, phases: int, methods: Sequence[str] = tuple(METHODS)
+) -> dict[str, list[float]]:
     """Grade every method; means over phases and bodies."""
     bodies, scanned_mm = SHAPES[name], SCANNED_MM.get(name)
-    truths = [points_on(shape) for shape in bodies]
-    grades: dict[str, list[list[float]]] = {name: [] for name in METHODS}
+    truths = [] if scanned_mm else [truth_of(body) for body in bodies]
+    grades: dict[str, list[list[float]]] = {name: [] for name in methods}
     for phase in np.arange(phases) / phases:
         grid = grid_around(float(np.abs(bodies[0].bounds).max()), slice_mm, turn, float(phase), scanned_mm)
         shapes: tuple[Shape, ...] = bodies
         if scanned_mm is not None:
             shapes = tuple(Scanned(body, grid) for body in bodies)
-            truths = [points_on(shape) for shape in shapes]
+            truths = [Truth(shape) for shape in shapes]
         labels = rasterise({f"body {n}": shape for n, shape in enumerate(shapes)}, grid)
-        shares = [shares_of(shape, grid) for shape in shapes]
-        for name, method in METHODS.items():
-            for label, mesh, shape, truth in zip(labels.labels, method(labels, shares), shapes, truths, strict=True):
+        shares = [shares_of(shape, grid) for shape in shapes] if "probabilities" in methods else []
+        for name in methods:
+            for label, mesh, shape, truth in zip(
+                labels.labels, METHODS[name](labels, shares), shapes, truths, strict=True
+            ):
                 voxels_mm3 = np.count_nonzero(labels.mask(label)) * grid.voxel_volume_mm3
                 grades[name].append(grade(mesh, shape, truth, voxels_mm3))
     return {name: np.mean(rows, axis=0).tolist() for name, rows in grades.items()}
@@ -245,16 +263,18 @@ def grade_all(name: str, slice_mm: float, turn: Float, phases: int) -> dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--phases", type=int, default=11)
+    parser.add_argument("--slices", default=",".join(map(str, SLICES_MM)), help="mm")
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--shapes", default=",".join(SHAPES))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rows = []
+    rows, methods = [], options.methods.split(",")
     print(f"means over {options.phases} places between the slices; volumes and areas in percent")
     print(f"{'body':10}{'slices':>7} {'grid':9} {'method':14}" + "".join(f"{name:>11}" for name in COLUMNS))
     for shape in options.shapes.split(","):
-        for slice_mm in SLICES_MM:
+        for slice_mm in (float(mm) for mm in options.slices.split(",")):
             for grid, turn in GRIDS.items():
-                for method, values in grade_all(shape, slice_mm, turn, options.phases).items():
+                for method, values in grade_all(shape, slice_mm, turn, options.phases, methods).items():
                     place = {"body": shape, "slice_mm": slice_mm, "grid": grid, "method": method}
                     rows.append(place | dict(zip(COLUMNS, np.round(values, 4).tolist(), strict=True)))
                     numbers = "".join(f"{value:11.3f}" for value in values)
