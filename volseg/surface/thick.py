@@ -17,7 +17,9 @@ from volseg.surface.smooth import connected_pieces, signed_volumes, smooth_mesh
 logger = logging.getLogger(__name__)
 
 MOST_MOVED = 0.2  # pixels by which a body may be moved outwards to enclose as much as its voxels
-MOST_SMOOTHED = 0.4  # pixels by which a vertex may be moved by smoothing, this included
+MOST_SMOOTHED = 0.3  # pixels by which a vertex may be moved by smoothing, this included
+_MOST_SLID = 0.05  # pixels by which an outline moves in its slice where a wall slides along itself
+_AT_END = 1e-3  # slices
 _CORNERS = np.ones((3, 3, 3), dtype=np.bool_)
 
 
@@ -56,7 +58,7 @@ class ThickSlices:
         Each encloses its share of the volume as far as moving it by `MOST_MOVED` pixels can do so, and no vertex moves
         further than `MOST_SMOOTHED` pixels, or `max_move_mm`.
         """
-        pixel_mm = min(mm for n, mm in enumerate(self.grid.spacing) if n != self.axis)
+        pixel_mm = self._pixel_mm
         most = min(MOST_SMOOTHED * pixel_mm, np.inf if max_move_mm is None else max_move_mm)
         counted_mm3 = sum(mm3 for _, mm3 in self.bodies)
         moved = []
@@ -76,8 +78,19 @@ class ThickSlices:
         place = old[:, self.axis]
         low, high = self.room[:, self.axis]
         most = np.min(np.abs([place - np.round(place), place - low, place - high]), axis=0) / 2
+        # A steep wall may slide along itself; that moves its outline little.
+        normals = before.area_vectors @ self.grid.affine[:3, :3] / self.grid.spacing
+        across = np.abs(normals[:, self.axis])
+        along = np.sqrt(np.maximum((normals**2).sum(axis=1) - across**2, 0))
+        slide_mm = _MOST_SLID * self._pixel_mm * along / np.maximum(across, np.finfo(float).tiny)
+        at_end = np.minimum(np.abs(place - low), np.abs(place - high)) < _AT_END
+        most = np.where(at_end, 0, np.maximum(most, slide_mm / self.grid.spacing[self.axis]))
         new[:, self.axis] = place + np.clip(new[:, self.axis] - place, -most, most)
         return after.with_vertices(self.grid.to_world(np.clip(new, *self.room)))
+
+    @property
+    def _pixel_mm(self) -> float:
+        return min(mm for n, mm in enumerate(self.grid.spacing) if n != self.axis)
 
 
 def warn_of_pieces(mesh: Mesh, mask: NDArray[np.bool_]) -> None:
