@@ -24,7 +24,6 @@ def smooth_mesh(
     volume_mm3: float | None = None,
     voxel_mm: Float | None = None,
     max_move_mm: float | None = None,
-    max_outwards_mm: float = np.inf,
 ) -> Mesh:
     """Smooth a closed surface without shrinking it.
 
@@ -43,8 +42,6 @@ def smooth_mesh(
         Edges of a voxel as columns, world mm; default a cube.
     max_move_mm : float, optional
         How far a vertex may move, and with it any point of the surface; the volume may then stay another.
-    max_outwards_mm : float, optional
-        How far all vertices together may move for the sake of the volume, which may then stay another.
 
     Returns
     -------
@@ -67,7 +64,7 @@ def smooth_mesh(
     kept = collapsed(mesh.faces, mesh.vertices, moved)[:, None]
     smoothed = mesh.with_vertices(np.where(kept, mesh.vertices, moved))
     target = mesh.volume_mm3 if volume_mm3 is None else volume_mm3
-    smoothed = _move_to_volume(smoothed, target, np.eye(3) if voxel_mm is None else voxel_mm, max_outwards_mm)
+    smoothed = moved_to_volume(smoothed, target, np.eye(3) if voxel_mm is None else voxel_mm)
     return smoothed if max_move_mm is None else mesh.with_vertices(_held(mesh.vertices, smoothed.vertices, max_move_mm))
 
 
@@ -100,7 +97,7 @@ def signed_volumes(vertices: Float, faces: NDArray[np.int64]) -> Float:
     return np.asarray(np.einsum("ij,ij->i", a, np.cross(b, c)) / 6)
 
 
-def _move_to_volume(mesh: Mesh, volume_mm3: float, voxel_mm: Float, most: float) -> Mesh:
+def moved_to_volume(mesh: Mesh, volume_mm3: float, voxel_mm: Float, most: float = np.inf) -> Mesh:
     """Move all vertices outwards by the one fraction of a voxel, `most` at most, that gives the volume (Newton)."""
     tolerance_mm3 = _VOLUME_TOLERANCE * max(volume_mm3, abs(np.linalg.det(voxel_mm)))
     moved = 0.0

@@ -12,12 +12,12 @@ from scipy import ndimage
 from volseg.geometry import Float, Grid
 from volseg.mesh import Mesh
 from volseg.surface.between_slices import march_between_slices
-from volseg.surface.smooth import connected_pieces, signed_volumes, smooth_mesh
+from volseg.surface.smooth import connected_pieces, moved_to_volume, signed_volumes, smooth_mesh
 
 logger = logging.getLogger(__name__)
 
 MOST_MOVED = 0.2  # pixels by which a body may be moved outwards to enclose as much as its voxels
-MOST_SMOOTHED = 0.3  # pixels by which a vertex may be moved by smoothing, this included
+_MOST_SMOOTHED = 0.15  # pixels by which a vertex may be moved by smoothing
 _MOST_SLID = 0.05  # pixels by which an outline moves in its slice where a wall slides along itself
 _AT_END = 1e-3  # slices
 _CORNERS = np.ones((3, 3, 3), dtype=np.bool_)
@@ -55,16 +55,18 @@ class ThickSlices:
     def smoothed(self, volume_mm3: float, max_move_mm: float | None = None) -> Mesh:
         """Smooth the surfaces; they stay within the scan, and flat where it cuts them.
 
-        Each encloses its share of the volume as far as moving it by `MOST_MOVED` pixels can do so, and no vertex moves
-        further than `MOST_SMOOTHED` pixels, or `max_move_mm`.
+        Each encloses its share of the volume as far as moving it by `MOST_MOVED` pixels can do so. No vertex moves
+        further than half a pixel, or `max_move_mm`.
         """
-        pixel_mm = self._pixel_mm
-        most = min(MOST_SMOOTHED * pixel_mm, np.inf if max_move_mm is None else max_move_mm)
+        most = _MOST_SMOOTHED * self._pixel_mm
+        outwards = MOST_MOVED * self._pixel_mm
+        if max_move_mm is not None:
+            most, outwards = min(most, max_move_mm / 2), min(outwards, max_move_mm / 2)
         counted_mm3 = sum(mm3 for _, mm3 in self.bodies)
         moved = []
         for mesh, mm3 in self.bodies:
-            share = volume_mm3 * mm3 / counted_mm3
-            smooth = smooth_mesh(mesh, volume_mm3=share, max_move_mm=most, max_outwards_mm=MOST_MOVED * pixel_mm)
+            smooth = smooth_mesh(mesh, max_move_mm=most)
+            smooth = moved_to_volume(smooth, volume_mm3 * mm3 / counted_mm3, np.eye(3), outwards)
             moved.append(self._held(mesh, smooth))
         return Mesh.joined(moved)
 
