@@ -41,7 +41,7 @@ _SLOPE_SLACK = 0.5  # pixels of movement that are a slope in any case
 _SHARPEST = 0.02  # share of the way between two slices that a ledge takes
 _MARGIN = 3  # pixels around the body
 _LEDGE_REACH = 1.5  # pixels
-_FILLED = 0.1  # pixels
+_SLIGHT = 0.1  # pixels
 _NOWHERE_MM = 1e4  # distance to an outline that is not there
 
 
@@ -147,7 +147,7 @@ class _Body:
         before, behind = (0 if cut else 1 for cut in self.stack.cut)
         places = (np.arange(-before * parts, (self.stack.count + behind) * parts) + 0.5) / parts - 0.5
         field = _blended(self.stack, places)
-        _fill_pockets(field, min(self.stack.pixel_mm))
+        _clean(field, parts, before, self.stack)
         for cavity in self.cavities:
             earlier, hollow = cavity.field(parts)
             row, column, first = cavity.corner
@@ -187,12 +187,17 @@ def _blended(stack: Stack, places: Float) -> NDArray[np.float32]:
     return field
 
 
-def _fill_pockets(field: NDArray[np.float32], pixel_mm: float) -> None:
-    """Close what lies enclosed: where outlines come and go, ends may leave a gap that no slice has."""
-    pieces, count = ndimage.label(field <= 0)
+def _clean(field: NDArray[np.float32], parts: int, before: int, stack: Stack) -> None:
+    """Take away what no slice has: specks between slices, and gaps that lie enclosed."""
+    slight = np.float32(_SLIGHT * min(stack.pixel_mm))
+    pieces, count = ndimage.label(field > 0)
     if count > 1:
-        open_ones = {number for axis in range(3) for end in (0, -1) for number in np.unique(pieces.take(end, axis))}
-        field[~np.isin(pieces, list(open_ones | {0}))] = _FILLED * pixel_mm
+        middles = pieces[:, :, before * parts + parts // 2 :: parts][:, :, : stack.count]
+        field[(pieces > 0) & ~np.isin(pieces, np.unique(middles[stack.mask]))] = -slight
+    gaps, count = ndimage.label(field <= 0)
+    if count > 1:
+        open_ones = {number for axis in range(3) for end in (0, -1) for number in np.unique(gaps.take(end, axis))}
+        field[~np.isin(gaps, list(open_ones | {0}))] = slight
 
 
 def _between(stack: Stack, first: int, group: Group) -> Callable[[float], Float]:
