@@ -62,12 +62,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             f"{path}: cannot be written: a file is where its folder should be ({target.parent})"
         ) from error
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written ({reason}); check the folder and the disk") from error
+        raise OutputError(f"{path}: cannot be written ({reason_of(error)}); check the folder and the disk") from error
     finally:
         if temporary is not None:
             with suppress(FileNotFoundError):
                 temporary.unlink()
+
+
+def reason_of(error: OSError) -> str:
+    """Return what the system says of a failure, also where a library has made an error of its own of it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -153,5 +162,4 @@ def check_writable(folder: str | Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{folder}: cannot be written ({reason}); choose another folder") from error
+        raise OutputError(f"{folder}: cannot be written ({reason_of(error)}); choose another folder") from error

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from volseg.errors import OutputError
-from volseg.io.atomic import flush, part_name, remove_parts
+from volseg.io.atomic import flush, part_name, reason_of, remove_parts
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # Linux: renameat2
@@ -59,8 +59,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             old = put_in_place(new, target, aside=target.with_name(part_name()))
             shutil.rmtree(old or new, ignore_errors=True)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written ({reason}); check the folder and the disk") from error
+        raise OutputError(f"{path}: cannot be written ({reason_of(error)}); check the folder and the disk") from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

@@ -6,7 +6,9 @@ headers are checked before SimpleITK reads them.
 
 from __future__ import annotations
 
+import gzip
 import logging
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from volseg.geometry import RAS_TO_LPS, Grid
 from volseg.io.atomic import atomic_path
 from volseg.io.itk_header import ItkHeader, last_line
 from volseg.io.named_volumes import choose_volume, volume_names
+from volseg.io.names import has_suffix
 from volseg.io.native import quiet_stderr
 from volseg.io.seg_nrrd import extent_start, read_segments, segment_entries
 from volseg.io.voxels import clean_values, make_grid, smallest_integer, to_label_values
@@ -29,6 +32,7 @@ from volseg.volume import Volume
 _LOG = logging.getLogger(__name__)
 _LARGEST_SEGMENT_VALUE = 65535
 _EXACT_MM = 1e-6
+_CHUNK = 1 << 24
 _SPACE_AND_LAYERS = 4
 
 
@@ -203,8 +207,24 @@ def _write(array: NDArray[Any], grid: Grid, path: Path, *, entries: Mapping[str,
                 sitk.WriteImage(image, str(temporary), useCompression=True)
         except RuntimeError as error:
             raise OutputError(f"{path}: cannot be written ({last_line(error)}); check the disk") from error
-        if not ItkHeader(temporary).grid(most_components=None).is_close(grid, tolerance_mm=_EXACT_MM):
+        try:
+            written = ItkHeader(temporary).grid(most_components=None)
+            if has_suffix(path, (".nrrd",)):
+                _check_end(temporary)
+        except (InputError, EOFError, zlib.error) as error:
+            raise OutputError(f"{path}: cannot be written (its end is missing); check the disk") from error
+        if not written.is_close(grid, tolerance_mm=_EXACT_MM):
             raise OutputError(f"{path}: this format does not hold the grid ({grid.describe()}) exactly; write .nii.gz")
+
+
+def _check_end(written: Path) -> None:
+    """See that all of a NRRD file is there: where the disk was full at its very end, ITK does not notice."""
+    with written.open("rb") as file:
+        while file.readline().strip():
+            pass
+        with gzip.GzipFile(fileobj=file) as voxels:
+            while voxels.read(_CHUNK):
+                pass
 
 
 def _shift(start: tuple[int, int, int]) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from volseg.errors import OutputError
+from volseg.io.atomic import reason_of
 
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
@@ -78,8 +79,8 @@ def _open(path: Path) -> int:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{path.parent}: cannot be written ({reason}); check the folder and the disk") from error
+        where = f"{path.parent}: cannot be written ({reason_of(error)})"
+        raise OutputError(f"{where}; check the folder and the disk") from error
     if sys.platform != "win32":
         with suppress(OSError):  # somebody else's
             os.fchmod(handle, 0o666)  # so that whoever shares the folder can take over what a killed process has left

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 try:
     import resource
@@ -33,7 +34,7 @@ def quiet_stderr() -> Iterator[Printed]:
     Of threads one at a time; what another prints meanwhile is caught too.
     """
     printed = Printed()
-    with _STDERR_LOCK, tempfile.TemporaryFile() as capture:
+    with _STDERR_LOCK, _captured() as capture:
         saved = os.dup(2)
         os.dup2(capture.fileno(), 2)
         try:
@@ -43,6 +44,12 @@ def quiet_stderr() -> Iterator[Printed]:
             os.close(saved)
             capture.seek(0)
             printed.text = capture.read().decode("utf-8", errors="replace")
+
+
+def _captured() -> IO[bytes]:
+    """Open a file for what is printed: in memory where there are such, as C++ prints no more once a disk was full."""
+    make = getattr(os, "memfd_create", None)  # on Linux
+    return os.fdopen(make("printed"), "w+b") if make else tempfile.TemporaryFile()
 
 
 def limit_memory(more: int) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from volseg.errors import OutputError, VolsegError
 from volseg.io import read_labels
-from volseg.io.atomic import is_part
+from volseg.io.atomic import is_part, reason_of
 from volseg.io.case_record import CaseRecord, read_record, state_of
 from volseg.io.folders import make_beside, put_in_place
 from volseg.io.inputs import CaseInput, former_names
@@ -72,8 +72,8 @@ class CaseFolder:
         except VolsegError as error:
             raise type(error)(str(error).replace(str(new), str(self.path))) from error
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise OutputError(f"{self.path}: cannot be written ({reason}); check the folder and the disk") from error
+            reason = f"{self.path}: cannot be written ({reason_of(error)})"
+            raise OutputError(f"{reason}; check the folder and the disk") from error
         finally:
             if new is not None and new.is_dir():  # by now the old one, or what was left when the block failed
                 _retire(new, self.place)
