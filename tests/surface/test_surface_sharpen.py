@@ -103,7 +103,7 @@ def test_the_label_map_has_the_last_word() -> None:
     assert mesh.volume_mm3 == pytest.approx(0.9 * (4 * 5 * 5 - 1) + 1, rel=0.01)
 
 
-@pytest.mark.parametrize("shapes", [[], [(4, 4, 4)], [(5, 4, 4), (5, 4, 4), (5, 4, 4)], [(4, 5, 4), (5, 4, 4)]])
+@pytest.mark.parametrize("shapes", [[], [(4, 4, 4)], [(5, 4, 4), (5, 4, 4), (5, 4, 5)], [(4, 5, 4), (5, 4, 4)]])
 def test_probabilities_of_something_else_are_refused(shapes: list[tuple[int, int, int]]) -> None:
     labels = two_labels(np.ones((5, 4, 4)), np.zeros((5, 4, 4)))
     with pytest.raises(InputError, match=r"expected one of \(5, 4, 4\) for each of the 2 labels"):
@@ -126,3 +126,15 @@ def test_probabilities_beside_the_labels_of_a_prediction_are_used(
     (again,) = surfaces_of_labels(tmp_path / "labels.nii.gz")
     np.testing.assert_array_equal(again.vertices, plain.vertices)
     assert "probabilities.nii.gz: is not of the labels beside it; the surfaces are made without it" in caplog.text
+
+
+def test_further_classes_compete_as_those_with_a_label_do() -> None:
+    random = np.random.default_rng(0)
+    shares = random.dirichlet(np.ones(4), (12, 10, 8)).astype(np.float32).transpose(3, 0, 1, 2)
+    grid = Grid.from_spacing((12, 10, 8))
+    labels = LabelMap.from_array(shares.argmax(axis=0), grid)
+    one = LabelMap(np.where(labels.array == 2, 2, 0), grid, labels.labels[1:2])
+    settings = SurfaceSettings(smooth=False)
+    (mesh,) = extract_surfaces(one, settings, probabilities=[shares[2], shares[1], shares[3]])
+    expected = next(m for m in extract_surfaces(labels, settings, probabilities=shares[1:]) if m.name == "label_2")
+    np.testing.assert_array_equal(mesh.vertices, expected.vertices)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import FullPaths, Series, list_files, say, show_trace
+from volseg.cli.console import FullPaths, Only, Series, list_files, parse_only, say, show_trace
 from volseg.cli.mesh_space import Space, parse_space
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError, UsageError
@@ -40,6 +40,7 @@ def predict(
             help="Also DICOM objects on the scan's own slices: seg, labelmap, rtstruct, fractional; by commas."
         ),
     ] = "",
+    only: Only = None,
     series: Series = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse tilted, uneven or incomplete DICOM stacks, resample none.")
@@ -59,7 +60,8 @@ def predict(
     A case is called like its image file, without suffix; from DICOM like its series, with 8 digits that stand for
     patient, study and series. A folder of image files, of zip archives or of several patients' DICOM folders is a
     cohort; a scan that fails does not stop the others. A case that is finished is skipped; what it lacks, such as
-    surfaces that are asked for later, is made.
+    surfaces that are asked for later, is made. With --only every output holds these labels of the model alone, after
+    clean-up; all else is background.
     """
     from volseg.io.inputs import collect_cases
     from volseg.io.meshes import parse_formats
@@ -73,6 +75,7 @@ def predict(
         mesh_formats=mesh_formats,
         mesh_space=parse_space(space, mesh_formats),
         dicom_forms=_dicom_forms(dicom),
+        only=parse_only(only) or (),
         cleanup=_cleanup(set_ or []),
         overwrite=overwrite,
         strict=strict,

@@ -26,10 +26,11 @@ from volseg.io import read_labels, write
 from volseg.io.atomic import write_text
 from volseg.io.case_record import RECORD, state_of
 from volseg.io.inputs import CaseInput
+from volseg.io.label_choice import keep_labels
 from volseg.io.names import shown_path
 from volseg.io.nifti import write_nifti
 from volseg.io.scan_files import ScanFiles, find_scan_files
-from volseg.labelmap import LabelMap
+from volseg.labelmap import Label, LabelMap
 from volseg.model.devices import choose_device
 from volseg.model.file import Model
 from volseg.pipeline.case_folder import CaseFolder, claimed_folder
@@ -53,6 +54,8 @@ class Job:
     output : Path
         Gets a folder for each case.
     settings : OutputSettings
+    labels : tuple of Label
+        Those of the model that are wanted.
     cleanup : dict of str to CleanupConfig
         By label name.
     device : str
@@ -62,6 +65,7 @@ class Job:
     model: Model
     output: Path
     settings: OutputSettings
+    labels: tuple[Label, ...]
     cleanup: dict[str, CleanupConfig]
     device: str
 
@@ -75,6 +79,7 @@ class Job:
             ],
             "version of inference": INFERENCE,
             "strict": self.settings.strict,
+            "only": None if self.labels == self.model.labels else [label.name for label in self.labels],
             "cleanup": {name: entry.model_dump() for name, entry in self.cleanup.items()},
         }
 
@@ -171,6 +176,7 @@ class _Stages:
     def _write_labels(self, prediction: Prediction, volumes: Sequence[Volume]) -> LabelMap:
         with self._timed("cleanup"):
             labels = clean_labels(prediction.labels, self.job.cleanup) if self.job.cleanup else prediction.labels
+            labels = keep_labels(labels, {label.value for label in self.job.labels})
         counts = {label.name: int(np.count_nonzero(labels.mask(label))) for label in labels.labels}
         if not any(counts.values()):
             logger.warning(
@@ -198,22 +204,25 @@ class _Stages:
         }
 
     def _label_probabilities(self, prediction: Prediction) -> NDArray[np.float16] | None:
-        """(L, I, J, K) of each label by its value, as label maps have them; a model may have another order."""
+        """(L, I, J, K) of each wanted label by its value, as label maps have them; a model may have another order."""
+        return self._probabilities_of(sorted(self.job.labels, key=lambda label: label.value), prediction)
+
+    def _probabilities_of(self, labels: Sequence[Label], prediction: Prediction) -> NDArray[np.float16] | None:
         if prediction.probabilities is None:
             return None
+        places = [self.job.model.labels.index(label) for label in labels]
         arrays = prediction.probabilities[1:]
-        order = np.argsort([label.value for label in self.job.model.labels])
-        return arrays if np.array_equal(order, np.arange(len(order))) else arrays[order]
+        return arrays if places == list(range(len(arrays))) else arrays[places]
 
     def _write_dicom(self, form: str, labels: LabelMap, prediction: Prediction | None, scan: Volume) -> None:
         path = self.new / dicom_name(form)
         if form != "fractional":
             write(labels, path, image=scan, form=form)
-        elif prediction is not None and prediction.probabilities is not None:
+        elif prediction is not None and (arrays := self._probabilities_of(self.job.labels, prediction)) is not None:
             from volseg.io.dicom_seg import write_dicom_probabilities
 
-            grid, names = prediction.labels.grid, self.job.model.labels
-            write_dicom_probabilities(prediction.probabilities[1:], path, grid=grid, labels=names, source=scan.source)
+            grid, names = prediction.labels.grid, self.job.labels
+            write_dicom_probabilities(arrays, path, grid=grid, labels=names, source=scan.source)
 
     def _write_meshes(self, labels: LabelMap, prediction: Prediction | None) -> None:
         from volseg.io.meshes import write_meshes

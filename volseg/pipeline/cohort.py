@@ -10,6 +10,7 @@ from volseg.errors import VolsegError
 from volseg.inference import Progress
 from volseg.io.atomic import check_writable
 from volseg.io.inputs import CaseInput
+from volseg.io.label_choice import LabelChoice
 from volseg.model.file import Model
 from volseg.pipeline.case_folder import tidy_output
 from volseg.pipeline.case_run import Job, run_case
@@ -51,15 +52,18 @@ def process_cases(
 
     Raises
     ------
+    InputError
+        The model has no such label as is wanted.
     OutputError
         The output folder cannot be written.
     """
     chosen = settings or OutputSettings()
     cleanup = resolve_cleanup([label.name for label in model.labels], model.config.cleanup, chosen.cleanup)
+    labels = LabelChoice(chosen.only).of(model.labels, "the model")
     output = Path(output)
     check_writable(output)
     tidy_output(output)
-    job = Job(model, output, chosen, cleanup, device)
+    job = Job(model, output, chosen, labels, cleanup, device)
     for case in cases:
         yield _run_alone(job, case, progress)
 

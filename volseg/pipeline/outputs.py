@@ -32,6 +32,9 @@ class OutputSettings:
         Coordinate system of the surfaces; see `volseg.io.meshes.write_meshes`.
     dicom_forms : tuple of {"seg", "labelmap", "rtstruct", "fractional"}
         Also these DICOM objects, on the slices of the DICOM scan as they are stored.
+    only : tuple of str
+        These labels of the model alone, by name, value or pattern (`volseg.io.label_choice`): in every output all else
+        is background. None: all.
     cleanup : dict of str to CleanupConfig
         By label name, ``*`` for all; what is set in it goes over what the model was configured with.
     overwrite : bool
@@ -48,6 +51,7 @@ class OutputSettings:
     mesh_formats: tuple[str, ...] = ()
     mesh_space: str = "lps"
     dicom_forms: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
     cleanup: dict[str, CleanupConfig] = field(default_factory=dict)
     overwrite: bool = False
     refresh: bool = False

@@ -72,7 +72,7 @@ def surfaces_of_labels(
 
 
 def kept_probabilities(path: Path, labels: LabelMap) -> list[NDArray[Any]] | None:
-    """Read ``probabilities.nii.gz`` beside the ``labels.nii.gz`` of a prediction, of these labels of it.
+    """Read ``probabilities.nii.gz`` beside the ``labels.nii.gz`` of a prediction: of these labels, then of its others.
 
     None where there is none, or it is of other labels.
     """
@@ -85,7 +85,8 @@ def kept_probabilities(path: Path, labels: LabelMap) -> list[NDArray[Any]] | Non
     if len(volumes) != len(values) or not set(wanted) <= set(values) or not volumes[0].grid.is_close(labels.grid):
         logger.warning("%s: is not of the labels beside it; the surfaces are made without it", file)
         return None
-    return [volumes[values.index(value)].array for value in wanted]
+    order = [*wanted, *(value for value in values if value not in wanted)]
+    return [volumes[values.index(value)].array for value in order]
 
 
 def surface_of_scan(

@@ -30,7 +30,7 @@ class ProbabilityField:
 
 
 def check_probabilities(labels: LabelMap, probabilities: Probabilities) -> None:
-    """See that there is one array for each label, on the grid of the label map.
+    """See that there is one array for each label, and perhaps more for other classes, on the grid of the label map.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def check_probabilities(labels: LabelMap, probabilities: Probabilities) -> None:
         There is not.
     """
     shapes = [tuple(array.shape) for array in probabilities]
-    if shapes != [labels.grid.shape] * len(labels.labels):
+    if len(shapes) < len(labels.labels) or set(shapes) - {labels.grid.shape}:
         raise InputError(
             f"the probabilities have shapes {shapes}; expected one of {labels.grid.shape} for each of the "
             f"{len(labels.labels)} labels"
@@ -58,7 +58,8 @@ def probability_field(labels: LabelMap, number: int, probabilities: Probabilitie
     labels : LabelMap
     number : int
     probabilities : (L, I, J, K)
-        Of each label, in the order of ``labels.labels``; what is missing to 1 is background's.
+        Of each label, in the order of ``labels.labels``, then perhaps of other classes; what is missing to 1 is
+        background's.
     box : tuple of slice
     """
     grown = tuple(slice(max(s.start - 1, 0), min(s.stop + 1, n)) for s, n in zip(box, labels.grid.shape, strict=True))
