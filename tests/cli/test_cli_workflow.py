@@ -99,7 +99,7 @@ def test_patterns_make_a_dataset(dataset_folder: Path, tmp_path: Path, monkeypat
     ("options", "words"),
     [
         ("--minutes 1 --epochs 2", "--minutes and --epochs both say when to stop"),
-        ("--resume --epochs 2", "--resume goes on with the run's own plan.yaml"),
+        ("--resume --plan-only", "--plan-only begins a run and --resume goes on with one"),
         ("--preset pix3pix", "preset is 'pix3pix'; expected one of default, pix2pix"),
         ("--set network", "--set network: expected key=value"),
     ],

@@ -41,7 +41,14 @@ def train(
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Check the dataset, write plan.yaml and stop.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the run's checkpoint, with its own settings; the same command line may be given again. "
+            "Others may only be --device, --minutes, --epochs, and how often it is validated.",
+        ),
+    ] = False,
     while_parent_runs: Annotated[bool, typer.Option("--while-parent-runs", hidden=True)] = False,
 ) -> None:
     """Train a model from labelled scans; what is not set is planned from the dataset."""
@@ -53,11 +60,13 @@ def train(
     if while_parent_runs:
         stop_with_parent()
     changes = [*(set_ or []), *length_changes(minutes, epochs)]
-    if resume and (config or preset or changes):
-        raise UsageError(
-            "--resume goes on with the run's own plan.yaml; leave out --config, --preset, --set and lengths"
-        )
-    settings, held_out = read_settings(config, preset, changes), _fold(fold)
+    if resume and plan_only:
+        raise UsageError("--plan-only begins a run and --resume goes on with one; give one of them")
+    if resume:
+        check_folder(output, resume=True)
+    held_out = _fold(fold)
+    given = bool(config or preset or changes)
+    settings = read_settings(config, preset, changes, output if resume else None) if given or not resume else None
     found = read_dataset(dataset, images=images, labels=labels)
     if plan_only:
         check_folder(output)

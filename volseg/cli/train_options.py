@@ -39,8 +39,9 @@ def length_changes(minutes: float | None, epochs: int | None) -> list[str]:
     return [] if epochs is None else [f"training.epochs={epochs}", "training.minutes=null"]
 
 
-def read_settings(config: Path | None, preset: str | None, changes: list[str]) -> Config:
-    """Read the settings that the options ask for."""
+def read_settings(config: Path | None, preset: str | None, changes: list[str], run: Path | None = None) -> Config:
+    """Read the settings that the options ask for; over those of a `run` that is gone on with."""
     from volseg.config import load_config
 
-    return load_config(config, overrides=tuple(changes), preset=preset)
+    start = load_config(run / "plan.yaml") if run else None
+    return load_config(config, overrides=tuple(changes), preset=preset, start=start)

@@ -10,7 +10,8 @@ from volseg.config import Config, load_config
 from volseg.io.datasets import Dataset, read_dataset
 from volseg.model.devices import choose_device
 from volseg.training.journal import Event
-from volseg.training.plan import Fold, choose_cases, iterate_planning
+from volseg.training.plan import Fold, choose_cases, iterate_planning, write_plan
+from volseg.training.resumption import resumed_plan
 from volseg.training.run import Run
 from volseg.training.run_folder import locked_folder
 from volseg.training.stop import Stop, stopping
@@ -42,8 +43,9 @@ def train(
     device : str
         ``auto`` or any torch device.
     resume : bool
-        Go on from ``checkpoint.pt`` in `output`, with the settings of its ``plan.yaml``; more ``epochs`` or ``minutes``
-        in it make the run longer.
+        Go on from ``checkpoint.pt`` in `output`, with the settings of its ``plan.yaml``. A `config` that is given must
+        agree with them but for ``epochs``, ``minutes``, ``validations`` and ``validation_cases``; more of the first two
+        make the run longer.
 
     Raises
     ------
@@ -82,9 +84,13 @@ def iterate_training(
                 yield {"event": "reading", "done": done, "total": 2 * total}
         training, held_out = choose_cases(found, fold)
         plan = load_config(folder / "plan.yaml")
+        if resume and config is not None:
+            plan = resumed_plan(plan, config, found)
         run = Run(folder, found, plan, device=target, fold=fold, held_out=held_out, stop=Stop())
         yield from run.prepare(training)
         yield run.start(resume=resume, reading_seconds=time.monotonic() - started)
+        if resume and config is not None:
+            write_plan(plan, found, folder / "plan.yaml")
         yield from _iterate(run)
 
 

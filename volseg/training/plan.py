@@ -121,7 +121,7 @@ def iterate_planning(
     path = Path(output) / "plan.yaml"
     if path.exists() and load_config(path) not in (planned, config):
         raise UsageError(f"{path}: is another plan; use it with --config {path}, or delete it to plan anew")
-    write_text(path, _plan_text(planned, dataset))
+    write_plan(planned, dataset, path)
 
 
 def _is_open(config: Config) -> bool:
@@ -236,10 +236,12 @@ def _window(numbers: dict[str, float]) -> Normalisation:
     return Normalisation(kind="window", **numbers | {"std": numbers["std"] or 1.0})
 
 
-def _plan_text(config: Config, dataset: Dataset) -> str:
-    return (
+def write_plan(config: Config, dataset: Dataset, path: Path) -> None:
+    """Write a plan, with a few words on what it is."""
+    text = (
         f"# What volseg planned for {dataset.name or 'this dataset'}: {len(dataset.cases)} cases, labels "
         f"{', '.join(label.name for label in dataset.labels)}.\n"
         "# Edit it and train again with --config plan.yaml; slice_size (pixels) and spacing_mm are along the\n"
         "# patient's right-left, front-back and foot-head axes.\n" + config.to_yaml()
     )
+    write_text(path, text)

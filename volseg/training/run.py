@@ -99,6 +99,7 @@ class Run:
         }
         if resume:
             self._restore()
+            self.now.fall_back(self._budget().progress(step=self.now.step, elapsed=self.elapsed))
         else:
             with suppress(FileNotFoundError):
                 (self.folder / "log.jsonl").unlink()

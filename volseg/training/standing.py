@@ -35,3 +35,7 @@ class Standing:
     validation_cases: int = 0
     case_seconds: float = 0.0
     elapsed: float = 0.0
+
+    def fall_back(self, progress: float) -> None:
+        """Take account of a run that was made longer: of it, less is done than was."""
+        self.reported, self.checked = min(self.reported, progress), min(self.checked, progress)

@@ -1,0 +1,119 @@
+"""With which settings a run is gone on with: the same command line always is, another only where it cannot matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import volseg
+from volseg.cli import app
+from volseg.config import load_config
+from volseg.errors import UsageError
+from volseg.io.datasets import read_dataset
+from volseg.training.journal import read_events
+from volseg.training.loop import iterate_training, train
+from volseg.training.plan import iterate_planning
+from volseg.training.resumption import resumed_plan
+
+TINY = ("network.width=4", "training.batch_size=4", "training.epochs=1", "training.validations=2")
+SAME = [
+    ((), None),
+    (("training.minutes=0.2",), None),
+    (("preparation.planes=[axial]", "preparation.spacing_mm=[1, 1, 3]", "training.slice_size=[21, 19, 8]"), None),
+    (("cleanup.*.largest_component=true", "cleanup.ball.fill_holes=true"), None),
+    (("network.levels=2", "optimiser.clip_norm=null", "training.temperature=2"), None),
+    (("network.width=4", "discriminator.width=4"), "pix2pix"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "preset"), SAME)
+def test_the_same_settings_always_agree(
+    overrides: tuple[str, ...], preset: str | None, dataset_folder: Path, tmp_path: Path
+) -> None:
+    """Whether they are all given again, over a preset or over the plan, or only some, or none."""
+    dataset = read_dataset(dataset_folder)
+    config = load_config(overrides=overrides, preset=preset)
+    list(iterate_planning(dataset, tmp_path, config=config))
+    plan = load_config(tmp_path / "plan.yaml")
+    again = [config, plan, load_config(start=plan), load_config(overrides=overrides, preset=preset, start=plan)]
+    again += [load_config(overrides=(override,), start=plan) for override in overrides if "cleanup" not in override]
+    assert [resumed_plan(plan, given, dataset) for given in again] == [plan] * len(again)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("network.width=8", "network.width is 4 in it, not 8"),
+        ("training.seed=1", "training.seed is 0 in it, not 1"),
+        ("training.batch_size=8", "training.batch_size is 4 in it, not 8"),
+        ("optimiser.clip_norm=null", "optimiser.clip_norm is 12.0 in it, not None"),
+        ("cleanup.ball.fill_holes=true", "cleanup.ball is absent in it, not "),
+        ("preparation.neighbours=2", "preparation.neighbours is 1 in it, not 2"),
+    ],
+)
+def test_what_matters_must_agree(override: str, told: str, dataset_folder: Path, tmp_path: Path) -> None:
+    dataset = read_dataset(dataset_folder)
+    list(iterate_planning(dataset, tmp_path, config=load_config(overrides=TINY)))
+    plan = load_config(tmp_path / "plan.yaml")
+    with pytest.raises(
+        UsageError, match=rf"--resume goes on with the run's own settings, and {told}.*; only length and"
+    ):
+        resumed_plan(plan, load_config(overrides=(override,), start=plan), dataset)
+
+
+def test_the_length_may_change(dataset_folder: Path, tmp_path: Path) -> None:
+    dataset = read_dataset(dataset_folder)
+    list(iterate_planning(dataset, tmp_path, config=load_config(overrides=TINY)))
+    plan = load_config(tmp_path / "plan.yaml")
+    longer = ("training.epochs=9", "training.minutes=3", "training.validations=7", "training.validation_cases=1")
+    found = resumed_plan(plan, load_config(overrides=longer, start=plan), dataset).training
+    assert (found.epochs, found.minutes, found.validations, found.validation_cases) == (9, 3, 7, 1)
+
+
+def command(folder: Path, run: Path, *more: str) -> list[str]:
+    settings = [text for change in TINY if "epochs" not in change for text in ("--set", change)]
+    return ["train", str(folder), "-o", str(run), *settings, *more]
+
+
+def stop_at(step: int, folder: Path, run: Path, *, epochs: int) -> None:
+    config = load_config(overrides=(*TINY, f"training.epochs={epochs}"))
+    events = iterate_training(folder, run, config=config, device="cpu")
+    while (event := next(events))["event"] != "steps" or event["step"] < step:
+        pass
+    with pytest.raises(KeyboardInterrupt, match="here"):
+        events.throw(KeyboardInterrupt("here"))  # type: ignore[attr-defined]
+
+
+def test_the_same_command_line_goes_on(dataset_folder: Path, tmp_path: Path) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    train(dataset_folder, whole, config=load_config(overrides=(*TINY, "training.epochs=2")), device="cpu")
+    stop_at(5, dataset_folder, run, epochs=2)
+    line = command(dataset_folder, run, "--epochs", "2", "--device", "cpu", "--resume")
+    result = CliRunner().invoke(app, line)
+    assert result.exit_code == 0, result.output
+    assert volseg.load_model(run).digest == volseg.load_model(whole).digest
+    assert (run / "plan.yaml").read_bytes() == (whole / "plan.yaml").read_bytes()
+
+
+def test_a_finished_run_is_made_longer(dataset_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(dataset_folder, run, config=load_config(overrides=TINY), device="cpu")
+    result = CliRunner().invoke(app, command(dataset_folder, run, "--epochs", "3", "--resume"))
+    assert result.exit_code == 0, result.output
+    assert load_config(run / "plan.yaml").training.epochs == 3
+    events = read_events(run / "log.jsonl")
+    assert [event["step"] for event in events if event["event"] == "steps"] == list(range(1, 25))
+    assert [event["step"] for event in events if event["event"] in ("validation", "final")] == [4, 20, 24]
+
+
+def test_another_command_line_is_refused_and_changes_nothing(dataset_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(dataset_folder, run, config=load_config(overrides=TINY), device="cpu")
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    line = command(dataset_folder, run, "--epochs", "3", "--resume", "--set", "training.seed=4")
+    result = CliRunner().invoke(app, line)
+    assert result.exit_code == 2, result.output
+    assert "training.seed is 0 in it, not 4" in result.stderr
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before

@@ -1,0 +1,66 @@
+"""With which settings a run may be gone on with: its own, but for what does not change what is learnt from a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from volseg.config import Config
+from volseg.errors import UsageError
+from volseg.io.datasets import Dataset
+from volseg.training.plan import make_plan
+
+# How long it is trained, and how often it is looked at on the way.
+FREE = ("epochs", "minutes", "validations", "validation_cases")
+_PLANNED = {
+    "preparation": ("planes", "spacing_mm", "normalisation"),
+    "network": ("levels",),
+    "training": ("slice_size", "batch_size"),
+}
+_MISSING = object()
+
+
+def resumed_plan(plan: Config, wanted: Config, dataset: Dataset) -> Config:
+    """Return the plan of a run with the length that is wanted now.
+
+    Parameters
+    ----------
+    plan : Config
+        The run's own.
+    wanted : Config
+        What is None in it and was planned stays as planned.
+    dataset : Dataset
+
+    Raises
+    ------
+    UsageError
+        Anything but `FREE` settings of the training differs.
+    """
+    filled = {}
+    for section, keys in _PLANNED.items():
+        ours, theirs = getattr(wanted, section), getattr(plan, section)
+        open_keys = {key: getattr(theirs, key) for key in keys if getattr(ours, key) is None}
+        filled[section] = ours.model_copy(update=open_keys)
+    planned = make_plan(wanted.model_copy(update=filled), dataset, ())
+    free = {key: getattr(planned.training, key) for key in FREE}
+    resumed = plan.model_copy(update={"training": plan.training.model_copy(update=free)})
+    if differences := _differences(resumed.model_dump(), planned.model_dump()):
+        raise UsageError(
+            f"--resume goes on with the run's own settings, and {'; '.join(differences)}; only length and how often "
+            f"it is validated may change ({', '.join(FREE)}): leave the others out, or train anew in another folder"
+        )
+    return resumed
+
+
+def _differences(ours: dict[str, Any], theirs: dict[str, Any], inside: str = "") -> list[str]:
+    found = []
+    for key in dict.fromkeys([*ours, *theirs]):
+        old, new = ours.get(key, _MISSING), theirs.get(key, _MISSING)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{inside}{key}.")
+        elif old != new:
+            found.append(f"{inside}{key} is {_told(old)} in it, not {_told(new)}")
+    return found
+
+
+def _told(value: object) -> str:
+    return "absent" if value is _MISSING else f"{value}"
