@@ -42,7 +42,7 @@ def test_table_shows_both_ways_and_what_is_absent(folder: Path) -> None:
     lines = [line.split() for line in result.output.splitlines()]
     whole = next(line for line in lines if line[:1] == ["=liver"])
     assert whole[1:4] == ["2", "0.338", "/"]
-    assert float(whole[4]) == pytest.approx(0.338, rel=2e-3)
+    assert float(whole[4]) == pytest.approx(0.338, rel=0.01)  # the surface, on thick slices
     assert [line[:3] for line in lines if line[:1] == ["piece"]] == [["piece", "1", "0.336"], ["piece", "2", "0.002"]]
     assert next(line for line in lines if line[:1] == ["spleen"])[1:] == ["0", "absent"]
 
@@ -63,7 +63,7 @@ def test_files_hold_every_case_with_numbers_that_spreadsheets_keep(folder: Path,
     content = json.loads((tmp_path / "sizes.json").read_text(encoding="utf-8"))
     (liver, spleen) = content["cases"]["b"]
     assert liver["by_voxels"]["bounds_mm"] == [[50.5, -59.5, 71.0], [58.5, -52.5, 83.0]]
-    assert liver["by_surface"]["volume_ml"] == pytest.approx(0.338, rel=2e-3)
+    assert liver["by_surface"]["volume_ml"] == pytest.approx(0.338, rel=0.01)
     assert spleen["by_surface"] is None
 
 

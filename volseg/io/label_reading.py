@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from volseg.errors import AmbiguousError, InputError, UsageError
@@ -138,8 +139,12 @@ def _read_volumes(path: Path, choice: LabelChoice, series: str | None) -> tuple[
     volumes = list(read_all(path).values()) if series is None else [read(path, series=series)]
     names = _names_of(path)
     if len(volumes) == 1:
-        layer = _named(to_label_values(volumes[0].array, path), volumes[0].grid, names, path)
-        return choice.apply((layer,), path)
+        array = to_label_values(volumes[0].array, path)
+        if names and not sidecar_path(path).is_file():
+            # A header lists every class of a model; a table beside the file, what was looked for.
+            there = set(np.unique(array).tolist())
+            names = tuple(label for label in names if label.value in there)
+        return choice.apply((_named(array, volumes[0].grid, names, path),), path)
     return layers_of_volumes(volumes, names, choice, path)
 
 

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 MOST_MOVED = 0.2  # pixels by which a body may be moved outwards to enclose as much as its voxels
 _MOST_SMOOTHED = 0.15  # pixels by which a vertex may be moved by smoothing
 _MOST_SLID = 0.05  # pixels by which an outline moves in its slice where a wall slides along itself
+_STEEPEST = 1e-6  # slope from which on a wall is as good as upright
 _AT_END = 1e-3  # slices
 _CORNERS = np.ones((3, 3, 3), dtype=np.bool_)
 
@@ -84,7 +85,7 @@ class ThickSlices:
         normals = before.area_vectors @ self.grid.affine[:3, :3] / self.grid.spacing
         across = np.abs(normals[:, self.axis])
         along = np.sqrt(np.maximum((normals**2).sum(axis=1) - across**2, 0))
-        slide_mm = _MOST_SLID * self._pixel_mm * along / np.maximum(across, np.finfo(float).tiny)
+        slide_mm = _MOST_SLID * self._pixel_mm * along / np.maximum(across, _STEEPEST * along + _STEEPEST)
         at_end = np.minimum(np.abs(place - low), np.abs(place - high)) < _AT_END
         most = np.where(at_end, 0, np.maximum(most, slide_mm / self.grid.spacing[self.axis]))
         new[:, self.axis] = place + np.clip(new[:, self.axis] - place, -most, most)
