@@ -16,9 +16,8 @@ _RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribut
 _SOLID = re.compile(rb"(\xef\xbb\xbf)?\s*solid\b", re.IGNORECASE)
 # Of text in lower case, which is ten times as quick as not to heed case.
 _VERTEX = rb"\s+vertex\s+(\S+)\s+(\S+)\s+(\S+)"
-_FACET = re.compile(rb"\bfacet\s+normal\s+\S+\s+\S+\s+\S+\s+outer\s+loop" + 3 * _VERTEX + rb"\s+endloop\s+endfacet\b")
-_STARTS = re.compile(rb"\bfacet\s+normal\b")
-_ENDS = re.compile(rb"\bendfacet\b")
+_FACET = re.compile(rb"facet\s+normal\s+\S+\s+\S+\s+\S+\s+outer\s+loop" + 3 * _VERTEX + rb"\s+endloop\s+endfacet\b")
+_STARTS = re.compile(rb"facet\s+normal")
 _LAST = re.compile(rb"\s*endsolid\b")
 
 
@@ -60,7 +59,7 @@ def _text_corners(data: bytes) -> Float:
         numbers.extend(map(float, facet.groups()))
         end = facet.end()
     corners = np.array(numbers).reshape(-1, 3, 3)
-    facets = max(len(_STARTS.findall(text)), len(_ENDS.findall(text)))
+    facets = max(sum(1 for _ in _STARTS.finditer(text)), text.count(b"endfacet"))
     if len(corners) < facets or (facets and not _LAST.match(text, end)):
         raise ValueError(f"it is cut short or damaged: {len(corners)} whole triangles of at least {facets}")
     return corners
