@@ -208,6 +208,8 @@ def bare_headers(grid: Grid, **values: object) -> list[FrameHeader]:
         "layout": Layout("single", 1, grid.shape[1], grid.shape[0]),
         "identity": {},
         "traits": {},
+        "position_digit": 0.0,
+        "orientation_digit": 0.0,
         "columns": grid.shape[0],
         "rows": grid.shape[1],
         "orientation": tuple(directions[:, :2].T.ravel()),

@@ -155,7 +155,8 @@ def verify(
         Which series of an image with several; else that which a DICOM segmentation says it was made on. By the name of
         a volume of a segmentation with several, that.
     tolerance_mm : float, optional
-        Corners up to this far apart are the same; where nothing is said, by the rule of `Grid.is_close`.
+        Corners up to this far apart are the same; where nothing is said, by the rule of `Grid.is_close`, or what the
+        few decimals leave open that place the scan's slices, up to half a voxel.
 
     Raises
     ------
@@ -172,7 +173,10 @@ def verify(
     scan = _Image(Path(image), None if volume else series, dicom)
     layers, own_grid = _read_layers(path, scan, dicom, volume)
     check_labels(layers, path)
-    tolerance = scan.grid.tolerance_mm(layers[0].grid) if tolerance_mm is None else tolerance_mm
+    usual = scan.grid.tolerance_mm(layers[0].grid)
+    if tolerance_mm is None and scan.rounding_mm > usual:
+        tolerance_mm = scan.rounding_mm
+    tolerance = usual if tolerance_mm is None else tolerance_mm
     placement = compare_grids(scan.grid, layers[0].grid, tolerance_mm=tolerance_mm)
     if dicom is not None and own_grid and scan.stack is not None and scan.is_repaired:
         own_grid = not _are_stored_slices(layers, scan.stack, tolerance)
@@ -214,7 +218,7 @@ class _Image:
         self._path, self._wanted = path, series
         self.reference: SeriesReference | None = None
         self.stack: Stack | None = None
-        self.is_repaired = False
+        self.is_repaired, self.rounding_mm = False, 0.0
         if not is_dicom_input(path):
             self.grid = read_grid(path)
             return
@@ -224,6 +228,7 @@ class _Image:
         first, plan = chosen.frames[0], arrange(chosen)
         self._wanted, self.grid, self.stack = chosen.id, plan.grid, plan.stack
         self.is_repaired = plan.repair is not None
+        self.rounding_mm = min(plan.stack.rounding_mm, 0.5 * min(plan.grid.spacing))
         instances = frozenset(frame.sop_instance_uid for frame in chosen.frames)
         self.reference = SeriesReference((first.series_uid,), first.frame_of_reference_uid, instances, first.patient_id)
 
@@ -247,10 +252,9 @@ def _read_layers(
 
 def _are_stored_slices(layers: Sequence[LabelMap], stack: Stack, tolerance_mm: float) -> bool:
     """Whether every labelled plane is a slice of the stack, as its own header places it."""
-    first, grid = stack.frames[0], layers[0].grid
+    first, grid, ends = stack.frames[0], layers[0].grid, stack.ends
     if grid.shape[:2] != (first.columns, first.rows):
         return False
-    ends = np.array([[0, 0, 0, 1], [first.columns - 1, 0, 0, 1], [0, first.rows - 1, 0, 1]], dtype=float).T
     stored = RAS_TO_LPS @ stack.planes @ ends
     labelled = np.any([layer.array.any(axis=(0, 1)) for layer in layers], axis=0)
     planes = grid.affine @ ends + grid.affine[:, 2:3] * np.flatnonzero(labelled)[:, None, None]

@@ -199,7 +199,8 @@ def _unread_notes(series: Series, plan: Arrangement) -> list[str]:
     """Say what the reader would warn of."""
     inverted = plan.stack.frames[0].inverted
     notes = [f"{copy}: a copy of another file of the series; left out" for copy in series.copies]
-    notes += [f"{plan.stack.frames[0]}: {note}" for note in series.notes]
+    told = filter(None, (*series.notes, plan.stack.rounding_note))
+    notes += [f"{plan.stack.frames[0]}: {note}" for note in told]
     return notes + (["MONOCHROME1, dark pixels have high values; values are kept as stored"] if inverted else [])
 
 

@@ -131,7 +131,7 @@ def read_stack(series: Series, path: Path, *, strict: bool = False) -> Volume:
     first = plan.stack.frames[0]
     for copy in series.copies:
         _LOG.warning("%s: a copy of another file of the series; left out", copy)
-    for note in series.notes:
+    for note in filter(None, (*series.notes, plan.stack.rounding_note)):
         _LOG.warning("%s: %s", first, note)
     if plan.repair is not None:
         if strict:

@@ -83,6 +83,15 @@ def numbers_of(attributes: Attributes, keyword: str, count: int) -> tuple[float,
     return numbers
 
 
+def last_digit_of(attributes: Attributes, keyword: str) -> float:
+    """Return what a unit of the last decimal of an attribute's numbers is worth, as they are written; 0 if absent."""
+    value = attributes.get(keyword)
+    is_list = hasattr(value, "__iter__") and not isinstance(value, str)
+    texts = [str(number).lower().partition("e") for number in (value if is_list else ()) if number is not None]
+    decimals = [len(digits.partition(".")[2]) - int(exponent or 0) for digits, _, exponent in texts]
+    return float(10.0 ** -max(decimals)) if decimals else 0.0
+
+
 def number_of(attributes: Attributes, keyword: str, default: float) -> float:
     """Return one finite number, or the default where the attribute is absent or empty; raises as `numbers_of`."""
     numbers = numbers_of(attributes, keyword, 1)

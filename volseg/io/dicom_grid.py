@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from volseg.errors import InputError
 from volseg.geometry import RAS_TO_LPS, Float, Grid
 from volseg.io.dicom_header import FrameHeader
+from volseg.io.dicom_rounding import along, common_axes, even_steps, on_line, turned_onto
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,6 +23,10 @@ _LOG = logging.getLogger(__name__)
 SAME_POSITION_MM = 1e-3
 # Directions are written with few decimals; three are enough to pass.
 _UNIT = 1e-3
+# Zeros and ones need no decimals; with one alone a slice has no direction.
+_CARDINAL = 0.1
+# What no decimals explain is not looked for below this.
+_EXACT_MM = 1e-4
 _SPACING_MM, _FARTHEST_MM = (1e-6, 1e4), 1e6
 # Gaps that differ by less than a tenth are the same one, rounded.
 _SAME_GAP = 0.1
@@ -39,16 +44,52 @@ class Stack:
         (column, row, 0, 1) -> LPS mm of each slice.
     normal : (3,) float64
         Unit vector, LPS.
+    rounding_mm : float
+        How far a corner may lie from its true place because of the few decimals of the headers; 0 where these show no
+        rounding.
+    moved_mm : float
+        How far the corners were moved, at most, as the stack is straight but for the decimals; 0 where it is anyhow.
     """
 
     frames: tuple[FrameHeader, ...]
     planes: Float
     normal: Float
+    rounding_mm: float = 0.0
+    moved_mm: float = 0.0
 
     @property
     def heights(self) -> Float:
         """(K,) mm along the normal, ascending."""
         return np.asarray(self.planes[:, :3, 3] @ self.normal)
+
+    @property
+    def drift_mm(self) -> float:
+        """How far the last slice lies beside the first, in their planes."""
+        step = self.planes[-1, :3, 3] - self.planes[0, :3, 3]
+        return float(np.linalg.norm(step - self.normal * (step @ self.normal)))
+
+    @property
+    def ends(self) -> Float:
+        """(4, 3) of a slice the first pixel, the last of its first row and of its first column: (column, row, 0, 1)."""
+        columns, rows = self.frames[0].columns - 1, self.frames[0].rows - 1
+        return np.array([[0, 0, 0, 1], [columns, 0, 0, 1], [0, rows, 0, 1]], dtype=float).T
+
+    @property
+    def rounding_note(self) -> str:
+        """What to say where the decimals of the headers decide that nothing need be resampled; else empty."""
+        if not self.moved_mm:
+            return ""
+        spacing = float(np.linalg.norm(self.affine[:3, 2]))
+        return (
+            f"positions or orientations are written with few decimals; within these the slices are even and straight, "
+            f"{spacing:.4g} mm apart, and nothing is resampled (corners moved by up to {self.moved_mm:.2g} mm)"
+        )
+
+    @property
+    def extent_mm(self) -> float:
+        """The longer side of a slice."""
+        first = self.frames[0]
+        return float((np.linalg.norm(self.planes[0, :3, :2], axis=0) * [first.columns, first.rows]).max())
 
     @property
     def affine(self) -> Float:
@@ -68,11 +109,9 @@ class Stack:
 
     def misplacement_mm(self, affine: Float) -> Float:
         """(K,) largest distance between a slice's corners by its own header and by an affine, LPS."""
-        first = self.frames[0]
-        ends = np.array([[0, 0, 0, 1], [first.columns - 1, 0, 0, 1], [0, first.rows - 1, 0, 1]], dtype=float).T
         steps = np.arange(len(self.frames))[:, None] * affine[:3, 2]
-        predicted = (affine @ ends)[:3] + steps[:, :, None]
-        return np.asarray(np.linalg.norm((self.planes @ ends)[:, :3] - predicted, axis=1).max(axis=1))
+        predicted = (affine @ self.ends)[:3] + steps[:, :, None]
+        return np.asarray(np.linalg.norm((self.planes @ self.ends)[:, :3] - predicted, axis=1).max(axis=1))
 
     @property
     def tolerance_mm(self) -> float:
@@ -91,24 +130,61 @@ class Stack:
         return float(gaps[np.abs(gaps - middle) <= _SAME_GAP * middle].mean())
 
     @property
+    def is_straight(self) -> bool:
+        """Whether it is even and tilted by less than half a pixel from end to end, so that its affine says it all."""
+        return self.is_even and self.drift_mm <= 0.5 * np.linalg.norm(self.planes[0, :3, :2], axis=0).min()
+
+    @property
     def is_even(self) -> bool:
         """Whether every slice lies on the grid of an even stack, which may be tilted."""
         return len(self.frames) == 1 or bool(self.misplacement_mm(self.affine).max() <= self.tolerance_mm)
 
 
 def stack_slices(frames: Sequence[FrameHeader]) -> Stack:
-    """Sort slices along their normal.
+    """Sort slices along their normal; where they are those of a straight stack but for their decimals, they become it.
 
     Raises
     ------
     InputError
         Position, orientation or pixel spacing of a slice is missing or unusable.
     """
-    planes = np.stack([_plane(header) for header in frames])
+    digit = min(header.orientation_digit for header in frames)
+    digit = digit if digit < _CARDINAL else 0.0
+    axes = common_axes(np.stack([_axes(header, digit) for header in frames]), digit)
+    planes = np.zeros((len(frames), 4, 4))
+    # PixelSpacing is (between rows, between columns).
+    spacings = np.array([header.pixel_spacing for header in frames])[:, None, ::-1]
+    planes[:, :3, :2] = axes / np.linalg.norm(axes, axis=1, keepdims=True) * spacings
+    planes[:, :3, 3] = [header.position for header in frames]
+    planes[:, 3, 3] = 1
     normal = np.cross(planes[0, :3, 0], planes[0, :3, 1])
     normal /= np.linalg.norm(normal)
     order = np.argsort(planes[:, :3, 3] @ normal, kind="stable")
-    return Stack(tuple(frames[k] for k in order), planes[order], normal)
+    return _settled(Stack(tuple(frames[k] for k in order), planes[order], normal), digit)
+
+
+def _settled(stack: Stack, orientation_digit: float) -> Stack:
+    """Put slices where a straight stack has them, if their headers, rounded as they are, are those of one."""
+    if max(stack.misplacement_mm(stack.affine).max(), stack.drift_mm) <= _EXACT_MM:
+        return stack
+    position_digit = min(header.position_digit for header in stack.frames)
+    planes, steps = stack.planes.copy(), even_steps(stack.planes[:, :3, 3], position_digit)
+    if steps is None and not stack.is_even:
+        return stack
+    step = stack.affine[:3, 2] if steps is None else along(stack.normal, *steps)
+    if steps is not None:
+        planes[:, :3, 3] = on_line(planes[:, :3, 3], step)
+    normal = step / np.linalg.norm(step)
+    if np.abs(normal - stack.normal).max() <= 2 * orientation_digit and not np.ptp(planes[:, :3, :2], axis=0).any():
+        lengths = np.linalg.norm(planes[0, :3, :2], axis=0)
+        planes[:, :3, :2] = turned_onto(planes[0, :3, :2] / lengths, normal) * lengths
+    else:
+        normal = stack.normal
+    rounding = float(np.sqrt(3) * (position_digit + orientation_digit * stack.extent_mm))
+    moved = (
+        0.0 if stack.is_straight else float(np.linalg.norm(((planes - stack.planes) @ stack.ends)[:, :3], axis=1).max())
+    )
+    return replace(stack, planes=planes, normal=normal, rounding_mm=rounding, moved_mm=moved)
 
 
 def check_stack(stack: Stack) -> None:
@@ -136,8 +212,8 @@ def _differences(frames: Sequence[FrameHeader]) -> str:
     return f" (they differ in {', '.join(names)})" if names else ""
 
 
-def _plane(header: FrameHeader) -> Float:
-    """(4, 4) column and row index -> LPS mm of one slice; the third axis is left zero."""
+def _axes(header: FrameHeader, last_digit: float) -> Float:
+    """(3, 2) directions of rows and columns of a slice whose place is usable, as they are written."""
     position, orientation, spacing = header.position, header.orientation, header.pixel_spacing
     if position is None or orientation is None or spacing is None:
         tags = ("ImagePositionPatient", position), ("ImageOrientationPatient", orientation), ("PixelSpacing", spacing)
@@ -152,17 +228,12 @@ def _plane(header: FrameHeader) -> Float:
             "millimetres of a patient"
         )
     axes = np.array(orientation).reshape(2, 3).T
-    lengths = np.linalg.norm(axes, axis=0)
-    if np.abs(lengths - 1).max() > _UNIT or abs(axes[:, 0] @ axes[:, 1]) > _UNIT:
+    off = max(np.abs(np.linalg.norm(axes, axis=0) - 1).max(), abs(axes[:, 0] @ axes[:, 1]))
+    if off > max(_UNIT, 3 * last_digit):
         raise InputError(
             f"{header}: ImageOrientationPatient is {list(orientation)}; expected two perpendicular unit vectors"
         )
-    plane = np.eye(4)
-    plane[:3, 2] = 0
-    # PixelSpacing is (between rows, between columns).
-    plane[:3, :2] = axes / lengths * spacing[::-1]
-    plane[:3, 3] = position
-    return plane
+    return axes
 
 
 def place(header: FrameHeader) -> str:

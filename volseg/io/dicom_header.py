@@ -14,6 +14,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 from volseg.io.dicom_attributes import (
     DAMAGE,
     Attributes,
+    last_digit_of,
     modality_table,
     number_of,
     numbers_of,
@@ -96,7 +97,8 @@ class FrameHeader:
     `index` counts the pictures of the file from 0; `layout` says how they are stored. `refusal` says why this kind of
     image cannot be a slice of a volume here, or is None. Missing geometry is None. `identity` are the attributes of
     patient, study and series that have a value. `traits` are what may tell volumes apart that share a series and
-    positions: time point, b-value and the like.
+    positions: time point, b-value and the like. `position_digit` and `orientation_digit` are what a unit of the last
+    decimal is worth with which these are written.
     """
 
     file: DicomFile
@@ -116,6 +118,8 @@ class FrameHeader:
     position: tuple[float, ...] | None
     orientation: tuple[float, ...] | None
     pixel_spacing: tuple[float, ...] | None
+    position_digit: float
+    orientation_digit: float
     slice_spacing: float | None
     thickness: float | None
     slope: float
@@ -321,6 +325,8 @@ def _frame_header(
         position=numbers_of(attributes, "ImagePositionPatient", 3),
         orientation=numbers_of(attributes, "ImageOrientationPatient", 6),
         pixel_spacing=numbers_of(attributes, "PixelSpacing", 2),
+        position_digit=last_digit_of(attributes, "ImagePositionPatient"),
+        orientation_digit=last_digit_of(attributes, "ImageOrientationPatient"),
         slice_spacing=abs(gap or thickness or 0.0) or None,
         thickness=abs(thickness or 0.0) or None,
         slope=slope_and_intercept[0],

@@ -62,13 +62,10 @@ def plan_repair(stack: Stack) -> Repair | None:
         Slices are turned against each other or of another pixel size; a gap is wider than three usual ones; the
         slices lie beside each other.
     """
-    count, spacing = len(stack.frames), np.linalg.norm(stack.planes[0, :3, :2], axis=0)
-    if count == 1:
+    count = len(stack.frames)
+    if count == 1 or stack.is_straight:
         return None
     heights, lateral = stack.heights, _lateral(stack)
-    drift = float(np.linalg.norm(lateral[-1] - lateral[0]))
-    if stack.is_even and drift <= 0.5 * spacing.min():
-        return None
     _refuse_turned(stack)
     _refuse_holes(stack)
     straight = stack.planes[0].copy()

@@ -22,8 +22,8 @@ from volseg.io.dicom_split import split_volumes
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = {".dcm", ".dicom", ".ima"}
-# Cosines that differ by more belong to another stack; finer differences are measured in mm when the grid is built.
-_PARALLEL = 0.01
+# Cosines that differ by more, a unit of two decimals, are another stack's; what is finer is measured when it is built.
+_PARALLEL = 0.01 + 1e-9
 _SAME_SPACING = 1e-3
 # Pictures that differ in these never form one volume.
 _KINDS: tuple[Callable[[FrameHeader], str], ...] = (
@@ -267,7 +267,7 @@ def _same_plane(one: FrameHeader, other: FrameHeader) -> bool:
         return (one.orientation, one.pixel_spacing) == (other.orientation, other.pixel_spacing)
     turned = np.abs(np.subtract(one.orientation, other.orientation)).max()
     scaled = np.abs(np.subtract(one.pixel_spacing, other.pixel_spacing)).max()
-    return bool(turned < _PARALLEL and scaled <= _SAME_SPACING * max(map(abs, one.pixel_spacing)))
+    return bool(turned <= _PARALLEL and scaled <= _SAME_SPACING * max(map(abs, one.pixel_spacing)))
 
 
 def _is_candidate(file: DicomFile) -> bool:
