@@ -17,7 +17,7 @@ from volseg.surface.smooth import connected_pieces, moved_to_volume, signed_volu
 logger = logging.getLogger(__name__)
 
 MOST_MOVED = 0.2  # pixels by which a body may be moved outwards to enclose as much as its voxels
-_MOST_SMOOTHED = 0.15  # pixels by which a vertex may be moved by smoothing
+_MOST_SMOOTHED = 0.22  # pixels by which a vertex may be moved by smoothing
 _MOST_SLID = 0.05  # pixels by which an outline moves in its slice where a wall slides along itself
 _STEEPEST = 1e-6  # slope from which on a wall is as good as upright
 _AT_END = 1e-3  # slices
