@@ -66,7 +66,7 @@ def _entries(path: Path, *, headers: bool, report: Callable[[int, int], None]) -
 def _dicom_steps(path: Path, *, headers: bool) -> Iterator[Callable[[], Iterator[Entry]]]:
     from volseg.inspection.dicom_entries import archive_entries, other_entries, series_entry
     from volseg.io.dicom import scan_dicom
-    from volseg.io.dicom_files import is_zip
+    from volseg.io.zip_archive import is_zip
 
     if path.is_file() and image_kind(path):
         return

@@ -9,8 +9,8 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, R
 
 from volseg.errors import InputError
 from volseg.io.dicom_attributes import DAMAGE, number_of, quiet_pydicom, size_of
+from volseg.io.dicom_dataset import open_dataset
 from volseg.io.dicom_files import DicomFile
-from volseg.io.dicom_header import open_dataset
 
 _COPY = "the file is cut off or damaged, copy it again"
 _TOOLS = {

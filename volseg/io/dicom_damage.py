@@ -13,8 +13,9 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom, text_of
+from volseg.io.dicom_dataset import has_mark
 from volseg.io.dicom_files import DicomFile
-from volseg.io.dicom_header import FrameHeader, has_mark
+from volseg.io.dicom_header import FrameHeader
 
 _SERIES = Tag("SeriesInstanceUID")
 # A series UID stands within so many bytes from the start, unless something large and private is before it.

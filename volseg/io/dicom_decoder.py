@@ -21,7 +21,7 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGExtended12Bit, JPEGLS
 
 from volseg.errors import MissingPackageError, reason
 from volseg.io.dicom_attributes import DAMAGE, modality_table, quiet_pydicom
-from volseg.io.dicom_header import read_dataset
+from volseg.io.dicom_dataset import read_dataset
 from volseg.io.dicom_plugins import GDCM_12_BIT, PYJPEGLS_PADDED, add_plugins
 from volseg.io.native import limit_memory
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from volseg.io.dicom_attributes import DAMAGE, Attributes, number_of, numbers_of, size_of, text_of
+from volseg.io.dicom_dataset import check_values
 
 # Functional groups whose attributes stand at the top of a single-frame instance.
 _GROUPS = (
@@ -37,7 +38,8 @@ _GROUPS = (
     "RealWorldValueMappingSequence",
 )
 _DIRECTION = "DiffusionGradientDirectionSequence"
-_MOST_FRAMES = 1_000_000
+# Each takes 2 kB and a tenth of a millisecond before a pixel is read.
+_MOST_FRAMES = 100_000
 _SLICE_VECTOR = 0x00540080
 _SIEMENS_TILES, _UIH_TILES, _UIH_ITEMS = 0x0019100A, 0x00651050, 0x00651051
 
@@ -128,6 +130,7 @@ def _flat(group: Any) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name in _GROUPS:
         for item in group.get(name) or ():
+            check_values(item)
             flat.update({element.keyword: element.value for element in item if element.keyword})
     for item in flat.get(_DIRECTION) or ():
         flat["DiffusionGradientOrientation"] = item.get("DiffusionGradientOrientation")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
-import pydicom
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID
 
 from volseg.io.dicom_attributes import (
     DAMAGE,
@@ -22,6 +20,7 @@ from volseg.io.dicom_attributes import (
     size_of,
     text_of,
 )
+from volseg.io.dicom_dataset import has_mark, open_dataset, read_dataset
 from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_frames import Layout, is_mosaic, layout_of, pictures
 
@@ -29,11 +28,9 @@ _PARAMETRIC_MAP = "Parametric Map Storage"
 _NEWER_THAN_PYDICOM = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
 # What no codec reaches on a scan; below the second number of bytes even an empty picture is welcome.
 _MOST_COMPRESSED, _ALWAYS_ALLOWED = 1000, 1 << 26
-_MOST_DEFLATED = 200
 _MOST_BITS = 64
 _OPTIONAL = ("SpacingBetweenSlices", "SliceThickness", "InstanceNumber", "PixelPaddingValue")
-_MARK = slice(128, 132)
-_META_LENGTH = slice(140, 144)
+_MARK_END = 132
 # A data set without preamble starts with its file meta or its identifying group, in little endian.
 _BARE_GROUPS = (b"\x02\x00", b"\x08\x00")
 # Whose pictures they are. What differs in one of the first never is one volume; of the others see `dicom_identity`.
@@ -165,7 +162,9 @@ class FrameHeader:
     @property
     def is_auxiliary(self) -> bool:
         """Whether it is a localizer or a picture of a screen, which nobody means by the scan."""
-        return "LOCALIZER" in self.image_type.split("\\") or "Secondary Capture" in UID(self.sop_class_uid).name
+        with quiet_pydicom():
+            kind = UID(self.sop_class_uid).name
+        return "LOCALIZER" in self.image_type.split("\\") or "Secondary Capture" in kind
 
     @property
     def frame_number(self) -> int | None:
@@ -176,58 +175,13 @@ class FrameHeader:
         return str(self.file) if self.layout.kind == "single" else f"{self.file} (picture {self.index + 1})"
 
 
-def has_mark(start: bytes) -> bool:
-    """Whether the first bytes of a file have DICOM's mark behind a preamble."""
-    return start[_MARK] == b"DICM"
-
-
 def starts_as_dicom(file: DicomFile) -> bool:
     """Whether a file has DICOM's mark behind a preamble, or starts as a data set without one does."""
-    start = file.start(_MARK.stop)
+    start = file.start(_MARK_END)
     if has_mark(start):
         return True
     # Group, then an element number below 0x100, as in the first attributes of both groups.
-    return len(start) == _MARK.stop and start[:2] in _BARE_GROUPS and start[3] == 0
-
-
-def open_dataset(file: DicomFile, **options: Any) -> Any:
-    """Read a file by pydicom, also one without preamble and file meta if it clearly is DICOM.
-
-    Raises
-    ------
-    One of `volseg.io.dicom_attributes.DAMAGE`
-        The file is cut off, or no DICOM.
-    """
-    with file.open() as stream:
-        return read_dataset(stream, **options)
-
-
-def read_dataset(stream: BinaryIO, **options: Any) -> Any:
-    """Read an open, seekable file as `open_dataset` does."""
-    head = stream.read(1 << 10)
-    bare = not has_mark(head)
-    if DeflatedExplicitVRLittleEndian.encode() in head:
-        _check_deflated(stream, head)
-    stream.seek(0)
-    dataset = pydicom.dcmread(stream, force=bare, **options)
-    if bare:
-        if not UID(text_of(dataset, "SOPClassUID")).name.endswith("Storage"):
-            raise ValueError("neither DICOM's mark nor a SOPClassUID is there; it is no DICOM, or not from its start")
-        if "TransferSyntaxUID" not in dataset.file_meta:
-            implicit, _ = dataset.original_encoding
-            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    return dataset
-
-
-def _check_deflated(stream: BinaryIO, head: bytes) -> None:
-    """Refuse a data set that unpacks to more than a scan may grow to; pydicom would unpack it whole."""
-    stream.seek(_META_LENGTH.stop + int.from_bytes(head[_META_LENGTH], "little"))
-    data = stream.read()
-    limit = max(_ALWAYS_ALLOWED, _MOST_DEFLATED * len(data))
-    unpacker = zlib.decompressobj(wbits=-15)
-    unpacker.decompress(data, limit)
-    if unpacker.unconsumed_tail:
-        raise ValueError(f"unpacks from {len(data)} to more than {limit} bytes, as a decompression bomb does")
+    return len(start) == _MARK_END and start[:2] in _BARE_GROUPS and start[3] == 0
 
 
 def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:

@@ -12,8 +12,9 @@ from volseg.io import read
 from volseg.io.dicom import read_stack
 from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom_choice import choose_series
+from volseg.io.dicom_dataset import open_dataset
 from volseg.io.dicom_files import DicomFile
-from volseg.io.dicom_header import OtherObject, open_dataset
+from volseg.io.dicom_header import OtherObject
 from volseg.io.dicom_seg_planes import not_read, without_place
 from volseg.io.dicom_series import Scan, Series, is_dicom, list_series, scan_dicom
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, has_suffix

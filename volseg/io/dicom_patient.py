@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from volseg.errors import OutputError
 from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom
-from volseg.io.dicom_header import open_dataset
+from volseg.io.dicom_dataset import open_dataset
 from volseg.io.dicom_source import DicomSource
 
 # Whose it is and of which study, as far as a source says it: what the modules Patient, General Study, Clinical Trial

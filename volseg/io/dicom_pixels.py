@@ -16,9 +16,12 @@ from pydicom.uid import UID
 from volseg.errors import InputError, MissingPackageError, reason
 from volseg.io.dicom_advice import undecodable
 from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom
+from volseg.io.dicom_dataset import open_dataset
 from volseg.io.dicom_decoder import decode, decoders
 from volseg.io.dicom_decoder_process import DecoderProcess, decoder_processes
-from volseg.io.dicom_header import FrameHeader, open_dataset
+from volseg.io.dicom_header import FrameHeader
+from volseg.io.dicom_stream import SwollenError
+from volseg.io.streams import most_unpacked
 
 # Slices for which a further decoder process pays: each takes half a second to start.
 _SLICES_PER_PROCESS = 24
@@ -46,9 +49,10 @@ def read_values(frames: Sequence[FrameHeader]) -> NDArray[Any]:
     MissingPackageError
         No installed package decodes the pixels.
     """
-    shape = frames[0].columns, frames[0].rows, len(frames)
+    shape, dtype = (frames[0].columns, frames[0].rows, len(frames)), value_type(frames)
+    _check_growth(frames, dtype)
     try:
-        array: NDArray[Any] = np.empty(shape, value_type(frames), order="F")
+        array: NDArray[Any] = np.empty(shape, dtype, order="F")
     except MemoryError as error:
         raise InputError(f"{frames[0].file.folder}: {shape} values do not fit into memory") from error
     count = min(max(len(frames) // _SLICES_PER_PROCESS, 1), os.cpu_count() or 1, _MOST_PROCESSES)
@@ -70,6 +74,17 @@ def read_values(frames: Sequence[FrameHeader]) -> NDArray[Any]:
 
             list(pool.map(read_chunk, for_others))
     return array
+
+
+def _check_growth(frames: Sequence[FrameHeader], dtype: np.dtype[Any]) -> None:
+    """Refuse slices that together become far larger than their files, as only made-up ones do."""
+    needed = sum(frame.rows * frame.columns for frame in frames) * dtype.itemsize
+    there = sum(file.stored_size() for file in {frame.file for frame in frames})
+    if needed > most_unpacked(there):
+        raise InputError(
+            f"{frames[0].file.folder}: {there} bytes would become {needed}, as those of a decompression bomb do; if "
+            "that is right, unpack or decompress the files first (gdcmconv --raw)"
+        )
 
 
 def value_type(frames: Sequence[FrameHeader]) -> np.dtype[Any]:
@@ -117,6 +132,8 @@ def _read_here(array: NDArray[Any], frames: Sequence[FrameHeader], chunk: Sequen
                 _store(array, frames, part, decode(dataset, _pictures(frames, part)))
     except MissingPackageError as error:
         raise MissingPackageError(f"{file}: {error}") from error
+    except SwollenError as error:
+        raise InputError(f"{file}: {error}") from error
     except DAMAGE as error:
         raise undecodable(file, reason(error)) from error
 
@@ -131,6 +148,8 @@ def _decode_in(process: DecoderProcess, frames: Sequence[FrameHeader], chunk: Se
     try:
         with first.file.open() as stream:
             data = stream.read()
+    except SwollenError as error:
+        raise InputError(f"{first.file}: {error}") from error
     except DAMAGE as error:
         raise undecodable(first.file, reason(error)) from error
     pixels, reasons = [frames[k].rows * frames[k].columns for k in chunk], []

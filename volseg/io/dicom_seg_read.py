@@ -23,8 +23,9 @@ from pydicom.uid import UID, SegmentationStorage
 from volseg.errors import GeometryError, InputError
 from volseg.geometry import Grid
 from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom, text_of
+from volseg.io.dicom_dataset import open_dataset
 from volseg.io.dicom_files import DicomFile
-from volseg.io.dicom_header import check_size, open_dataset
+from volseg.io.dicom_header import check_size
 from volseg.io.dicom_seg_planes import Planes, not_read, per_frame, place, planes_of, warn_elsewhere, without_place
 from volseg.io.label_choice import LabelChoice, listed
 from volseg.io.terminology import label_of

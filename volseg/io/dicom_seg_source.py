@@ -20,7 +20,7 @@ from pydicom.valuerep import DSfloat
 from volseg.errors import OutputError
 from volseg.geometry import RAS_TO_LPS, Float
 from volseg.io.dicom_attributes import DAMAGE, text_of
-from volseg.io.dicom_header import open_dataset
+from volseg.io.dicom_dataset import open_dataset
 from volseg.io.dicom_patient import patient_and_study
 from volseg.io.dicom_source import DicomSource, SourceFrame
 

@@ -15,10 +15,12 @@ from volseg.errors import InputError
 from volseg.io.dicom_attributes import DAMAGE
 from volseg.io.dicom_copies import find_copies
 from volseg.io.dicom_damage import DamagedFile, describe_damage
-from volseg.io.dicom_files import DicomFile, is_zip, stored_files
-from volseg.io.dicom_header import FrameHeader, OtherObject, open_dataset, read_headers, starts_as_dicom
+from volseg.io.dicom_dataset import open_dataset
+from volseg.io.dicom_files import DicomFile, stored_files
+from volseg.io.dicom_header import FrameHeader, OtherObject, read_headers, starts_as_dicom
 from volseg.io.dicom_identity import differences_of, labels_of, split_loosely, split_strictly, told_apart
 from volseg.io.dicom_split import split_volumes
+from volseg.io.zip_archive import is_zip
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = {".dcm", ".dicom", ".ima"}

@@ -22,7 +22,7 @@ from volseg.errors import GeometryError, InputError
 from volseg.geometry import Float, Grid
 from volseg.io.named_volumes import volume_names
 from volseg.io.names import case_name, has_suffix
-from volseg.io.streams import check_promise, opened, read_exactly
+from volseg.io.streams import check_growth, check_promise, opened, read_exactly
 from volseg.io.voxels import make_grid
 
 _LOG = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ _MAGICS = {348: (slice(344, 347), (b"n+1", b"ni1")), 540: (slice(4, 7), (b"n+2",
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}
 _MOST_VOLUMES = 100_000
 _MOST_EXTENSIONS = 1000
+_FLOAT32_BYTES = 4
 _FORMS_AGREE_VOXELS = 0.1
 
 
@@ -71,6 +72,13 @@ class NiftiHeader:
     def volume_size(self) -> int:
         """Bytes of one volume."""
         return math.prod(self.grid.shape) * self.dtype.itemsize
+
+    @property
+    def converted_size(self) -> int:
+        """Bytes that the values of one volume take besides the stored ones: float32, where they are converted."""
+        scaled = (self.slope, self.intercept) != (1.0, 0.0)
+        converted = scaled or (self.dtype.kind == "f" and self.dtype.itemsize != _FLOAT32_BYTES)
+        return math.prod(self.grid.shape) * _FLOAT32_BYTES if converted else 0
 
     @property
     def names(self) -> list[str]:
@@ -258,7 +266,10 @@ def _check_size(header: NiftiHeader) -> None:
     with opened(header.data_path) as stream:
         zipped = isinstance(stream, gzip.GzipFile)
     needed = header.offset + header.volumes * header.volume_size
-    check_promise(header.data_path, needed, header.data_path.stat().st_size, zipped=zipped)
+    there = header.data_path.stat().st_size
+    check_promise(header.data_path, needed, there, zipped=zipped)
+    if zipped:
+        check_growth(header.data_path, needed + header.volumes * header.converted_size, there)
 
 
 def _extensions(raw: Any, offset: int, path: Path) -> list[tuple[int, int]]:

@@ -13,14 +13,16 @@ import numpy as np
 from volseg.errors import InputError
 from volseg.geometry import RAS_TO_LPS, Float
 from volseg.io.dicom_attributes import DAMAGE, quiet_pydicom, text_of
+from volseg.io.dicom_dataset import open_dataset
 from volseg.io.dicom_files import DicomFile
-from volseg.io.dicom_header import open_dataset
 from volseg.io.plain_text import plain
 from volseg.labelmap import OTHER_ALGORITHMS, Colour
 
 _STRUCTURE_SET, _XOR = "1.2.840.10008.5.1.4.1.1.481.3", "CLOSEDPLANAR_XOR"
 _CLOSED, _OPEN = ("CLOSED_PLANAR", _XOR), ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
 _UNDEFINED, _FARTHEST_MM, _FEWEST_POINTS = 0xFFFFFFFF, 1e7, 3
+# Some 400,000 points; each of their coordinates is a text before it is a number.
+_LONGEST_CONTOUR = 1 << 23
 
 
 class References(NamedTuple):
@@ -196,6 +198,8 @@ def _points(contour: Any) -> Float:
     """Return the points of an item of a ContourSequence: (P, 3) mm RAS+; ValueError where they are none."""
     value = contour.get_item("ContourData").value if "ContourData" in contour else None
     # As a rule still the bytes of the file: one pydicom object a coordinate would take 50 times as long.
+    if isinstance(value, bytes) and len(value) > _LONGEST_CONTOUR:
+        raise ValueError(f"a contour has {len(value)} bytes; expected at most {_LONGEST_CONTOUR}")
     if isinstance(value, bytes):
         value = value.decode("ascii").strip(" \0").split("\\") if value.strip(b" \0") else []
     numbers = np.array([float(number) for number in np.ravel(value or [])])

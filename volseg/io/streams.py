@@ -18,10 +18,16 @@ _LOG = logging.getLogger(__name__)
 _GZIP_LEVEL = 2
 _GIB = 1 << 30
 # No deflate stream grows further (https://zlib.net/zlib_tech.html); zeros come near, scans are at 2 to 10.
-_MAX_DEFLATE_RATIO = 1032
-_SUSPECT_RATIO = 500
+MAX_DEFLATE_RATIO = 1032
+# Scans shrink to a tenth, emptied ones and sparse label maps further, but the larger ones not so much.
+_PER_BYTE = 50
 _LONGEST_TAIL = 1 << 26
 _CHUNK = 1 << 24
+
+
+def most_unpacked(there: int, *, always: int = _GIB) -> int:
+    """Return how many bytes so many compressed ones may become: some `always`, and so many more for each byte."""
+    return always + _PER_BYTE * there
 
 
 @contextmanager
@@ -72,19 +78,19 @@ def check_promise(path: Path, needed: int, there: int, *, zipped: bool) -> None:
     Raises
     ------
     InputError
-        More is promised than the file can hold; or it is 500 times the file and more than 1 GiB, as in a gzip bomb.
+        More is promised than the file can hold, or than `most_unpacked` allows.
     """
-    if needed > (_MAX_DEFLATE_RATIO if zipped else 1) * there:
+    if needed > (MAX_DEFLATE_RATIO if zipped else 1) * there:
         raise InputError(
             f"{path}: its header asks for {needed} bytes, the file has {there}{' compressed' if zipped else ''}; it is "
             "cut off or damaged"
         )
-    _check_growth(path, needed, there)
+    check_growth(path, needed, there)
 
 
-def _check_growth(path: Path, needed: int, there: int) -> None:
-    """Refuse what is 500 times its compressed file and more than 1 GiB; see `check_promise`."""
-    if needed > _GIB and needed > _SUSPECT_RATIO * there:
+def check_growth(path: Path, needed: int, there: int) -> None:
+    """Refuse what becomes far larger than its compressed file; see `check_promise`."""
+    if needed > most_unpacked(there):
         raise InputError(
             f"{path}: {there} bytes would become {needed / _GIB:.1f} GiB, {needed // max(there, 1)} times as much; if "
             "that is right, decompress it first (gunzip) and give that file"
