@@ -73,11 +73,13 @@ def run_demo(output: Path | str, *, epochs: int = 40, report: Report | None = No
     # A narrow network on small batches: made-up organs need no more.
     quick = ("network.width=16", "training.batch_size=8", "optimiser.learning_rate=2.0e-3", "training.validations=4")
     config = load_config(overrides=(*quick, f"training.epochs={epochs}"))
+    tell("training", 0.0)
     for event in iterate_training(dataset, folder / "run", config=config):
         if event["event"] == "steps":
             tell("training", event["progress"])
     tell("segmenting the unseen scan", 0.0)
     files = _segment(folder)
+    tell("drawing", 0.5)
     pictures, note = _draw(folder)
     evaluation = evaluate(folder / "segmentation", references)
     tell("done", 1.0)

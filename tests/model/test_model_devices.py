@@ -23,8 +23,17 @@ def test_a_named_device_is_taken() -> None:
 
 @pytest.mark.parametrize("name", ["abacus", "cuda:99", "cuda:x", "meta", "hpu", "", "gpu"])
 def test_devices_that_do_not_work_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=f"--device {name}: cannot be used here .*; try auto, cpu or cuda"):
+    with pytest.raises(UsageError, match=f"--device {name}: cannot be used here .*; what works is auto, cpu"):
         choose_device(name)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_only_what_works_is_advised(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(UsageError, match=r"^--device abacus: cannot be used here") as caught:
+        choose_device("abacus")
+    advice = str(caught.value).rpartition("what works is ")[2].split(", ")
+    assert [name for name in advice if "cuda" in name] == [f"cuda:{number}" for number in range(count)]
 
 
 def test_networks_run_in_bf16_only_where_it_is_native(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ from volseg.errors import ConfigError, DatasetError, InputError, OutputError, Us
 from volseg.io.datasets import read_dataset
 from volseg.training.augment import augment
 from volseg.training.checkpoint import opened_checkpoint
-from volseg.training.journal import append_event, draw_curve, read_events
+from volseg.training.curve import draw_curve
+from volseg.training.journal import append_event, read_events
 from volseg.training.loop import iterate_training, train
 from volseg.training.plan import iterate_planning
 from volseg.training.step import Learner

@@ -109,10 +109,10 @@ def main() -> None:
     # VTK's wheels use one core unless told before VTK is loaded; surfaces are the same to the bit. Not in the library:
     # in a user's own program threads of VTK can meet forks, after which they are lost.
     os.environ.setdefault("VTK_SMP_BACKEND_IN_USE", "STDThread")
-    # File names need not be text, and a terminal need not have every letter.
+    # File names need not be text, and a terminal need not have every letter. A file has each line when it is said.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
     logging.basicConfig(level=logging.WARNING, handlers=[_messages_to_stderr()])
     logging.getLogger("volseg").setLevel(logging.INFO)
     app()

@@ -22,10 +22,13 @@ def demo(
 
     threads = Threads()
     with progress_bar(counts=False) as bar:
-        task = bar.add_task("starting", total=1.0)
+        task, begun = bar.add_task("starting", total=1.0), set[str]()
 
         def show(text: str, share: float) -> None:
             threads.adjust()
+            if bar.disable and text not in begun:  # no terminal: what is being done, while it is
+                begun.add(text)
+                say(text, err=True)
             bar.update(task, description=text, completed=share)
 
         result = run_demo(output, epochs=epochs, report=show)

@@ -30,8 +30,15 @@ def choose_device(name: str = "auto") -> torch.device:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise UsageError(f"--device {name}: cannot be used here ({reason}); try auto, cpu or cuda") from error
+        raise UsageError(
+            f"--device {name}: cannot be used here ({reason}); what works is {', '.join(_usable())}"
+        ) from error
     return device
+
+
+def _usable() -> list[str]:
+    """Name the devices of this machine, of the kinds that are asked for most."""
+    return ["auto", "cpu", *every_gpu(), *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 class Threads:

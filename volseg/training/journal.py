@@ -1,4 +1,4 @@
-"""What a training run leaves to read: a log of JSON lines, and a picture of it."""
+"""The log of a training run: a line of JSON for each thing that happened."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from volseg.errors import InputError, OutputError
 from volseg.files import read_text
-from volseg.io.atomic import atomic_path, write_text
+from volseg.io.atomic import write_text
 
 Event = dict[str, Any]
 
@@ -41,35 +41,3 @@ def cut_events(path: Path, *, step: int) -> None:
         event for event in read_events(path) if event.get("step", 0) <= step and event["event"] not in ("final", "end")
     ]
     write_text(path, "".join(json.dumps(event) + "\n" for event in kept))
-
-
-def draw_curve(events: list[Event], path: Path) -> None:
-    """Draw losses and validation Dice over the steps as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    steps = [e for e in events if e["event"] == "steps"]
-    validations = [e for e in events if e["event"] == "validation"]
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    losses = sorted({name for e in steps for name in e["losses"]})
-    for name, colour in zip(losses, ("#9a9a9a", "#d08c60", "#7d6bb0"), strict=False):
-        axes.plot(
-            [e["step"] for e in steps], [e["losses"].get(name) for e in steps], color=colour, label=f"{name} loss"
-        )
-    axes.set(xlabel="step", ylabel="loss")
-    axes.spines["top"].set_visible(False)
-    right = axes.twinx()
-    right.set(ylabel="validation Dice", ylim=(0, 1))
-    right.spines["top"].set_visible(False)
-    if validations:
-        x = [e["step"] for e in validations]
-        for label in validations[0]["per_label"]:
-            y = [e["per_label"].get(label) for e in validations]
-            right.plot(x, y, linewidth=0.9, alpha=0.7, label=label)
-        right.plot(x, [e["mean"] for e in validations], color="black", marker="o", label="mean Dice")
-    handles = [*axes.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]][:14]
-    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=8)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")

@@ -22,8 +22,9 @@ from volseg.io.datasets import Case, Dataset
 from volseg.model.file import Model, save_model
 from volseg.training.augment import augment
 from volseg.training.checkpoint import opened_checkpoint, save_checkpoint
+from volseg.training.curve import draw_curve
 from volseg.training.data import SliceSampler, cache_case, check_space
-from volseg.training.journal import Event, append_event, cut_events, draw_curve, read_events
+from volseg.training.journal import Event, append_event, cut_events, read_events
 from volseg.training.plan import Fold, fingerprint
 from volseg.training.schedule import Budget
 from volseg.training.standing import Standing
@@ -103,9 +104,9 @@ class Run:
         else:
             with suppress(FileNotFoundError):
                 (self.folder / "log.jsonl").unlink()
-        cases = {"cases": self.cases, "held_out": len(self.held_out), "device": str(self.device)}
+        cases = {"cases": self.cases, "held_out": len(self.held_out), "reading_seconds": reading_seconds}
         event = {"event": "plan", "config": self.config.model_dump(mode="json"), "fold": self.fold, **cases}
-        event["reading_seconds"] = reading_seconds
+        event["device"] = str(self.device)
         return event if resume else self._note(event)
 
     @property
@@ -194,9 +195,8 @@ class Run:
     def _check(self, progress: float) -> Iterator[Event]:
         """Validate on the way, and save a checkpoint."""
         result = self._validate_some() if self.held_out else None
-        event = None
         with self._changing():
-            self.now.checked = progress
+            event, self.now.checked = None, progress
             if result is not None:
                 self.now.validation_cases = result.cases
                 self.now.case_seconds = result.seconds / max(1, result.cases)
