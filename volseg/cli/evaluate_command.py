@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from volseg.cli.console import Overwrite, list_files
+from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError
 
@@ -22,6 +22,8 @@ def evaluate(
     labels: Annotated[
         Path | None, typer.Option(help="Label names: a .tsv table or dataset.json. Default: found beside the files.")
     ] = None,
+    only: Only = None,
+    series: Series = None,
     tolerance: Annotated[float, typer.Option(min=0, metavar="MM", help="Tolerance of surface Dice, mm.")] = 1.0,
     csv: Annotated[Path | None, typer.Option(help="Write a row for each case and label.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write rows and statistics.")] = None,
@@ -38,12 +40,15 @@ def evaluate(
     from volseg.io.atomic import check_free
 
     check_free([file for file in (csv, json) if file], overwrite=overwrite)
+    chosen = parse_only(only)
     with progress_bar() as bar:
         task = bar.add_task("comparing", total=None)
         result = compare(
             predictions,
             references,
             labels=labels,
+            only=chosen,
+            series=series,
             tolerance_mm=tolerance,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

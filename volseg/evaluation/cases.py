@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import Unpack
 
 from volseg.errors import GeometryError, InputError, UsageError, VolsegError
 from volseg.evaluation.pairing import Pair, Source, pair_cases
 from volseg.evaluation.result import Evaluation, Row
-from volseg.io import read_labels
-from volseg.io.label_files import check_labels
+from volseg.evaluation.sides import Box, Reading, Side, read_sides
+from volseg.io.label_choice import LabelChoice
+from volseg.io.label_files import names_of
 from volseg.io.labels import read_label_table
-from volseg.labelmap import Label, LabelMap, label_boxes
+from volseg.labelmap import Label, default_colour
 from volseg.metrics import Scores, compare
 from volseg.resample import Reorientation
 
 logger = logging.getLogger(__name__)
 
-Box = tuple[slice, ...]
 Progress = Callable[[int, int], None]
 
 _ONE_VOXEL: Box = (slice(0, 1), slice(0, 1), slice(0, 1))
@@ -32,9 +30,9 @@ def evaluate(
     predictions: Source,
     references: Source,
     *,
-    labels: str | Path | None = None,
     tolerance_mm: float = 1.0,
     progress: Progress | None = None,
+    **reading: Unpack[Reading],
 ) -> Evaluation:
     """Compare predicted label maps with their references.
 
@@ -45,15 +43,20 @@ def evaluate(
     ----------
     predictions, references : path, LabelMap, or mapping of case name to path or LabelMap
         A file, a folder of files ``<case>.<suffix>``, a folder of output folders ``<case>/labels.nii.gz``, or one such
-        output folder. Pairs have the same case name; a lone prediction and a lone reference are a pair whatever their
-        names, where one of them is given as a file, LabelMap or output folder.
-    labels : path, optional
-        Table of label names, or a ``dataset.json``. Without it names come from the references, a ``dataset.json`` in
-        their folder or the one above, and the predictions, in this order.
+        output folder; a folder of masks, whose labels are matched by name, stands for a file. Labels of a case may
+        overlap. Pairs have the same case name; a lone prediction and a lone reference are a pair whatever their names,
+        where one of them is given as a file, LabelMap or output folder.
     tolerance_mm : float
         Of the surface Dice.
     progress : callable, optional
         Called with (cases done, cases) after each case.
+    labels : path, optional
+        Table of label names, or a ``dataset.json``. Without it names come from the references, a ``dataset.json`` in
+        their folder or the one above, and the predictions, in this order.
+    only : sequence of str, optional
+        Which labels, by name, value or pattern, as of `volseg.read_labels`.
+    series : str, optional
+        Which volume of files with several, by number or name; without it each of them is a label.
 
     Returns
     -------
@@ -69,14 +72,15 @@ def evaluate(
     """
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise UsageError(f"tolerance is {tolerance_mm} mm; expected a number of at least 0")
+    labels = reading.get("labels")
     table = None if labels is None else Path(labels)
     names = _Names(() if table is None else read_label_table(table), _dataset_labels(references, table))
-    pairs, unmatched, unpaired = pair_cases(predictions, references)
+    pairs, unmatched, unpaired = pair_cases(predictions, references, known=names_of(table))
     scores: dict[str, dict[int, Scores]] = {}
     failures: dict[str, VolsegError] = {**unmatched}
     for done, (case, pair) in enumerate(pairs.items(), start=1):
         try:
-            scores[case] = _compare_case(pair, names, table, tolerance_mm)
+            scores[case] = _compare_case(pair, names, reading, tolerance_mm)
         except VolsegError as error:
             failures[case] = error
         except MemoryError:
@@ -108,7 +112,7 @@ class _Names:
     def values(self) -> set[int]:
         return set(self._given or self._dataset)
 
-    def learn(self, prediction: LabelMap, reference: LabelMap) -> None:
+    def learn(self, prediction: Side, reference: Side) -> None:
         ours, theirs = _named(prediction.labels), _named(reference.labels)
         if not self._given:
             for value in sorted(ours.keys() & theirs.keys()):
@@ -147,33 +151,27 @@ def _dataset_labels(references: Source, table: Path | None) -> tuple[Label, ...]
     return ()
 
 
-def _compare_case(pair: Pair, names: _Names, table: Path | None, tolerance_mm: float) -> dict[int, Scores]:
-    prediction, reference = (_read(source, table, names.values()) for source in pair)
+def _compare_case(pair: Pair, names: _Names, reading: Reading, tolerance_mm: float) -> dict[int, Scores]:
+    prediction, reference = read_sides(pair, reading, names.values())
     names.learn(prediction, reference)
-    values = names.values() | {label.value for map_ in (prediction, reference) for label in map_.labels}
-    ours, theirs = _on_grid_of(reference, prediction), reference.array
-    our_boxes, their_boxes = label_boxes(ours), label_boxes(theirs)
+    values = names.values() | {label.value for side in (prediction, reference) for label in side.labels}
+    labels = [Label(value, names[value], default_colour(value)) for value in sorted(values)]
+    wanted = LabelChoice(reading.get("only")).of(labels, "prediction and reference")
+    prediction = _on_grid_of(reference, prediction)
     scores = {}
-    for value in sorted(values):
-        box = _join(our_boxes.get(value), their_boxes.get(value))
-        scores[value] = compare(ours[box] == value, theirs[box] == value, reference.grid, tolerance_mm=tolerance_mm)
+    for value in (label.value for label in wanted):
+        box = _join(prediction.boxes.get(value), reference.boxes.get(value))
+        ours, theirs = prediction.mask(value, box), reference.mask(value, box)
+        scores[value] = compare(ours, theirs, reference.grid, tolerance_mm=tolerance_mm)
     return scores
 
 
-def _read(source: LabelMap | Path, table: Path | None, named: Collection[int]) -> LabelMap:
-    if isinstance(source, LabelMap):
-        return source
-    labels = read_labels(source, labels=table)
-    check_labels([labels], source, named)
-    return labels
-
-
-def _on_grid_of(reference: LabelMap, prediction: LabelMap) -> NDArray[Any]:
-    """Return the prediction's array in the order of the reference's voxels; both must be the same voxels."""
+def _on_grid_of(reference: Side, prediction: Side) -> Side:
+    """Return the prediction in the order of the reference's voxels; both must be the same voxels."""
     change = Reorientation.onto(prediction.grid, reference.grid)
     grid = change.grid(prediction.grid)
     if grid.is_close(reference.grid):
-        return change.array(prediction.array)
+        return prediction.moved(change)
     raise GeometryError(
         f"prediction and reference lie on different grids, corners up to {grid.distance_mm(reference.grid):.4g} mm "
         f"apart: prediction {prediction.grid.describe()}; reference {reference.grid.describe()}; predict on the scan "

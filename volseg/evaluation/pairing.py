@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from volseg.errors import InputError
@@ -16,7 +16,9 @@ Source = str | Path | LabelMap | Mapping[str, Path | LabelMap]
 Pair = tuple[Path | LabelMap, Path | LabelMap]
 
 
-def pair_cases(predictions: Source, references: Source) -> tuple[dict[str, Pair], dict[str, InputError], list[str]]:
+def pair_cases(
+    predictions: Source, references: Source, *, known: Collection[str] = ()
+) -> tuple[dict[str, Pair], dict[str, InputError], list[str]]:
     """Pair predictions and references.
 
     Parameters
@@ -25,6 +27,8 @@ def pair_cases(predictions: Source, references: Source) -> tuple[dict[str, Pair]
         Paths as for `find_label_maps`. A predicted case without a reference of its name is also found by the name of
         its scan's folder or archive. A lone prediction and a lone reference are a pair whatever their names, where one
         of them is no folder of cases or mapping.
+    known : collection of str
+        Names of structures, as for `find_label_maps`.
 
     Returns
     -------
@@ -40,8 +44,8 @@ def pair_cases(predictions: Source, references: Source) -> tuple[dict[str, Pair]
     InputError
         Nothing is there, two files are one case, or no prediction has a reference.
     """
-    ours, theirs = _find_cases(predictions), _find_cases(references)
-    if len(ours) == len(theirs) == 1 and (_is_single(predictions) or _is_single(references)):
+    ours, theirs = _find_cases(predictions, known), _find_cases(references, known)
+    if len(ours) == len(theirs) == 1 and (_is_single(predictions, known) or _is_single(references, known)):
         (name,) = ours
         return {name: (ours[name], next(iter(theirs.values())))}, {}, []
     called = {name: name for name in ours.keys() & theirs.keys()} | _by_input(ours, theirs)
@@ -70,19 +74,19 @@ def _by_input(ours: Mapping[str, Path | LabelMap], theirs: Mapping[str, Path | L
     return {name: stem for name, stem in stems.items() if counts[stem] == 1 and stem in theirs.keys() - ours.keys()}
 
 
-def _find_cases(source: Source) -> dict[str, Path | LabelMap]:
+def _find_cases(source: Source, known: Collection[str]) -> dict[str, Path | LabelMap]:
     """Return the label maps of a source by case name."""
     if isinstance(source, LabelMap):
         return {"case": source}
     if isinstance(source, Mapping):
         return dict(source)
-    found = find_label_maps(source)
+    found = find_label_maps(source, known=known)
     if not found:
         raise InputError(f"{source}: no label maps here; expected files <case>.nii.gz or folders <case>/labels.nii.gz")
     return dict(found)
 
 
-def _is_single(source: Source) -> bool:
+def _is_single(source: Source, known: Collection[str]) -> bool:
     if isinstance(source, str | Path):
-        return single_label_map(Path(source)) is not None
+        return single_label_map(Path(source), known=known) is not None
     return isinstance(source, LabelMap)
