@@ -149,7 +149,8 @@ class TrainingConfig(_Section):
     """How long, how much at a time, and how it is checked.
 
     ``epochs``: passes over the labelled slices of all planes; by default 7,000 steps for each plane, or more where
-    that were less than 3 epochs. ``minutes``: wall-clock time, in place of both.
+    that were less than 3 epochs. ``minutes``: wall-clock time, in place of both, from the first step on: reading the
+    scans is not counted.
     ``slice_size``: pixels along the patient's right-left, front-back and foot-head axes; a slice has two of them.
     ``temperature``: of the model's probabilities; by default fitted on the held-out cases, 1 where there are none.
     ``validations``: on the way, of ``validation_cases`` each, or of as many as take 15 % of the time, or a minute.

@@ -123,7 +123,8 @@ def _plan_line(event: dict[str, Any]) -> str:
     ]
     return (
         f"{event['cases']} cases to learn from, {event['held_out']} held out (fold {event['fold']}); "
-        f"{', '.join(slices)}, batches of {config['training']['batch_size']}, on {event['device']}"
+        f"{', '.join(slices)}, batches of {config['training']['batch_size']}, on {event['device']}; "
+        f"read in {event['reading_seconds']:.0f} s"
     )
 
 

@@ -21,7 +21,11 @@ Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
 ]
 Minutes = Annotated[
-    float | None, typer.Option(help="Stop each training after this wall-clock time; the schedule fits it.")
+    float | None,
+    typer.Option(
+        help="Train for this wall-clock time from the first step on, validations included, reading the scans not; the "
+        "schedule fits it."
+    ),
 ]
 Epochs = Annotated[
     int | None, typer.Option(help="Stop after this many passes over the labelled slices; default 7,000 steps a plane.")
