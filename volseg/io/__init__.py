@@ -12,6 +12,7 @@ from pathlib import Path
 from volseg.errors import InputError
 from volseg.files import regular_file
 from volseg.geometry import Grid
+from volseg.io.door import door
 from volseg.io.label_reading import read_label_layers, read_labels
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, READABLE_FORMATS, has_suffix
 from volseg.io.writing import write
@@ -20,6 +21,7 @@ from volseg.volume import Volume
 __all__ = ["read", "read_all", "read_channels", "read_grid", "read_label_layers", "read_labels", "write"]
 
 
+@door
 def read(path: str | Path, *, series: str | None = None, strict: bool = False) -> Volume:
     """Read one scan.
 
@@ -64,6 +66,7 @@ def read(path: str | Path, *, series: str | None = None, strict: bool = False) -
     return read_itk(path, series=series)
 
 
+@door
 def read_all(path: str | Path, *, strict: bool = False) -> dict[str, Volume]:
     """Read every volume of a file, DICOM folder or archive, by name; otherwise as `read`.
 
@@ -98,6 +101,7 @@ def read_channels(paths: Sequence[Path], *, series: str | None = None, strict: b
     return [read(path, series=series, strict=strict) for path in paths]
 
 
+@door
 def read_grid(path: str | Path) -> Grid:
     """Read where the voxels of a scan or label map lie; of NIfTI, NRRD and MetaImage only the header is read.
 

@@ -17,6 +17,7 @@ from volseg.io.dicom_pixels import read_values
 from volseg.io.dicom_repair import Repair, plan_repair, resample
 from volseg.io.dicom_series import Scan, Series, is_dicom, list_series, scan_dicom
 from volseg.io.dicom_source import DicomSource, SourceFrame
+from volseg.io.door import door
 from volseg.io.names import case_name
 from volseg.io.voxels import clean_values
 from volseg.volume import Volume
@@ -119,6 +120,7 @@ def read_all_series(path: Path, *, strict: bool = False) -> dict[str, Volume]:
     return volumes
 
 
+@door
 def read_stack(series: Series, path: Path, *, strict: bool = False) -> Volume:
     """Read the volume that a series is; `path`, where it was found, names it if it has no description.
 

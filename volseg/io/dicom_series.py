@@ -20,6 +20,7 @@ from volseg.io.dicom_files import DicomFile, stored_files
 from volseg.io.dicom_header import FrameHeader, OtherObject, read_headers, starts_as_dicom
 from volseg.io.dicom_identity import differences_of, labels_of, split_loosely, split_strictly, told_apart
 from volseg.io.dicom_split import split_volumes
+from volseg.io.door import door
 from volseg.io.zip_archive import is_zip
 
 _LOG = logging.getLogger(__name__)
@@ -129,11 +130,13 @@ class Scan:
     strangers: tuple[DicomFile, ...]
 
 
+@door
 def is_dicom(path: Path) -> bool:
     """Whether a file is a DICOM file, or a folder or zip archive holds one at any depth."""
     return path.exists() and any(_is_candidate(file) for file in stored_files(path))
 
 
+@door
 def scan_dicom(path: Path) -> Scan:
     """Read all DICOM headers of a file, zip archive or, at any depth, a folder, and group the pictures into volumes.
 

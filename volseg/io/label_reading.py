@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from volseg.errors import AmbiguousError, InputError, UsageError
 from volseg.geometry import Grid
+from volseg.io.door import door
 from volseg.io.label_choice import LabelChoice
 from volseg.io.label_layers import join_layers
 from volseg.io.label_volumes import layers_of_volumes
@@ -24,6 +25,7 @@ from volseg.volume import Volume
 Names = str | Path | Sequence[Label]
 
 
+@door
 def read_labels(
     path: str | Path,
     *,
@@ -80,6 +82,7 @@ def read_labels(
     )
 
 
+@door
 def read_label_layers(
     path: str | Path,
     *,

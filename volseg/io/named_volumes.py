@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from volseg.errors import AmbiguousError, InputError
+from volseg.io.door import door
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
 
 
@@ -46,6 +47,7 @@ def choose_volume(names: list[str], wanted: str | None, path: Path) -> int:
     return found[0]
 
 
+@door
 def count_volumes(path: Path) -> int:
     """Return how many volumes a path holds: of NIfTI, NRRD and MetaImage by their header; else 1."""
     if path.is_file() and has_suffix(path, NIFTI_SUFFIXES):

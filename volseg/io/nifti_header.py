@@ -20,6 +20,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from volseg.errors import GeometryError, InputError
 from volseg.geometry import Float, Grid
+from volseg.io.door import door
 from volseg.io.named_volumes import volume_names
 from volseg.io.names import case_name, has_suffix
 from volseg.io.streams import check_growth, check_promise, opened, read_exactly
@@ -86,6 +87,7 @@ class NiftiHeader:
         return volume_names(self.path, *self.repeats)
 
 
+@door
 def read_header(path: Path) -> NiftiHeader:
     """Read and check the header of a NIfTI file, or of either file of a pair.
 

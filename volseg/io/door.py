@@ -1,0 +1,40 @@
+"""What is common to the doors: whatever a damaged file makes the code behind one raise is one InputError."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from volseg.errors import DAMAGE, InputError, reason
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def door(read: Callable[P, T]) -> Callable[P, T]:
+    """Let a function that is given a path raise an InputError that names it, where the file is damaged or too large.
+
+    The doors of the formats say more of what they know; this is for what they do not expect.
+    """
+
+    @wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except MemoryError as error:
+            raise InputError(
+                f"{_path(args, kwargs)}: needs more memory than there is; close other programs, or give a part of it"
+            ) from error
+        except DAMAGE as error:
+            raise InputError(
+                f"{_path(args, kwargs)}: cannot be read, damaged or of an unusual form ({reason(error)})"
+            ) from error
+
+    return reading
+
+
+def _path(args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+    given = [*args, *kwargs.values()]
+    return next((value for value in given if isinstance(value, str | Path)), "the file")
