@@ -79,29 +79,29 @@ def read_sides(pair: Pair, reading: Reading, named: Collection[int]) -> tuple[Si
     """
     table, series = reading.get("labels"), reading.get("series")
     ours, theirs = pair
-    if table is not None or not (_masks(ours) or _masks(theirs)):
-        return _read(ours, table, series, named), _read(theirs, table, series, named)
-    if _masks(theirs):
+    if table is None and _is_folder(theirs):
         prediction = _read(ours, None, series, named)
         return prediction, _read_masks(theirs, prediction, named)
-    reference = _read(theirs, None, series, named)
-    return _read_masks(ours, reference, named), reference
+    reference = _read(theirs, table, series, named)
+    if table is None and _is_folder(ours):
+        return _read_masks(ours, reference, named), reference
+    return _read(ours, table, series, named), reference
 
 
-def _masks(source: Path | LabelMap) -> dict[str, Path]:
-    return mask_files(source) if isinstance(source, Path) else {}
+def _is_folder(source: Path | LabelMap) -> bool:
+    return isinstance(source, Path) and source.is_dir()
 
 
 def _read_masks(source: Path | LabelMap, other: Side, named: Collection[int]) -> Side:
-    labels = name_labels(_masks(source), other.labels)
+    masks = mask_files(source, known=[label.name for label in other.labels]) if isinstance(source, Path) else {}
     values = {label.value for label in other.labels}
-    if values and not values & {label.value for label in labels.values()}:
+    if masks and values and not values & {label.value for label in name_labels(masks, other.labels).values()}:
         names = ", ".join(label.name for label in other.labels[:5])
         raise InputError(
             f"{source}: is a folder of masks, which are matched by name, and none is called like a label of the other "
             f"side ({names}); give a table of names and values (--labels)"
         )
-    return _read(source, other.labels, None, named)
+    return _read(source, other.labels if masks else None, None, named)
 
 
 def _read(

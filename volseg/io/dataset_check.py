@@ -8,8 +8,8 @@ from pathlib import Path
 
 from volseg.errors import DatasetError, VolsegError
 from volseg.geometry import Grid
-from volseg.io import read_grid, read_labels
-from volseg.io.dataset_types import Case, Dataset
+from volseg.io import read_grid
+from volseg.io.dataset_types import Case, Dataset, read_reference
 from volseg.io.named_volumes import count_volumes
 from volseg.labelmap import present_values
 from volseg.resample import Reorientation
@@ -90,12 +90,12 @@ def _case_problems(case: Case, dataset: Dataset) -> Iterator[str]:
         names = _few(dataset.channel_names)
         yield f"has {found} channels, starting with {reference[0].name}; expected {expected}: {names}"
     if case.label is not None:
-        yield from _label_problems(case.label, dataset, reference)
+        yield from _label_problems(case, case.label, dataset, reference)
 
 
-def _label_problems(path: Path, dataset: Dataset, reference: tuple[Path, Grid] | None) -> Iterator[str]:
+def _label_problems(case: Case, path: Path, dataset: Dataset, reference: tuple[Path, Grid] | None) -> Iterator[str]:
     try:
-        labels = read_labels(path)
+        labels = read_reference(case)
     except VolsegError as error:
         yield str(error)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from volseg.files import read_json
 from volseg.io import read_labels
 from volseg.io.dataset_types import Case, Dataset, Splits
 from volseg.io.labels import labels_from_json, read_label_table, read_table
+from volseg.io.mask_folder import mask_files, name_labels
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
 from volseg.labelmap import Label
 
@@ -219,8 +221,12 @@ def _without_json(root: Path, name: str, cases: Sequence[Case], channels: Sequen
 
 def _used_labels(cases: Sequence[Case]) -> tuple[Label, ...]:
     labels: dict[int, Label] = {}
+    structures: set[str] = set()
     for case in cases:
         if case.label is None or not case.label.exists():
+            continue
+        if masks := mask_files(case.label):
+            structures.update(masks)
             continue
         for label in read_labels(case.label).labels:
             known = labels.setdefault(label.value, label)
@@ -228,6 +234,8 @@ def _used_labels(cases: Sequence[Case]) -> tuple[Label, ...]:
                 raise DatasetError(
                     f"{case.label}: label {label.value} is {label.name!r}, elsewhere {known.name!r}; expected one name"
                 )
+    named = name_labels(sorted(structures), tuple(labels.values())).values()
+    labels |= {label.value: label for label in named}
     return tuple(sorted(labels.values(), key=lambda label: label.value))
 
 
@@ -235,6 +243,7 @@ def _dataset(
     root: Path, name: str, cases: Sequence[Case], labels: tuple[Label, ...], channel_names: Sequence[str]
 ) -> Dataset:
     modalities = tuple(_MODALITIES.get(channel.upper()) for channel in channel_names)
+    cases = [replace(case, masks=labels) if case.label is not None and case.label.is_dir() else case for case in cases]
     ordered = tuple(sorted(cases, key=lambda case: case.name))
     return Dataset(name or case_name(root), ordered, labels, tuple(channel_names), modalities, _read_splits(root), root)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from volseg.errors import DatasetError, UsageError
-from volseg.io import read_channels
-from volseg.labelmap import Label
+from volseg.io import read_channels, read_labels
+from volseg.labelmap import Label, LabelMap
 from volseg.volume import Volume
 
 Splits = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
@@ -29,12 +29,15 @@ class Case:
     images : tuple of Path
         One a channel, in the order of `Dataset.channel_names`; or one 4D NIfTI file that holds them all.
     label : Path, optional
-        Its label map.
+        Its label map, or folder of masks.
+    masks : tuple of Label
+        Where it is a folder, which values its labels have; masks are matched by name.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path | None = None
+    masks: tuple[Label, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,19 @@ class Dataset:
 def read_images(case: Case) -> list[Volume]:
     """Read the channels of a case in order, also where one 4D file holds them."""
     return read_channels(case.images)
+
+
+def read_reference(case: Case) -> LabelMap:
+    """Read the label map of a case, or its folder of masks with the values of the dataset.
+
+    Raises
+    ------
+    DatasetError
+        It has none.
+    """
+    if case.label is None:
+        raise DatasetError(f"case {case.name} has no label map; training needs one for every case")
+    return read_labels(case.label, labels=case.masks or None)
 
 
 def split(dataset: Dataset, fold: int) -> tuple[tuple[Case, ...], tuple[Case, ...]]:

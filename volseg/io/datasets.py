@@ -8,6 +8,9 @@ Five layouts are read; `read_dataset` tells them apart::
     CSV                              columns image (or image_0, image_1, ...), label, and optionally case
     patterns                         images="images/*.nii.gz", labels="labels/{}.nii.gz"
 
+A label map may be a folder of masks, one a structure and called like it (`volseg.io.mask_folder`); its labels then have
+the values that their names have in the dataset.
+
 Where no ``dataset.json`` names the labels, ``labels.tsv`` at the root does (see `volseg.io.labels`); without that every
 label map is read once to see which values there are. Files and folders whose names start with ``.`` or ``_`` are left
 out. ``splits_final.json`` at the root gives the folds.
@@ -15,6 +18,16 @@ out. ``splits_final.json`` at the root gives the folds.
 
 from volseg.io.dataset_check import check_dataset
 from volseg.io.dataset_layouts import read_dataset
-from volseg.io.dataset_types import Case, Dataset, Splits, count_folds, read_images, split
+from volseg.io.dataset_types import Case, Dataset, Splits, count_folds, read_images, read_reference, split
 
-__all__ = ["Case", "Dataset", "Splits", "check_dataset", "count_folds", "read_dataset", "read_images", "split"]
+__all__ = [
+    "Case",
+    "Dataset",
+    "Splits",
+    "check_dataset",
+    "count_folds",
+    "read_dataset",
+    "read_images",
+    "read_reference",
+    "split",
+]

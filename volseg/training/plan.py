@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from volseg.config import Config, Normalisation, Plane, load_config
 from volseg.errors import DatasetError, UsageError
 from volseg.intensity import extremes, sample
-from volseg.io import read_labels
 from volseg.io.atomic import write_text
-from volseg.io.datasets import Case, Dataset, check_dataset, read_images, split
+from volseg.io.datasets import Case, Dataset, check_dataset, read_images, read_reference, split
 from volseg.labelmap import LabelMap
 from volseg.model.generator import levels_for
 from volseg.postprocess import resolve_cleanup
@@ -66,9 +65,7 @@ def read_case(case: Case) -> tuple[list[Volume], LabelMap]:
     DatasetError
         The case has no label map.
     """
-    if case.label is None:
-        raise DatasetError(f"case {case.name} has no label map; training needs one for every case")
-    return read_images(case), read_labels(case.label)
+    return read_images(case), read_reference(case)
 
 
 def find_facts(case: Case) -> CaseFacts:
