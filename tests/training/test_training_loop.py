@@ -70,6 +70,8 @@ def test_training_learns_and_leaves_its_files(dataset_folder: Path, tmp_path: Pa
     assert [label.value for label in model.labels] == [2, 7]
     assert list(model.networks) == ["axial.0"]
     assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
+    for file in ("log.jsonl", "plan.yaml", "validation.json"):
+        assert str(tmp_path) not in (tmp_path / "run" / file).read_text(encoding="utf-8")
 
 
 def test_same_seed_same_weights(dataset_folder: Path, tmp_path: Path) -> None:

@@ -259,8 +259,9 @@ class Run:
         draw_curve(read_events(self.folder / "log.jsonl"), self.folder / "curve.png")
         self.samplers = {}  # on Windows a file that is mapped cannot be removed
         shutil.rmtree(self.folder / "cache", ignore_errors=True)
-        files = [str(self.folder / name) for name in names]
-        yield self._note({"event": "end", "files": files, "seconds": self.elapsed})
+        # The log goes along with the run, and says nothing of the machine.
+        end = self._note({"event": "end", "files": names, "seconds": self.elapsed})
+        yield end | {"files": [str(self.folder / name) for name in names]}
 
     def _note_validation(self, kind: str, result: Validation) -> Event:
         numbers = asdict(result)
