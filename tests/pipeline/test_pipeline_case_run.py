@@ -64,7 +64,7 @@ def test_probabilities_and_surfaces_follow_the_label_table_not_the_models_order(
     np.testing.assert_array_equal(bright.array > 0.5, scan.array > 100)
     (mesh,) = read_meshes(case / "meshes" / "bright.stl")
     expected_mm3 = bright.array.sum() * scan.grid.voxel_volume_mm3
-    assert mesh.volume_mm3 == pytest.approx(expected_mm3, rel=5e-3)
+    assert mesh.volume_mm3 == pytest.approx(expected_mm3, rel=0.01)  # thick slices: moved by 0.2 pixels at most
 
 
 def test_cleanup_is_the_models_unless_given(model: Model, scan: Volume, tmp_path: Path) -> None:
