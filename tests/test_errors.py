@@ -7,7 +7,7 @@ import pytest
 
 from volseg import errors
 
-CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
+CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__]
 
 
 @pytest.mark.parametrize("kind", CLASSES)
