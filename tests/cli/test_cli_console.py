@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -19,7 +21,7 @@ from typer.testing import CliRunner
 import volseg
 from volseg.cli import app
 from volseg.cli.console import print_table, say
-from volseg.cli.stopping import stopped_by_sigterm
+from volseg.cli.stopping import check_stopped, stopped_by_sigterm
 from volseg.geometry import Grid
 from volseg.labelmap import Label, LabelMap
 
@@ -44,9 +46,6 @@ def test_only_one_module_prints() -> None:
 
 @given(st.lists(st.text(max_size=30), max_size=3))
 def test_any_lines_are_said_as_so_many_plain_lines(lines: list[str]) -> None:
-    import contextlib
-    import io
-
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict", newline="\n")
     with contextlib.redirect_stdout(out):
         say(*lines)
@@ -133,6 +132,41 @@ def test_sigterm_is_an_interrupt_once_and_only_here() -> None:
     thread.start()
     thread.join()
     assert tidied[2:] == [before]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_a_library_made_another_error_of_is_one(number: signal.Signals) -> None:
+    """As NumPy makes a TypeError of one that strikes in a comparison, and says nothing of it."""
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def swallow() -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+
+    def fail() -> None:
+        with stopped_by_sigterm():
+            check_stopped()
+            swallow()
+            raise TypeError("of another kind")
+
+    def go_on() -> None:
+        with stopped_by_sigterm():
+            swallow()
+            check_stopped()
+
+    try:
+        for work in (fail, go_on):
+            with pytest.raises(KeyboardInterrupt, match=r"^$"):
+                work()
+        with pytest.raises(TypeError, match="by itself"), stopped_by_sigterm():
+            raise TypeError("by itself")
+        check_stopped()
+        assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
 
 
 def work_elsewhere(seen: list[object]) -> None:

@@ -10,6 +10,7 @@ import typer
 from volseg.cli.console import FullPaths, Only, Series, list_files, parse_only, say, show_trace
 from volseg.cli.mesh_space import Space, parse_space
 from volseg.cli.progress import progress_bar
+from volseg.cli.stopping import check_stopped
 from volseg.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def predict(
             bar.update(slices, completed=done, total=total)
 
         for result in process_cases(loaded, cases, output, settings=settings, device=device, progress=show):
+            check_stopped()
             results.append(result)
             bar.update(overall, advance=1)
             say(f"[{len(results)}/{len(cases)}] {_ending(result)}", above=bar)
