@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from volseg.inspection import inspect
 from volseg.io import read_labels
 from volseg.io.label_files import has_label_table
 from volseg.io.labels import write_label_table
@@ -129,3 +130,9 @@ def test_other_files_have_none(tmp_path: Path) -> None:
     assert read_header_labels(saved(tmp_path / "plain.nii.gz")) == ()
     assert read_header_labels(tmp_path / "missing.nii.gz") == ()
     assert not has_label_table(tmp_path / "plain.nii.gz")
+
+
+def test_an_inspection_names_them(tmp_path: Path) -> None:
+    saved(tmp_path / "labels.nii.gz", HEAD + ONE + TAIL)
+    (entry,) = inspect(tmp_path / "labels.nii.gz").entries
+    assert entry.contents == ("liver",)

@@ -13,6 +13,7 @@ from volseg.io import read_all, read_grid, read_label_layers
 from volseg.io.labels import read_label_table, sidecar_path
 from volseg.io.named_volumes import count_volumes, volume_names
 from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
+from volseg.io.nifti_labels import read_header_labels
 from volseg.labelmap import LabelMap
 
 Facts = dict[str, dict[str, Any]]
@@ -46,9 +47,7 @@ def _facts(file: Path, *, headers: bool) -> Facts:
     if has_suffix(file, (".seg.nrrd",)):  # small, and its layers are no image
         return {case_name(file): _of_layers(read_label_layers(file))}
     facts = _from_header(file) if headers else _from_voxels(file)
-    table = sidecar_path(file)
-    if table.is_file():
-        contents = _names_in(table)
+    if contents := _names_of(file):
         facts = {key: of_volume | {"contents": contents} for key, of_volume in facts.items()}
     return facts
 
@@ -86,9 +85,11 @@ def _from_header(file: Path) -> Facts:
     return {name: {**grid_facts(header.grid), "dtype": dtype} for name in header.names}
 
 
-def _names_in(table: Path) -> tuple[str, ...]:
-    """Return the labels' names, where the table beside an image is one of labels."""
+def _names_of(file: Path) -> tuple[str, ...]:
+    """Return the labels' names, where the table beside an image is one of labels, or its header has them."""
+    table = sidecar_path(file)
     try:
-        return tuple(label.name for label in read_label_table(table))
+        labels = read_label_table(table) if table.is_file() else read_header_labels(file)
+        return tuple(label.name for label in labels)
     except VolsegError:
         return ()
