@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import re
+import subprocess
+import sys
+import zlib
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from volseg.errors import InputError, VolsegError
-from volseg.io.itk import read_itk
+from volseg.io.itk import read_itk, read_itk_all
 from volseg.io.meta_header import check_meta
 from volseg.io.nrrd_header import check_nrrd
 
@@ -257,3 +261,57 @@ def test_units_of_axes_count(tmp_path):
     header = f"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 3 4\nencoding: raw\nendian: little\n{lines}\n\n"
     (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(48))
     assert read_itk(tmp_path / "a.nrrd").grid.spacing == pytest.approx((0.02, 0.02, 0.02))
+
+
+SPARSE = [
+    ("a.nrrd", "type: uchar\ndimension: 3\nsizes: 100 100 10\nspacings: 1 1 1", 100_000, 1),
+    ("a.nrrd", "type: double\ndimension: 3\nsizes: 100 100 10\nspacings: 1 1 1", 100_000 * 8, 1.5),
+    (
+        "a.nrrd",
+        "type: uchar\ndimension: 4\nsizes: 100 100 10 2\nspacings: 1 1 1 nan\nkinds: domain domain domain list",
+        200_000,
+        2,
+    ),
+    ("a.mha", "NDims = 3\nDimSize = 100 100 10\nElementSpacing = 1 1 1\nElementType = MET_UCHAR", 100_000, 1),
+    ("a.mha", "NDims = 3\nDimSize = 100 100 10\nElementSpacing = 1 1 1\nElementType = MET_DOUBLE", 100_000 * 8, 1.5),
+]
+
+
+@pytest.mark.parametrize(("name", "lines", "size", "copies"), SPARSE)
+def test_what_swells_is_bounded_by_the_memory_that_reading_takes(tmp_path, monkeypatch, name, lines, size, copies):
+    """Numbers that are converted, and volumes that are sorted, are there twice for a while."""
+    packed = gzip.compress(bytes(size)) if name == "a.nrrd" else zlib.compress(bytes(size))
+    head = f"NRRD0005\n{lines}\nendian: little\nencoding: gzip\n\n"
+    if name == "a.mha":
+        head = f"{lines}\nCompressedData = True\nCompressedDataSize = {len(packed)}\nElementDataFile = LOCAL\n"
+    path = tmp_path / name
+    path.write_bytes(head.encode() + packed)
+    monkeypatch.setattr("volseg.io.streams.most_unpacked", lambda _: size * copies - 1)
+    with pytest.raises(InputError, match=r"a\.(nrrd|mha): \d+ bytes would become .* give it uncompressed"):
+        read_itk_all(path)
+    monkeypatch.setattr("volseg.io.streams.most_unpacked", lambda _: size * copies)
+    assert not any(volume.array.any() for volume in read_itk_all(path).values())
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.nrrd", nrrd()), ("a.mha", meta())])
+def test_the_voxels_outlive_the_image_they_were_read_into(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    arrays = []
+    for _ in range(50):  # memory that was given back would be used again
+        arrays.append(read_itk(tmp_path / name).array)
+        gc.collect()
+        arrays[-1] += 1
+    for array in arrays:
+        np.testing.assert_array_equal(array, VALUES + 1)
+
+
+def test_voxels_are_not_copied(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((64, 1024, 1024), np.uint8)), str(tmp_path / "a.mha"))
+    script = (
+        "import resource; from pathlib import Path; from volseg.io.itk import read_itk, read_itk_grid\n"
+        f"path = Path({str(tmp_path / 'a.mha')!r}); read_itk_grid(path)\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak(); read_itk(path); print(peak() - before)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 1.5 * 64 * 1024

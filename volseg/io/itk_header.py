@@ -119,8 +119,17 @@ class ItkHeader:
     def read_array(self) -> NDArray[Any]:
         """Return the numbers as ([layer], i, j[, k])."""
         with self._opened():
-            array: NDArray[Any] = sitk.GetArrayFromImage(self.reader.Execute()).T
-        return array
+            return np.asarray(_Voxels(self.reader.Execute())).T
+
+
+class _Voxels:
+    """What ITK has read as an array, without the copy that doubles its memory; the array keeps the image alive."""
+
+    def __init__(self, image: sitk.Image) -> None:
+        view = sitk.GetArrayViewFromImage(image)
+        address, _ = view.__array_interface__["data"]
+        self.__array_interface__ = {**view.__array_interface__, "data": (address, False)}
+        self.image = image  # whose memory it is
 
 
 @contextmanager

@@ -12,7 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from volseg.errors import InputError
-from volseg.io.text_header import TextHeader, check_data, damaged, data_size, gather, parse_sizes, parse_unit
+from volseg.io.text_header import (
+    FLOAT32_BYTES,
+    TextHeader,
+    check_data,
+    damaged,
+    data_size,
+    gather,
+    parse_sizes,
+    parse_unit,
+)
 
 _FIELD = re.compile(r"([^=:]{1,400})(?:[=:](.*))?", re.DOTALL)
 _END = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:][^\n]*(\n|\Z)", re.MULTILINE)
@@ -50,7 +59,8 @@ def check_meta(block: bytes, path: Path) -> TextHeader:
     else:
         there = data_size(_data_files(fields["ElementDataFile"], block[end.end() :]), path)
     numbers = math.prod(sizes) * int(channels)
-    check_data(path, numbers=numbers, item_size=_ITEM_SIZES[kind], encoding=_encoding(fields, there, path), there=there)
+    encoding, copied = _encoding(fields, there, path), FLOAT32_BYTES if kind == "DOUBLE" else 0
+    check_data(path, numbers=numbers, item_size=_ITEM_SIZES[kind], encoding=encoding, there=there, copied=copied)
     # Its world is LPS by definition, in spite of AnatomicalOrientation, which writers fill in as they like.
     return TextHeader("MetaImageIO", numbers, parse_unit([fields.get("DistanceUnits", "")], path), True)
 

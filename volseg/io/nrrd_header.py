@@ -14,6 +14,7 @@ from pathlib import Path
 from volseg.errors import InputError
 from volseg.io.nrrd_volumes import data_names, find_list_axis, header_for_itk
 from volseg.io.text_header import (
+    FLOAT32_BYTES,
     LONGEST_HEADER,
     TextHeader,
     check_data,
@@ -79,8 +80,9 @@ def check_nrrd(block: bytes, path: Path) -> TextHeader:
         there = data_size(data_names(fields["datafile"], lines), path)
     else:
         there = path.stat().st_size - (end.end() if end else len(block))
-    numbers = math.prod(sizes)
-    check_data(path, numbers=numbers, item_size=_ITEM_SIZES[kind], encoding=_ENCODINGS[encoding], there=there)
+    numbers, item_size = math.prod(sizes), _ITEM_SIZES[kind]
+    copied = FLOAT32_BYTES if kind == "double" else 0 if axis is None else item_size
+    check_data(path, numbers=numbers, item_size=item_size, encoding=_ENCODINGS[encoding], there=there, copied=copied)
     return TextHeader(
         "NrrdImageIO",
         numbers,

@@ -93,7 +93,7 @@ def check_growth(path: Path, needed: int, there: int) -> None:
     if needed > most_unpacked(there):
         raise InputError(
             f"{path}: {there} bytes would become {needed / _GIB:.1f} GiB, {needed // max(there, 1)} times as much; if "
-            "that is right, decompress it first (gunzip) and give that file"
+            "that is right, give it uncompressed (gunzip, or saved anew without compression)"
         )
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from volseg.errors import InputError
 from volseg.files import file_beside
-from volseg.io.streams import check_promise
+from volseg.io.streams import check_growth, check_promise
 
 LONGEST_HEADER = 1 << 22
+FLOAT32_BYTES = 4
 _MOST_DIMENSIONS = 5
 _MM_PER_UNIT = {"mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0, "cm": 10.0, "m": 1000.0}
 _MM_PER_UNIT |= dict.fromkeys(("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron", "microns"), 0.001)
@@ -105,8 +106,8 @@ def data_size(names: Sequence[str], path: Path) -> int:
     return total
 
 
-def check_data(path: Path, *, numbers: int, item_size: int, encoding: str, there: int) -> None:
-    """Refuse voxels that `there` bytes of an encoding cannot hold.
+def check_data(path: Path, *, numbers: int, item_size: int, encoding: str, there: int, copied: int = 0) -> None:
+    """Refuse voxels that `there` bytes of an encoding cannot hold, or that swell out of proportion.
 
     Parameters
     ----------
@@ -114,6 +115,8 @@ def check_data(path: Path, *, numbers: int, item_size: int, encoding: str, there
         How many numbers of how many bytes.
     encoding : {"raw", "hex", "text", "deflate"}
         How they are written.
+    copied : int
+        Of how many bytes a copy is made of each, as they are turned into other numbers or sorted by volume.
     """
     needed = numbers * item_size
     if encoding == "text":
@@ -121,3 +124,5 @@ def check_data(path: Path, *, numbers: int, item_size: int, encoding: str, there
     elif encoding == "hex":
         needed *= 2
     check_promise(path, needed, there, zipped=encoding == "deflate")
+    if encoding == "deflate":
+        check_growth(path, needed + numbers * copied, there)
