@@ -11,6 +11,7 @@ more than 120 s.
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -129,7 +130,8 @@ def row(result: Result) -> str:
     """One line of the table."""
     last = result.last.replace("|", "/")
     last = last if len(last) < 150 else f"{last[:100]} ... {last[-45:]}"
-    cells = (result.name, result.command.split()[0], result.code, f"{result.mb:.0f}", f"{result.seconds:.1f}")
+    command = re.sub(r"\S+/", "", result.command)
+    cells = (result.name, command, result.code, f"{result.mb:.0f}", f"{result.seconds:.1f}")
     return f"| {' | '.join(map(str, cells))} | {result.cpu:.1f} | {result.faults} | {last} |"
 
 

@@ -124,6 +124,67 @@ def lying_meta(folder: Path) -> list[str]:
     return ["inspect @/bomb.mha", "inspect @/size.mha", "inspect @/dims.mha"]
 
 
+@case("NRRD bombs of fractions and of two volumes")
+def converted_nrrd(folder: Path) -> list[str]:
+    """They are small enough as they are stored, not as they are read."""
+    head = "NRRD0005\ntype: {}\ndimension: {}\nsizes: {}\nspacings: 1 1 1{}\nencoding: gzip\nendian: little\n\n"
+    zeros(folder / "voxels.gz", b"", 10**9)
+    packed = (folder / "voxels.gz").read_bytes()
+    of_two = "4\nkinds: domain domain domain list"
+    heads = {
+        "double": head.format("double", "3", "500 500 500", ""),
+        "two": head.format("uchar", of_two, "1000 1000 500 2", " nan"),
+        "layers": head.format("uchar", of_two, "2 1000 1000 500", " 1").replace(
+            "domain domain domain list", "list domain domain domain"
+        ),
+    }
+    for name, text in heads.items():
+        (folder / f"{name}.nrrd").write_bytes(text.encode() + packed)
+    return [f"inspect @/{name}.nrrd" for name in heads]
+
+
+@case("compressed data that go on behind the voxels")
+def long_data(folder: Path) -> list[str]:
+    head = "NRRD0005\ntype: uchar\ndimension: 3\nsizes: 10 10 10\nspacings: 1 1 1\nencoding: gzip\n\n"
+    zeros(folder / "voxels.gz", b"", 2 * 10**9)
+    (folder / "a.nrrd").write_bytes(head.encode() + (folder / "voxels.gz").read_bytes())
+    packed = zlib.compress(bytes(10**9))
+    head = "ObjectType = Image\nNDims = 3\nDimSize = 10 10 10\nElementType = MET_UCHAR\nElementSpacing = 1 1 1\n"
+    head += f"CompressedData = True\nCompressedDataSize = {len(packed)}\nElementDataFile = LOCAL\n"
+    (folder / "a.mha").write_bytes(head.encode() + packed)
+    return ["inspect @/a.nrrd", "inspect @/a.mha"]
+
+
+# --------------------------------------------------------------------------------------------------------------- labels
+
+
+@case("label map of noise")
+def noise(folder: Path) -> list[str]:
+    random = np.random.default_rng(0)
+    commands = []
+    for name, values in (("one", 1), ("few", 20), ("many", 200)):
+        array = random.integers(0, values + 1, (512, 512, 300), np.uint8)
+        nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), folder / f"{name}.nii")
+        rows = "".join(f"{value}\tlabel {value}\n" for value in range(1, values + 1))
+        (folder / f"{name}.tsv").write_text(f"index\tname\n{rows}")
+        commands += [
+            f"mesh @/{name}.nii --labels @/{name}.tsv -o @/meshes",
+            f"mesh @/{name}.nii --labels @/{name}.tsv -o @/walls --shared-walls",
+            f"measure @/{name}.nii --labels @/{name}.tsv --pieces",
+            f"evaluate @/{name}.nii @/{name}.nii --labels @/{name}.tsv",
+            f"view @/{name}.nii --labels @/{name}.tsv --screenshot @/{name}.png",
+        ]
+    return [*commands, "mesh @/many.nii --threshold 100 -o @/meshes", "mesh @/one.nii --print-ready -o @/solid"]
+
+
+@case("label map of noise just below the bounds")
+def least_noise(folder: Path) -> list[str]:
+    array = np.random.default_rng(0).integers(0, 2, (136, 136, 136), np.uint8)
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), folder / "a.nii")
+    nibabel.save(nibabel.Nifti1Image(1 - array, np.eye(4)), folder / "b.nii")
+    return ["mesh @/a.nii -o @/meshes", "measure @/a.nii", "evaluate @/a.nii @/b.nii"]
+
+
 # ---------------------------------------------------------------------------------------------------------------- DICOM
 
 
@@ -391,8 +452,8 @@ def device(folder: Path) -> list[str]:
         "inspect @/a.mha",
         "mesh @/scan.nii.gz --labels @/a.tsv -o @/meshes",
         "train @/dataset -o @/run --plan-only --config @/a.yaml",
-        "view @/a.ply --screenshot @/picture.png",
-        "view @/a.vtp --screenshot @/picture.png",
+        "view @/a.ply --screenshot @/ply.png",
+        "view @/a.vtp --screenshot @/vtp.png",
         "predict @/scan.nii.gz -m @/a.safetensors -o @/out",
     ]
 
@@ -439,7 +500,7 @@ def long_texts(folder: Path) -> list[str]:
 
 @case("model with a spacing of a nanometre")
 def absurd_model(folder: Path) -> list[str]:
-    from volseg.model.digest import seal
+    from volseg.model.digest import OPEN, seal
 
     sound(folder)
     content = (Path(__file__).parents[1] / "volseg" / "models" / "hippocampus.safetensors").read_bytes()
@@ -448,9 +509,10 @@ def absurd_model(folder: Path) -> list[str]:
     for name, spacing in (("small", 0.01), ("tiny", 1e-9), ("nothing", 0), ("huge", 1e300)):
         description = json.loads(header["__metadata__"]["volseg"])
         description["config"]["preparation"]["spacing_mm"] = [spacing] * 3
+        description["digest"] = OPEN
         text = json.dumps({**header, "__metadata__": {"volseg": json.dumps(description)}}).encode()
         blob = struct.pack("<Q", len(text)) + text + content[8 + size :]
-        (folder / f"{name}.safetensors").write_bytes(seal(blob) if "digest" in description else blob)
+        (folder / f"{name}.safetensors").write_bytes(seal(blob))
     return [f"predict @/scan.nii.gz -m @/{name}.safetensors -o @/out" for name in ("small", "tiny", "nothing", "huge")]
 
 
@@ -498,7 +560,7 @@ def meshes(folder: Path) -> list[str]:
     for name, text in texts.items():
         (folder / name).write_text(text)
     (folder / "count.stl").write_bytes(bytes(80) + struct.pack("<I", 2**32 - 1) + bytes(50))
-    return [f"view @/{name} --screenshot @/picture.png" for name in (*texts, "count.stl")]
+    return [f"view @/{name} --screenshot @/{name}.png" for name in (*texts, "count.stl")]
 
 
 if __name__ == "__main__":

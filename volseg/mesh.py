@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from volseg.errors import InputError
 from volseg.labelmap import Colour
+
+_AT_ONCE = 1 << 18  # faces
 
 
 @dataclass(frozen=True)
@@ -132,24 +134,42 @@ class Mesh:
     @property
     def volume_mm3(self) -> float:
         """Signed enclosed volume, mm3 (divergence theorem): positive where faces look outwards."""
-        # About a vertex of the mesh, not the scanner's origin, which may be far away and would cost digits.
-        centred = self.vertices - (self.vertices[0] if len(self.vertices) else 0)
-        a, b, c = (centred[self.faces[:, n]] for n in range(3))
-        return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
+        return float(sum(volumes.sum() for volumes in self._signed_volumes()))
+
+    @property
+    def signed_volumes(self) -> NDArray[np.float64]:
+        """(F,) volume between each face and the first vertex, mm3, positive where it looks away from it."""
+        return np.concatenate([np.empty(0), *self._signed_volumes()])
 
     @property
     def area_mm2(self) -> float:
         """Surface area, mm2."""
-        a, b, c = (self.vertices[self.faces[:, n]] for n in range(3))
-        return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
+        return float(sum(np.linalg.norm(normals, axis=1).sum() for _, normals in self._normals()) / 2)
 
     @property
     def area_vectors(self) -> NDArray[np.float64]:
         """(V, 3) sum of the outward normals of the faces at each vertex, each twice its face's area long, mm2."""
-        a, b, c = (self.vertices[self.faces[:, n]] for n in range(3))
         sums = np.zeros_like(self.vertices)
-        np.add.at(sums, self.faces, np.cross(b - a, c - a)[:, None])
+        for faces, normals in self._normals():
+            np.add.at(sums, faces, normals[:, None])
         return sums
+
+    def _signed_volumes(self) -> Iterator[NDArray[np.float64]]:
+        # About a vertex of the mesh, not the scanner's origin, which may be far away and would cost digits.
+        for faces in self._parts():
+            a, b, c = (self.vertices[faces[:, n]] - self.vertices[0] for n in range(3))
+            yield np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
+
+    def _normals(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Yield some faces at a time and their normals, each twice the face's area long."""
+        for faces in self._parts():
+            a, b, c = (self.vertices[faces[:, n]] for n in range(3))
+            yield faces, np.cross(b - a, c - a)
+
+    def _parts(self) -> Iterator[NDArray[np.int64]]:
+        """Yield some faces at a time, for the sake of memory."""
+        for start in range(0, len(self.faces), _AT_ONCE):
+            yield self.faces[start : start + _AT_ONCE]
 
     @property
     def bounds(self) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from volseg.errors import InputError
 from volseg.geometry import Grid
 from volseg.labelmap import Label, LabelMap
 from volseg.phantoms import Ellipsoid, rasterise, sphere_labelmap
@@ -108,7 +109,7 @@ def test_one_slice_has_voxels_but_no_surface() -> None:
 def test_of_noise_the_voxels_are_measured_and_its_surface_is_not(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(measurement, "_MOST_FACES", 1000)
+    monkeypatch.setattr(measurement, "MOST_FACES_OF_ONE", 1000)
     array = (np.random.default_rng(0).random((12, 12, 12)) < 0.5).astype(np.uint8)
     array[:4] = 0
     array[1:3, 3:6, 3:6] = 2
@@ -117,3 +118,22 @@ def test_of_noise_the_voxels_are_measured_and_its_surface_is_not(
     assert noise.by_surface is None
     assert body.by_surface is not None
     assert "million outer faces of voxels, as noise has; its surface is not measured" in caplog.text
+
+
+def test_a_label_map_of_noise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of labels may have few faces each, and thousands of pieces."""
+    monkeypatch.setattr("volseg.noise._FACES_OF_SHELLS", 1000)
+    array = np.random.default_rng(0).integers(0, 30, (12, 12, 12)).astype(np.uint8)
+    with pytest.raises(InputError, match=r"5\.\d for each of its 0\.00\d+ million voxels, as noise has"):
+        measure(LabelMap.from_array(array, Grid.from_spacing(array.shape)))
+
+
+def test_only_so_many_pieces_are_measured(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(measurement, "_MOST_PIECES", 3)
+    array = np.zeros((12, 12, 12), np.uint8)
+    array[::3, ::3, ::3] = 1
+    array[6:8, 6, 6] = array[9:11, 9, 9] = 1
+    found = measure(LabelMap.from_array(array, Grid.from_spacing(array.shape)), pieces=True)
+    assert [entry.voxels for entry in found] == [66, 2, 2, 1]
+    assert found[0].pieces == 64
+    assert "label_1: has 64 pieces; the 3 largest are measured" in caplog.text

@@ -63,13 +63,16 @@ def measure(
             if advice := one_slice_advice(layers, path, image=scan):
                 _LOG.warning(advice)
             sharp = [kept_probabilities(path, layer) for layer in layers]
-            entries = _once(
-                [
-                    entry
-                    for layer, probabilities in zip(layers, sharp, strict=True)
-                    for entry in measure_labels(layer, pieces=pieces, probabilities=probabilities)
-                ]
-            )
+            try:
+                entries = _once(
+                    [
+                        entry
+                        for layer, probabilities in zip(layers, sharp, strict=True)
+                        for entry in measure_labels(layer, pieces=pieces, probabilities=probabilities)
+                    ]
+                )
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from error
             if not entries:
                 raise InputError(f"{path}: every voxel is background; expected at least one label")
             found[case] = entries

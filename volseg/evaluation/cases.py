@@ -158,8 +158,11 @@ def _compare_case(pair: Pair, names: _Names, reading: Reading, tolerance_mm: flo
     labels = [Label(value, names[value], default_colour(value)) for value in sorted(values)]
     wanted = LabelChoice(reading.get("only")).of(labels, "prediction and reference")
     prediction = _on_grid_of(reference, prediction)
+    chosen = [label.value for label in wanted]
+    for side, source in zip((prediction, reference), pair, strict=True):
+        side.check_no_noise(chosen, source)
     scores = {}
-    for value in (label.value for label in wanted):
+    for value in chosen:
         box = _join(prediction.boxes.get(value), reference.boxes.get(value))
         ours, theirs = prediction.mask(value, box), reference.mask(value, box)
         scores[value] = compare(ours, theirs, reference.grid, tolerance_mm=tolerance_mm)

@@ -20,6 +20,7 @@ from volseg.io.label_files import check_labels, names_volume
 from volseg.io.mask_folder import mask_files, name_labels
 from volseg.io.named_volumes import count_volumes
 from volseg.labelmap import Label, LabelMap, label_boxes
+from volseg.noise import check_no_noise
 from volseg.resample import Reorientation
 
 Box = tuple[slice, ...]
@@ -58,6 +59,17 @@ class Side:
         """Where a value is, within a box."""
         home = next((layer for layer in self.layers if any(label.value == value for label in layer.labels)), None)
         return np.asarray((self.layers[0] if home is None else home).array[box] == value)
+
+    def check_no_noise(self, values: Collection[int], source: Path | LabelMap) -> None:
+        """Refuse labels with these values whose surfaces are those of noise; see `volseg.noise`."""
+        for layer in self.layers:
+            array, chosen = layer.array, tuple(label for label in layer.labels if label.value in values)
+            if len(chosen) < len(layer.labels):
+                array = np.where(np.isin(array, [label.value for label in chosen]), array, 0)
+            try:
+                check_no_noise(LabelMap(array, layer.grid, chosen))
+            except InputError as error:
+                raise InputError(f"{source}: {error}" if isinstance(source, Path) else str(error)) from error
 
     def moved(self, change: Reorientation) -> Side:
         """Return the same voxels in another order."""

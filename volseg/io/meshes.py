@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from volseg.errors import InputError, UsageError
 from volseg.geometry import RAS_TO_LPS
@@ -31,6 +32,7 @@ from volseg.mesh import Mesh
 MESH_FORMATS = ("stl", "ply", "glb", "vtp", "obj", "vtm", "3mf")
 # All surfaces under one name, for formats that join them.
 TOGETHER = "surfaces"
+_AT_ONCE = 1 << 18  # triangles
 SPACES = {"lps": np.diag(RAS_TO_LPS)[:3], "ras": np.ones(3)}
 
 
@@ -156,16 +158,22 @@ def write_mesh_files(meshes: Mesh | Sequence[Mesh], path: str | Path, *, space: 
 
 
 def _write_stl(meshes: list[Mesh], stream: BinaryIO, space: str) -> None:
-    mesh = join_meshes(meshes)
-    corners = mesh.vertices.astype("<f4")[mesh.faces]
+    stream.write(f"volseg SPACE={space}".encode("ascii").ljust(80, b"\0"))
+    stream.write(np.uint32(sum(len(mesh.faces) for mesh in meshes)).astype("<u4").tobytes())
+    for mesh in meshes:
+        vertices = mesh.vertices.astype("<f4")
+        for start in range(0, len(mesh.faces), _AT_ONCE):
+            stream.write(_stl_records(vertices[mesh.faces[start : start + _AT_ONCE]]))
+
+
+def _stl_records(corners: NDArray[np.float32]) -> memoryview:
+    """Return triangles as STL has them, which takes many times their memory on the way."""
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     records = np.zeros(len(corners), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
     records["normal"] = np.divide(normals, lengths, where=lengths > 0, out=np.zeros_like(normals))
     records["corners"] = corners
-    stream.write(f"volseg SPACE={space}".encode("ascii").ljust(80, b"\0"))
-    stream.write(np.uint32(len(records)).astype("<u4").tobytes())
-    stream.write(records.view(np.uint8).data)
+    return records.view(np.uint8).data
 
 
 def _write_ply(meshes: list[Mesh], stream: BinaryIO, space: str) -> None:

@@ -45,7 +45,7 @@ def surfaces_of_labels(
     Raises
     ------
     InputError
-        The file cannot be read as a label map, or there is not a single voxel of a label.
+        The file cannot be read as a label map, there is not a single voxel of a label, or it is noise.
     GeometryError
         Its labels lie on a single slice; says what would help.
     """
@@ -64,7 +64,10 @@ def surfaces_of_labels(
     meshes = []
     for layer in layers:
         sharp = None if chosen.of_labels_alone else kept_probabilities(Path(path), layer)
-        meshes += extract_surfaces(layer, chosen, probabilities=sharp)
+        try:
+            meshes += extract_surfaces(layer, chosen, probabilities=sharp)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
     if not meshes:
         names = ", ".join(label.name for layer in layers for label in layer.labels) or "none"
         raise InputError(f"{path}: every voxel is background, so there is no surface (labels by name: {names})")

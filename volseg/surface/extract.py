@@ -14,6 +14,7 @@ from volseg.errors import GeometryError, InputError, UsageError
 from volseg.geometry import Float, Grid
 from volseg.labelmap import Label, LabelMap, label_boxes
 from volseg.mesh import Mesh
+from volseg.noise import check_no_noise, check_no_noise_inside
 from volseg.surface.between_slices import thick_axis
 from volseg.surface.intersections import count_self_intersections, without_crossings
 from volseg.surface.march import march
@@ -77,7 +78,7 @@ def extract_surfaces(
     GeometryError
         The label map is a single slice.
     InputError
-        The probabilities are not those of these labels.
+        The probabilities are not those of these labels, or the label map is noise; see `volseg.noise`.
     UsageError
         Shared walls or a solid are asked of probabilities.
     """
@@ -87,6 +88,7 @@ def extract_surfaces(
         check_probabilities(labels, probabilities)
     if probabilities is not None and chosen.of_labels_alone:
         raise UsageError("shared walls and solids are made of the label map alone; leave out the probabilities")
+    check_no_noise(labels)
     if chosen.print_ready:
         labels = solid_of([labels])
     if chosen.shared_walls:
@@ -124,7 +126,7 @@ def extract_isosurface(
     Raises
     ------
     InputError
-        No voxel, or every voxel, is inside.
+        No voxel, or every voxel, is inside, or what is inside is noise; see `volseg.noise`.
     GeometryError
         The volume is a single slice.
     """
@@ -137,6 +139,7 @@ def extract_isosurface(
         raise InputError(
             f"threshold {threshold:g} gives no surface; the values are {low:g} to {high:g}; choose one between"
         )
+    check_no_noise_inside(inside, threshold)
     if chosen.print_ready:
         field = solid_field(field, volume.grid)
         inside = field > 0

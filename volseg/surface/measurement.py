@@ -13,6 +13,7 @@ from scipy import ndimage
 from volseg.geometry import Float, Grid
 from volseg.labelmap import Label, LabelMap
 from volseg.mesh import Mesh
+from volseg.noise import MOST_FACES_OF_ONE, check_no_noise
 from volseg.surface.extract import LabelCrop, crop_labels, extract_surface
 from volseg.surface.longest import longest_distance, longest_within
 from volseg.surface.settings import SurfaceSettings
@@ -20,8 +21,7 @@ from volseg.surface.sharpen import Probabilities, check_probabilities
 
 Point = tuple[float, float, float]
 
-# A surface of so many faces of voxels takes some 8 GB of memory while it is made; a whole body has half of them.
-_MOST_FACES = 8_000_000
+_MOST_PIECES = 10_000
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def measure(labels: LabelMap, *, pieces: bool = False, probabilities: Probabilit
     ----------
     labels : LabelMap
     pieces : bool
-        Also each piece of labels that have several, after the whole one, the largest first.
+        Also each piece of labels that have several, after the whole one, the largest first; up to 10,000 of a label.
     probabilities : (L, I, J, K), optional
         Of each label, for the surfaces of whole labels; see `extract_surfaces`.
 
@@ -99,10 +99,11 @@ def measure(labels: LabelMap, *, pieces: bool = False, probabilities: Probabilit
     Raises
     ------
     InputError
-        The probabilities are not those of these labels.
+        The probabilities are not those of these labels, or the label map is noise; see `volseg.noise`.
     """
     if probabilities is not None:
         check_probabilities(labels, probabilities)
+    check_no_noise(labels, each=False)
     single = min(labels.grid.shape) == 1
     found: dict[int, list[Measurement]] = {}
     for crop in crop_labels(labels, probabilities):
@@ -122,7 +123,12 @@ def _pieces(crop: LabelCrop, numbers: NDArray[np.int32]) -> Iterator[LabelCrop]:
     """Cut the pieces of a label out of its crop, the largest first."""
     boxes = ndimage.find_objects(numbers)
     sizes = np.bincount(numbers.ravel())[1:]
-    for n in np.argsort(-sizes, kind="stable"):
+    if len(boxes) > _MOST_PIECES:
+        logger.warning(
+            "%s: has %d pieces; the %d largest are measured, remove its specks to have all",
+            *(crop.label.name, len(boxes), _MOST_PIECES),
+        )
+    for n in np.argsort(-sizes, kind="stable")[:_MOST_PIECES]:
         box = boxes[n]
         start = tuple(s.start for s in box)
         grid = crop.grid.crop(start, tuple(s.stop for s in box))
@@ -131,11 +137,11 @@ def _pieces(crop: LabelCrop, numbers: NDArray[np.int32]) -> Iterator[LabelCrop]:
 
 def _measure_crop(crop: LabelCrop, piece: int | None, pieces: int, *, surface: bool) -> Measurement:
     faces = _outer_faces(crop.mask)
-    if surface and (count := sum(faces)) > _MOST_FACES:
+    if surface and (count := sum(faces)) > MOST_FACES_OF_ONE:
         surface = False
         logger.warning(
             "%s: has %.3g million outer faces of voxels, as noise has; its surface is not measured, as it would take "
-            "gigabytes of memory",
+            "gigabytes of memory; remove its specks and holes",
             *(crop.label.name, count / 1e6),
         )
     mesh = extract_surface(crop, SurfaceSettings())[0] if surface else None

@@ -53,14 +53,7 @@ def smooth_mesh(
     Taubin, Zhang, Golub, Optimal surface smoothing as filter design, ECCV 1996, doi:10.1007/BFb0015544
     (vtkWindowedSincPolyDataFilter; 30 iterations, pass band 0.06).
     """
-    filtered = _polydata(mesh).smooth_taubin(
-        n_iter=_ITERATIONS,
-        pass_band=_PASS_BAND,
-        boundary_smoothing=False,
-        non_manifold_smoothing=True,
-        normalize_coordinates=True,
-    )
-    moved = np.asarray(filtered.points, dtype=np.float64)
+    moved = _filtered(mesh)
     kept = collapsed(mesh.faces, mesh.vertices, moved)[:, None]
     smoothed = mesh.with_vertices(np.where(kept, mesh.vertices, moved))
     target = mesh.volume_mm3 if volume_mm3 is None else volume_mm3
@@ -80,21 +73,16 @@ def collapsed(faces: NDArray[np.int64], before: Float, after: Float) -> NDArray[
     pieces = connected_pieces(faces, len(before))
     of_face = pieces[faces[:, 0]]
     # A hole is a piece of negative volume. What was a point before has no volume, and becomes NaN.
-    old, new = (np.abs(np.bincount(of_face, weights=signed_volumes(points, faces))) for points in (before, after))
+    old, new = (np.abs(np.bincount(of_face, weights=Mesh(points, faces).signed_volumes)) for points in (before, after))
     return np.asarray(~(new >= _LEAST_KEPT * old)[pieces])
 
 
 def connected_pieces(faces: NDArray[np.int64], count: int) -> NDArray[np.int32]:
     """(V,) number of the connected piece of each of `count` vertices."""
-    ends = np.concatenate([faces[:, :2], faces[:, 1:]])
+    narrow = faces.astype(np.int32)  # half of the memory
+    ends = np.concatenate([narrow[:, :2], narrow[:, 1:]])
     graph = coo_array((np.ones(len(ends), dtype=np.bool_), (ends[:, 0], ends[:, 1])), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1])
-
-
-def signed_volumes(vertices: Float, faces: NDArray[np.int64]) -> Float:
-    """(F,) volume between each face and the first vertex, mm3."""
-    a, b, c = (vertices[faces[:, n]] - vertices[0] for n in range(3))
-    return np.asarray(np.einsum("ij,ij->i", a, np.cross(b, c)) / 6)
 
 
 def moved_to_volume(mesh: Mesh, volume_mm3: float, voxel_mm: Float, most: float = np.inf) -> Mesh:
@@ -109,7 +97,8 @@ def moved_to_volume(mesh: Mesh, volume_mm3: float, voxel_mm: Float, most: float 
         areas = mesh.area_vectors
         normals = areas @ voxel_mm
         lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-        directions = normals / np.where(lengths > 0, lengths, 1) @ voxel_mm.T
+        normals /= np.where(lengths > 0, lengths, 1)
+        directions = normals @ voxel_mm.T
         gain_mm3 = np.einsum("ij,ij->", areas, directions) / 6
         step = float(np.clip(moved + missing / gain_mm3, -most, most)) - moved
         mesh = mesh.with_vertices(mesh.vertices + step * directions)
@@ -117,5 +106,13 @@ def moved_to_volume(mesh: Mesh, volume_mm3: float, voxel_mm: Float, most: float 
     return mesh
 
 
-def _polydata(mesh: Mesh) -> pv.PolyData:
-    return pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces)
+def _filtered(mesh: Mesh) -> Float:
+    """(V, 3) where the filter puts the vertices."""
+    filtered = pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces).smooth_taubin(
+        n_iter=_ITERATIONS,
+        pass_band=_PASS_BAND,
+        boundary_smoothing=False,
+        non_manifold_smoothing=True,
+        normalize_coordinates=True,
+    )
+    return np.asarray(filtered.points, dtype=np.float64)

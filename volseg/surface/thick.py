@@ -12,7 +12,7 @@ from scipy import ndimage
 from volseg.geometry import Float, Grid
 from volseg.mesh import Mesh
 from volseg.surface.between_slices import march_between_slices
-from volseg.surface.smooth import connected_pieces, moved_to_volume, signed_volumes, smooth_mesh
+from volseg.surface.smooth import connected_pieces, moved_to_volume, smooth_mesh
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class ThickSlices:
 def warn_of_pieces(mesh: Mesh, mask: NDArray[np.bool_]) -> None:
     """Warn where a surface has not as many pieces, or cavities, as its voxels; some may touch by a corner alone."""
     numbers = connected_pieces(mesh.faces, len(mesh.vertices))[mesh.faces[:, 0]]
-    volumes = np.bincount(numbers, weights=signed_volumes(mesh.vertices, mesh.faces))
+    volumes = np.bincount(numbers, weights=mesh.signed_volumes)
     pieces, cavities = np.count_nonzero(volumes > 0), np.count_nonzero(volumes < 0)
     outside = np.pad(~mask, 1, constant_values=True)
     for name, found, voxels, extra in (("pieces", pieces, mask, 0), ("cavities", cavities, outside, 1)):
