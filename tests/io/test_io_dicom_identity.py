@@ -223,9 +223,12 @@ def test_phases_of_one_uid_are_listed_with_what_differs(tmp_path: Path, headers:
         ("TemporalPositionIdentifier", ["1", "2"], ["scan_time1", "scan_time2"]),
         ("NominalPercentageOfCardiacPhase", [30.0, 75.0], ["scan_phase30", "scan_phase75"]),
         ("ConvolutionKernel", ["B30f", "B70f"], ["scan_kernel1", "scan_kernel2"]),
+        ("EchoTime", [30.0, 80.0], ["scan_echo30", "scan_echo80"]),
+        ("InversionTime", [400.0, 900.0], ["scan_inversion400", "scan_inversion900"]),
+        ("FlipAngle", [4.0, 18.0], ["scan_flip4", "scan_flip18"]),
     ],
 )
-def test_interleaved_phases_and_kernels_are_volumes(
+def test_interleaved_phases_kernels_and_contrasts_are_volumes(
     tmp_path: Path, keyword: str, values: list[Any], names: list[str]
 ) -> None:
     for n, value in enumerate(values):

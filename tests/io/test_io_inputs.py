@@ -187,7 +187,7 @@ def test_a_scan_that_has_changed_is_the_same_case_and_refused(tmp_path: Path) ->
     dataset.PixelData = bytes(len(dataset.PixelData))
     dataset.save_as(file)
     (changed,) = run(threshold_model(), [tmp_path / "b"], tmp_path / "out")
-    assert f"{first.files[0].parent}: is there, but scan files differ; add --overwrite" in str(changed.error)
+    assert f"{first.files[0].parent}: is there, but differs in scan files; add --overwrite" in str(changed.error)
 
 
 def test_the_choice_of_a_series_names_the_same_case_in_any_words(tmp_path: Path) -> None:

@@ -96,12 +96,15 @@ def test_binary_label_maps_of_several_people_on_one_grid_are_cases(tmp_path: Pat
         read_labels(folder)
 
 
-def test_other_grids_several_values_or_tables_beside_are_cases_too(tmp_path: Path) -> None:
+def test_other_grids_several_values_or_tables_beside_are_cases_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     names = ["liver.nii", "spleen.nii"]
     folder = saved(tmp_path / "grids", names)
     assert mask_files(folder)
     saved(folder, ["spleen.nii"], grid=Grid.from_spacing((6, 5, 4), (1, 2, 3), (7, 8, 10)))
     assert not mask_files(folder)
+    assert "1 of 2 files, which are called like structures, lie on another grid than liver.nii" in caplog.text
     values = np.zeros((2, *GRID.shape), np.uint8)
     values[0, 0], values[0, 1] = 1, 2
     assert not mask_files(saved(tmp_path / "values", names, values))

@@ -17,10 +17,11 @@ import torch
 from threshold_model import run
 
 import volseg
-from volseg.errors import VolsegError
+from volseg.errors import UsageError, VolsegError
 from volseg.geometry import Grid
+from volseg.io.inputs import collect_cases
 from volseg.model.file import Model, save_model
-from volseg.pipeline import case_run
+from volseg.pipeline import case_run, process_cases
 from volseg.volume import Volume
 
 
@@ -177,3 +178,11 @@ def test_run_json_says_nothing_of_the_machine_unless_asked(
     (result,) = run(model, three[:1], tmp_path / "out", overwrite=True, full_paths=True)
     assert json.loads(result.files[-1].read_text(encoding="utf-8"))["input"] == [Path(three[0]).as_posix()]
     assert run(model, three[:1], tmp_path / "out")[0].skipped
+
+
+def test_a_device_that_is_not_there_is_no_fault_of_the_cases(
+    model: Model, three: list[str | Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="--device nonsense: cannot be used here"):
+        list(process_cases(model, collect_cases([*map(str, three)], channels=1), tmp_path / "out", device="nonsense"))
+    assert not (tmp_path / "out").exists()

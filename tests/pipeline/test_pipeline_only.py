@@ -79,7 +79,7 @@ def test_another_choice_is_another_case(model: Model, scan: Path, tmp_path: Path
     run(model, [scan], tmp_path / "out", only=("liver",))
     assert run(model, [scan], tmp_path / "out", only=("LIVER",))[0].skipped
     (other,) = run(model, [scan], tmp_path / "out", only=("rib*",))
-    assert "only differ; add --overwrite" in str(other.error)
+    assert "differs in --only; add --overwrite" in str(other.error)
     (again,) = run(model, [scan], tmp_path / "out", only=("rib*",), overwrite=True)
     assert [label.name for label in read_labels(again.files[0]).labels] == ["rib left"]
 

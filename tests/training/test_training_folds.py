@@ -140,6 +140,15 @@ def test_what_a_process_said_is_the_reason(
     assert free_devices(trainer) == ["one"]
 
 
+def test_what_a_fold_warns_of_is_told(
+    trainer: FoldTrainer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    let_children_run(f"{FINISHES}sys.stderr.write('3 cases\\nwarning: few steps\\nwarning: dark\\n')", monkeypatch)
+    list(trainer.train([2]))
+    assert trainer.failures == {}
+    assert caplog.messages == ["fold 2: few steps", "fold 2: dark"]
+
+
 def first_of(events: Iterator[Any]) -> Any:
     event = next(events)
     assert event == {"event": "training", "fold": 0, "progress": 0.5, "step": 7}

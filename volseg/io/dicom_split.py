@@ -27,7 +27,7 @@ _SAME_POSITION = 0.05
 # What no volume ever mixes, whether positions repeat or not.
 _CONTRASTS = ("b", "component", "kvp")
 # What a volume does not mix, but for single slices.
-_PHASES = ("time", "phase", "kernel")
+_PHASES = ("time", "phase", "kernel", "echo", "inversion", "flip")
 
 _NO_VOLUME = 2
 

@@ -8,6 +8,7 @@ least, and none with a label table beside it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from volseg.io.voxels import to_label_values
 from volseg.labelmap import Label, LabelMap, default_colour, keep_colours_apart, present_values
 
 _SUFFIXES = (".nii.gz", ".nii", ".hdr", *ITK_SUFFIXES)
+
+logger = logging.getLogger(__name__)
 
 
 def mask_files(folder: Path, *, known: Collection[str] = ()) -> dict[str, Path]:
@@ -60,10 +63,18 @@ def _are_masks(files: Sequence[Path]) -> bool:
 
     try:
         first = read(files[0])
-        is_mask = len(present_values(to_label_values(first.array, files[0]))) < 2
-        return is_mask and all(read_grid(file).is_close(first.grid) for file in files[1:])
+        if len(present_values(to_label_values(first.array, files[0]))) > 1:
+            return False
+        others = [file for file in files[1:] if not read_grid(file).is_close(first.grid)]
     except VolsegError:
         return False
+    if others:
+        logger.warning(
+            "%s: %d of %d files, which are called like structures, lie on another grid than %s, such as %s; so each is "
+            "taken for a label map of its own",
+            *(files[0].parent, len(others), len(files), files[0].name, others[0].name),
+        )
+    return not others
 
 
 def read_masks(files: Mapping[str, Path], folder: Path, choice: LabelChoice) -> tuple[LabelMap, ...]:

@@ -11,6 +11,7 @@ from volseg.inference import Progress
 from volseg.io.atomic import check_writable
 from volseg.io.inputs import CaseInput
 from volseg.io.label_choice import LabelChoice
+from volseg.model.devices import choose_device
 from volseg.model.file import Model
 from volseg.pipeline.case_folder import tidy_output
 from volseg.pipeline.case_run import Job, run_case
@@ -56,8 +57,11 @@ def process_cases(
         The model has no such label as is wanted.
     OutputError
         The output folder cannot be written.
+    UsageError
+        There is no such device.
     """
     chosen = settings or OutputSettings()
+    choose_device(device)  # no fault of any case
     cleanup = resolve_cleanup([label.name for label in model.labels], model.config.cleanup, chosen.cleanup)
     labels = LabelChoice(chosen.only).of(model.labels, "the model")
     output = Path(output)

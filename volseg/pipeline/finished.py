@@ -67,8 +67,8 @@ def find_work(folder: CaseFolder, scan: ScanFiles, wanted: OutputSettings, how: 
         if wanted.refresh:
             return _all_of(wanted)
         raise InputError(
-            f"{folder.path}: is there, but {' and '.join(differing)} differ; add --overwrite or choose another output "
-            "folder"
+            f"{folder.path}: is there, but differs in {' and '.join(differing)}; add --overwrite or choose another "
+            "output folder"
         )
     return _missing(record, record.whole_files(folder.place), wanted)
 
@@ -80,9 +80,9 @@ def _all_of(settings: OutputSettings) -> Work:
 def _differing(record: CaseRecord, scan: ScanFiles, wanted: OutputSettings, how: Mapping[str, Any]) -> list[str]:
     # Surfaces were LPS before there was a choice.
     old = {"mesh_space": "lps", **record.made_by}
-    names = [name for name in how if old.get(name) != how[name]]
+    names = [f"--{name}" if name in ("only", "strict") else name for name in how if old.get(name) != how[name]]
     if wanted.mesh_formats and old.get("mesh_formats") and old["mesh_space"] != wanted.mesh_space:
-        names.append("mesh_space")
+        names.append("--space")
     return names if scan.is_unchanged_since(record) else [*names, "scan files"]
 
 

@@ -136,11 +136,12 @@ class FoldTrainer:
             said = process.stderr.read() if process.stderr else ""  # communicate() would end its standard input
             process.wait()
             self._running.discard(process)
+        for warning in _lines(said, "warning: "):
+            logger.warning("fold %d: %s", fold, warning)
         if process.returncode == 0:
             return ""
-        lines = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
         last = "; it said: " + said.strip().splitlines()[-1] if said.strip() else ""
-        return "\n".join(lines) or f"its process ended with code {process.returncode}{last}"
+        return "\n".join(_lines(said, "error: ")) or f"its process ended with code {process.returncode}{last}"
 
     def _wait_for(self, run: Path) -> None:
         """Wait while another process trains a fold, such as one whose parent was killed and that is still saving."""
@@ -159,6 +160,10 @@ class FoldTrainer:
             if steps:
                 progress = 1.0 if future.done() and not future.result() else steps[-1]["progress"]
                 yield {"event": "training", "fold": fold, "progress": progress, "step": steps[-1]["step"]}
+
+
+def _lines(said: str, kind: str) -> list[str]:
+    return [line.removeprefix(kind) for line in said.splitlines() if line.startswith(kind)]
 
 
 def _count_cores() -> int:

@@ -182,7 +182,8 @@ class Run:
                 "optimiser.learning_rate"
             )
         if made < _FEW_STEPS * len(self.learners):
-            logger.warning("only %d steps were made, of %d a plane by default; give it more time", made, _STEPS)
+            count = "1 step was" if made == 1 else f"{made} steps were"
+            logger.warning("only %s made, of %d a plane by default; give it more time", count, _STEPS)
 
     def _report(self, progress: float) -> Event:
         losses = self.now.losses
