@@ -20,11 +20,21 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from hostile_files import CASES
 
 MOST_MB, MOST_SECONDS = 1500, 120
+HEAD = (
+    "# Hostile input",
+    "",
+    "What each command says to it, by `python benchmarks/hostile.py --markdown benchmarks/hostile.md`,",
+    f"{date.today()}, {os.cpu_count()} cores. Peak memory is of the largest process; wrong would be a traceback, an",
+    f"end by a signal, more than {MOST_MB} MB, or more than {MOST_SECONDS} s by the clock, with whatever else the",
+    "machine did meanwhile.",
+    "",
+)
 SCANS = (".nii", ".gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".zip", "")
 MESHES = (".obj", ".ply", ".stl", ".vtp", ".vtm")
 
@@ -154,7 +164,7 @@ def main() -> int:
             lines.append(row(result).replace(folder, "."))
             print(lines[-1], flush=True)
     if options.markdown:
-        options.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        options.markdown.write_text("\n".join([*HEAD, *lines]) + "\n", encoding="utf-8")
     return int(faults > 0)
 
 

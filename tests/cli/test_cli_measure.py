@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +125,12 @@ def test_bad_input_is_named(
     assert result.exit_code in (1, 2)
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+def test_a_case_name_is_one_line_without_control_characters(folder: Path) -> None:
+    (folder / "a").rename(folder / "a\n\x1b[31mb")
+    result = run(folder / "a\n\x1b[31mb")
+    assert result.exit_code == 0
+    assert "\x1b" not in result.output
+    assert re.search(r"\na \S\[31mb +pieces", result.output)

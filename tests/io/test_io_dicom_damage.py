@@ -16,6 +16,8 @@ from volseg.errors import InputError
 from volseg.geometry import Grid
 from volseg.inspection import inspect
 from volseg.io.dicom import read_all_series, read_series
+from volseg.io.dicom_damage import DamagedFile
+from volseg.io.dicom_files import DicomFile
 from volseg.io.dicom_write import write_dicom_series
 from volseg.volume import Volume
 
@@ -113,3 +115,11 @@ def test_a_cut_deflated_file_blocks_its_folder(folder: Path, tmp_path: Path) -> 
 def test_the_given_cut_file(found: Path) -> None:
     volumes = read_all_series(found / "cut-file-of-other-series")
     assert {name: volume.array.shape for name, volume in volumes.items()} == {"thorax": (64, 64, 8)}
+
+
+def test_an_empty_file_is_not_parsed_for_its_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive may have a hundred thousand of them, and a parse takes half a millisecond."""
+    (tmp_path / "a.dcm").touch()
+    monkeypatch.setattr("volseg.io.dicom_damage.read_partial", lambda *_, **__: pytest.fail("it was parsed"))
+    damaged = DamagedFile.after(EOFError("it is empty"), DicomFile(tmp_path / "a.dcm"))
+    assert (damaged.reason, damaged.series_uid) == ("it is empty", "")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import nibabel
@@ -8,6 +9,7 @@ import pytest
 
 from volseg.errors import InputError
 from volseg.io import read, read_labels
+from volseg.io.voxels import to_label_values
 
 
 def save(path: Path, array: np.ndarray) -> Path:
@@ -37,3 +39,25 @@ def test_fractions_that_cannot_tell_labels_apart_are_refused(tmp_path: Path) -> 
         read_labels(save(tmp_path / "a.nii", array))
     whole = array.astype(np.int32)
     assert {label.value for label in read_labels(save(tmp_path / "b.nii", whole)).labels} == {16777216, 16777217}
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_labels_stored_as_fractions_take_no_copies_of_them(order: str) -> None:
+    array = np.zeros((128, 64, 128), np.float32, order=order)
+    array[2:50, 3:40, 5:60] = 7.0004
+    array[0, 0, 0] = -0.0004
+    tracemalloc.start()
+    labels = to_label_values(array, Path("a.nii"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, np.rint(array))
+    assert peak < array.nbytes / 2
+
+
+@pytest.mark.parametrize(("value", "message"), [(0.5, "has the value 0.5"), (-1, "has the label -1")])
+def test_a_single_value_that_is_no_label_is_found(value: float, message: str) -> None:
+    array = np.zeros((5, 4, 3), np.float32)
+    array[4, 3, 2] = value
+    with pytest.raises(InputError, match=message):
+        to_label_values(array, Path("a.nii"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from volseg.cli.console import print_table, say
 from volseg.io.atomic import write_text
+from volseg.io.plain_text import plain
 from volseg.io.tables import write_table
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _WAYS = ("by_voxels", "by_surface")
 def print_measurements(found: Found) -> None:
     """Print a table for each case; where two numbers share a cell, the first is of the voxels."""
     for case, entries in found.items():
-        print_table((case, *_HEADINGS), map(_cells, entries), width=_WIDTH_IN_FILES)
+        print_table((plain(case), *_HEADINGS), map(_cells, entries), width=_WIDTH_IN_FILES)
     say("Of the voxels / of the smoothed surface. Longest in space, and within one axial slice.")
 
 

@@ -66,7 +66,7 @@ def describe_damage(damaged: Sequence[DamagedFile]) -> str:
 def _series_uid(file: DicomFile) -> str:
     """Read the series UID of a header that goes on behind it, so that it is whole; else an empty text."""
     data = file.start(_HEADER)
-    if DeflatedExplicitVRLittleEndian.encode() in data[: 1 << 10]:
+    if not data or DeflatedExplicitVRLittleEndian.encode() in data[: 1 << 10]:
         return ""
     behind: list[BaseTag] = []
 

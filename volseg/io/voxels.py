@@ -97,14 +97,7 @@ def to_label_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
                 f"{path}: has the label {array.max():g} as a fraction, which is exact only below {_LARGEST_EXACT}; "
                 "store labels as integers, without scaling"
             )
-        rounded = np.rint(array)
-        wrong = np.abs(array - rounded) > _LABEL_TOLERANCE
-        if wrong.any():
-            raise InputError(
-                f"{path}: has the value {array[wrong][0]:g}; labels are integers, so this is an image, or a label map "
-                "that was resampled with interpolation"
-            )
-        array = rounded
+        array = _rounded(array, path)
     lowest, highest = array.min(), array.max()
     if lowest < 0:
         raise InputError(
@@ -114,6 +107,23 @@ def to_label_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
     if highest > np.iinfo(np.int64).max:
         raise InputError(f"{path}: has the label {highest:g}; expected at most {np.iinfo(np.int64).max}")
     return array.astype(smallest_integer(int(highest)), copy=False)
+
+
+def _rounded(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return fractions that are integers as such, of the smallest type; slab by slab, so that memory stays small."""
+    lowest, highest = np.rint(array.min()), np.rint(array.max())
+    rounded = np.empty_like(array, dtype=np.int64 if lowest < 0 else smallest_integer(int(highest)))
+    axis = int(np.argmax(np.abs(array.strides)))
+    for values, whole in zip(np.moveaxis(array, axis, 0), np.moveaxis(rounded, axis, 0), strict=True):
+        nearest = np.rint(values)
+        wrong = np.abs(values - nearest) > _LABEL_TOLERANCE
+        if wrong.any():
+            raise InputError(
+                f"{path}: has the value {values[wrong][0]:g}; labels are integers, so this is an image, or a label map "
+                "that was resampled with interpolation"
+            )
+        whole[...] = nearest
+    return rounded
 
 
 def smallest_integer(highest: int) -> np.dtype[Any]:
