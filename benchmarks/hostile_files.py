@@ -179,7 +179,7 @@ def noise(folder: Path) -> list[str]:
 
 @case("label map of noise just below the bounds")
 def least_noise(folder: Path) -> list[str]:
-    array = np.random.default_rng(0).integers(0, 2, (136, 136, 136), np.uint8)
+    array = np.random.default_rng(0).integers(0, 2, (125, 125, 125), np.uint8)
     nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), folder / "a.nii")
     nibabel.save(nibabel.Nifti1Image(1 - array, np.eye(4)), folder / "b.nii")
     return ["mesh @/a.nii -o @/meshes", "measure @/a.nii", "evaluate @/a.nii @/b.nii"]
