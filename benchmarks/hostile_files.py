@@ -140,7 +140,15 @@ def converted_nrrd(folder: Path) -> list[str]:
     }
     for name, text in heads.items():
         (folder / f"{name}.nrrd").write_bytes(text.encode() + packed)
-    return [f"inspect @/{name}.nrrd" for name in heads]
+    segments = "".join(f"Segment{n}_{key}:={n}\n" for n in (0, 1) for key in ("ID", "Name", "Layer"))
+    segments += "".join(f"Segment{n}_LabelValue:=1\n" for n in (0, 1))
+    zeros(folder / "least.gz", b"\1", 629 * 10**6 - 1)
+    for name, slices, data in (("most", 500, packed), ("least", 314, (folder / "least.gz").read_bytes())):
+        text = head.format("uchar", "4\nkinds: list domain domain domain", f"2 1000 1000 {slices}", " 1")
+        text = text.replace("spacings: 1 1 1 1", "space: lps\nspace directions: none (1,0,0) (0,1,0) (0,0,1)")
+        (folder / f"{name}.seg.nrrd").write_bytes(text[:-1].encode() + f"{segments}\n".encode() + data)
+    layered = [f"measure @/{name}.seg.nrrd" for name in ("most", "least")]
+    return [*(f"inspect @/{name}.nrrd" for name in heads), *layered, "mesh @/least.seg.nrrd -o @/meshes"]
 
 
 @case("compressed data that go on behind the voxels")

@@ -286,11 +286,34 @@ def test_what_swells_is_bounded_by_the_memory_that_reading_takes(tmp_path, monke
         head = f"{lines}\nCompressedData = True\nCompressedDataSize = {len(packed)}\nElementDataFile = LOCAL\n"
     path = tmp_path / name
     path.write_bytes(head.encode() + packed)
-    monkeypatch.setattr("volseg.io.streams.most_unpacked", lambda _: size * copies - 1)
+    monkeypatch.setattr("volseg.io.streams.most_unpacked", lambda _, always: size * copies - 1)
     with pytest.raises(InputError, match=r"a\.(nrrd|mha): \d+ bytes would become .* give it uncompressed"):
         read_itk_all(path)
-    monkeypatch.setattr("volseg.io.streams.most_unpacked", lambda _: size * copies)
+    monkeypatch.setattr("volseg.io.streams.most_unpacked", lambda _, always: size * copies)
     assert not any(volume.array.any() for volume in read_itk_all(path).values())
+
+
+@pytest.mark.parametrize(
+    ("layers", "slices", "refused"), [(4, 600, False), (5, 600, True), (1, 2000, False), (1, 6000, True)]
+)
+def test_segmentations_of_a_body_that_shrink_a_thousandfold_are_read(tmp_path, layers, slices, refused):
+    """Their layers are parted when they are read, so that they are there twice."""
+    sizes, more = f"512 512 {slices}", "Segment0_ID:=a\n"
+    lines = ["NRRD0004", "type: uchar", "space: left-posterior-superior", "encoding: gzip"]
+    if layers > 1:
+        lines += ["dimension: 4", f"sizes: {layers} {sizes}", "space directions: none (1,0,0) (0,1,0) (0,0,1)"]
+    else:
+        lines += ["dimension: 3", f"sizes: {sizes}", "space directions: (1,0,0) (0,1,0) (0,0,1)"]
+    header = ("\n".join(lines) + f"\n{more}\n").encode()
+    path = tmp_path / "a.seg.nrrd"
+    with path.open("wb") as file:  # the voxels are not decoded here
+        file.write(header)
+        file.truncate(len(header) + layers * 512 * 512 * slices // 1000)
+    if refused:
+        with pytest.raises(InputError, match="would become"):
+            check_nrrd(header, path)
+    else:
+        assert check_nrrd(header, path).numbers == layers * 512 * 512 * slices
 
 
 @pytest.mark.parametrize(("name", "content"), [("a.nrrd", nrrd()), ("a.mha", meta())])

@@ -81,7 +81,7 @@ def check_nrrd(block: bytes, path: Path) -> TextHeader:
     else:
         there = path.stat().st_size - (end.end() if end else len(block))
     numbers, item_size = math.prod(sizes), _ITEM_SIZES[kind]
-    copied = FLOAT32_BYTES if kind == "double" else 0 if axis is None else item_size
+    copied = FLOAT32_BYTES if kind == "double" else item_size if len(sizes) > _AXES else 0
     check_data(path, numbers=numbers, item_size=item_size, encoding=_ENCODINGS[encoding], there=there, copied=copied)
     return TextHeader(
         "NrrdImageIO",

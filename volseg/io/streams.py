@@ -88,9 +88,9 @@ def check_promise(path: Path, needed: int, there: int, *, zipped: bool) -> None:
     check_growth(path, needed, there)
 
 
-def check_growth(path: Path, needed: int, there: int) -> None:
-    """Refuse what becomes far larger than its compressed file; see `check_promise`."""
-    if needed > most_unpacked(there):
+def check_growth(path: Path, needed: int, there: int, *, always: int = _GIB) -> None:
+    """Refuse what becomes far larger than its compressed file; see `check_promise` and `most_unpacked`."""
+    if needed > most_unpacked(there, always=always):
         raise InputError(
             f"{path}: {there} bytes would become {needed / _GIB:.1f} GiB, {needed // max(there, 1)} times as much; if "
             "that is right, give it uncompressed (gunzip, or saved anew without compression)"
