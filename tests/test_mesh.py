@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -91,3 +93,26 @@ def test_section_of_a_tetrahedron_is_a_triangle() -> None:
     assert section.shape == (3, 2, 3)
     assert {tuple(point) for point in section.reshape(-1, 3)} == {(0, 0, 1), (3, 0, 1), (0, 3, 1)}
     assert mesh.section(mesh.vertices[:, 2], 5.0).shape == (0, 2, 3)
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 11, 12])
+def test_sums_over_faces_are_the_same_in_parts(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large mesh takes many times its memory where all of it is computed at once."""
+    mesh = box(offset=(7, 8, 9))
+    expected = mesh.volume_mm3, mesh.area_mm2, mesh.area_vectors, mesh.signed_volumes
+    monkeypatch.setattr("volseg.mesh._AT_ONCE", at_once)
+    found = mesh.volume_mm3, mesh.area_mm2, mesh.area_vectors, mesh.signed_volumes
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    assert mesh.signed_volumes.sum() == pytest.approx(30, rel=1e-9)
+
+
+def test_computing_takes_little_beside_the_mesh() -> None:
+    mesh = Mesh(np.tile(CORNERS, (400_000, 1)), np.tile(FACES, (400_000, 1)))
+    size = mesh.vertices.nbytes + mesh.faces.nbytes
+    tracemalloc.start()
+    assert mesh.volume_mm3 == pytest.approx(4e5)
+    assert mesh.area_mm2 == pytest.approx(24e5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < size / 2

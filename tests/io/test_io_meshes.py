@@ -187,3 +187,12 @@ def test_formats_are_parsed() -> None:
     assert parse_formats("STL, .glb,stl") == ("stl", "glb")
     with pytest.raises(UsageError, match="mesh format '' is unknown"):
         parse_formats("")
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 4])
+def test_stl_is_the_same_written_in_parts(tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    meshes = [TETRAHEDRON, ELSEWHERE]
+    expected = write_mesh(meshes, tmp_path / "a.stl").read_bytes()
+    assert len(expected) == 84 + 8 * 50
+    monkeypatch.setattr("volseg.io.meshes._AT_ONCE", at_once)
+    assert write_mesh(meshes, tmp_path / "b.stl").read_bytes() == expected
