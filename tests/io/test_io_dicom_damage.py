@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 from world import assert_same_in_world
 
-from volseg.errors import InputError
+from volseg.errors import AmbiguousError, InputError
 from volseg.geometry import Grid
 from volseg.inspection import inspect
 from volseg.io.dicom import read_all_series, read_series
@@ -91,6 +92,25 @@ def test_the_series_of_a_damaged_file_is_told(folder: Path, tmp_path: Path, capl
     assert not damaged.blocks
 
 
+@pytest.mark.parametrize(("gone", "is_read"), [([], True), (["a0.dcm"], False)], ids=["more", "as many"])
+def test_the_only_sound_series_is_the_one_that_is_meant_if_it_has_more_pictures(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, gone: list[str], is_read: bool
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    cut = tmp_path / "b2.dcm"
+    cut.write_bytes(cut.read_bytes().partition(ROWS_TAG)[0])
+    for name in gone:
+        (tmp_path / name).unlink()
+    told = r"'other' CT 6x5x3 \[...\d{12}\] \(not read, as a file of it is damaged\)"
+    if is_read:
+        assert_same_in_world(read_series(tmp_path), SCAN)
+        assert "b2.dcm: damaged DICOM file: " in caplog.text
+        assert re.search(f"left out, beside the series that is read: .*{told}", caplog.text)
+    else:
+        with pytest.raises(AmbiguousError, match=told):
+            read_series(tmp_path)
+
+
 @pytest.mark.parametrize("wrong", [b"1.2.x", b"", b"\0" * 12])
 def test_a_file_without_sound_series_uid_blocks_its_folder(folder: Path, tmp_path: Path, wrong: bytes) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
@@ -113,6 +133,7 @@ def test_a_cut_deflated_file_blocks_its_folder(folder: Path, tmp_path: Path) -> 
 
 
 def test_the_given_cut_file(found: Path) -> None:
+    assert read_series(found / "cut-file-of-other-series").array.shape == (64, 64, 8)
     volumes = read_all_series(found / "cut-file-of-other-series")
     assert {name: volume.array.shape for name, volume in volumes.items()} == {"thorax": (64, 64, 8)}
 

@@ -17,7 +17,8 @@ def choose_series(series: list[Series], path: Path, wanted: str | None) -> Serie
     """Return the one volume that is there or that `wanted` names.
 
     Without `wanted`, localizers, screen and colour pictures, and single pictures beside a stack of the same series do
-    not count; a warning says what was left out.
+    not count, nor do series that a damaged file keeps from being read, unless one has as many pictures as what could be
+    read; a warning says what was left out.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def choose_series(series: list[Series], path: Path, wanted: str | None) -> Serie
     found = _worth_reading(series) if wanted is None else _matches(series, wanted)
     if len(found) == 1:
         return found[0]
-    listed = "; ".join(entry.describe() for entry in (found or series)[:_LISTED])
+    listed = "; ".join(map(_described, (found or series)[:_LISTED]))
     if not found:
         raise InputError(f"{path}: no DICOM series {wanted!r}; there are: {listed}")
     more = "" if len(found) <= _LISTED else f"; and {len(found) - _LISTED} more"
@@ -51,13 +52,24 @@ def choose_series(series: list[Series], path: Path, wanted: str | None) -> Serie
 def _worth_reading(series: list[Series]) -> list[Series]:
     scans = [entry for entry in series if not entry.frames[0].is_auxiliary and entry.frames[0].refusal is None]
     stacks = {_uid(entry) for entry in scans if len(entry.frames) > 1}
-    found = [entry for entry in scans if len(entry.frames) > 1 or _uid(entry) not in stacks]
+    found = _sound([entry for entry in scans if len(entry.frames) > 1 or _uid(entry) not in stacks])
     if len(found) != 1:
         return found or series
     for entry in series:
         if entry is not found[0]:
-            _LOG.warning("%s: left out, beside the series that is read: %s", entry.frames[0].file, entry.describe())
+            _LOG.warning("%s: left out, beside the series that is read: %s", entry.frames[0].file, _described(entry))
     return found
+
+
+def _sound(series: list[Series]) -> list[Series]:
+    """Leave out what cannot be read, where one series is left; not for a small one, such as a scout beside a scan."""
+    sound = [entry for entry in series if not entry.problem]
+    most = max((len(entry.frames) for entry in series if entry.problem), default=0)
+    return sound if len(sound) == 1 and len(sound[0].frames) > most else series
+
+
+def _described(series: Series) -> str:
+    return f"{series.describe()}{' (not read, as a file of it is damaged)' if series.problem else ''}"
 
 
 def _uid(series: Series) -> str:
