@@ -32,9 +32,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import euler_number
 
+from volseg.datasets import read_dataset, split
 from volseg.evaluation import evaluate, summarise
 from volseg.io import read, read_labels, write
-from volseg.io.datasets import read_dataset, split
 from volseg.training.folds import is_trained
 from volseg.training.journal import read_events
 

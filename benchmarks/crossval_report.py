@@ -20,10 +20,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import volseg
+from volseg.core.resample import reorient
+from volseg.datasets import read_dataset
 from volseg.evaluation import summarise
-from volseg.io.datasets import read_dataset
-from volseg.metrics import DEFINITIONS, dice
-from volseg.resample import reorient
+from volseg.evaluation.metrics import DEFINITIONS, dice
 
 METRICS = ("dice", "hd95_mm", "surface_dice")
 WORST = 5

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 import volseg
-from volseg.geometry import Grid
-from volseg.io.dicom_write import write_dicom_series
+from volseg.core.grid import Grid
+from volseg.io.dicom.writing import write_dicom_series
 from volseg.phantoms import make_ct_phantom
 
 SYNTAXES = {"uncompressed": None, "RLE": RLELossless, "JPEG-LS": JPEGLSLossless, "JPEG 2000": JPEG2000Lossless}

@@ -23,18 +23,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 import vtk  # noqa: F401
 
+import volseg.cases
+import volseg.cases.surfaces
 import volseg.cli
 import volseg.cli.measure_tables
 import volseg.conversion
-import volseg.inference
-import volseg.io.dicom_seg
-import volseg.io.itk
-import volseg.io.mesh_reading
-import volseg.io.meshes
-import volseg.io.nifti
-import volseg.io.rtstruct
-import volseg.pipeline
-import volseg.surface.export
+import volseg.io.dicom.rtstruct_writing
+import volseg.io.dicom.seg_writing
+import volseg.io.images.itk
+import volseg.io.images.nifti
+import volseg.io.mesh.formats
+import volseg.io.mesh.reading
+import volseg.prediction.inference
 
 FILE_EVENTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.chmod", "os.truncate"}
 SLOWEST_SECONDS = 120

@@ -16,10 +16,10 @@ from fault_process import count_events, run
 
 import volseg
 from volseg.config import parse_config
-from volseg.geometry import Grid
-from volseg.io.dicom_write import write_dicom_series
-from volseg.labelmap import Label
-from volseg.model.file import Model, make_generator, save_model
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label
+from volseg.io.dicom.writing import write_dicom_series
+from volseg.network.file import Model, make_generator, save_model
 from volseg.phantoms import make_ct_phantom
 
 GRID = Grid.from_spacing((40, 36, 12), (7, 7, 12))

@@ -508,7 +508,7 @@ def long_texts(folder: Path) -> list[str]:
 
 @case("model with a spacing of a nanometre")
 def absurd_model(folder: Path) -> list[str]:
-    from volseg.model.digest import OPEN, seal
+    from volseg.network.digest import OPEN, seal
 
     sound(folder)
     content = (Path(__file__).parents[1] / "volseg" / "models" / "hippocampus.safetensors").read_bytes()

@@ -14,9 +14,9 @@ import torch
 
 import volseg
 from volseg.config import parse_config
-from volseg.labelmap import Label
-from volseg.model.file import Model, make_generator
-from volseg.prepare import prepare
+from volseg.core.labelmap import Label
+from volseg.network.file import Model, make_generator
+from volseg.prediction.prepare import prepare
 
 try:
     import resource

@@ -20,9 +20,9 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import cdist
 
-from volseg.geometry import Float, Grid
+from volseg.core.grid import Float, Grid
+from volseg.core.labelmap import LabelMap
 from volseg.io import read_labels
-from volseg.labelmap import LabelMap
 from volseg.phantoms import Ellipsoid, rasterise
 from volseg.surface import extract_surfaces, measure, measurement
 

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from monai import metrics as monai_metrics
 
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
 from volseg.evaluation import evaluate
-from volseg.geometry import Grid
-from volseg.labelmap import LabelMap
 from volseg.phantoms import make_ct_phantom
 
 Scores = list[tuple[float, ...]]

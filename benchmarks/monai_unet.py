@@ -30,9 +30,9 @@ from monai.losses import DiceCELoss
 from monai.networks.nets import DynUNet, UNet
 from monai.utils import set_determinism
 
+from volseg.datasets import Case, read_dataset, split
 from volseg.evaluation import evaluate
-from volseg.io.datasets import Case, read_dataset, split
-from volseg.model.devices import autocast, choose_device
+from volseg.network.devices import autocast, choose_device
 
 BOTH = ("image", "label")
 SIZE = (48, 48)  # holds every coronal slice of the set

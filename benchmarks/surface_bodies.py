@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from volseg.geometry import Grid
-from volseg.mesh import Mesh
+from volseg.core.grid import Grid
+from volseg.core.mesh import Mesh
 from volseg.phantoms import Capsule, Ellipsoid
 from volseg.phantoms.shapes import Point, Shape
 from volseg.surface.march import march

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from skimage.measure import marching_cubes
 
-from volseg.geometry import Grid
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
 from volseg.io import read_labels
-from volseg.labelmap import LabelMap
 from volseg.phantoms import make_ct_phantom
 from volseg.surface import SurfaceSettings, extract_surfaces
 from volseg.surface.extract import crop_labels

@@ -27,9 +27,9 @@ from scipy.spatial.transform import Rotation
 from skimage.measure import marching_cubes
 from surface_bodies import AORTA, COLUMN_WITH_ARM, DUMBBELL, HOLLOW_BALL, SPINE, Y_BRANCH, Plate, Scanned, Stenosis
 
-from volseg.geometry import Grid
-from volseg.labelmap import LabelMap
-from volseg.mesh import Mesh
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.mesh import Mesh
 from volseg.phantoms import Capsule, Ellipsoid, Torus, rasterise
 from volseg.phantoms.shapes import Shape
 from volseg.surface import SurfaceSettings, extract_surfaces

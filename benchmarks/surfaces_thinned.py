@@ -22,9 +22,9 @@ from scipy import ndimage
 from surfaces import METHODS
 
 import volseg
-from volseg.geometry import Grid
-from volseg.labelmap import LabelMap
-from volseg.mesh import Mesh
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.mesh import Mesh
 from volseg.surface.smooth import connected_pieces
 
 FEWEST_VOXELS = 20

@@ -14,7 +14,7 @@ import time
 import torch
 
 from volseg.config import load_config
-from volseg.model.devices import Threads
+from volseg.network.devices import Threads
 from volseg.training.step import Learner
 
 BUSY = """

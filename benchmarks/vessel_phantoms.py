@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from volseg import Grid, Label, LabelMap, Volume, write
-from volseg.io.labels import write_label_table
+from volseg.io.labels.table import write_label_table
 from volseg.phantoms.shapes import Capsule, touched_box
 
 SIZE, STEP_MM = 48, 4.0

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import volseg
-from volseg.io.dicom_write import write_dicom_series
+from volseg.io.dicom.writing import write_dicom_series
 from volseg.phantoms import make_ct_phantom
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import volseg
-from volseg.io.dicom_write import write_dicom_series
+from volseg.io.dicom.writing import write_dicom_series
 from volseg.phantoms import make_ct_phantom
 
 

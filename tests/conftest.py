@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from toy_dataset import write_dataset
 
-from volseg.geometry import Grid
+from volseg.core.grid import Grid
 
 # No test needs a screen; VTK picks its window class from this before it is imported.
 os.environ.pop("DISPLAY", None)

@@ -12,12 +12,12 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage, generate_uid
 
-from volseg.geometry import RAS_TO_LPS, Grid
-from volseg.io.dicom_files import DicomFile
-from volseg.io.dicom_frames import Layout
-from volseg.io.dicom_header import FrameHeader
-from volseg.io.dicom_write import write_dicom_series
-from volseg.volume import Volume
+from volseg.core.grid import RAS_TO_LPS, Grid
+from volseg.core.volume import Volume
+from volseg.io.dicom.frames import Layout
+from volseg.io.dicom.header import FrameHeader
+from volseg.io.dicom.storage import DicomFile
+from volseg.io.dicom.writing import write_dicom_series
 
 
 def _first_slice(volume: Volume, path: Path) -> Any:

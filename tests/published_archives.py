@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from volseg.io.dataset_catalogue import CATALOGUE, PublicDataset
+from volseg.datasets.catalogue import CATALOGUE, PublicDataset
 
 UNPACKS = pytest.mark.skipif(
     not hasattr(tarfile, "data_filter"), reason="this Python, older than 3.11.4, unpacks no archive safely"

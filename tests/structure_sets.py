@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
-from volseg.geometry import Grid
-from volseg.io.dicom_source import DicomSource
-from volseg.io.rtstruct_file import Roi
-from volseg.labelmap import LabelMap
-from volseg.volume import Volume
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.volume import Volume
+from volseg.io.dicom.rtstruct_file import Roi
+from volseg.io.dicom.source import DicomSource
 
 GRID = Grid.from_spacing((12, 11, 8), (1.0, 1.0, 2.0), (0, 0, 0))
 FRAME = "1.2.840.99.1"

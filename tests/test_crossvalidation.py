@@ -14,9 +14,9 @@ from scipy.stats import wilcoxon
 import volseg
 from volseg.config import Config, load_config
 from volseg.crossvalidation import compare_runs, iterate_crossvalidation
+from volseg.datasets import read_dataset, split
 from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
-from volseg.io.datasets import read_dataset, split
-from volseg.model.file import save_model
+from volseg.network.file import save_model
 from volseg.training.folds import FoldTrainer, is_trained
 from volseg.training.journal import Event, read_events
 from volseg.training.loop import iterate_training, train

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import volseg
+from volseg.core.labelmap import Label
 from volseg.demo import run_demo
 from volseg.errors import UsageError
-from volseg.io.labels import write_label_table
-from volseg.labelmap import Label
+from volseg.io.labels.table import write_label_table
 
 
 def test_demo_goes_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

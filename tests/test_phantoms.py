@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from volseg.geometry import Grid
+from volseg.core.grid import Grid
 from volseg.phantoms import (
     Capsule,
     Ellipsoid,

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from volseg.cases import CaseResult, OutputSettings, process_cases
+from volseg.cases.inputs import collect_cases
 from volseg.config import parse_config
-from volseg.geometry import Grid
-from volseg.io.inputs import collect_cases
-from volseg.labelmap import Label
-from volseg.model.file import Model
-from volseg.pipeline import CaseResult, OutputSettings, process_cases
-from volseg.volume import Volume
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label
+from volseg.core.volume import Volume
+from volseg.network.file import Model
 
 BRIGHT = Label(5, "bright", (200, 50, 50))
 

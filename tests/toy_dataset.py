@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from volseg.geometry import Grid
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.volume import Volume
 from volseg.io import write
-from volseg.labelmap import Label, LabelMap
-from volseg.volume import Volume
 
 LABELS = (Label(2, "ball", (200, 60, 60)), Label(7, "bar", (60, 60, 200)))
 

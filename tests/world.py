@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.geometry import Grid
-from volseg.labelmap import LabelMap
-from volseg.volume import Volume
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.volume import Volume
 
 Float = NDArray[np.float64]
 

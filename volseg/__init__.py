@@ -17,38 +17,38 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from volseg._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from volseg.config import Config, load_config
     from volseg.conversion import convert
+    from volseg.core.grid import Grid
+    from volseg.core.labelmap import Label, LabelMap
+    from volseg.core.mesh import Mesh
+    from volseg.core.volume import Volume
     from volseg.errors import VolsegError
     from volseg.evaluation import Evaluation, evaluate
-    from volseg.geometry import Grid
-    from volseg.inference import Prediction, predict
     from volseg.inspection import inspect
     from volseg.io import read, read_all, read_labels, write
-    from volseg.io.meshes import write_mesh, write_meshes
-    from volseg.labelmap import Label, LabelMap
-    from volseg.mesh import Mesh
-    from volseg.model.file import Model, load_model, save_model
+    from volseg.io.mesh.formats import write_mesh, write_meshes
+    from volseg.network.file import Model, load_model, save_model
+    from volseg.prediction.inference import Prediction, predict
     from volseg.surface import SurfaceSettings, extract_isosurface, extract_surfaces, measure
     from volseg.training.loop import train
     from volseg.verification import Verification, verify
-    from volseg.volume import Volume
 
 _HOMES = {
     "Config": "config",
     "Evaluation": "evaluation",
-    "Grid": "geometry",
-    "Label": "labelmap",
-    "LabelMap": "labelmap",
-    "Mesh": "mesh",
-    "Model": "model.file",
-    "Prediction": "inference",
+    "Grid": "core.grid",
+    "Label": "core.labelmap",
+    "LabelMap": "core.labelmap",
+    "Mesh": "core.mesh",
+    "Model": "network.file",
+    "Prediction": "prediction.inference",
     "SurfaceSettings": "surface",
     "Verification": "verification",
-    "Volume": "volume",
+    "Volume": "core.volume",
     "VolsegError": "errors",
     "convert": "conversion",
     "evaluate": "evaluation",
@@ -56,18 +56,18 @@ _HOMES = {
     "extract_surfaces": "surface",
     "inspect": "inspection",
     "load_config": "config",
-    "load_model": "model.file",
+    "load_model": "network.file",
     "measure": "surface",
-    "predict": "inference",
+    "predict": "prediction.inference",
     "read": "io",
     "read_all": "io",
     "read_labels": "io",
-    "save_model": "model.file",
+    "save_model": "network.file",
     "train": "training.loop",
     "verify": "verification",
     "write": "io",
-    "write_mesh": "io.meshes",
-    "write_meshes": "io.meshes",
+    "write_mesh": "io.mesh.formats",
+    "write_meshes": "io.mesh.formats",
 }
 
 __all__ = [

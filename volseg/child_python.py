@@ -18,7 +18,7 @@ def child_python(module: str, *arguments: str) -> tuple[list[str], dict[str, str
     Parameters
     ----------
     module : str
-        Such as ``volseg.io.dicom_decoder``.
+        Such as ``volseg.io.dicom.decoder``.
     arguments : str
         What it finds in ``sys.argv``.
     """

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 from scipy.stats import wilcoxon
 
-from volseg import __version__
+from volseg._version import __version__
+from volseg.cases import OutputSettings, process_cases
+from volseg.cases.inputs import CaseInput
 from volseg.config import Config, load_config
+from volseg.datasets import Dataset, count_folds, split
 from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
 from volseg.evaluation import Evaluation, Row, Statistics, evaluate, summarise
-from volseg.files import read_json
-from volseg.io.atomic import write_text
-from volseg.io.datasets import Dataset, count_folds, split
-from volseg.io.inputs import CaseInput
-from volseg.metrics import DEFINITIONS
-from volseg.model.file import Model, load_model, save_model
-from volseg.pipeline import OutputSettings, process_cases
+from volseg.evaluation.metrics import DEFINITIONS
+from volseg.files.atomic import write_text
+from volseg.files.regular import read_json
+from volseg.network.file import Model, load_model, save_model
 from volseg.training.folds import FoldTrainer, is_trained
 from volseg.training.journal import Event, read_events
 from volseg.training.plan import fingerprint, iterate_planning

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from volseg.cases import OutputSettings, process_cases
+from volseg.cases.inputs import CaseInput
 from volseg.config import load_config
 from volseg.errors import RenderError, UsageError
 from volseg.evaluation import Evaluation, evaluate
 from volseg.io import read, read_labels, write
-from volseg.io.dicom_write import write_dicom_series
-from volseg.io.inputs import CaseInput
-from volseg.io.labels import write_label_table
+from volseg.io.dicom.writing import write_dicom_series
+from volseg.io.labels.table import write_label_table
 from volseg.phantoms import make_ct_phantom
-from volseg.pipeline import OutputSettings, process_cases
 from volseg.training.loop import iterate_training
 
 _CASES = 10
@@ -99,7 +99,7 @@ def _write_cohort(folder: Path, tell: Report) -> Path:
 
 
 def _segment(folder: Path) -> tuple[Path, ...]:
-    from volseg.model.file import load_model
+    from volseg.network.file import load_model
 
     case = CaseInput(_CASE, (folder / "unseen_dicom",))
     settings = OutputSettings(mesh_formats=("stl", "glb"))

@@ -22,8 +22,8 @@ import volseg
 from volseg.cli import app
 from volseg.cli.console import print_table, say
 from volseg.cli.stopping import check_stopped, stopped_by_sigterm
-from volseg.geometry import Grid
-from volseg.labelmap import Label, LabelMap
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
 
 COMMANDS = Path(volseg.__file__).parent / "cli"
 EVIL = "\x1b[31mred\x1b]0;title\x07\nerror: none\u202e"

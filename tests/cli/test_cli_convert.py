@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from volseg.cli import app
-from volseg.geometry import Grid
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.volume import Volume
 from volseg.io import read, read_labels, write
-from volseg.io.dicom_write import write_dicom_series
-from volseg.io.nifti import write_nifti
-from volseg.labelmap import Label, LabelMap
-from volseg.volume import Volume
+from volseg.io.dicom.writing import write_dicom_series
+from volseg.io.images.nifti import write_nifti
 
 GRID = Grid.from_spacing((10, 9, 8), (1, 1.5, 2), (50, -60, 70))
 SCAN = Volume(np.arange(720, dtype=np.int16).reshape(GRID.shape), GRID, modality="CT")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from volseg.cli import app
 from volseg.config import load_config
-from volseg.io.datasets import read_dataset
+from volseg.datasets import read_dataset
 from volseg.training.loop import train
 from volseg.training.plan import iterate_planning
 

@@ -8,7 +8,7 @@ from toy_dataset import write_dataset
 from typer.testing import CliRunner
 
 from volseg.cli import app
-from volseg.io.dataset_catalogue import CATALOGUE
+from volseg.datasets.catalogue import CATALOGUE
 
 pytestmark = UNPACKS
 
@@ -75,7 +75,7 @@ def test_an_interrupt(archive: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("volseg.io.download.urlopen", interrupt)
+    monkeypatch.setattr("volseg.datasets.download.urlopen", interrupt)
     result = CliRunner().invoke(app, ["dataset", "get", NAME])
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == "interrupted"

@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 import volseg
 from volseg.cli import app
 from volseg.config import parse_config
-from volseg.geometry import Grid
-from volseg.io.dicom_write import write_dicom_series
-from volseg.labelmap import LabelMap
-from volseg.model.file import Model, make_generator, save_model
-from volseg.volume import Volume
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.volume import Volume
+from volseg.io.dicom.writing import write_dicom_series
+from volseg.network.file import Model, make_generator, save_model
 
 GRID = Grid.from_spacing((12, 10, 6), (1, 1, 3))
 

@@ -8,10 +8,10 @@ import typer
 from typer.testing import CliRunner, Result
 
 from volseg.cli.evaluate_command import evaluate
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
 from volseg.errors import PartialError
-from volseg.geometry import Grid
 from volseg.io import write
-from volseg.labelmap import LabelMap
 from volseg.phantoms import sphere_labelmap
 
 SPHERE = sphere_labelmap(Grid.from_spacing((16, 16, 8), (1, 1, 2)), radius_mm=5, name="tumour [left]")

@@ -11,13 +11,13 @@ from handmade_dicom import write_enhanced
 from typer.testing import CliRunner, Result
 
 from volseg.cli import app
-from volseg.geometry import Grid
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.volume import Volume
+from volseg.files.plain_text import plain
 from volseg.inspection import inspect
 from volseg.io import read, write
-from volseg.io.dicom_write import write_dicom_series
-from volseg.io.plain_text import plain
-from volseg.labelmap import Label, LabelMap
-from volseg.volume import Volume
+from volseg.io.dicom.writing import write_dicom_series
 
 GRID = Grid.from_spacing((6, 5, 4), (0.5, 0.5, 2.0))
 VOLUME = Volume(np.arange(120, dtype=np.int16).reshape(GRID.shape), GRID, modality="CT")

@@ -13,12 +13,12 @@ from scipy import ndimage
 from typer.testing import CliRunner
 
 from volseg.cli import app
-from volseg.geometry import Grid
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
 from volseg.io import read_labels, write
-from volseg.io.itk import write_seg_nrrd
-from volseg.io.mesh_reading import read_meshes
-from volseg.io.nifti import write_nifti
-from volseg.labelmap import Label, LabelMap
+from volseg.io.images.itk import write_seg_nrrd
+from volseg.io.images.nifti import write_nifti
+from volseg.io.mesh.reading import read_meshes
 
 LABELS = (Label(1, "=liver", (200, 0, 0)), Label(2, "spleen", (0, 200, 0)))
 

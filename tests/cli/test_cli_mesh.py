@@ -16,14 +16,14 @@ import typer
 from typer.testing import CliRunner, Result
 
 from volseg.cli.mesh_command import mesh
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.mesh import Mesh
+from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, GeometryError, InputError, PartialError, UsageError, VolsegError
-from volseg.geometry import Grid
 from volseg.io import read, read_labels, write
-from volseg.io.dicom_write import write_dicom_series
-from volseg.io.mesh_reading import read_meshes
-from volseg.labelmap import Label, LabelMap
-from volseg.mesh import Mesh
-from volseg.volume import Volume
+from volseg.io.dicom.writing import write_dicom_series
+from volseg.io.mesh.reading import read_meshes
 
 GRID = Grid.from_spacing((10, 10, 8), (1, 1, 2), (50, -60, 70))
 LABELS = (Label(1, "liver", (200, 0, 0)), Label(2, "left kidney", (0, 200, 0)), Label(3, "spleen", (0, 0, 200)))

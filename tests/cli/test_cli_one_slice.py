@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from volseg.cases.subject import read_subject
 from volseg.cli import app
-from volseg.geometry import Grid
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.volume import Volume
 from volseg.io import read, write
-from volseg.io.dicom_write import write_dicom_series
-from volseg.io.mesh_reading import read_meshes
-from volseg.labelmap import Label, LabelMap
-from volseg.view.inputs import read_subject
-from volseg.volume import Volume
+from volseg.io.dicom.writing import write_dicom_series
+from volseg.io.mesh.reading import read_meshes
 
 GRID = Grid.from_spacing((12, 10, 6), (1, 1, 3), (5, 6, 7))
 SLICE = 3

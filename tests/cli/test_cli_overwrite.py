@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from volseg.cli import app
-from volseg.geometry import Grid
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.volume import Volume
 from volseg.io import write
-from volseg.labelmap import Label, LabelMap
-from volseg.volume import Volume
 
 GRID = Grid.from_spacing((12, 10, 8), (1, 1, 2))
 COMMANDS = {

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 import volseg
 from volseg.cli import app
 from volseg.config import parse_config
-from volseg.geometry import Grid
-from volseg.labelmap import Label
-from volseg.model.file import Model, make_generator, save_model
-from volseg.volume import Volume
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label
+from volseg.core.volume import Volume
+from volseg.network.file import Model, make_generator, save_model
 
 GRID = Grid.from_spacing((12, 10, 6), (1, 1, 3))
 EVIL = "\x1b[31mred\x07\nerror: none"

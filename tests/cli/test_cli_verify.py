@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from volseg.cli import app
-from volseg.geometry import Grid
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.volume import Volume
 from volseg.io import read, write
-from volseg.io.dicom_write import write_dicom_series
-from volseg.labelmap import Label, LabelMap
+from volseg.io.dicom.writing import write_dicom_series
 from volseg.verification import verify
-from volseg.volume import Volume
 
 GRID = Grid.from_spacing((10, 9, 8), (1, 1.5, 2), (50, -60, 70))
 ARRAY = np.zeros(GRID.shape, np.uint8)

@@ -11,12 +11,12 @@ import pytest
 from handmade_dicom import write_enhanced, write_mosaic, write_united_imaging
 from world import assert_same_in_world, values_at, voxel_centres
 
-from volseg.geometry import Grid
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.resample import reorient
+from volseg.core.volume import Volume
 from volseg.io import read, read_grid, read_labels, write
-from volseg.io.dicom_write import write_dicom_series
-from volseg.labelmap import Label, LabelMap
-from volseg.resample import reorient
-from volseg.volume import Volume
+from volseg.io.dicom.writing import write_dicom_series
 
 ORIENTATIONS = [
     "".join(pair[flip] for pair, flip in zip(order, flips, strict=True))

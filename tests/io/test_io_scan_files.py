@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import volseg
+from volseg.core.grid import Grid
+from volseg.core.volume import Volume
 from volseg.errors import InputError
-from volseg.geometry import Grid
 from volseg.io.case_record import CaseRecord
-from volseg.io.dicom_write import write_dicom_series
+from volseg.io.dicom.writing import write_dicom_series
 from volseg.io.scan_files import ScanFiles, find_scan_files
-from volseg.volume import Volume
 
 GRID = Grid.from_spacing((4, 5, 6))
 

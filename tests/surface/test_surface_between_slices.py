@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from volseg.geometry import Grid
-from volseg.labelmap import LabelMap
-from volseg.mesh import Mesh
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.mesh import Mesh
 from volseg.phantoms import Capsule, Ellipsoid, rasterise
 from volseg.phantoms.shapes import Shape
 from volseg.surface import SurfaceSettings, extract_surfaces

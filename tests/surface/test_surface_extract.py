@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.volume import Volume
 from volseg.errors import GeometryError, InputError, UsageError
-from volseg.geometry import Grid
 from volseg.io import read_labels
-from volseg.labelmap import Label, LabelMap
 from volseg.phantoms import Capsule, Ellipsoid, Torus, rasterise
 from volseg.surface import SurfaceSettings, extract_isosurface, extract_surfaces, measure
-from volseg.volume import Volume
 
 SHEARED = np.array([[-0.7, 0.2, 0, 900], [0, 0.8, 0.9, -800], [0.1, 0, 3, 700], [0, 0, 0, 1.0]])
 RIGHT_HANDED = SHEARED * np.array([-1, 1, 1, 1])

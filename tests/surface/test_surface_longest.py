@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
-from volseg.geometry import Float, Grid
-from volseg.labelmap import LabelMap
+from volseg.core.grid import Float, Grid
+from volseg.core.labelmap import LabelMap
 from volseg.surface import measure
 from volseg.surface.longest import longest_distance, longest_within
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from volseg.geometry import Grid
+from volseg.core.grid import Grid
 from volseg.surface.march import march
 
 

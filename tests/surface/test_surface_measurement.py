@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
 from volseg.errors import InputError
-from volseg.geometry import Grid
-from volseg.labelmap import Label, LabelMap
 from volseg.phantoms import Ellipsoid, rasterise, sphere_labelmap
 from volseg.surface import Measurement, measure, measurement
 
@@ -122,7 +122,7 @@ def test_of_noise_the_voxels_are_measured_and_its_surface_is_not(
 
 def test_a_label_map_of_noise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of labels may have few faces each, and thousands of pieces."""
-    monkeypatch.setattr("volseg.noise._FACES_OF_SHELLS", 1000)
+    monkeypatch.setattr("volseg.core.noise._FACES_OF_SHELLS", 1000)
     array = np.random.default_rng(0).integers(0, 30, (12, 12, 12)).astype(np.uint8)
     with pytest.raises(InputError, match=r"5\.\d for each of its 0\.00\d+ million voxels, as noise has"):
         measure(LabelMap.from_array(array, Grid.from_spacing(array.shape)))

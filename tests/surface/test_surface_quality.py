@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from volseg.geometry import Grid
-from volseg.labelmap import LabelMap
-from volseg.mesh import Mesh
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.mesh import Mesh
+from volseg.core.volume import Volume
 from volseg.phantoms import Torus, rasterise, sphere_labelmap
 from volseg.surface import SurfaceSettings, extract_isosurface, extract_surfaces
 from volseg.surface.intersections import count_self_intersections
-from volseg.volume import Volume
 
 # A tetrahedron, seen from outside.
 CORNERS = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4.0]])

@@ -10,11 +10,11 @@ import pydicom
 import pytest
 import SimpleITK
 
-from volseg.geometry import RAS_TO_LPS, Float
-from volseg.io.dicom import read_series
-from volseg.mesh import Mesh
+from volseg.core.grid import RAS_TO_LPS, Float
+from volseg.core.mesh import Mesh
+from volseg.core.volume import Volume
+from volseg.io.dicom.reading import read_series
 from volseg.surface import SurfaceSettings, extract_isosurface
-from volseg.volume import Volume
 
 SERIES = {"brain_mr_t1post_oblique": 2500.0, "sarcoma_ct": 200.0}
 SAMPLES = 3000

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.mesh import Mesh
 from volseg.errors import UsageError
-from volseg.geometry import Grid
 from volseg.io import read_labels
-from volseg.labelmap import LabelMap
-from volseg.mesh import Mesh
 from volseg.phantoms import Ellipsoid, rasterise
 from volseg.surface import SurfaceSettings, extract_surfaces
 

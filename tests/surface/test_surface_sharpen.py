@@ -10,15 +10,15 @@ import pytest
 
 import volseg
 from tests.world import voxel_centres
+from volseg.cases.surfaces import surfaces_of_labels
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.mesh import Mesh
 from volseg.errors import InputError
-from volseg.geometry import Grid
-from volseg.io.nifti import write_nifti
-from volseg.labelmap import Label, LabelMap
-from volseg.mesh import Mesh
+from volseg.io.images.nifti import write_nifti
 from volseg.phantoms import Capsule, Ellipsoid
 from volseg.phantoms.shapes import Shape
 from volseg.surface import SurfaceSettings, extract_surfaces
-from volseg.surface.export import surfaces_of_labels
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 BALL = Ellipsoid((3, -2, 5), (8, 8, 8))

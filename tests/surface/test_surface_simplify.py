@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import trimesh
 
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.mesh import Mesh
 from volseg.errors import UsageError
-from volseg.geometry import Grid
-from volseg.labelmap import LabelMap
-from volseg.mesh import Mesh
 from volseg.phantoms import sphere_labelmap
 from volseg.surface import SurfaceSettings, extract_surfaces
 from volseg.surface.simplify import simplify_mesh

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from volseg.geometry import Grid
-from volseg.labelmap import LabelMap
-from volseg.mesh import Mesh
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.mesh import Mesh
 from volseg.phantoms import sphere_labelmap
 from volseg.surface import SurfaceSettings, extract_surfaces
 from volseg.surface.smooth import smooth_mesh

@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.mesh import Mesh
+from volseg.core.volume import Volume
 from volseg.errors import UsageError
-from volseg.geometry import Grid
-from volseg.labelmap import Label, LabelMap
-from volseg.mesh import Mesh
 from volseg.phantoms import Ellipsoid, rasterise
 from volseg.surface import SurfaceSettings, extract_isosurface, extract_surfaces
 from volseg.surface.intersections import count_self_intersections, without_crossings
 from volseg.surface.march import march
 from volseg.surface.smooth import connected_pieces, smooth_mesh
 from volseg.surface.solid import solid_of
-from volseg.volume import Volume
 
 PRINT = SurfaceSettings(print_ready=True)
 

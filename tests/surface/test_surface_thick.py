@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from volseg.geometry import Grid
-from volseg.labelmap import LabelMap
-from volseg.mesh import Mesh
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.mesh import Mesh
 from volseg.surface import extract_surfaces
 from volseg.surface.between_slices import thinner_slices
 from volseg.surface.slice_groups import Stack

@@ -12,12 +12,13 @@ import torch
 from toy_dataset import write_dataset
 
 from volseg.config import Config, Plane, load_config
+from volseg.core.planes import PLANES
+from volseg.core.slices import stack_slices
+from volseg.datasets import Dataset, read_dataset
 from volseg.errors import OutputError
-from volseg.inference import plane_weights
 from volseg.io import read_labels
-from volseg.io.datasets import Dataset, read_dataset
-from volseg.model.generator import Generator
-from volseg.slices import PLANES, stack_slices
+from volseg.network.generator import Generator
+from volseg.prediction.inference import plane_weights
 from volseg.training.data import CachedCase, SliceSampler, cache_case, check_space
 from volseg.training.plan import find_facts, make_plan
 

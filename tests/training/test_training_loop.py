@@ -18,8 +18,8 @@ from toy_dataset import write_dataset
 
 import volseg
 from volseg.config import AugmentationConfig, Config, load_config
+from volseg.datasets import read_dataset
 from volseg.errors import ConfigError, DatasetError, InputError, OutputError, UsageError
-from volseg.io.datasets import read_dataset
 from volseg.training.augment import augment
 from volseg.training.checkpoint import opened_checkpoint
 from volseg.training.curve import draw_curve

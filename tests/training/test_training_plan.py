@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from volseg.config import load_config
+from volseg.core.planes import PLANES
+from volseg.core.slices import in_plane
+from volseg.datasets import read_dataset, split
 from volseg.errors import DatasetError
 from volseg.io import read, read_labels, write
-from volseg.io.datasets import read_dataset, split
-from volseg.slices import PLANES, in_plane
 from volseg.training.plan import CaseFacts, find_facts, fingerprint, make_plan
 
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 import volseg
 from volseg.cli import app
 from volseg.config import load_config
+from volseg.datasets import read_dataset
 from volseg.errors import UsageError
-from volseg.io.datasets import read_dataset
 from volseg.training.journal import read_events
 from volseg.training.loop import iterate_training, train
 from volseg.training.plan import iterate_planning

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from volseg.config import Config, Plane, parse_config
 from volseg.errors import ModelError
-from volseg.model.losses import adversarial_loss, one_hot
+from volseg.network.losses import adversarial_loss, one_hot
 from volseg.training.step import Learner
 
 CPU = torch.device("cpu")
@@ -18,7 +18,7 @@ EARLY = 0.1  # in the training, but past the warm-up
 @pytest.fixture(autouse=True)
 def float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute alike on every machine."""
-    monkeypatch.setattr("volseg.model.devices.has_fast_bf16", lambda _device: False)
+    monkeypatch.setattr("volseg.network.devices.has_fast_bf16", lambda _device: False)
 
 
 def settings_for(**sections: dict[str, object]) -> Config:

@@ -100,7 +100,7 @@ MOMENTS = [
     "volseg.training.run.append_event",
     "volseg.training.run.write_text",
     "volseg.training.run.draw_curve",
-    "volseg.io.atomic.flush",
+    "volseg.files.atomic.flush",
 ]
 
 

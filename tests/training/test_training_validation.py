@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from toy_dataset import LABELS
 
-from volseg.calibration import calibration_error, fit_temperature, soften
 from volseg.config import parse_config
-from volseg.inference import SOFTENING, Prediction, predict
+from volseg.core.labelmap import LabelMap
+from volseg.datasets import Case, read_dataset
 from volseg.io import read, read_labels, write
-from volseg.io.datasets import Case, read_dataset
-from volseg.labelmap import LabelMap
-from volseg.model.file import Model
+from volseg.network.file import Model
+from volseg.prediction.calibration import calibration_error, fit_temperature, soften
+from volseg.prediction.inference import SOFTENING, Prediction, predict
 from volseg.training import validation
 from volseg.training.validation import Calibration, Voxels, fit_calibration, validate
 
@@ -140,7 +140,7 @@ def test_scans_whose_probabilities_are_too_large_are_scored_as_they_are_predicte
     model.networks["coronal.0"] = dull  # type: ignore[index]
     fused = validate(model, cases, device="cpu", calibrate=True)
     assert fused.calibration is not None
-    monkeypatch.setattr("volseg.inference._MOST_FUSED_BYTES", 1000)
+    monkeypatch.setattr("volseg.prediction.inference._MOST_FUSED_BYTES", 1000)
     found = validate(model, cases, device="cpu", calibrate=True)
     assert found.calibration is None
     assert "those of the held-out scans would take too much memory" in caplog.text

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.resample import reorient
+from volseg.core.volume import Volume
 from volseg.errors import GeometryError, InputError, OutputError, UsageError
-from volseg.geometry import Grid
-from volseg.io.atomic import write_text
-from volseg.labelmap import Label, LabelMap
+from volseg.files.atomic import write_text
 from volseg.phantoms import make_ct_phantom
-from volseg.resample import reorient
 from volseg.surface import extract_surfaces
 from volseg.view import draw_contact_sheet, save_contact_sheet
 from volseg.view.greyscale import SOFT_TISSUE_HU, display_window, to_grey
 from volseg.view.sheet_slices import select_slices
-from volseg.volume import Volume
 
 COARSE = {"axial": (1.0, 1.0, 4.0), "coronal": (1.0, 4.0, 1.0), "sagittal": (4.0, 1.0, 1.0)}
 ORIENTATIONS = ["".join(letters) for axes in permutations(("RL", "AP", "SI")) for letters in product(*axes)]

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from volseg.core.grid import Grid
+from volseg.core.mesh import Mesh
+from volseg.core.volume import Volume
 from volseg.errors import InputError, RenderError, UsageError
-from volseg.geometry import Grid
-from volseg.mesh import Mesh
 from volseg.phantoms import make_ct_phantom
 from volseg.surface import extract_surfaces
 from volseg.view import available_renderer, renderer, save_screenshot, show
 from volseg.view.scene import Scene, SlicePicture, make_scene
-from volseg.volume import Volume
 
 TETRAHEDRON = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
 SIZE = (320, 240)

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.geometry import Grid
-from volseg.labelmap import Label, LabelMap, default_colour
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap, default_colour
 from volseg.view.shown_labels import tell_apart
 
 GRID = Grid.from_spacing((3, 3, 3))

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from volseg import __version__
+from volseg._version import __version__
 from volseg.cli.console import say, show_trace
 from volseg.cli.convert_command import convert
 from volseg.cli.crossval_command import crossval
@@ -30,7 +30,7 @@ from volseg.cli.train_command import train
 from volseg.cli.verify_command import verify
 from volseg.cli.view_command import view
 from volseg.errors import VolsegError
-from volseg.io.plain_text import plain
+from volseg.files.plain_text import plain
 
 _INTERRUPTED = 130
 

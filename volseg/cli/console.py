@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.errors import UsageError
-from volseg.io.plain_text import plain
+from volseg.files.plain_text import plain
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -10,7 +10,7 @@ import typer
 from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only, say
 from volseg.cli.progress import progress_bar
 from volseg.errors import PartialError, UsageError
-from volseg.io.plain_text import plain
+from volseg.files.plain_text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

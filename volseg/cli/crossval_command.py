@@ -55,8 +55,8 @@ def crossval(
     label; OUTPUT/ensemble.safetensors is a model of all folds together.
     """
     from volseg.crossvalidation import class_means, compare_runs, iterate_crossvalidation
-    from volseg.io.datasets import read_dataset
-    from volseg.model.devices import choose_device
+    from volseg.datasets import read_dataset
+    from volseg.network.devices import choose_device
     from volseg.training.folds import FoldTrainer
     from volseg.training.stop import Stop, stopping
 
@@ -85,7 +85,7 @@ def crossval(
 
 
 def _devices(text: str) -> list[str]:
-    from volseg.model.devices import every_gpu
+    from volseg.network.devices import every_gpu
 
     names = [name.strip() for name in text.split(",") if name.strip()]
     return every_gpu() or ["auto"] if names in ([], ["auto"]) else names

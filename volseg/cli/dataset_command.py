@@ -20,9 +20,9 @@ def get(
     url: Annotated[str | None, typer.Option(help="A mirror: the address that has the .tar files.")] = None,
 ) -> None:
     """Download a public training set, check it and unpack it, ready for `volseg train`."""
-    from volseg.io.dataset_catalogue import CITATION, LICENCE
-    from volseg.io.dataset_download import get_dataset
-    from volseg.io.datasets import read_dataset
+    from volseg.datasets import read_dataset
+    from volseg.datasets.catalogue import CITATION, LICENCE
+    from volseg.datasets.public import get_dataset
 
     with progress_bar(counts=False) as bar:
         task = bar.add_task("connecting", total=None)
@@ -40,7 +40,7 @@ def get(
 
 def list_datasets() -> None:
     """List the public training sets that `volseg dataset get` knows."""
-    from volseg.io.dataset_catalogue import CATALOGUE, CITATION, LICENCE
+    from volseg.datasets.catalogue import CATALOGUE, CITATION, LICENCE
 
     width = max(map(len, CATALOGUE))
     for name, dataset in CATALOGUE.items():

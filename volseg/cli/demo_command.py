@@ -18,7 +18,7 @@ def demo(
     """Go the whole way on made-up CT scans: train, segment an unseen DICOM series, evaluate, mesh, draw."""
     from volseg.cli.tables import print_evaluation
     from volseg.demo import run_demo
-    from volseg.model.devices import Threads
+    from volseg.network.devices import Threads
 
     threads = Threads()
     with progress_bar(counts=False) as bar:

@@ -37,7 +37,7 @@ def evaluate(
     """
     from volseg.cli.tables import print_evaluation
     from volseg.evaluation import evaluate as compare
-    from volseg.io.atomic import check_free
+    from volseg.files.atomic import check_free
 
     check_free([file for file in (csv, json) if file], overwrite=overwrite)
     chosen = parse_only(only)

@@ -10,8 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from volseg.files.plain_text import plain
 from volseg.inspection import Entry, Inspection, Slices
-from volseg.io.plain_text import plain
 
 _HEADINGS = ("voxels", "spacing mm", "axes", "type", "values", "files")
 _INDENT = 4

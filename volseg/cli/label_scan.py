@@ -10,7 +10,7 @@ import typer
 from volseg.errors import UsageError
 
 if TYPE_CHECKING:
-    from volseg.volume import Volume
+    from volseg.core.volume import Volume
 
 LabelScan = Annotated[
     Path | None, typer.Option("--image", help="Scan of a DICOM structure set or segmentation, where it lies elsewhere.")
@@ -25,7 +25,8 @@ def read_label_scan(path: Path, image: Path | None, series: str | None = None) -
     UsageError
         It is given for labels that are no DICOM object.
     """
-    from volseg.io.dicom_objects import is_dicom_input, read_scan_of
+    from volseg.io.dicom.objects import is_dicom_input
+    from volseg.io.scans import read_scan_of
 
     if image is None:
         return None

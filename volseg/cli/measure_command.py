@@ -39,13 +39,13 @@ def measure(
     All of the voxels and of the smoothed surface, side by side. The longest diameter is in space, and within one axial
     slice.
     """
+    from volseg.cases.surfaces import kept_probabilities
     from volseg.cli.measure_tables import print_measurements, write_csv, write_json
+    from volseg.files.atomic import check_free
     from volseg.io import read_label_layers
-    from volseg.io.atomic import check_free
-    from volseg.io.label_files import check_labels, find_label_maps, names_of
-    from volseg.io.label_layers import one_slice_advice
+    from volseg.io.labels.files import check_labels, find_label_maps, names_of
+    from volseg.io.labels.layers import one_slice_advice
     from volseg.surface import measure as measure_labels
-    from volseg.surface.export import kept_probabilities
 
     check_free([file for file in (csv, json) if file], overwrite=overwrite)
     chosen = parse_only(only)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volseg.cli.console import print_table, say
-from volseg.io.atomic import write_text
-from volseg.io.plain_text import plain
-from volseg.io.tables import write_table
+from volseg.files.atomic import write_text
+from volseg.files.plain_text import plain
+from volseg.files.tables import write_table
 
 if TYPE_CHECKING:
     from volseg.surface import Measurement

@@ -12,12 +12,12 @@ from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only
 from volseg.cli.label_scan import LabelScan, read_label_scan
 from volseg.cli.mesh_space import Space, parse_space
 from volseg.errors import InputError, PartialError, UsageError, VolsegError
-from volseg.io.atomic import check_free
+from volseg.files.atomic import check_free
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from volseg.mesh import Mesh
+    from volseg.core.mesh import Mesh
 
 
 def mesh(
@@ -85,8 +85,8 @@ def mesh(
     Each label becomes OUTPUT/<label>.<format>; a folder of several cases, OUTPUT/<case>/<label>.<format>; in .vtm
     all are in surfaces.vtm. In .glb, .obj, .vtp, .vtm and .3mf the labels of a single file stay separate and coloured.
     """
-    from volseg.io.label_files import find_label_maps, names_of, single_label_map
-    from volseg.surface.export import surface_of_scan, surfaces_of_labels
+    from volseg.cases.surfaces import surface_of_scan, surfaces_of_labels
+    from volseg.io.labels.files import find_label_maps, names_of, single_label_map
     from volseg.surface.settings import SurfaceSettings
 
     settings = SurfaceSettings(
@@ -143,8 +143,8 @@ class _Target:
     overwrite: bool
 
     def write(self, meshes: Sequence[Mesh], case: str = "") -> list[Path]:
-        from volseg.io.mesh_report import write_report
-        from volseg.io.meshes import TOGETHER, mesh_targets, replaced_by, write_mesh_files
+        from volseg.io.mesh.formats import TOGETHER, mesh_targets, replaced_by, write_mesh_files
+        from volseg.io.mesh.report import write_report
 
         folder = self.output / case
         paths = [self.output] if self.file else [folder / f"{TOGETHER}.{suffix}" for suffix in self.formats]
@@ -161,8 +161,8 @@ class _Target:
 def _make_target(
     output: Path, formats: str | None, space: str | None, *, single_file: bool, overwrite: bool
 ) -> _Target:
-    from volseg.io.meshes import MESH_FORMATS, parse_formats
-    from volseg.surface.export import OTHER_MESH_SUFFIXES
+    from volseg.cases.surfaces import OTHER_MESH_SUFFIXES
+    from volseg.io.mesh.formats import MESH_FORMATS, parse_formats
 
     suffix = output.suffix.lower().removeprefix(".")
     if output.suffix.lower() in OTHER_MESH_SUFFIXES and not output.is_dir():

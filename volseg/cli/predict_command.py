@@ -14,8 +14,8 @@ from volseg.cli.stopping import check_stopped
 from volseg.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
+    from volseg.cases import CaseResult
     from volseg.config import CleanupConfig
-    from volseg.pipeline import CaseResult
 
 
 def predict(
@@ -64,11 +64,11 @@ def predict(
     surfaces that are asked for later, is made. With --only every output holds these labels of the model alone, after
     clean-up; all else is background.
     """
-    from volseg.io.inputs import collect_cases
-    from volseg.io.meshes import parse_formats
-    from volseg.model.devices import Threads
-    from volseg.model.file import load_model
-    from volseg.pipeline import OutputSettings, process_cases
+    from volseg.cases import OutputSettings, process_cases
+    from volseg.cases.inputs import collect_cases
+    from volseg.io.mesh.formats import parse_formats
+    from volseg.network.devices import Threads
+    from volseg.network.file import load_model
 
     mesh_formats = parse_formats(mesh) if mesh else ()
     settings = OutputSettings(
@@ -116,7 +116,7 @@ def _ending(result: CaseResult) -> str:
 
 
 def _dicom_forms(text: str) -> tuple[str, ...]:
-    from volseg.pipeline import DICOM_FORMS
+    from volseg.cases import DICOM_FORMS
 
     forms = tuple(dict.fromkeys(form.strip().lower() for form in text.split(",") if form.strip()))
     if unknown := [form for form in forms if form not in DICOM_FORMS]:

@@ -52,7 +52,7 @@ def train(
     while_parent_runs: Annotated[bool, typer.Option("--while-parent-runs", hidden=True)] = False,
 ) -> None:
     """Train a model from labelled scans; what is not set is planned from the dataset."""
-    from volseg.io.datasets import read_dataset
+    from volseg.datasets import read_dataset
     from volseg.training.loop import iterate_training
     from volseg.training.plan import iterate_planning
     from volseg.training.run_folder import check_folder
@@ -81,7 +81,7 @@ def train(
 
 def _follow(events: Iterator[dict[str, Any]]) -> list[Path]:
     """Show what happens and return the files of the run."""
-    from volseg.model.devices import Threads
+    from volseg.network.devices import Threads
 
     threads, files = Threads(), list[Path]()
     with progress_bar(counts=False) as bar:
@@ -112,7 +112,7 @@ def _fold(text: str) -> Any:
 
 
 def _plan_line(event: dict[str, Any]) -> str:
-    from volseg.slices import in_plane
+    from volseg.core.slices import in_plane
 
     config = event["config"]
     size = config["training"]["slice_size"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.console import Series, say
-from volseg.io.plain_text import plain
+from volseg.files.plain_text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -52,9 +52,9 @@ def view(
     The 3D picture has the surfaces of the labels and three slices of the scan. Examples:
     volseg view scan.nii.gz -s labels.nii.gz; volseg view OUT/case --contact-sheet slices.png.
     """
-    from volseg.io.atomic import check_free
+    from volseg.cases.subject import read_subject
+    from volseg.files.atomic import check_free
     from volseg.view import save_contact_sheet, save_screenshot, show
-    from volseg.view.inputs import read_subject
     from volseg.view.picture import check_png
 
     pixels = _parse_size(size or "1600x1200")

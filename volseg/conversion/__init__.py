@@ -12,16 +12,16 @@ from volseg.conversion.modality import check_modality, of_modality
 from volseg.conversion.probabilities import convert_probabilities
 from volseg.conversion.scans import FORMATS, ConvertedVolume, convert_all
 from volseg.conversion.settings import FRACTIONAL, ConversionOptions, ConversionSettings, is_folder
+from volseg.core.volume import Volume
 from volseg.errors import InputError, UsageError
+from volseg.files.atomic import check_free
+from volseg.files.names import has_suffix
 from volseg.io import read, write
-from volseg.io.atomic import check_free
-from volseg.io.dicom_objects import is_dicom_input, label_objects, read_label_object
-from volseg.io.dicom_series import Scan, scan_dicom
-from volseg.io.dicom_source import DicomSource
-from volseg.io.label_files import has_label_table, image_files, names_of, single_label_map
-from volseg.io.mask_folder import mask_files
-from volseg.io.names import has_suffix
-from volseg.volume import Volume
+from volseg.io.dicom.objects import is_dicom_input, label_objects, read_label_object
+from volseg.io.dicom.series import Scan, scan_dicom
+from volseg.io.dicom.source import DicomSource
+from volseg.io.labels.files import has_label_table, image_files, names_of, single_label_map
+from volseg.io.labels.mask_folder import mask_files
 
 __all__ = ["FORMATS", "FRACTIONAL", "ConversionOptions", "ConvertedVolume", "convert", "convert_all", "put_on_grid"]
 

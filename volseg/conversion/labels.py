@@ -10,20 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from volseg.conversion.settings import ConversionSettings, is_folder, is_object
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap, present_values
+from volseg.core.volume import Volume
+from volseg.core.voxels import smallest_integer
 from volseg.errors import GeometryError, InputError, UsageError
-from volseg.geometry import Grid
+from volseg.files.atomic import check_free
+from volseg.files.names import case_name, has_suffix
 from volseg.io import read_label_layers, write
-from volseg.io.atomic import check_free
-from volseg.io.bids import is_dseg
-from volseg.io.dicom_objects import find_label_object, is_dicom_input, read_scan_of
-from volseg.io.dicom_source import DicomSource
-from volseg.io.label_files import check_labels, names_volume
-from volseg.io.labels import sidecar_path, write_label_table
-from volseg.io.names import case_name, has_suffix
-from volseg.io.voxels import smallest_integer
-from volseg.labelmap import LabelMap, present_values
-from volseg.placement import compare_grids, label_extent
-from volseg.volume import Volume
+from volseg.io.dicom.objects import find_label_object, is_dicom_input
+from volseg.io.dicom.source import DicomSource
+from volseg.io.labels.bids import is_dseg
+from volseg.io.labels.files import check_labels, names_volume
+from volseg.io.labels.table import sidecar_path, write_label_table
+from volseg.io.scans import read_scan_of
+from volseg.verification.placement import compare_grids, label_extent
 
 _LOG = logging.getLogger(__name__)
 _MOST_OUTSIDE = 0.5
@@ -44,7 +45,7 @@ def convert_labels(source: Path, target: Path, settings: ConversionSettings) -> 
         if not is_object(target):  # whose writers go by the slices as they are stored
             layers = tuple(_moved(layer, image.grid, source) for layer in layers)
     if len(layers) > 1 and has_suffix(target, (".seg.nrrd",)):
-        from volseg.io.itk import write_seg_nrrd
+        from volseg.io.images.itk import write_seg_nrrd
 
         write_seg_nrrd(layers, target)
         return [target]

@@ -6,11 +6,10 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from volseg.core.volume import MODALITIES, Volume
 from volseg.errors import InputError, UsageError
-from volseg.files import read_json
-from volseg.io.names import case_name
-from volseg.io.writing import MODALITIES
-from volseg.volume import Volume
+from volseg.files.names import case_name
+from volseg.files.regular import read_json
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_SIDECAR = 1 << 20

@@ -8,15 +8,15 @@ import numpy as np
 
 from volseg.conversion.labels import read_image
 from volseg.conversion.settings import FRACTIONAL, ConversionSettings, is_object
+from volseg.core.label_choice import LabelChoice
+from volseg.core.labelmap import Label, default_colour, keep_colours_apart
 from volseg.errors import GeometryError, InputError, UsageError
+from volseg.files.atomic import check_free
+from volseg.files.names import has_suffix
 from volseg.io import read_channels
-from volseg.io.atomic import check_free
-from volseg.io.dicom_objects import is_dicom_input, label_objects
-from volseg.io.label_choice import LabelChoice
-from volseg.io.labels import read_label_table, sidecar_path, write_label_table
-from volseg.io.names import has_suffix
-from volseg.labelmap import Label, default_colour, keep_colours_apart
-from volseg.placement import compare_grids
+from volseg.io.dicom.objects import is_dicom_input, label_objects
+from volseg.io.labels.table import read_label_table, sidecar_path, write_label_table
+from volseg.verification.placement import compare_grids
 
 
 def convert_probabilities(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
@@ -29,7 +29,7 @@ def convert_probabilities(source: Path, target: Path, settings: ConversionSettin
 
 
 def _to_dicom(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
-    from volseg.io.dicom_seg import write_dicom_probabilities
+    from volseg.io.dicom.seg_writing import write_dicom_probabilities
 
     image = read_image(source, target, settings)
     volumes = read_channels([source])
@@ -62,9 +62,9 @@ def _labels(source: Path, count: int, settings: ConversionSettings) -> tuple[Lab
 
 
 def _to_nifti(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
-    from volseg.io.dicom import scan_dicom
-    from volseg.io.dicom_seg_read import read_dicom_probabilities
-    from volseg.io.nifti import write_nifti
+    from volseg.io.dicom.reading import scan_dicom
+    from volseg.io.dicom.seg_reading import read_dicom_probabilities
+    from volseg.io.images.nifti import write_nifti
 
     check_free([sidecar_path(target)], overwrite=settings.overwrite)
     found = label_objects(scan_dicom(source)) if is_dicom_input(source) else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from volseg.io.names import has_suffix
+from volseg.files.names import has_suffix
 
 # The form of a file that holds probabilities.
 FRACTIONAL = "fractional"

@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Unpack
 
+from volseg.core.label_choice import LabelChoice
+from volseg.core.labelmap import Label, default_colour
+from volseg.core.resample import Reorientation
 from volseg.errors import GeometryError, InputError, UsageError, VolsegError
+from volseg.evaluation.metrics import Scores, compare
 from volseg.evaluation.pairing import Pair, Source, pair_cases
 from volseg.evaluation.result import Evaluation, Row
 from volseg.evaluation.sides import Box, Reading, Side, read_sides
-from volseg.io.label_choice import LabelChoice
-from volseg.io.label_files import names_of
-from volseg.io.labels import read_label_table
-from volseg.labelmap import Label, default_colour
-from volseg.metrics import Scores, compare
-from volseg.resample import Reorientation
+from volseg.io.labels.files import names_of
+from volseg.io.labels.table import read_label_table
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,9 @@ def evaluate(
 ) -> Evaluation:
     """Compare predicted label maps with their references.
 
-    Definitions of the metrics, and the rules for labels that are in one or none of the two, are in `volseg.metrics`.
-    Labels are matched by value; every label that the prediction, the reference or the table names is compared.
+    Definitions of the metrics, and the rules for labels that are in one or none of the two, are in
+    `volseg.evaluation.metrics`. Labels are matched by value; every label that the prediction, the reference or the
+    table names is compared.
 
     Parameters
     ----------

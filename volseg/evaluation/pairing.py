@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from volseg.core.labelmap import LabelMap
 from volseg.errors import InputError
+from volseg.files.names import case_name
 from volseg.io.case_record import read_record
-from volseg.io.label_files import find_label_maps, single_label_map
-from volseg.io.names import case_name
-from volseg.labelmap import LabelMap
+from volseg.io.labels.files import find_label_maps, single_label_map
 
 Source = str | Path | LabelMap | Mapping[str, Path | LabelMap]
 Pair = tuple[Path | LabelMap, Path | LabelMap]

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from volseg.evaluation.metrics import DEFINITIONS, Scores
 from volseg.evaluation.statistics import Statistics, summarise
-from volseg.io.atomic import write_text
-from volseg.io.tables import write_table
-from volseg.metrics import DEFINITIONS, Scores
+from volseg.files.atomic import write_text
+from volseg.files.tables import write_table
 
 METRICS = tuple(entry.name for entry in fields(Scores))
 STATUSES = ("both", "missed", "spurious", "absent")

@@ -12,16 +12,16 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap, label_boxes
+from volseg.core.noise import check_no_noise
+from volseg.core.resample import Reorientation
 from volseg.errors import AmbiguousError, InputError
 from volseg.evaluation.pairing import Pair
-from volseg.geometry import Grid
 from volseg.io import read_label_layers
-from volseg.io.label_files import check_labels, names_volume
-from volseg.io.mask_folder import mask_files, name_labels
-from volseg.io.named_volumes import count_volumes
-from volseg.labelmap import Label, LabelMap, label_boxes
-from volseg.noise import check_no_noise
-from volseg.resample import Reorientation
+from volseg.io.labels.files import check_labels, names_volume
+from volseg.io.labels.mask_folder import mask_files, name_labels
+from volseg.io.scans import count_volumes
 
 Box = tuple[slice, ...]
 
@@ -61,7 +61,7 @@ class Side:
         return np.asarray((self.layers[0] if home is None else home).array[box] == value)
 
     def check_no_noise(self, values: Collection[int], source: Path | LabelMap) -> None:
-        """Refuse labels with these values whose surfaces are those of noise; see `volseg.noise`."""
+        """Refuse labels with these values whose surfaces are those of noise; see `volseg.core.noise`."""
         for layer in self.layers:
             array, chosen = layer.array, tuple(label for label in layer.labels if label.value in values)
             if len(chosen) < len(layer.labels):

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from volseg.core.volume import Volume
 from volseg.errors import InputError, VolsegError
+from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, has_suffix
 from volseg.inspection.entries import Entry, Slices, grid_facts
 from volseg.inspection.reader_notes import collected_notes
-from volseg.io.dicom import Arrangement, Scan, Series, arrange, read_stack
-from volseg.io.dicom_dataset import open_dataset
-from volseg.io.dicom_files import DicomFile, stored_files
-from volseg.io.dicom_grid import Stack, stack_slices
-from volseg.io.dicom_header import FrameHeader, OtherObject
-from volseg.io.dicom_objects import label_objects, read_label_object, series_of
-from volseg.io.dicom_pixels import value_type
-from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, has_suffix
-from volseg.volume import Volume
+from volseg.io.dicom.dataset import open_dataset
+from volseg.io.dicom.header import FrameHeader, OtherObject
+from volseg.io.dicom.objects import label_objects, read_label_object, series_of
+from volseg.io.dicom.pixels import value_type
+from volseg.io.dicom.reading import Arrangement, Scan, Series, arrange, read_stack
+from volseg.io.dicom.stack import Stack, stack_slices
+from volseg.io.dicom.storage import DicomFile, stored_files
 
 # Of several files that are alike so many are named.
 _NAMED = 5

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from volseg.geometry import Grid
-from volseg.io.names import shown_path
+from volseg.core.grid import Grid
+from volseg.files.names import shown_path
 
 
 @dataclass(frozen=True)

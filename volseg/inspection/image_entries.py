@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from volseg.core.labelmap import LabelMap
 from volseg.errors import VolsegError
+from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
 from volseg.inspection.entries import Entry, grid_facts
 from volseg.inspection.reader_notes import collected_notes
 from volseg.io import read_all, read_grid, read_label_layers
-from volseg.io.labels import read_label_table, sidecar_path
-from volseg.io.named_volumes import count_volumes, volume_names
-from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
-from volseg.io.nifti_labels import read_header_labels
-from volseg.labelmap import LabelMap
+from volseg.io.images.named_volumes import volume_names
+from volseg.io.labels.nifti_names import read_header_labels
+from volseg.io.labels.table import read_label_table, sidecar_path
+from volseg.io.scans import count_volumes
 
 Facts = dict[str, dict[str, Any]]
 
@@ -77,7 +78,7 @@ def _from_voxels(file: Path) -> Facts:
 def _from_header(file: Path) -> Facts:
     if image_kind(file) != "NIfTI":
         return dict.fromkeys(volume_names(file, count_volumes(file)), grid_facts(read_grid(file)))
-    from volseg.io.nifti_header import read_header
+    from volseg.io.images.nifti_header import read_header
 
     header = read_header(file)
     scaled = header.dtype.kind == "f" or (header.slope, header.intercept) != (1.0, 0.0)

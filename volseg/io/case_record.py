@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from volseg.errors import InputError
-from volseg.files import read_json
+from volseg.files.regular import read_json
 
 RECORD = "run.json"
 _LONGEST = 1 << 24

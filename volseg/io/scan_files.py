@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volseg.errors import DAMAGE, InputError
+from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix, portable_name
 from volseg.io.case_record import RECORD, CaseRecord, ScanRecord, read_record
-from volseg.io.dicom_files import DicomFile
-from volseg.io.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix, portable_name
+from volseg.io.dicom.storage import DicomFile
 
 if TYPE_CHECKING:
-    from volseg.io.dicom_series import Series
-    from volseg.volume import Volume
+    from volseg.core.volume import Volume
+    from volseg.io.dicom.series import Series
 
 _PAIR = (".hdr", ".hdr.gz", ".img", ".img.gz")
 _LONGEST_HEADER = 1 << 16
@@ -78,7 +78,7 @@ class ScanFiles:
 
         if not self.chosen:
             return read_channels(self.paths, series=self.series, strict=strict)
-        from volseg.io.dicom import read_stack
+        from volseg.io.dicom.reading import read_stack
 
         return [read_stack(one, path, strict=strict) for one, path in zip(self.chosen, self.paths, strict=True)]
 
@@ -195,8 +195,8 @@ def _look_at(files: Iterable[Iterable[DicomFile]]) -> tuple[tuple[str | int, ...
 
 
 def _choose(path: Path, series: str | None) -> Series | None:
-    from volseg.io.dicom_choice import choose_series
-    from volseg.io.dicom_series import is_dicom, list_series
+    from volseg.io.dicom.choice import choose_series
+    from volseg.io.dicom.series import is_dicom, list_series
 
     return choose_series(list_series(path), path, series) if is_dicom(path) else None
 

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from volseg.core.labelmap import LabelMap
+from volseg.core.volume import Volume
 from volseg.errors import OutputError, UsageError
-from volseg.io.names import has_suffix
-from volseg.labelmap import LabelMap
-from volseg.volume import Volume
+from volseg.files.names import has_suffix
+from volseg.io.scans import read
 
 _LOG = logging.getLogger(__name__)
 
-# What may have made a scan that is written as a DICOM series.
-MODALITIES = ("CT", "MR")
 # What a ``.dcm`` file of labels, and a folder, may be.
 LABEL_FORMS = ("seg", "labelmap", "rtstruct")
 
@@ -72,16 +71,16 @@ def _write_labels(labelmap: LabelMap, path: Path, image: str | Path | Volume | N
         _write_dicom(labelmap, path, image, form)
         return [path]
     if has_suffix(path, (".seg.nrrd",)):
-        from volseg.io.itk import write_seg_nrrd
+        from volseg.io.images.itk import write_seg_nrrd
 
         write_seg_nrrd(labelmap, path)
         return [path]
     if not has_suffix(path, (".nii", ".nii.gz")):
         raise _unknown(path, ".nii, .nii.gz, .seg.nrrd or .dcm")
-    from volseg.io.bids import is_dseg, write_dseg_json
-    from volseg.io.labels import sidecar_path, write_label_table
-    from volseg.io.nifti import write_nifti
-    from volseg.io.voxels import smallest_integer
+    from volseg.core.voxels import smallest_integer
+    from volseg.io.images.nifti import write_nifti
+    from volseg.io.labels.bids import is_dseg, write_dseg_json
+    from volseg.io.labels.table import sidecar_path, write_label_table
 
     dtype = smallest_integer(int(labelmap.array.max()))
     write_nifti(labelmap.array.astype(dtype, copy=False), labelmap.grid, path)
@@ -91,8 +90,7 @@ def _write_labels(labelmap: LabelMap, path: Path, image: str | Path | Volume | N
 
 
 def _write_dicom(labelmap: LabelMap, path: Path, image: str | Path | Volume | None, form: str) -> None:
-    from volseg.io import read
-    from volseg.io.dicom_source import DicomSource
+    from volseg.io.dicom.source import DicomSource
 
     if form not in LABEL_FORMS:
         raise UsageError(f"form is {form!r}; expected one of {', '.join(LABEL_FORMS)}")
@@ -101,11 +99,11 @@ def _write_dicom(labelmap: LabelMap, path: Path, image: str | Path | Volume | No
         raise UsageError(f"{path}: a DICOM object of labels refers to the scan's DICOM files; give that scan (image)")
     _check_inside(labelmap, image, path)
     if form == "rtstruct":
-        from volseg.io.rtstruct import write_rtstruct
+        from volseg.io.dicom.rtstruct_writing import write_rtstruct
 
         write_rtstruct(labelmap, path, source=image.source)
     else:
-        from volseg.io.dicom_seg import write_dicom_seg
+        from volseg.io.dicom.seg_writing import write_dicom_seg
 
         write_dicom_seg(labelmap, path, source=image.source, kind="labelmap" if form == "labelmap" else "binary")
 
@@ -130,17 +128,17 @@ def _check_inside(labelmap: LabelMap, image: Volume, path: Path) -> None:
 
 def _write_scan(volume: Volume, path: Path) -> list[Path]:
     if has_suffix(path, (".nii", ".nii.gz")):
-        from volseg.io.nifti import write_nifti
+        from volseg.io.images.nifti import write_nifti
 
         write_nifti(volume.array, volume.grid, path)
         return [path]
     if has_suffix(path, (".nrrd", ".mha")) and not has_suffix(path, (".seg.nrrd",)):
-        from volseg.io.itk import write_itk
+        from volseg.io.images.itk import write_itk
 
         write_itk(volume, path)
         return [path]
     if path.is_dir() or not path.suffix:
-        from volseg.io.dicom_write import write_dicom_series
+        from volseg.io.dicom.writing import write_dicom_series
 
         text = "".join(c if c.isprintable() and c != "\\" else "_" for c in volume.name or path.name)
         return write_dicom_series(volume, path, description=text[:64])

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from volseg.geometry import Grid
-from volseg.labelmap import Colour, LabelMap
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Colour, LabelMap
+from volseg.core.volume import Volume
 from volseg.phantoms.shapes import Capsule, Ellipsoid, Float, Point, Shape, coverage, rasterise, touched_box
-from volseg.volume import Volume
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 from scipy.spatial.transform import Rotation
 
-from volseg.geometry import Grid
-from volseg.labelmap import Colour, Label, LabelMap, default_colour, keep_colours_apart
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Colour, Label, LabelMap, default_colour, keep_colours_apart
 
 Float = NDArray[np.float64]
 Point = tuple[float, float, float]

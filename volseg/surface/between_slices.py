@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from volseg.geometry import Float, Grid
-from volseg.mesh import Mesh
-from volseg.resample import Reorientation
+from volseg.core.grid import Float, Grid
+from volseg.core.mesh import Mesh
+from volseg.core.resample import Reorientation
 from volseg.surface.ends import End
 from volseg.surface.march import march
 from volseg.surface.slice_groups import Ends, Group, Pieces, Stack, moved

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyvista as pv
 
-from volseg.geometry import Float
-from volseg.mesh import Mesh
+from volseg.core.grid import Float
+from volseg.core.mesh import Mesh
 
 _MOST_PARTS = 16
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from volseg.geometry import Float
+from volseg.core.grid import Float
 from volseg.surface.slice_groups import Section, Stack, moved
 
 _LONGEST = 0.98  # slices that a body may go on beyond its last; in the next one it is not

@@ -10,11 +10,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from volseg.core.grid import Float, Grid
+from volseg.core.labelmap import Label, LabelMap, label_boxes
+from volseg.core.mesh import Mesh
+from volseg.core.noise import check_no_noise, check_no_noise_inside
+from volseg.core.volume import Volume
 from volseg.errors import GeometryError, InputError, UsageError
-from volseg.geometry import Float, Grid
-from volseg.labelmap import Label, LabelMap, label_boxes
-from volseg.mesh import Mesh
-from volseg.noise import check_no_noise, check_no_noise_inside
 from volseg.surface.between_slices import thick_axis
 from volseg.surface.intersections import count_self_intersections, without_crossings
 from volseg.surface.march import march
@@ -26,7 +27,6 @@ from volseg.surface.simplify import simplify_mesh
 from volseg.surface.smooth import smooth_mesh
 from volseg.surface.solid import largest_shell, solid_field, solid_of
 from volseg.surface.thick import ThickSlices, warn_of_pieces
-from volseg.volume import Volume
 
 logger = logging.getLogger(__name__)
 Triple = tuple[int, int, int]
@@ -78,7 +78,7 @@ def extract_surfaces(
     GeometryError
         The label map is a single slice.
     InputError
-        The probabilities are not those of these labels, or the label map is noise; see `volseg.noise`.
+        The probabilities are not those of these labels, or the label map is noise; see `volseg.core.noise`.
     UsageError
         Shared walls or a solid are asked of probabilities.
     """
@@ -126,7 +126,7 @@ def extract_isosurface(
     Raises
     ------
     InputError
-        No voxel, or every voxel, is inside, or what is inside is noise; see `volseg.noise`.
+        No voxel, or every voxel, is inside, or what is inside is noise; see `volseg.core.noise`.
     GeometryError
         The volume is a single slice.
     """

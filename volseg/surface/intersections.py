@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.geometry import Float
-from volseg.mesh import Mesh
+from volseg.core.grid import Float
+from volseg.core.mesh import Mesh
 
 Pairs = NDArray[np.int64]
 _MOST_ROUNDS = 12

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.geometry import Float
+from volseg.core.grid import Float
 
 Pairs = NDArray[np.intp]
 

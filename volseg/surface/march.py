@@ -9,8 +9,8 @@ import numpy as np
 import pyvista as pv
 from numpy.typing import NDArray
 
-from volseg.geometry import Grid
-from volseg.mesh import Mesh
+from volseg.core.grid import Grid
+from volseg.core.mesh import Mesh
 
 
 def march(field: NDArray[Any], grid: Grid) -> Mesh:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from volseg.geometry import Float, Grid
-from volseg.labelmap import Label, LabelMap
-from volseg.mesh import Mesh
-from volseg.noise import MOST_FACES_OF_ONE, check_no_noise
+from volseg.core.grid import Float, Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.mesh import Mesh
+from volseg.core.noise import MOST_FACES_OF_ONE, check_no_noise
 from volseg.surface.extract import LabelCrop, crop_labels, extract_surface
 from volseg.surface.longest import longest_distance, longest_within
 from volseg.surface.settings import SurfaceSettings
@@ -99,7 +99,7 @@ def measure(labels: LabelMap, *, pieces: bool = False, probabilities: Probabilit
     Raises
     ------
     InputError
-        The probabilities are not those of these labels, or the label map is noise; see `volseg.noise`.
+        The probabilities are not those of these labels, or the label map is noise; see `volseg.core.noise`.
     """
     if probabilities is not None:
         check_probabilities(labels, probabilities)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from volseg.mesh import Mesh, Quality
+from volseg.core.mesh import Mesh, Quality
 from volseg.surface.distance import distances
 from volseg.surface.intersections import count_self_intersections
 from volseg.surface.smooth import connected_pieces

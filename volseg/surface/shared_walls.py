@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
-from volseg.geometry import Float, Grid
-from volseg.labelmap import LabelMap, label_boxes
-from volseg.mesh import Mesh
+from volseg.core.grid import Float, Grid
+from volseg.core.labelmap import LabelMap, label_boxes
+from volseg.core.mesh import Mesh
 from volseg.surface.between_slices import field_between_slices, thick_axis, thinner_slices
 from volseg.surface.quality import graded
 from volseg.surface.smooth import collapsed

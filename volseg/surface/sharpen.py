@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
 from volseg.errors import InputError
-from volseg.geometry import Grid
-from volseg.labelmap import LabelMap
 
 Probabilities = Sequence[NDArray[Any]] | NDArray[Any]
 Box = tuple[slice, ...]

@@ -8,7 +8,7 @@ from math import sqrt
 import fast_simplification
 import numpy as np
 
-from volseg.mesh import Mesh
+from volseg.core.mesh import Mesh
 from volseg.surface.distance import largest_distance
 from volseg.surface.intersections import count_self_intersections
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from volseg.geometry import Float
+from volseg.core.grid import Float
 
 _EXPLAINED = 0.6  # of the difference of two outlines at most left when one is moved onto the other
 _LIKE, _LIKE_SLACK = 0.5, 0.5  # share of a step, and pixels, by which the step in the next pair of slices may differ

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from volseg.geometry import Float
-from volseg.mesh import Mesh
+from volseg.core.grid import Float
+from volseg.core.mesh import Mesh
 
 _ITERATIONS = 30
 _PASS_BAND = 0.06

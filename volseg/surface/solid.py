@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from volseg.geometry import Grid
-from volseg.labelmap import Label, LabelMap
-from volseg.mesh import Mesh
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.mesh import Mesh
 from volseg.surface.smooth import connected_pieces
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from volseg.geometry import Float, Grid
-from volseg.mesh import Mesh
+from volseg.core.grid import Float, Grid
+from volseg.core.mesh import Mesh
 from volseg.surface.between_slices import march_between_slices
 from volseg.surface.smooth import connected_pieces, moved_to_volume, smooth_mesh
 

@@ -11,7 +11,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from volseg.errors import InputError
-from volseg.io.atomic import atomic_path
+from volseg.files.atomic import atomic_path
 
 
 def save_array(array: NDArray[Any], path: Path) -> None:

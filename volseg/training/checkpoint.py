@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from volseg.errors import DAMAGE, InputError
-from volseg.files import regular_file
-from volseg.io.atomic import atomic_path
+from volseg.files.atomic import atomic_path
+from volseg.files.regular import regular_file
 
 _FORMAT = b"volseg checkpoint 2\n"
 _WITHOUT_DIGEST = b"PK"  # format 1 was what torch.save writes

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.io.atomic import atomic_path
+from volseg.files.atomic import atomic_path
 from volseg.training.journal import Event
 
 _LOSS_COLOURS = ("#9a9a9a", "#d08c60", "#7d6bb0")

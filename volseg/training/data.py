@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from volseg.config import Config, Plane
+from volseg.config import Config
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.planes import Plane
+from volseg.core.resample import resample_plane
+from volseg.core.slices import in_plane, neighbour_indices, stack_slices
+from volseg.datasets import Case
 from volseg.errors import OutputError
-from volseg.inference import plane_weights
-from volseg.io.atomic import write_text
-from volseg.io.datasets import Case
+from volseg.files.atomic import write_text
 from volseg.io.scan_files import file_state
-from volseg.labelmap import Label, LabelMap
-from volseg.prepare import SliceStack, common_grid, gather_neighbours, prepare
-from volseg.resample import resample_plane
-from volseg.slices import in_plane, neighbour_indices, stack_slices
+from volseg.prediction.inference import plane_weights
+from volseg.prediction.prepare import SliceStack, common_grid, gather_neighbours, prepare
 from volseg.training.cache import load_array, save_array
 from volseg.training.plan import read_case
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from volseg.errors import InputError, OutputError
-from volseg.files import read_text
-from volseg.io.atomic import write_text
+from volseg.files.atomic import write_text
+from volseg.files.regular import read_text
 
 Event = dict[str, Any]
 

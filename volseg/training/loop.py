@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from volseg.config import Config, load_config
-from volseg.io.datasets import Dataset, read_dataset
-from volseg.model.devices import choose_device
+from volseg.datasets import Dataset, read_dataset
+from volseg.network.devices import choose_device
 from volseg.training.journal import Event
 from volseg.training.plan import Fold, choose_cases, iterate_planning, write_plan
 from volseg.training.resumption import resumed_plan
@@ -31,7 +31,7 @@ def train(
     Parameters
     ----------
     dataset : Dataset or path
-        A Medical Segmentation Decathlon or nnU-Net folder, or a CSV of pairs; see `volseg.io.datasets.read_dataset`.
+        A Medical Segmentation Decathlon or nnU-Net folder, or a CSV of pairs; see `volseg.datasets.read_dataset`.
     output : path
         Folder for ``model.safetensors``, ``plan.yaml`` (every setting, as planned), ``log.jsonl``, ``curve.png``,
         ``validation.json`` and ``checkpoint.pt``.

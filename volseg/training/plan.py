@@ -11,17 +11,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.config import Config, Normalisation, Plane, load_config
+from volseg.config import Config, Normalisation, load_config
+from volseg.core.intensity import extremes, sample
+from volseg.core.labelmap import LabelMap
+from volseg.core.planes import PLANES, Plane
+from volseg.core.resample import Reorientation
+from volseg.core.slices import ANISOTROPIC, NORMAL_AXIS, in_plane
+from volseg.core.volume import Volume
+from volseg.datasets import Case, Dataset, check_dataset, read_images, read_reference, split
 from volseg.errors import DatasetError, UsageError
-from volseg.intensity import extremes, sample
-from volseg.io.atomic import write_text
-from volseg.io.datasets import Case, Dataset, check_dataset, read_images, read_reference, split
-from volseg.labelmap import LabelMap
-from volseg.model.generator import levels_for
-from volseg.postprocess import resolve_cleanup
-from volseg.resample import Reorientation
-from volseg.slices import ANISOTROPIC, NORMAL_AXIS, PLANES, in_plane
-from volseg.volume import Volume
+from volseg.files.atomic import write_text
+from volseg.network.generator import levels_for
+from volseg.prediction.cleanup import resolve_cleanup
 
 Fold = int | Literal["all"]
 

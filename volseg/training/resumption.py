@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from volseg.config import Config
+from volseg.datasets import Dataset
 from volseg.errors import UsageError
-from volseg.io.datasets import Dataset
 from volseg.training.plan import make_plan
 
 # How long it is trained, and how often it is looked at on the way.

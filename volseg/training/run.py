@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from volseg.config import Config, Plane
+from volseg.config import Config
+from volseg.core.planes import Plane
+from volseg.datasets import Case, Dataset
 from volseg.errors import DatasetError, ModelError, UsageError
-from volseg.io.atomic import write_text
-from volseg.io.datasets import Case, Dataset
-from volseg.model.file import Model, save_model
+from volseg.files.atomic import write_text
+from volseg.network.file import Model, save_model
 from volseg.training.augment import augment
 from volseg.training.checkpoint import opened_checkpoint, save_checkpoint
 from volseg.training.curve import draw_curve

@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from volseg.errors import InputError, UsageError
-from volseg.io.atomic import check_writable
-from volseg.io.locking import lock_file
+from volseg.files.atomic import check_writable
+from volseg.files.locking import lock_file
 
 _LOCK = ".volseg-training.lock"
 _ATTEMPTS, _ATTEMPT_SECONDS = 4, 0.2

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from volseg.config import Config, OptimiserConfig, Plane
+from volseg.config import Config, OptimiserConfig
+from volseg.core.planes import Plane
+from volseg.core.slices import in_plane
 from volseg.errors import ModelError
-from volseg.model.devices import autocast
-from volseg.model.discriminator import build_discriminator
-from volseg.model.file import make_generator
-from volseg.model.losses import adversarial_loss, one_hot, reconstruction_loss
-from volseg.slices import in_plane
+from volseg.network.devices import autocast
+from volseg.network.discriminator import build_discriminator
+from volseg.network.file import make_generator
+from volseg.network.losses import adversarial_loss, one_hot, reconstruction_loss
 from volseg.training.schedule import rate_factor
 
 _MOST_SKIPPED = 20  # updates in a row

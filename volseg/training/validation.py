@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.calibration import calibration_error, fit_temperature, soften
-from volseg.inference import can_fuse, predict
-from volseg.io.datasets import Case
-from volseg.labelmap import LabelMap
-from volseg.metrics import dice
-from volseg.model.file import Model
+from volseg.core.labelmap import LabelMap
+from volseg.datasets import Case
+from volseg.evaluation.metrics import dice
+from volseg.network.file import Model
+from volseg.prediction.calibration import calibration_error, fit_temperature, soften
+from volseg.prediction.inference import can_fuse, predict
 from volseg.training.plan import read_case
 
 _VOXELS = 500_000  # of all cases together, to calibrate with

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import find_contours
 
-from volseg.config import Plane
-from volseg.io.plain_text import plain
-from volseg.labelmap import Colour, Label, LabelMap, present_values
-from volseg.mesh import Mesh
+from volseg.core.labelmap import Colour, Label, LabelMap, present_values
+from volseg.core.mesh import Mesh
+from volseg.core.planes import Plane
+from volseg.core.volume import Volume
+from volseg.files.plain_text import plain
 from volseg.view.picture import png_path
 from volseg.view.sheet_slices import Sheet, SheetSlice, select_slices
-from volseg.volume import Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ import numpy as np
 import pyvista as pv
 from matplotlib.font_manager import findfont
 
-from volseg.geometry import Float
+from volseg.core.grid import Float
 from volseg.view.scene import Scene, SlicePicture
 
 _BOTTOM, _TOP, _TEXT = (11, 13, 16), (29, 35, 43), (232, 234, 237)

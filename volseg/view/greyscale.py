@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.intensity import is_like_ct, sample
-from volseg.volume import Volume
+from volseg.core.intensity import is_like_ct, sample
+from volseg.core.volume import Volume
 
 SOFT_TISSUE_HU = (-160.0, 240.0)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from volseg.errors import UsageError
-from volseg.io.atomic import atomic_path
+from volseg.files.atomic import atomic_path
 
 
 @contextmanager

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from volseg.child_python import child_python
+from volseg.core.mesh import Mesh
+from volseg.core.volume import Volume
 from volseg.errors import RenderError
-from volseg.mesh import Mesh
 from volseg.view.picture import png_path
 from volseg.view.scene import Scene, make_scene
-from volseg.volume import Volume
 
 _CHOICE = "VTK_DEFAULT_OPENGL_WINDOW"
 _TRIAL_SECONDS = 60

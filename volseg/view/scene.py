@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from volseg.core.grid import Float
+from volseg.core.mesh import Mesh
+from volseg.core.volume import Volume
 from volseg.errors import InputError
-from volseg.geometry import Float
-from volseg.mesh import Mesh
 from volseg.view.greyscale import display_window, to_grey
-from volseg.volume import Volume
 
 _MARGIN_MM = 20.0
 _MARGIN_FRACTION = 0.4

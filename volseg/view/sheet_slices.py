@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.config import Plane
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.mesh import Mesh
+from volseg.core.planes import Plane
+from volseg.core.resample import Reorientation, reorient
+from volseg.core.slices import NORMAL_AXIS, in_plane, stack_slices
+from volseg.core.volume import Volume
 from volseg.errors import GeometryError, InputError
-from volseg.geometry import Grid
-from volseg.labelmap import LabelMap
-from volseg.mesh import Mesh
-from volseg.resample import Reorientation, reorient
-from volseg.slices import NORMAL_AXIS, in_plane, stack_slices
 from volseg.view.greyscale import display_window, to_grey
-from volseg.volume import Volume
 
 # Array axes grow to the patient's left, back and feet: columns then run to the right of the picture and rows down
 # in all three planes of the radiological convention (patient's right on the left; sagittal: front on the left).

@@ -8,8 +8,8 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from volseg.io.label_files import case_of
-from volseg.labelmap import Colour, LabelMap, default_colour
+from volseg.core.labelmap import Colour, LabelMap, default_colour
+from volseg.io.labels.files import case_of
 
 
 def tell_apart(files: Sequence[tuple[Path, Sequence[LabelMap]]]) -> tuple[LabelMap, ...]:

@@ -1,0 +1,167 @@
+"""The stages of one case: outputs on disk. The model here is a threshold, so that what must come out is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from threshold_model import BRIGHT, Threshold, run
+from torch import Tensor
+
+import volseg
+from volseg.config import CleanupConfig
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label
+from volseg.core.volume import Volume
+from volseg.io.dicom.writing import write_dicom_series
+from volseg.io.images.nifti import write_nifti
+from volseg.io.mesh.reading import read_meshes
+from volseg.network.file import Model
+
+
+def test_outputs_lie_on_the_scans_own_grid(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    (result,) = run(model, [str(tmp_path / "scan.nii.gz")], tmp_path / "out", probabilities=True, mesh_formats=("stl",))
+    assert result.error is None
+    case = tmp_path / "out" / "scan"
+    labels = volseg.read_labels(case / "labels.nii.gz")
+    assert labels.grid.is_close(scan.grid)
+    np.testing.assert_array_equal(labels.array, np.where(scan.array > 100, 5, 0))
+    assert [(label.value, label.name) for label in labels.labels] == [(5, "bright")]
+    (probability,) = volseg.read_all(case / "probabilities.nii.gz").values()
+    np.testing.assert_array_equal(probability.array > 0.5, labels.array == 5)
+    assert (case / "meshes" / "bright.stl").is_file()
+    content = json.loads((case / "run.json").read_text(encoding="utf-8"))
+    assert content["format"] == 1
+    assert set(content["files"]) == {str(f.relative_to(case).as_posix()) for f in result.files}
+    expected_ml = np.count_nonzero(scan.array > 100) * scan.grid.voxel_volume_mm3 / 1000
+    assert content["volumes_ml"]["bright"] == pytest.approx(expected_ml, abs=1e-3)
+    assert set(content["seconds"]) == {"read", "predict", "cleanup", "write", "mesh"}
+    assert not list(case.rglob(".volseg-*"))
+
+
+def test_probabilities_and_surfaces_follow_the_label_table_not_the_models_order(
+    model: Model, scan: Volume, tmp_path: Path
+) -> None:
+    class Never(Threshold):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            return torch.cat([logits, torch.full_like(logits[:, :1], -100.0)], dim=1)
+
+    never = Label(2, "never", (0, 0, 200))
+    unsorted = replace(model, labels=(BRIGHT, never), networks={"axial.0": Never()})  # type: ignore[dict-item]
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    run(unsorted, [str(tmp_path / "scan.nii.gz")], tmp_path / "out", probabilities=True, mesh_formats=("stl",))
+    case = tmp_path / "out" / "scan"
+    assert [label.name for label in volseg.read_labels(case / "labels.nii.gz").labels] == ["never", "bright"]
+    nothing, bright = volseg.read_all(case / "probabilities.nii.gz").values()
+    assert nothing.array.max() < 1e-3
+    np.testing.assert_array_equal(bright.array > 0.5, scan.array > 100)
+    (mesh,) = read_meshes(case / "meshes" / "bright.stl")
+    expected_mm3 = bright.array.sum() * scan.grid.voxel_volume_mm3
+    assert mesh.volume_mm3 == pytest.approx(expected_mm3, rel=0.01)  # thick slices: moved by 0.2 pixels at most
+
+
+def test_cleanup_is_the_models_unless_given(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    cleanup = {"bright": CleanupConfig(largest_component=True)}
+    run(model, [str(tmp_path / "scan.nii.gz")], tmp_path / "out", cleanup=cleanup)
+    labels = volseg.read_labels(tmp_path / "out" / "scan" / "labels.nii.gz")
+    assert labels.array[1, 1, 1] == 0
+    assert np.count_nonzero(labels.array) == np.count_nonzero(scan.array > 100) - 1
+
+
+def test_single_slice_is_segmented(model: Model, tmp_path: Path) -> None:
+    array = np.full((12, 10, 1), 20, np.int16)
+    array[3:7, 2:8] = 180
+    volseg.write(Volume(array, Grid.from_spacing(array.shape, (0.8, 0.9, 5))), tmp_path / "slice.nii.gz")
+    (result,) = run(model, [str(tmp_path / "slice.nii.gz")], tmp_path / "out")
+    np.testing.assert_array_equal(volseg.read_labels(result.files[0]).array == 5, array == 180)
+
+
+def test_channels_in_one_4d_image_are_predicted(model: Model, scan: Volume, tmp_path: Path) -> None:
+    both = np.stack([scan.array, scan.array.max() - scan.array], axis=-1)
+    write_nifti(both, scan.grid, tmp_path / "both.nii.gz")
+    preparation = model.config.preparation
+    doubled = preparation.model_copy(update={"normalisation": (preparation.normalisation or ()) * 2})
+    two = replace(
+        model, config=model.config.model_copy(update={"preparation": doubled}), channel_names=("first", "second")
+    )
+    (result,) = run(two, [str(tmp_path / "both.nii.gz")], tmp_path / "out")
+    assert result.error is None
+    # The network here looks at the last of its two input channels.
+    np.testing.assert_array_equal(volseg.read_labels(result.files[0]).array == 5, scan.array <= 100)
+    (wrong,) = run(model, [str(tmp_path / "both.nii.gz")], tmp_path / "wrong")
+    assert "2 channels were given; the model was trained with 1" in str(wrong.error)
+
+
+def test_another_modality_is_warned_of(
+    model: Model, scan: Volume, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_dicom_series(replace(scan, modality="MR"), tmp_path / "slices", description="T1")
+    trained_on_ct = replace(model, modalities=("CT",))
+    run(trained_on_ct, [str(tmp_path / "slices")], tmp_path / "out")
+    assert "T1: is MR, the model's channel CT was trained on CT" in caplog.text
+
+
+def test_finding_nothing_is_warned_of(
+    model: Model, scan: Volume, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    volseg.io.write(replace(scan, array=np.full_like(scan.array, 20)), tmp_path / "dark.nii.gz")
+    run(model, [str(tmp_path / "dark.nii.gz")], tmp_path / "out")
+    assert "dark: the model has found none of its labels (bright)" in caplog.text
+
+
+def test_dicom_objects_lie_on_the_scans_slices(model: Model, scan: Volume, tmp_path: Path) -> None:
+    write_dicom_series(scan, tmp_path / "slices", description="T1")
+    forms = ("seg", "labelmap", "rtstruct", "fractional")
+    (result,) = run(model, [str(tmp_path / "slices")], tmp_path / "out", dicom_forms=forms)
+    assert result.error is None
+    case, image = result.files[0].parent, volseg.read(tmp_path / "slices")
+    assert not (case / "probabilities.nii.gz").exists()
+    expected = volseg.read_labels(case / "labels.nii.gz")
+    for form in forms:
+        labels = volseg.read_labels(case / f"labels_{form}.dcm", image=image)
+        assert labels.grid.is_close(image.grid)
+        np.testing.assert_array_equal(labels.array, expected.array)
+        assert [(label.value, label.name) for label in labels.labels] == [(5, "bright")]
+
+
+def test_dicom_objects_need_a_dicom_scan(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    (result,) = run(model, [str(tmp_path / "scan.nii.gz")], tmp_path / "out", dicom_forms=("seg",))
+    assert "is no DICOM scan, so there are no files that a DICOM object could refer to" in str(result.error)
+    assert not (tmp_path / "out" / "scan").exists()
+
+
+def test_a_tilted_series_is_segmented_and_results_return_onto_its_slices(
+    model: Model, scan: Volume, tmp_path: Path
+) -> None:
+    for k, path in enumerate(write_dicom_series(scan, tmp_path / "slices", description="tilted")):
+        dataset = pydicom.dcmread(path)
+        # Each slice 1.5 mm further along its columns: the stack leans, the slices stay as they are.
+        step = 1.5 * k * np.array(dataset.ImageOrientationPatient[3:], dtype=float)
+        dataset.ImagePositionPatient = [f"{x:.8f}" for x in np.array(dataset.ImagePositionPatient, dtype=float) + step]
+        dataset.save_as(path)
+    (refused,) = run(model, [str(tmp_path / "slices")], tmp_path / "strict", strict=True)
+    assert "the stack is tilted by 26.6 degrees; refused, as repairs are switched off (--strict)" in str(refused.error)
+    (result,) = run(model, [str(tmp_path / "slices")], tmp_path / "out", dicom_forms=("labelmap",))
+    assert result.error is None
+    image = volseg.read(tmp_path / "slices")
+    segmentation = pydicom.dcmread(result.files[0].with_name("labels_labelmap.dcm"))
+    by_source = {}
+    for group, frame in zip(segmentation.PerFrameFunctionalGroupsSequence, segmentation.pixel_array, strict=True):
+        source = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        by_source[source] = frame
+    assert len(by_source) == scan.grid.shape[2]
+    for frame in image.source.frames:
+        stored = pydicom.dcmread(frame.file.path)
+        expected = np.where(stored.pixel_array * stored.RescaleSlope + stored.RescaleIntercept > 100, 5, 0)
+        # Interpolation across the tilt moves an edge by at most half a pixel.
+        inside = expected == by_source[frame.sop_instance_uid]
+        assert inside.mean() > 0.95

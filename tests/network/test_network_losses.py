@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from math import log
+
+import pytest
+import torch
+from torch import Tensor
+
+from volseg.network.losses import adversarial_loss, one_hot, reconstruction_loss
+
+NAMES = ("l1", "ce", "dice", "ce_dice")
+
+# Two slices of 1 x 2 pixels, three classes: the probabilities of each pixel, and the right classes.
+PROBABILITIES = torch.tensor(
+    [
+        [[[0.7, 0.2]], [[0.2, 0.5]], [[0.1, 0.3]]],
+        [[[0.1, 0.6]], [[0.1, 0.3]], [[0.8, 0.1]]],
+    ]
+)
+CLASSES = torch.tensor([[[0, 1]], [[2, 1]]])
+# Mean over pixels and classes of |p - one-hot|: a pixel with probability p for the right class contributes 2 (1 - p).
+L1 = 2 * (0.3 + 0.5 + 0.2 + 0.7) / 12
+CE = -(log(0.7) + log(0.5) + log(0.8) + log(0.3)) / 4
+# 2 x overlap / (sum + sum) of classes 1 and 2 over the whole batch, background left out.
+DICE = 1 - (2 * (0.5 + 0.3) / (0.2 + 0.5 + 0.1 + 0.3 + 2) + 2 * 0.8 / (0.1 + 0.3 + 0.8 + 0.1 + 1)) / 2
+
+
+def certain(classes: Tensor, count: int) -> Tensor:
+    return 50 * (2 * one_hot(classes, count) - 1)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("l1", L1), ("ce", CE), ("dice", DICE), ("ce_dice", CE + DICE)])
+def test_losses_are_those_computed_by_hand(name: str, expected: float) -> None:
+    assert reconstruction_loss(name)(PROBABILITIES.log(), CLASSES).item() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_perfect_prediction_costs_nothing_even_where_classes_are_absent(name: str) -> None:
+    for classes in (torch.randint(0, 4, (2, 9, 8)), torch.zeros(2, 9, 8, dtype=torch.long)):
+        assert reconstruction_loss(name)(certain(classes, 4), classes).item() == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_prediction_costs_more_than_an_undecided_one(name: str) -> None:
+    classes = torch.randint(0, 3, (2, 9, 8), generator=torch.Generator().manual_seed(0))
+    loss = reconstruction_loss(name)
+    wrong, undecided = loss(certain((classes + 1) % 3, 3), classes), loss(torch.zeros(2, 3, 9, 8), classes)
+    assert wrong > undecided > 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_gradient_leads_to_the_reference(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.randint(0, 3, (2, 6, 6), generator=generator)
+    logits = torch.randn(2, 3, 6, 6, generator=generator, requires_grad=True)
+    optimiser, loss = torch.optim.Adam([logits], lr=0.3), reconstruction_loss(name)
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss(logits, classes).backward()
+        optimiser.step()
+    assert torch.equal(logits.argmax(dim=1), classes)
+
+
+def test_one_hot_marks_the_class() -> None:
+    found = one_hot(CLASSES, 3)
+    assert found.shape == (2, 3, 1, 2)
+    assert found.dtype == torch.float32
+    assert torch.equal(found.argmax(dim=1), CLASSES)
+    assert torch.equal(found.sum(dim=1), torch.ones(2, 1, 2))
+
+
+def test_the_adversarial_loss_is_binary_cross_entropy() -> None:
+    patches = torch.tensor([[[[0.0, log(3)]]]])  # probabilities 0.5 and 0.75 of being real
+    assert adversarial_loss(patches, real=True).item() == pytest.approx(-(log(0.5) + log(0.75)) / 2)
+    assert adversarial_loss(patches, real=False).item() == pytest.approx(-(log(0.5) + log(0.25)) / 2)

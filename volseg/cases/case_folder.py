@@ -1,0 +1,193 @@
+"""The folder of a case: whose it is, one process at a time, and how new outputs take the place of old ones."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import logging
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from volseg.cases.inputs import CaseInput, former_names
+from volseg.cases.outputs import LABELS, is_mesh, is_output
+from volseg.errors import OutputError, VolsegError
+from volseg.files.atomic import is_part, reason_of
+from volseg.files.folders import make_beside, put_in_place
+from volseg.files.locking import lock_file
+from volseg.files.names import LONGEST_NAME, with_digits
+from volseg.io import read_labels
+from volseg.io.case_record import CaseRecord, read_record, state_of
+from volseg.io.scan_files import ScanFiles
+
+_LOG = logging.getLogger(__name__)
+_HIDDEN = ".volseg-"
+_NEW, _OLD, _LOCK = ".new-", ".old-", ".lock"
+_LEFT = re.compile(r"\.volseg-(?P<name>.+?(?<!~[0-9a-f]{8}))(\.lock|\.(new|old)-[0-9a-f]{8})", re.DOTALL)
+_ROOM = 25  # bytes before and behind a hidden name
+
+
+@dataclass(frozen=True)
+class CaseFolder:
+    """The folder that a case's outputs are in or will be in, while this process alone works on it.
+
+    Parameters
+    ----------
+    path : Path
+        ``OUT/<case>``.
+    place : Path
+        The same, where it really lies.
+    record : CaseRecord, optional
+        Of what is finished there; None where nothing is.
+    """
+
+    path: Path
+    place: Path
+    record: CaseRecord | None
+
+    @contextmanager
+    def replaced(self) -> Iterator[Path]:
+        """Give an empty hidden folder beside; at the end of the block it takes the place of what is there.
+
+        Files that are no outputs come along. If the block fails, all is as it was.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written.
+        """
+        new: Path | None = None
+        try:
+            new = make_beside(self.place, _hidden(self.place, _NEW))
+            yield new
+            old = put_in_place(new, self.place, aside=_aside(self.place))
+            if old not in (None, new):
+                _retire(old, self.place)
+        except VolsegError as error:
+            raise type(error)(str(error).replace(str(new), str(self.path))) from error
+        except OSError as error:
+            reason = f"{self.path}: cannot be written ({reason_of(error)})"
+            raise OutputError(f"{reason}; check the folder and the disk") from error
+        finally:
+            if new is not None and new.is_dir():  # by now the old one, or what was left when the block failed
+                _retire(new, self.place)
+
+
+@contextmanager
+def claimed_folder(output: Path, case: CaseInput, scan: ScanFiles) -> Iterator[CaseFolder]:
+    """Find the folder of a case and keep other processes from it; what killed ones have left is removed.
+
+    It is the one that holds outputs of this scan already, whatever it is called; else that of the case's name; and
+    where that holds outputs of another scan, the same with 8 hex digits that tell the scans apart. While another
+    process works on it, this one waits.
+
+    Raises
+    ------
+    OutputError
+        No folder can be had.
+    """
+    own = next((name for name in _known_names(output, case, scan) if _is_of(output / name, scan)), None)
+    for name in chain(filter(None, [own]), _free_names(case, scan)):
+        path = output / name
+        place = Path(os.path.realpath(path))
+        if place.exists() and not place.is_dir():
+            raise OutputError(f"{path}: cannot be written: a file is where its folder should be")
+        with lock_file(place.with_name(_hidden(place, _LOCK)), wait_for=str(path)) as hold:
+            if hold.certain:
+                _tidy(place)
+            record = read_record(place)
+            if record is None or scan.is_of(record):
+                yield CaseFolder(path, place, record)
+                return
+    raise OutputError(f"{path}: holds outputs of another scan; choose another output folder")
+
+
+def tidy_output(output: Path) -> None:
+    """Remove what killed processes have left of any case in an output folder; what is being written stays."""
+    with suppress(OSError):
+        found = [match["name"] for path in output.iterdir() if (match := _LEFT.fullmatch(path.name))]
+        for name in sorted(set(found)):
+            with lock_file(output / f"{_HIDDEN}{name}{_LOCK}") as hold:
+                if hold.mine and hold.certain:
+                    _tidy(output / name)
+
+
+def _known_names(output: Path, case: CaseInput, scan: ScanFiles) -> Iterator[str]:
+    """Give the names that outputs of the scan may have, those that earlier versions gave last."""
+    free = _free_names(case, scan)
+    own = next(free)
+    yield own
+    if any(output.glob(glob.escape(with_digits(own, "X" * 8)).removesuffix("X" * 8) + "[0-9a-f]" * 8)):
+        yield from free
+    yield from former_names(case, scan)
+
+
+def _free_names(case: CaseInput, scan: ScanFiles) -> Iterator[str]:
+    """Give the names that outputs of the scan may get; only the second needs its content."""
+    own = scan.name if case.by_content and scan.chosen else case.name
+    yield own
+    yield with_digits(own, scan.content[:8])
+
+
+def _is_of(folder: Path, scan: ScanFiles) -> bool:
+    record = read_record(folder)
+    return record is not None and scan.is_of(record)
+
+
+def _hidden(place: Path, kind: str) -> str:
+    """Return the beginning of a hidden name beside a folder; a long one has a digest instead of its end."""
+    name = place.name
+    if len(os.fsencode(name)) > LONGEST_NAME - _ROOM:
+        name = f"{name[:40]}~{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    return f"{_HIDDEN}{name}{kind}"
+
+
+def _aside(place: Path) -> Path:
+    return place.with_name(_hidden(place, _OLD) + secrets.token_hex(4))
+
+
+def _tidy(place: Path) -> None:
+    """Finish what a killed process was doing: an old folder that has no successor goes back, all others go."""
+    for kind in (_OLD, _NEW):
+        for left in sorted(place.parent.glob(f"{glob.escape(_hidden(place, kind))}*")):
+            with suppress(OSError):
+                if kind == _OLD and not place.exists():
+                    left.rename(place)
+                else:
+                    _retire(left, place)
+
+
+def _retire(folder: Path, place: Path) -> None:
+    """Remove a folder whose place another one has taken; files in it that are no outputs go there."""
+    record = read_record(folder)
+    listed = set(record.files) if record else set()
+    _keep_changed_labels(folder, place, record)
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        ours = name in listed or is_part(file) or (is_output(name) and not (record and is_mesh(name)))
+        target = place / name
+        if (file.is_dir() and not file.is_symlink()) or ours or target.exists() or not place.is_dir():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(target)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep_changed_labels(folder: Path, place: Path, record: CaseRecord | None) -> None:
+    """Keep a label map that somebody has worked on since it was predicted, under another name."""
+    file = folder / LABELS
+    if record is None or LABELS not in record.written or LABELS in record.whole_files(folder):
+        return
+    try:
+        read_labels(file, labels=None)
+    except VolsegError:  # cut off, or gone
+        return
+    kept = place / f"labels_changed_{state_of(file).sha256[:8]}.nii.gz"
+    file.rename(kept)
+    _LOG.warning("%s: was changed after it was predicted; it is kept as %s", place / LABELS, kept.name)

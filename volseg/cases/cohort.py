@@ -1,0 +1,97 @@
+"""Cases one after the other; one that fails, however, does not stop the others."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from volseg.cases.case_folder import tidy_output
+from volseg.cases.case_run import Job, run_case
+from volseg.cases.inputs import CaseInput
+from volseg.cases.outputs import CaseResult, OutputSettings
+from volseg.core.label_choice import LabelChoice
+from volseg.errors import VolsegError
+from volseg.files.atomic import check_writable
+from volseg.network.devices import choose_device
+from volseg.network.file import Model
+from volseg.prediction.cleanup import resolve_cleanup
+from volseg.prediction.inference import Progress
+
+
+def process_cases(
+    model: Model,
+    cases: Sequence[CaseInput],
+    output: Path | str,
+    *,
+    settings: OutputSettings | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Iterator[CaseResult]:
+    """Segment cases one after the other and write their outputs; a case that fails does not stop the others.
+
+    Whatever a case raises is its failure, also that it does not fit into memory; only an interrupt ends all. Of a case
+    that fails, and of one that is interrupted or killed, what was there before stays, whole.
+
+    Parameters
+    ----------
+    model : Model
+    cases : sequence of CaseInput
+        See `volseg.cases.inputs.collect_cases`.
+    output : path
+        Folder; each case gets one of its own in it. Other processes may write into it at the same time.
+    settings : OutputSettings, optional
+    device : str
+        As torch names it, or ``auto``.
+    progress : callable, optional
+        Gets how many of how many slices of a case are done.
+
+    Yields
+    ------
+    CaseResult
+        In the order of the cases.
+
+    Raises
+    ------
+    InputError
+        The model has no such label as is wanted.
+    OutputError
+        The output folder cannot be written.
+    UsageError
+        There is no such device.
+    """
+    chosen = settings or OutputSettings()
+    choose_device(device)  # no fault of any case
+    cleanup = resolve_cleanup([label.name for label in model.labels], model.config.cleanup, chosen.cleanup)
+    labels = LabelChoice(chosen.only).of(model.labels, "the model")
+    output = Path(output)
+    check_writable(output)
+    tidy_output(output)
+    job = Job(model, output, chosen, labels, cleanup, device)
+    for case in cases:
+        yield _run_alone(job, case, progress)
+
+
+def _run_alone(job: Job, case: CaseInput, progress: Progress | None) -> CaseResult:
+    try:
+        return run_case(job, case, progress)
+    except Exception as error:  # noqa: BLE001 (one scan must not end the cohort, whatever is wrong with it)
+        return CaseResult(case, error=_failure(error, case))
+
+
+def _failure(error: Exception, case: CaseInput) -> VolsegError:
+    """Return an error to be shown, without what the failed stages hold in memory."""
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, VolsegError):
+        return error
+    reason, where = str(error) or type(error).__name__, ", ".join(map(str, case.paths))
+    # torch says it by RuntimeError, in words of its own.
+    if isinstance(error, MemoryError) or "out of memory" in reason or "allocate memory" in reason:
+        failure = VolsegError(f"{where}: does not fit into memory ({reason}); close other programs, or crop the scan")
+    else:
+        failure = VolsegError(f"{where}: unexpected {type(error).__name__}: {reason}")
+    failure.__cause__ = error
+    return failure

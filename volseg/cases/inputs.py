@@ -1,0 +1,150 @@
+"""What the command line's inputs mean: which paths are the channels of which case, and what the case is called.
+
+Two rules name a case, and neither looks at anything but the scan itself:
+
+* An image file gives its name without suffix, and without nnU-Net's ``_0000``: by that `evaluate` finds its reference.
+* DICOM, as files, folder or archive, gives the series' description and 8 hex digits that stand for patient, study and
+  series. Where the files lie and what is predicted beside them does not matter.
+
+Only where an output folder or a call has another image file of the same name, the later gets 8 hex digits of its
+content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from volseg.cases.scan_places import expand_folder
+from volseg.errors import InputError, UsageError
+from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix, portable_name, with_digits
+from volseg.io.scan_files import ScanFiles, find_scan_files
+
+_CHANNEL = re.compile(r"_\d{4}$")
+_FIRST_CHANNEL = re.compile(r"_0000$")
+
+
+@dataclass(frozen=True)
+class CaseInput:
+    """One scan to segment.
+
+    Parameters
+    ----------
+    name : str
+        What its output folder is called.
+    paths : tuple of Path
+        One for each channel in the model's order, or one 4D image that holds them all.
+    series : str, optional
+        Which series of a DICOM folder with several.
+    by_content : bool
+        Whether DICOM files say what the folder is called, rather than `name`; they are read only when it is due.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    series: str | None = None
+    by_content: bool = False
+
+
+def collect_cases(inputs: Sequence[str], *, channels: int, series: str | None = None) -> list[CaseInput]:
+    """Turn command-line inputs into cases.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        Each one case: an image file, a DICOM file, folder or zip archive, or ``A,B`` for several channels. A folder of
+        image files stands for all of them, a folder of several patients' DICOM folders and archives for one case each;
+        nnU-Net's ``_0000``, ``_0001`` of one folder are the channels of one case.
+    channels : int
+        How many the model wants.
+    series : str, optional
+        Which series of DICOM folders with several.
+
+    Raises
+    ------
+    InputError
+        A path does not exist.
+    UsageError
+        The number of channels is not the model's, or a file is given twice.
+    """
+    groups: list[_Group] = []
+    for text in inputs:
+        if Path(text).exists() or "," not in text:
+            groups += [_Group((place.path,), place.series or series) for place in expand_folder(Path(text), series)]
+        else:
+            groups.append(_Group(tuple(Path(part) for part in text.split(",")), series))
+    if missing := [str(path) for group in groups for path in group.paths if not path.exists()]:
+        raise InputError(f"{', '.join(missing)}: no such file or folder")
+    groups = _group_channels(groups, channels)
+    for paths, _ in groups:
+        # A single image may be 4D and hold all channels; only its reader knows.
+        if len(paths) not in (1, channels):
+            raise UsageError(
+                f"{', '.join(map(str, paths))}: {len(paths)} channels, the model takes {channels}; "
+                "join the channels of a case by commas, in the model's order"
+            )
+    return list(_distinct(map(_case, groups)))
+
+
+class _Group(NamedTuple):
+    """The channels of a case, and which series of them."""
+
+    paths: tuple[Path, ...]
+    series: str | None
+
+
+def _group_channels(groups: list[_Group], channels: int) -> list[_Group]:
+    """Join single files whose names differ only in nnU-Net's channel number."""
+    joined: dict[tuple[Path | tuple[Path, ...], str, str | None], list[Path]] = {}
+    for paths, series in groups:
+        number = _CHANNEL.search(case_name(paths[0])) if channels > 1 and len(paths) == 1 else None
+        key = (paths[0].parent, case_name(paths[0])[: number.start()], series) if number else (paths, "", series)
+        if paths[0] in joined.get(key, []):
+            raise UsageError(f"{paths[0]}: given twice")
+        joined.setdefault(key, []).extend(paths)
+    for (where, name, _), found in joined.items():
+        if isinstance(where, Path):
+            found.sort()
+            numbers = [case_name(path)[-4:] for path in found]
+            if numbers != [f"{n:04d}" for n in range(len(numbers))]:
+                raise UsageError(f"{where / name}: has channels {', '.join(numbers)}; expected 0000, 0001 ...")
+    return [_Group(tuple(paths), key[2]) for key, paths in joined.items()]
+
+
+def _case(group: _Group) -> CaseInput:
+    paths, series = group
+    if not has_suffix(paths[0], (*NIFTI_SUFFIXES, *ITK_SUFFIXES)) or paths[0].is_dir():
+        return CaseInput(case_name(paths[0]), paths, series, by_content=True)
+    stem = _FIRST_CHANNEL.sub("", case_name(paths[0]))
+    return CaseInput(stem if series is None else portable_name(series), paths, series)
+
+
+def _distinct(cases: Iterable[CaseInput]) -> Iterator[CaseInput]:
+    """Give the later of several image files of one name digits of its content, unless it is the same."""
+    first: dict[str, CaseInput] = {}
+    for case in cases:
+        other = case if case.by_content else first.setdefault(case.name, case)
+        if other is not case and (digits := _content(case)) != _content(other):
+            yield replace(case, name=with_digits(case.name, digits))
+        else:
+            yield case
+
+
+def _content(case: CaseInput) -> str:
+    try:
+        return find_scan_files(case.paths, case.series).content[:8]
+    except InputError:  # reading it will say why
+        return ""
+
+
+def former_names(case: CaseInput, scan: ScanFiles) -> Iterator[str]:
+    """Give the names that versions before 0.1.0 gave a case: with digits of its path, and without any for DICOM."""
+    text = "\n".join([*(str(path.resolve()) for path in case.paths), case.series or ""])
+    digits = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    described = portable_name(scan.chosen[0].name) if scan.chosen else case.name
+    for name in dict.fromkeys([described, case.name]):
+        yield from (name, with_digits(name, digits))

@@ -1,0 +1,160 @@
+"""Which scans a folder stands for: image files, the DICOM scans of several patients, or one DICOM scan.
+
+A folder without image files is a cohort if it holds zip archives, or DICOM folders of several patients or studies:
+each archive and each folder is then a scan, and one that cannot be read is a failure of its own. Folders of one study
+are one scan, as are those over which a series is spread: there a series has to be chosen.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from volseg.errors import AmbiguousError, InputError
+from volseg.files.names import ITK_SUFFIXES, has_suffix
+
+if TYPE_CHECKING:
+    from volseg.io.dicom.series import Series
+
+_LOG = logging.getLogger(__name__)
+_IMAGE_SUFFIXES = (".nii.gz", ".nii", ".hdr", *ITK_SUFFIXES)
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class ScanPlace:
+    """Where one scan is.
+
+    Parameters
+    ----------
+    path : Path
+        A file, archive or folder.
+    series : str, optional
+        Which one, where scans of several patients lie side by side in one folder.
+    studies : set
+        Patients and studies that are there; empty where that is not known.
+    instances : dict
+        What each series there consists of.
+    """
+
+    path: Path
+    series: str | None = None
+    studies: frozenset[tuple[str, str]] = frozenset()
+    instances: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+
+def expand_folder(path: Path, series: str | None = None) -> list[ScanPlace]:
+    """Return the scans that a path stands for.
+
+    Parameters
+    ----------
+    path : Path
+        What is no folder stands for itself.
+    series : str, optional
+        Which one of each patient.
+
+    Raises
+    ------
+    InputError
+        A folder cannot be listed.
+    """
+    if not path.is_dir():
+        return [ScanPlace(path)]
+    entries = _listed(path)
+    images = [entry for entry in entries if has_suffix(entry, _IMAGE_SUFFIXES) and not entry.is_dir()]
+    if images:
+        _warn_of_others(path, [entry for entry in entries if entry.is_dir() or has_suffix(entry, (".zip",))])
+        return [ScanPlace(image) for image in images]
+    # A folder without anything that is a scan is left to the reader, which says so.
+    return _dicom_places(path, series) or [ScanPlace(path)]
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if entry.name[0] not in "._")
+    except OSError as error:
+        raise InputError(f"{folder}: folder cannot be listed ({error.strerror}); check its rights") from error
+
+
+def _warn_of_others(folder: Path, entries: list[Path]) -> None:
+    from volseg.io.dicom.series import is_dicom
+
+    others = []
+    for entry in entries:
+        try:
+            others += [entry.name] if is_dicom(entry) else []
+        except InputError:
+            others.append(entry.name)
+    if others:
+        names = ", ".join(others[:_NAMED]) + ", ..." * (len(others) > _NAMED)
+        _LOG.warning("%s: its image files are taken; left out, give them by name: %s", folder, names)
+
+
+def _dicom_places(folder: Path, series: str | None) -> list[ScanPlace]:
+    """Return the DICOM scans of a folder; none if it holds no image."""
+    from volseg.io.dicom.series import is_dicom
+
+    entries = _listed(folder)
+    archives = [entry for entry in entries if entry.is_file() and has_suffix(entry, (".zip",))]
+    folders = [entry for entry in entries if entry.is_dir()]
+    loose = (entry for entry in entries if entry not in archives and entry not in folders)
+    if any(is_dicom(entry) for entry in loose if entry.is_file() and not entry.name.upper().startswith("DICOMDIR")):
+        return _places_in(folder, series)
+    places = [place for archive in archives for place in _places_in(archive, series) or [ScanPlace(archive)]]
+    for entry in folders:
+        places += _dicom_places(entry, series)
+    studies = frozenset[tuple[str, str]]().union(*(place.studies for place in places))
+    if len(places) > 1 and (archives or len(studies) > 1) and not _is_spread(places):
+        return sorted(places, key=lambda place: place.path)
+    return [ScanPlace(folder, None, studies, dict(pair for place in places for pair in place.instances.items()))][
+        : len(places)
+    ]
+
+
+def _places_in(path: Path, series: str | None) -> list[ScanPlace]:
+    """Return the scans whose files lie together: one, or that of each patient and study."""
+    from volseg.io.dicom.choice import choose_series
+    from volseg.io.dicom.series import scan_dicom
+
+    try:
+        scan = scan_dicom(path)
+    except InputError:
+        return [ScanPlace(path)]  # which fails with the same reason when it is read
+    if not scan.series:
+        return [ScanPlace(path)] if scan.damaged else []
+    by_study: dict[tuple[str, str], list[Series]] = {}
+    for one in scan.series:
+        by_study.setdefault((one.frames[0].patient_id, one.frames[0].study_uid), []).append(one)
+    whole = ScanPlace(path, None, frozenset(by_study), _instances(scan.series))
+    if len(by_study) == 1:
+        return [whole]
+    places = []
+    for study, found in by_study.items():
+        try:
+            chosen = choose_series(found, path, series)
+        except AmbiguousError:
+            return [whole]  # which fails with all that there is to choose from
+        except InputError as error:
+            _LOG.warning("left out: %s", error)
+        else:
+            places.append(ScanPlace(path, chosen.id, frozenset([study]), _instances(found)))
+    return places or [whole]
+
+
+def _instances(found: Iterable[Series]) -> dict[tuple[str, ...], int]:
+    """Return, for each series by what its headers say of it, a hash of its instances."""
+    instances: dict[tuple[str, ...], set[str]] = {}
+    for one in found:
+        first = one.frames[0]
+        key = (first.patient_id, first.study_uid, first.series_uid, one.number, one.description)
+        instances.setdefault(key, set()).update(frame.sop_instance_uid for frame in one.frames)
+    return {key: hash(frozenset(uids)) for key, uids in instances.items()}
+
+
+def _is_spread(places: Iterable[ScanPlace]) -> bool:
+    """Whether different parts of one series lie in several places; not copies of it."""
+    seen: dict[tuple[str, ...], int] = {}
+    return any(seen.setdefault(key, value) != value for place in places for key, value in place.instances.items())

@@ -1,0 +1,262 @@
+"""What the user wants to look at: scans, label maps, meshes and predicted cases, told apart by their files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from volseg.cases.surfaces import OTHER_MESH_SUFFIXES
+from volseg.core.labelmap import Colour, Label, LabelMap, default_colour, present_values
+from volseg.core.mesh import Mesh
+from volseg.core.volume import Volume
+from volseg.core.voxels import to_label_values
+from volseg.errors import InputError, UsageError
+from volseg.files.names import has_suffix
+from volseg.io import read, read_label_layers
+from volseg.io.dicom.objects import find_label_object, is_dicom_input
+from volseg.io.dicom.reading import is_dicom
+from volseg.io.labels.files import (
+    check_labels,
+    find_label_maps,
+    has_label_table,
+    is_even,
+    names_of,
+    names_volume,
+    single_label_map,
+)
+from volseg.io.labels.layers import one_slice_advice
+from volseg.io.mesh.reading import MESH_SUFFIXES, read_meshes
+from volseg.io.scan_files import find_scan_of
+from volseg.io.scans import read_scan_of
+from volseg.surface import extract_isosurface, extract_surfaces
+from volseg.view.shown_labels import tell_apart
+
+logger = logging.getLogger(__name__)
+
+_THRESHOLD_COLOUR = (240, 170, 90)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at, all of it in one world; `advice` says why labels on a single slice have no surface."""
+
+    volume: Volume | None = None
+    labels: tuple[LabelMap, ...] = ()
+    meshes: tuple[Mesh, ...] = ()
+    threshold: float | None = None
+    advice: str | None = None
+
+    def surfaces(self) -> list[Mesh]:
+        """Return the meshes, the surface of each label, and the scan's where it has the threshold value."""
+        meshes = list(self.meshes)
+        if any(1 in layer.grid.shape for layer in self.labels):
+            logger.warning("%s; --contact-sheet draws it", self.advice or "a label map is a single slice")
+        meshes += [mesh for layer in self.labels if 1 not in layer.grid.shape for mesh in extract_surfaces(layer)]
+        if self.volume is not None and self.threshold is not None:
+            mesh = extract_isosurface(self.volume, self.threshold, name=_threshold_name(self.threshold))
+            meshes.append(replace(mesh, colour=_THRESHOLD_COLOUR))
+        return meshes
+
+    def outlines(self) -> tuple[LabelMap, ...]:
+        """Return the label maps; without one, the voxels above the threshold value, as in `surfaces`."""
+        if self.labels or self.volume is None or self.threshold is None:
+            return self.labels
+        inside = (self.volume.array > self.threshold).astype(np.uint8)
+        return (LabelMap(inside, self.volume.grid, (Label(1, _threshold_name(self.threshold), _THRESHOLD_COLOUR),)),)
+
+
+def read_subject(
+    inputs: Sequence[Path],
+    *,
+    segmentations: Sequence[Path] = (),
+    labels: Path | None = None,
+    only: Sequence[str] | None = None,
+    series: str | None = None,
+    threshold: float | None = None,
+) -> Subject:
+    """Read everything that shall be looked at together.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        At most one scan, and any number of label maps and meshes. The folder of a predicted case stands for its label
+        map and, unless a scan is given, its scan; a folder of cases for the one that it holds. A ``.seg.nrrd``, a
+        folder of masks, and a file with a label table beside it or in its header, are label maps. A lone image is one
+        too if `labels` or `only` are given, or if it holds values in large even areas (logged).
+    segmentations : sequence of Path
+        Label maps, where their names do not tell. Labels of several files are told apart by `tell_apart`.
+    labels : Path, optional
+        Table of label names and colours.
+    only : sequence of str, optional
+        Which labels, as of `volseg.read_labels`.
+    series : str, optional
+        Which series of a DICOM folder or volume of a file with several; of a label map by its full name, or where no
+        scan is given.
+    threshold : float, optional
+        Value of the scan at a surface to show.
+
+    Returns
+    -------
+    Subject
+        Meshes whose files have no colours get one each.
+
+    Raises
+    ------
+    UsageError
+        Nothing, two scans or several cases; a table or choice without a label map; a threshold without a scan.
+    InputError, GeometryError
+        A file cannot be read.
+    """
+    found = _sorted(inputs, segmentations, names_of(labels))
+    scan = _read_scan(found, None if found.of_labels(series) else series)
+    is_lone = scan is not None and not found.label_maps and threshold is None
+    if is_lone and scan is not None and (labels or only or _is_label_map(scan, found.scans[0])):
+        found, scan = replace(found, scans=(), label_maps=found.scans), None
+    _check_numbers(found, scan, {"--labels": labels, "--only": only}, series, threshold)
+    maps, advice = [], None
+    for path in found.label_maps:
+        volume = series if scan is None or names_volume(path, series) else None
+        layers = _Labels(path, labels, only, volume).read(scan)
+        advice = advice or one_slice_advice(layers, path, image=scan)
+        maps.append((path, layers))
+    return Subject(scan, tell_apart(maps), tuple(found.meshes), threshold, advice)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Paths and meshes by what they are; `cases` are the folders of predictions."""
+
+    scans: tuple[Path, ...]
+    label_maps: tuple[Path, ...]
+    cases: tuple[Path, ...]
+    meshes: tuple[Mesh, ...]
+
+    def of_labels(self, series: str | None) -> bool:
+        """Whether a series is a volume of one of the label maps."""
+        return any(names_volume(path, series) for path in self.label_maps)
+
+
+def _sorted(inputs: Sequence[Path], segmentations: Sequence[Path], known: Sequence[str]) -> _Found:
+    scans, cases, meshes, maps = [], [], list[Mesh](), list(segmentations)
+    for path in (_stands_for(given, known) for given in inputs):
+        if has_suffix(path, (*MESH_SUFFIXES, *OTHER_MESH_SUFFIXES)):
+            meshes += read_meshes(path, colour=_mesh_colour(path, meshes))
+        elif path.is_dir() and (own := single_label_map(path, known=known)):
+            maps.append(own)
+            cases += [path] if own.is_file() else []
+        elif _is_labels(path):
+            maps.append(path)
+        else:
+            scans.append(path)
+    once = {path.resolve(): path for path in maps}
+    return _Found(tuple(scans), tuple(once.values()), tuple(cases), tuple(meshes))
+
+
+def _mesh_colour(path: Path, others: Sequence[Mesh]) -> Colour:
+    """Choose a colour for the meshes of a file by its name, else, where others have that, by their number."""
+    number = len(others) + 1
+    colour = default_colour(number, path.stem)
+    return default_colour(number) if colour in {mesh.colour for mesh in others} else colour
+
+
+def _is_labels(path: Path) -> bool:
+    """Whether a path says of itself that it is a label map: by name, content or header, or a table beside it."""
+    if has_suffix(path, (".seg.nrrd",)) or has_label_table(path):
+        return True
+    return path.is_file() and find_label_object(path) is not None
+
+
+def _read_scan(found: _Found, series: str | None) -> Volume | None:
+    """Read the scan that is given, else that of a predicted case."""
+    if len(found.scans) > 1:
+        raise UsageError(f"{len(found.scans)} scans to look at; give one, and its label map by --segmentation FILE")
+    if not found.scans:
+        return _scan_of_case(found.cases[0]) if found.cases else None
+    (path,) = found.scans
+    of_labels = found.label_maps[0] if found.label_maps else None
+    scan = read(path, series=series) if of_labels is None else read_scan_of(of_labels, path, series=series)
+    if scan.array.min() == scan.array.max():
+        logger.warning("%s: every voxel is %g, so there is nothing of it to see", path, scan.array.flat[0])
+    return scan
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """A label map, and how it is to be read."""
+
+    path: Path
+    table: Path | None
+    only: Sequence[str] | None
+    series: str | None
+
+    def read(self, scan: Volume | None) -> tuple[LabelMap, ...]:
+        """Contours need their scan, and so do segments on one slice; everything else has a grid of its own."""
+        path = self.path
+        found = find_label_object(path) if scan is not None and is_dicom_input(path) else None
+        layers = self._on(scan if found is not None and found.is_contours else None)
+        if found is not None and not found.is_contours and one_slice_advice(layers, path):
+            layers = self._on(scan)
+        check_labels(layers, path)
+        if not any(layer.array.any() for layer in layers):
+            logger.warning("%s: every voxel is background, so there is nothing of it to see", path)
+        return layers
+
+    def _on(self, image: Volume | None) -> tuple[LabelMap, ...]:
+        return read_label_layers(self.path, labels=self.table, image=image, only=self.only, series=self.series)
+
+
+def _stands_for(path: Path, known: Sequence[str]) -> Path:
+    """Return the one case or label map in a folder of them; everything else as it is."""
+    if not path.is_dir() or single_label_map(path, known=known) or is_dicom(path):
+        return path
+    found = find_label_maps(path, known=known)
+    if len(found) > 1:
+        more = ", ..." if len(found) > 10 else ""
+        raise UsageError(f"{path}: {len(found)} cases to look at ({', '.join([*found][:10])}{more}); give one")
+    # A case is its folder, where its scan is noted.
+    return next((file if file.parent == path else file.parent for file in found.values()), path)
+
+
+def _is_label_map(volume: Volume, path: Path) -> bool:
+    """Whether an image holds 0 and other integers, in areas too even for a scan."""
+    try:
+        values = to_label_values(volume.array, path)
+    except InputError:
+        return False
+    if volume.modality is not None or values.min() > 0:
+        return False
+    if not is_even(values, volume.grid.spacing, count=len(present_values(values))):
+        return False
+    logger.warning("%s: holds integers in large even areas, so it is shown as a label map (-s says so outright)", path)
+    return True
+
+
+def _check_numbers(
+    found: _Found, scan: Volume | None, of_labels: Mapping[str, object], series: str | None, threshold: float | None
+) -> None:
+    for option, value in of_labels.items():
+        if value and not found.label_maps:
+            raise UsageError(f"{option} is of the labels of a label map; give that by --segmentation FILE")
+    if series is not None and not (found.scans or found.label_maps):
+        raise UsageError(f"--series {series} chooses a volume of a scan or label map; give one")
+    if threshold is not None and scan is None:
+        raise UsageError(f"--threshold {threshold:g} needs a scan; give one as INPUT")
+    if not (scan or found.label_maps or found.meshes):
+        raise UsageError("nothing to look at; give a scan, a label map, the folder of a prediction, or meshes")
+
+
+def _threshold_name(threshold: float) -> str:
+    return f"threshold {threshold:g}"
+
+
+def _scan_of_case(folder: Path) -> Volume | None:
+    """Read the first channel of the scan that a case was predicted from, if it is still there."""
+    try:
+        return find_scan_of(folder).read(strict=False)[0]
+    except InputError as error:
+        logger.warning("%s: shown without its scan, which cannot be read (%s)", folder, error)
+        return None

@@ -1,0 +1,60 @@
+"""`Volume`: numbers on a grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.core.grid import Grid
+from volseg.errors import InputError
+
+# What may have made a scan that is written as a DICOM series.
+MODALITIES = ("CT", "MR")
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One scan: an array of numbers and the grid they lie on.
+
+    Parameters
+    ----------
+    array : (I, J, K) real numbers
+        Any integer or float dtype. Several sequences of one patient are several Volumes on one Grid.
+    grid : Grid
+        Same shape as the array.
+    name : str, optional
+        File stem or series description.
+    modality : str, optional
+        DICOM's word: ``CT``, ``MR``, ``PT``.
+    unit : str, optional
+        ``HU``, ``BQML``; None where the numbers have no unit.
+    source : picklable, optional
+        Reference to the files it came from. Only `volseg.io` looks inside.
+
+    Raises
+    ------
+    InputError
+        The array is not three-dimensional real numbers, or does not fit the grid.
+    """
+
+    array: NDArray[Any]
+    grid: Grid
+    name: str | None = None
+    modality: str | None = None
+    unit: str | None = None
+    source: Any = None
+
+    def __post_init__(self) -> None:
+        array = np.asarray(self.array)
+        if array.dtype.kind not in "iufb":
+            raise InputError(f"voxel type is {array.dtype}; expected real numbers")
+        if array.shape != self.grid.shape:
+            raise InputError(f"array shape {array.shape} does not fit the grid's {self.grid.shape}")
+        object.__setattr__(self, "array", array)
+
+    def with_array(self, array: NDArray[Any]) -> Volume:
+        """Return the same volume with other voxel values on the same grid."""
+        return replace(self, array=array)

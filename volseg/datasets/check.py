@@ -1,0 +1,123 @@
+"""See before training whether the files of a dataset fit together; report all that is wrong at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from volseg.core.grid import Grid
+from volseg.core.labelmap import present_values
+from volseg.core.resample import Reorientation
+from volseg.datasets.types import Case, Dataset, read_reference
+from volseg.errors import DatasetError, VolsegError
+from volseg.io import read_grid
+from volseg.io.scans import count_volumes
+
+_LISTED = 20
+
+
+def check_dataset(dataset: Dataset) -> None:
+    """Check every case: files readable, channels complete, one grid, label values known; and names and folds.
+
+    Grids are read from headers where the format has one (NIfTI, NRRD, MetaImage); label maps are read whole.
+
+    Raises
+    ------
+    DatasetError
+        Everything that is wrong, one line each; the first 20 are listed.
+    """
+    problems = [*_name_problems(dataset), *_split_problems(dataset)]
+    for case in dataset.cases:
+        problems.extend(f"case {case.name}: {problem}" for problem in _case_problems(case, dataset))
+    if not problems:
+        return
+    lines = problems[:_LISTED]
+    if len(problems) > _LISTED:
+        lines.append(f"and {len(problems) - _LISTED} more")
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    raise DatasetError(f"{dataset.root}: {count} in the dataset:\n  " + "\n  ".join(lines))
+
+
+def _name_problems(dataset: Dataset) -> Iterator[str]:
+    if not dataset.cases:
+        yield "there are no cases; expected at least one image with a label map"
+    elif not dataset.labels:
+        yield "there are no labels; expected label maps with values above 0, or names for them"
+    for name, count in Counter(case.name for case in dataset.cases).items():
+        if count > 1:
+            yield f"case {name}: there are {count} cases of this name; give each its own"
+        if name in ("", ".", "..") or "/" in name or "\\" in name:
+            yield f"case {name!r}: files cannot be called so; give it a name without slashes"
+    files = Counter(path for case in dataset.cases for path in {*case.images, case.label} if path is not None)
+    for path, count in files.items():
+        if count > 1:
+            yield f"{path}: belongs to {count} cases; expected one"
+
+
+def _split_problems(dataset: Dataset) -> Iterator[str]:
+    names = {case.name for case in dataset.cases}
+    for number, (training, validation) in enumerate(dataset.splits or ()):
+        if not training:
+            yield f"splits_final.json: fold {number} has no training cases; name some"
+        if unknown := sorted({*training, *validation} - names):
+            yield f"splits_final.json: fold {number} names {_few(unknown)}, which are not cases"
+        if both := sorted(set(training) & set(validation)):
+            yield f"splits_final.json: fold {number} has {_few(both)} in training and validation"
+
+
+def _case_problems(case: Case, dataset: Dataset) -> Iterator[str]:
+    if not case.images:
+        yield f"label map {case.label} has no image"
+        return
+    if case.label is None:
+        yield f"image {case.images[0]} has no label map"
+    reference: tuple[Path, Grid] | None = None
+    found = 0
+    for path in case.images:
+        try:
+            grid = read_grid(path)
+            found += count_volumes(path)
+        except VolsegError as error:
+            yield str(error)
+            continue
+        if reference is None:
+            reference = path, grid
+        else:
+            yield from _grid_problems(path, grid, reference)
+    expected = len(dataset.channel_names)
+    if found and found != expected and reference:
+        names = _few(dataset.channel_names)
+        yield f"has {found} channels, starting with {reference[0].name}; expected {expected}: {names}"
+    if case.label is not None:
+        yield from _label_problems(case, case.label, dataset, reference)
+
+
+def _label_problems(case: Case, path: Path, dataset: Dataset, reference: tuple[Path, Grid] | None) -> Iterator[str]:
+    try:
+        labels = read_reference(case)
+    except VolsegError as error:
+        yield str(error)
+        return
+    if reference is not None:
+        yield from _grid_problems(path, labels.grid, reference)
+    known = {label.value for label in dataset.labels}
+    if {label.value for label in labels.labels} <= known:
+        return
+    if unknown := sorted(present_values(labels.array) - known):
+        yield f"{path}: has the label values {_few(unknown)}; known are {_few(sorted(known))}"
+
+
+def _grid_problems(path: Path, grid: Grid, reference: tuple[Path, Grid]) -> Iterator[str]:
+    other_path, other = reference
+    if grid.is_close(other):
+        return
+    same_voxels = Reorientation.onto(grid, other).grid(grid).is_close(other)
+    remedy = f"the voxels are the same: reorient it to {other.orientation}" if same_voxels else "resample it"
+    apart = f"corners up to {grid.distance_mm(other):.4g} mm apart"
+    yield f"{path} ({grid.describe()}) is on another grid than {other_path} ({other.describe()}), {apart}; {remedy}"
+
+
+def _few(things: Iterable[object]) -> str:
+    shown = [str(thing) for thing in things]
+    return ", ".join(shown[:5]) + (", ..." if len(shown) > 5 else "")

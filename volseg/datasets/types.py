@@ -1,0 +1,148 @@
+"""What a training set is: its cases, labels, channels and folds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.volume import Volume
+from volseg.errors import DatasetError, UsageError
+from volseg.io import read_channels, read_labels
+
+Splits = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+
+_FOLDS = 5
+_SEED = 12345
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan of a training set.
+
+    Parameters
+    ----------
+    name : str
+        Unique in its dataset.
+    images : tuple of Path
+        One a channel, in the order of `Dataset.channel_names`; or one 4D NIfTI file that holds them all.
+    label : Path, optional
+        Its label map, or folder of masks.
+    masks : tuple of Label
+        Where it is a folder, which values its labels have; masks are matched by name.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    label: Path | None = None
+    masks: tuple[Label, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training set. Nothing says yet that its files fit together: `check_dataset` does.
+
+    Parameters
+    ----------
+    name : str
+        From ``dataset.json``, or of the folder or CSV.
+    cases : tuple of Case
+        Sorted by name.
+    labels : tuple of Label
+        Sorted by value.
+    channel_names : tuple of str
+        As in ``dataset.json``, else ``image`` or ``image_0``, ``image_1``, ...
+    modalities : tuple of str or None
+        For each channel DICOM's word (``CT``, ``MR``, ``PT``), where its name says so.
+    splits : tuple of (training names, validation names), optional
+        The folds of ``splits_final.json``.
+    root : Path
+        The folder of the dataset.
+    """
+
+    name: str
+    cases: tuple[Case, ...]
+    labels: tuple[Label, ...]
+    channel_names: tuple[str, ...]
+    modalities: tuple[str | None, ...]
+    splits: Splits | None
+    root: Path
+
+
+def read_images(case: Case) -> list[Volume]:
+    """Read the channels of a case in order, also where one 4D file holds them."""
+    return read_channels(case.images)
+
+
+def read_reference(case: Case) -> LabelMap:
+    """Read the label map of a case, or its folder of masks with the values of the dataset.
+
+    Raises
+    ------
+    DatasetError
+        It has none.
+    """
+    if case.label is None:
+        raise DatasetError(f"case {case.name} has no label map; training needs one for every case")
+    return read_labels(case.label, labels=case.masks or None)
+
+
+def split(dataset: Dataset, fold: int) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """Return the training and the validation cases of a fold.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its ``splits_final.json`` decides; without one, nnU-Net's five folds of the sorted case names do.
+    fold : int
+        From 0.
+
+    Returns
+    -------
+    training, validation : tuple of Case
+
+    Raises
+    ------
+    UsageError
+        There is no such fold.
+    DatasetError
+        The fold has no training cases, a name in the splits is no case, or there are fewer than five cases and no
+        ``splits_final.json``.
+    """
+    by_name = {case.name: case for case in dataset.cases}
+    splits = _splits(dataset)
+    if not 0 <= fold < len(splits):
+        raise UsageError(f"fold is {fold}; expected 0 to {len(splits) - 1}")
+    training, validation = splits[fold]
+    if unknown := sorted({*training, *validation} - by_name.keys()):
+        raise DatasetError(f"{dataset.root / 'splits_final.json'}: {unknown[:5]} are not cases of the dataset")
+    if not training:
+        raise DatasetError(f"{dataset.root / 'splits_final.json'}: fold {fold} has no training cases; name some")
+    return tuple(by_name[name] for name in training), tuple(by_name[name] for name in validation)
+
+
+def count_folds(dataset: Dataset) -> int:
+    """Return how many folds `split` knows."""
+    return len(_splits(dataset))
+
+
+def _splits(dataset: Dataset) -> Splits:
+    return dataset.splits or _default_splits(sorted(case.name for case in dataset.cases))
+
+
+def _default_splits(names: list[str]) -> Splits:
+    """Return nnU-Net's folds: scikit-learn's ``KFold(5, shuffle=True, random_state=12345)`` on the sorted names."""
+    if len(names) < _FOLDS:
+        raise DatasetError(
+            f"the dataset has {len(names)} cases, too few for {_FOLDS} folds; add a splits_final.json or train on "
+            "all of them (--fold all)"
+        )
+    order = np.arange(len(names))
+    np.random.RandomState(_SEED).shuffle(order)
+    parts = [set(part.tolist()) for part in np.array_split(order, _FOLDS)]
+    return tuple(
+        (tuple(n for i, n in enumerate(names) if i not in part), tuple(n for i, n in enumerate(names) if i in part))
+        for part in parts
+    )

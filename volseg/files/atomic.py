@@ -1,0 +1,165 @@
+"""The one safe way to write a file: all of it appears, or none of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+from volseg.errors import OutputError, UsageError
+from volseg.files.processes import is_gone, process_mark
+
+_PART = re.compile(r"\.volseg-(?P<mark>[0-9a-f]{8}-\d+)-[^.]+\.part.*", re.DOTALL)
+_LONGEST_SUFFIX = 12
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to; on success it takes the place of `path`.
+
+    The temporary file is in the same folder and keeps all suffixes, since writers choose the format by them. It is
+    flushed to disk before it is renamed. On any failure it is removed and what was at `path` before is untouched; what
+    killed processes have left in the folder is removed, too (`remove_parts`). Missing parent folders are made. A
+    symbolic link at `path` stays, and the file that it points to is written.
+
+    Parameters
+    ----------
+    path : path
+        Where the finished file shall be.
+
+    Yields
+    ------
+    Path
+        An existing empty file to write to.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written, the disk is full, or the writer failed with an operating-system error.
+    """
+    target = Path(os.path.realpath(path))
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _tidy_once(target.parent)
+        suffix = "".join(s for s in Path(path).suffixes[-2:] if len(s) <= _LONGEST_SUFFIX)
+        handle, name = tempfile.mkstemp(prefix=f".volseg-{process_mark()}-", suffix=f".part{suffix}", dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        flush(temporary)
+        _apply_umask(temporary)
+        temporary.replace(target)
+    except FileExistsError as error:
+        raise OutputError(
+            f"{path}: cannot be written: a file is where its folder should be ({target.parent})"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({reason_of(error)}); check the folder and the disk") from error
+    finally:
+        if temporary is not None:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+def reason_of(error: OSError) -> str:
+    """Return what the system says of a failure, also where a library has made an error of its own of it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def write_text(path: str | Path, text: str) -> None:
+    r"""Write a UTF-8 text file atomically, with Unix line ends on every system.
+
+    What no UTF-8 can hold, as file names may, is written as ``\udce9``.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def is_part(path: str | Path) -> bool:
+    """Whether a file is one that `atomic_path` was or is being written to."""
+    return _PART.fullmatch(Path(path).name) is not None
+
+
+def part_name() -> str:
+    """Return a name for what this process is writing, which `remove_parts` knows when the process is gone."""
+    return f".volseg-{process_mark()}-{secrets.token_hex(4)}.part"
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what killed processes have left of files, and folders, that they were writing in a folder.
+
+    Only where the process is gone for certain, see `volseg.files.processes.is_gone`: what runs now, or where nobody
+    here knows whether it runs, keeps its files.
+    """
+    with suppress(OSError):
+        for file in list(folder.iterdir()):
+            found = _PART.fullmatch(file.name)
+            if found and is_gone(found["mark"]):
+                with suppress(OSError):
+                    shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+
+@lru_cache(maxsize=1024)
+def _tidy_once(folder: Path) -> None:
+    """Look once in the life of a process: a series is many files in one folder."""
+    remove_parts(folder)
+
+
+def check_free(targets: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse to replace what is there, unless that is wanted: every command does, before it writes anything.
+
+    Raises
+    ------
+    OutputError
+        A file is there, or a folder that is not empty.
+    UsageError
+        One file is named for two things.
+    """
+    targets = list(targets)
+    if twice := [target for target, count in Counter(targets).items() if count > 1]:
+        raise UsageError(f"{twice[0]}: is named for two outputs; choose two names")
+    for target in targets if not overwrite else ():
+        if target.is_file() or (target.is_dir() and any(target.iterdir())):
+            raise OutputError(f"{target}: is there already; overwrite it (--overwrite), or choose another name")
+
+
+def flush(path: Path) -> None:
+    """Have a file written to disk."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _apply_umask(path: Path) -> None:
+    # mkstemp makes files that only their owner can read; give the mode that open() would have given.
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make a folder and see that files can be written there, before hours of work depend on it.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made or written.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({reason_of(error)}); choose another folder") from error

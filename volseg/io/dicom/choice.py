@@ -1,0 +1,90 @@
+"""Which volume of a DICOM file, folder or archive is meant."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from volseg.errors import AmbiguousError, InputError
+from volseg.io.dicom.series import Series
+
+_LOG = logging.getLogger(__name__)
+_LISTED = 20
+
+
+def choose_series(series: list[Series], path: Path, wanted: str | None) -> Series:
+    """Return the one volume that is there or that `wanted` names.
+
+    Without `wanted`, localizers, screen and colour pictures, and single pictures beside a stack of the same series do
+    not count, nor do series that a damaged file keeps from being read, unless one has as many pictures as what could be
+    read; a warning says what was left out.
+
+    Parameters
+    ----------
+    wanted : str, optional
+        Full id, series number, exact name, description or label, PatientID, or an ending of the id; the first of these
+        that fits counts.
+
+    Raises
+    ------
+    InputError
+        None fits; the message lists what is there.
+    AmbiguousError
+        Several fit, or there are several and none was asked for.
+    """
+    found = _worth_reading(series) if wanted is None else _matches(series, wanted)
+    if len(found) == 1:
+        return found[0]
+    listed = "; ".join(map(_described, (found or series)[:_LISTED]))
+    if not found:
+        raise InputError(f"{path}: no DICOM series {wanted!r}; there are: {listed}")
+    more = "" if len(found) <= _LISTED else f"; and {len(found) - _LISTED} more"
+    which = "" if wanted is None else f" that fit {wanted!r}"
+    uids = len({_uid(entry) for entry in found})
+    what = f"{len(found)} volumes in {uids} DICOM series" if len(found) > uids else f"{uids} DICOM series"
+    raise AmbiguousError(
+        f"{path}: {what}{which}; choose one by number, description, label or end of its id (--series), or convert them "
+        f"all (volseg convert --all): {listed}{more}"
+    )
+
+
+def _worth_reading(series: list[Series]) -> list[Series]:
+    scans = [entry for entry in series if not entry.frames[0].is_auxiliary and entry.frames[0].refusal is None]
+    stacks = {_uid(entry) for entry in scans if len(entry.frames) > 1}
+    found = _sound([entry for entry in scans if len(entry.frames) > 1 or _uid(entry) not in stacks])
+    if len(found) != 1:
+        return found or series
+    for entry in series:
+        if entry is not found[0]:
+            _LOG.warning("%s: left out, beside the series that is read: %s", entry.frames[0].file, _described(entry))
+    return found
+
+
+def _sound(series: list[Series]) -> list[Series]:
+    """Leave out what cannot be read, where one series is left; not for a small one, such as a scout beside a scan."""
+    sound = [entry for entry in series if not entry.problem]
+    most = max((len(entry.frames) for entry in series if entry.problem), default=0)
+    return sound if len(sound) == 1 and len(sound[0].frames) > most else series
+
+
+def _described(series: Series) -> str:
+    return f"{series.describe()}{' (not read, as a file of it is damaged)' if series.problem else ''}"
+
+
+def _uid(series: Series) -> str:
+    return series.id.partition("#")[0]
+
+
+def _matches(series: list[Series], wanted: str) -> list[Series]:
+    def fitting(text: str) -> Iterator[list[Series]]:
+        yield [s for s in series if s.id == text]
+        yield [s for s in series if s.id.rpartition("#")[0] == text]
+        yield [s for s in series if s.number == text]
+        yield [s for s in series if s.name == text]
+        yield [s for s in series if s.description == text]
+        yield [s for s in series if s.label == text]
+        yield [s for s in series if s.patient_id == text]
+        yield [s for s in series if s.id.endswith(text)]
+
+    return next((found for found in fitting(wanted.strip()) if found), [])

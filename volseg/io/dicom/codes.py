@@ -1,0 +1,273 @@
+"""What DICOM stores of a label besides its pixels, and back: its coded concept, texts and value.
+
+The codes are SNOMED CT's: those of `volseg.core.anatomy`, else as pydicom ships them (DICOM PS3.16). A name is only
+coded when all its words are those of one concept; ``left`` and ``right`` may come on top and become a modifier.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from highdicom import AlgorithmIdentificationSequence
+from highdicom.color import CIELabColor
+from highdicom.seg import SegmentDescription
+from highdicom.sr import CodedConcept
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import generate_uid
+
+from volseg._version import __version__
+from volseg.core.anatomy import Words, find_structure, words_of
+from volseg.core.labelmap import OTHER_ALGORITHMS, Colour, Label, default_colour
+from volseg.files.plain_text import plain
+from volseg.io.dicom.attributes import DAMAGE, text_of
+
+_LOG = logging.getLogger(__name__)
+
+_ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
+_ALTERED = Code("49755003", "SCT", "Morphologically Altered Structure")
+_SIDES = {"left": Code("7771000", "SCT", "Left"), "right": Code("24028007", "SCT", "Right")}
+# Where structures are listed that a label can mean: among all of SNOMED, "table" or "lead" would match as well.
+_ANATOMY_LISTS = ("CID7192", "CID8134")
+_ALTERED_LIST = "CID7194"
+_NO_ALTERATION = ("Normal", "Background")
+
+_PRIVATE = "99VOLSEG"
+_LONGEST_VALUE, _LONGEST_TEXT = 16, 64
+_NOTE = "volseg label "
+_CODE = re.compile(r"([^:\s\\]{1,16}):([^\s\\]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """What a label is, coded.
+
+    Parameters
+    ----------
+    category : Code
+        Anatomical or morphologically altered structure.
+    type : Code
+        The structure.
+    side : Code or None
+        Left or right, where the name says so and the type does not.
+    """
+
+    category: Code
+    type: Code
+    side: Code | None = None
+
+
+def coding_of(label: Label) -> Coding:
+    """Code a label.
+
+    Parameters
+    ----------
+    label : Label
+        Its own code ``scheme:value`` wins. Without one (or where it has another form) the concept of that name is
+        taken, of `volseg.core.anatomy` first, and where there is none a private code of the scheme ``99VOLSEG``, always
+        the same for the same name.
+
+    Returns
+    -------
+    Coding
+        Category and type, each with a meaning of at most 64 characters, ready for highdicom.
+    """
+    words = words_of(label.name)
+    found, side = _tabled(label.name) or _look_up(words)
+    code = _given_code(label)
+    if code is None:
+        code = found or _private_code(label.name)
+    elif found is None or (found.scheme_designator, found.value) != (code.scheme_designator, code.value):
+        side = None
+    return Coding(_ALTERED if _is_altered(code, words) else _ANATOMY, code, side)
+
+
+def code_text(concept: Any) -> str | None:
+    """Return what `Label.code` says for a coded concept: ``SCT:10200004``.
+
+    Parameters
+    ----------
+    concept : Code or coded entry of a DICOM sequence
+        With a short, long or URN code value.
+
+    Returns
+    -------
+    str or None
+        None for a private code that `coding_of` made from a name, and where there is no code value.
+    """
+    if isinstance(concept, Code):
+        scheme, value = concept.scheme_designator, concept.value
+    else:
+        values = (concept.get(keyword) for keyword in ("CodeValue", "LongCodeValue", "URNCodeValue"))
+        scheme, value = str(concept.get("CodingSchemeDesignator") or ""), str(next(filter(None, values), ""))
+    return plain(f"{scheme}:{value}") if scheme and value and scheme != _PRIVATE else None
+
+
+def describe_segment(label: Label, number: int) -> SegmentDescription:
+    """Say in DICOM's words what a label is (PS3.3 C.8.20.4, Segment Description).
+
+    Parameters
+    ----------
+    label : Label
+        SegmentLabel is its name, cut to 64 characters; TrackingID the name at full length. The colour becomes CIELab.
+    number : int
+        SegmentNumber. As it may have to differ from the label's value, that stands in SegmentDescription.
+    """
+    coding, name = coding_of(label), plain(label.name)
+    segment = SegmentDescription(
+        segment_number=number,
+        segment_label=_fitting(name),
+        segmented_property_category=coding.category,
+        segmented_property_type=coding.type,
+        algorithm_type=label.algorithm or "AUTOMATIC",
+        algorithm_identification=None if label.algorithm == "MANUAL" else _identification(),
+        tracking_uid=generate_uid(prefix=None),
+        tracking_id=name,
+        display_color=CIELabColor.from_rgb(*label.colour),
+    )
+    segment.SegmentDescription = f"{_NOTE}{label.value}"
+    if coding.side is not None:
+        side = CodedConcept.from_code(coding.side)
+        segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side]
+    return segment
+
+
+def _identification() -> AlgorithmIdentificationSequence:
+    return AlgorithmIdentificationSequence(name="volseg", version=__version__, family=codes.DCM.ArtificialIntelligence)
+
+
+def label_of(segment: Dataset) -> Label:
+    """Return the label that a DICOM segment, of any writer, describes; the inverse of `describe_segment`.
+
+    Parameters
+    ----------
+    segment : Dataset
+        Item of a SegmentSequence, with a SegmentNumber of at least 1.
+
+    Returns
+    -------
+    Label
+        Its value is that which volseg noted, else the SegmentNumber. Without a colour it has `default_colour`.
+    """
+    number = int(segment.SegmentNumber)
+    note = str(segment.get("SegmentDescription") or "")
+    value = int(note.removeprefix(_NOTE)) if re.fullmatch(_NOTE + r"[1-9]\d{0,17}", note) else number
+    name = text_of(segment, "SegmentLabel").strip()
+    # A name that was cut is whole in TrackingID; any other TrackingID names one finding, not the structure.
+    full_name = str(segment.get("TrackingID") or "")
+    if note.startswith(_NOTE) and _fitting(full_name) == name:
+        name = full_name
+    types = segment.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
+    name = plain(name or text_of(types[0], "CodeMeaning")).strip() or f"segment_{number}"
+    rgb = _colour(segment, name) or default_colour(value, name)
+    algorithm = str(segment.get("SegmentAlgorithmType") or "")
+    return Label(value, name, rgb, code_text(types[0]), algorithm if algorithm in OTHER_ALGORITHMS else None)
+
+
+def _colour(segment: Dataset, name: str) -> Colour | None:
+    try:
+        colour = segment.get("RecommendedDisplayCIELabValue")
+        return CIELabColor.from_dicom_value(list(colour)).to_rgb(clip=True) if colour else None
+    except DAMAGE as error:
+        _LOG.warning("segment %r: its colour is left out, as it is none (%s)", name, error)
+        return None
+
+
+def _fitting(name: str) -> str:
+    """Cut a text to what DICOM's LO holds: 64 characters, no backslash, no control characters."""
+    text = "".join(c if c.isprintable() and c != "\\" else "_" for c in name)
+    return text.strip()[:_LONGEST_TEXT].strip() or "_"
+
+
+def _given_code(label: Label) -> Code | None:
+    match = _CODE.fullmatch(label.code or "")
+    if match is None:
+        return None
+    scheme, value = match.groups()
+    return _code(scheme, value, label.name)
+
+
+def _code(scheme: str, value: str, name: str) -> Code:
+    meaning = _meanings().get(value) if scheme == "SCT" else None
+    return Code(value, scheme, meaning or _fitting(name))
+
+
+def _private_code(name: str) -> Code:
+    value = hashlib.sha256(name.encode()).hexdigest()[:_LONGEST_VALUE]
+    return Code(value, _PRIVATE, _fitting(name))
+
+
+def _tabled(name: str) -> tuple[Code, Code | None] | None:
+    """Find the concept of a name in the table of `volseg.core.anatomy`, and the side where the concept has none."""
+    structure = find_structure(name)
+    if structure is None or structure.code is None:
+        return None
+    scheme, value = structure.code.split(":")
+    return _code(scheme, value, structure.name), _SIDES[structure.side] if structure.side else None
+
+
+def _look_up(words: Words) -> tuple[Code | None, Code | None]:
+    """Find the concept of exactly these words, and the side where only that is left over."""
+    if words in _concepts():
+        return _concepts()[words], None
+    sides = [word for word in words if word in _SIDES]
+    rest = tuple(word for word in words if word not in _SIDES)
+    if len(sides) == 1 and rest in _concepts():
+        return _concepts()[rest], _SIDES[sides[0]]
+    return None, None
+
+
+def _is_altered(code: Code, words: Words) -> bool:
+    if code.scheme_designator == "SCT" and code.value in _meanings():
+        return code.value in _altered_values()
+    found = (_concepts().get((word,)) for word in words)
+    return any(concept is not None and concept.value in _altered_values() for concept in found)
+
+
+@cache
+def _meanings() -> dict[str, str]:
+    """Return the meaning of every SNOMED code value that pydicom knows, those of the lists of structures first."""
+    listed = [code for name in (_ALTERED_LIST, *_ANATOMY_LISTS) for code in _listed(name).values()]
+    meanings: dict[str, str] = {}
+    for code in (*listed, *codes.SCT.concepts.values()):
+        if len(code.meaning) <= _LONGEST_TEXT:
+            meanings.setdefault(code.value, code.meaning)
+    return meanings
+
+
+@cache
+def _altered_values() -> frozenset[str]:
+    listed = _listed(_ALTERED_LIST)
+    return frozenset(code.value for keyword, code in listed.items() if keyword not in _NO_ALTERATION)
+
+
+@cache
+def _concepts() -> dict[Words, Code]:
+    """Return concepts by their words; words that mean two concepts mean none."""
+    concepts: dict[Words, Code] = {}
+    ambiguous = set()
+    for name in (*_ANATOMY_LISTS, _ALTERED_LIST):
+        for keyword, code in _listed(name).items():
+            if keyword in _NO_ALTERATION:
+                continue
+            for words in {words_of(keyword), words_of(code.meaning)}:
+                if concepts.setdefault(words, code).value != code.value:
+                    ambiguous.add(words)
+    # The same code under two names gets one meaning.
+    return {
+        words: Code(code.value, code.scheme_designator, _meanings().get(code.value, code.meaning[:_LONGEST_TEXT]))
+        for words, code in concepts.items()
+        if words not in ambiguous
+    }
+
+
+def _listed(name: str) -> dict[str, Code]:
+    """SNOMED concepts of one of DICOM's context groups, by keyword."""
+    snomed: dict[str, Code] = codes.SCT.concepts
+    return {keyword: snomed[keyword] for keyword in getattr(codes, name).dir() if keyword in snomed}

@@ -1,0 +1,229 @@
+"""The pictures of one DICOM instance: one, the frames of a multi-frame image, or the tiles of a mosaic.
+
+Multi-frame: PS3.3 C.7.6.16 (functional groups). Mosaics are a private habit of Siemens, who places the corner of the
+whole picture as if it were one slice of that size, and of United Imaging, who lists the position of every tile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from volseg.io.dicom.attributes import DAMAGE, Attributes, number_of, numbers_of, size_of, text_of
+from volseg.io.dicom.dataset import check_values
+
+# Functional groups whose attributes stand at the top of a single-frame instance.
+_GROUPS = (
+    "PixelMeasuresSequence",
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelValueTransformationSequence",
+    "FrameContentSequence",
+    "MREchoSequence",
+    "MRDiffusionSequence",
+    "MRModifierSequence",
+    "MRImageFrameTypeSequence",
+    "MRTimingAndRelatedParametersSequence",
+    "CTImageFrameTypeSequence",
+    "PETFrameTypeSequence",
+    "ParametricMapFrameTypeSequence",
+    "CardiacSynchronizationSequence",
+    "CTXRayDetailsSequence",
+    "CTReconstructionSequence",
+    "RealWorldValueMappingSequence",
+)
+_DIRECTION = "DiffusionGradientDirectionSequence"
+# Each takes 2 kB and a tenth of a millisecond before a pixel is read.
+_MOST_FRAMES = 100_000
+_SLICE_VECTOR = 0x00540080
+_SIEMENS_TILES, _UIH_TILES, _UIH_ITEMS = 0x0019100A, 0x00651050, 0x00651051
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the pictures lie in the pixels of an instance.
+
+    Parameters
+    ----------
+    kind : {"single", "frames", "mosaic"}
+        A mosaic has its tiles side by side, row by row, in one picture.
+    count : int
+        Number of pictures.
+    rows, columns : int
+        Size of a picture.
+    """
+
+    kind: Literal["single", "frames", "mosaic"]
+    count: int
+    rows: int
+    columns: int
+
+    @property
+    def tiles_in_a_row(self) -> int:
+        """Tiles side by side in a mosaic, which is as nearly square as can be."""
+        return math.ceil(math.sqrt(self.count))
+
+
+def is_mosaic(dataset: Attributes) -> bool:
+    """Whether an instance says that it holds its slices side by side in one picture."""
+    return bool({"MOSAIC", "VFRAME"} & set(text_of(dataset, "ImageType").split("\\")))
+
+
+def layout_of(dataset: Any) -> Layout:
+    """Say how many pictures an instance holds, and how; `dataset` is whole where it is a mosaic.
+
+    Raises
+    ------
+    ValueError
+        Impossible numbers.
+    """
+    rows, columns = size_of(dataset, "Rows"), size_of(dataset, "Columns")
+    frames = int(number_of(dataset, "NumberOfFrames", 1))
+    if not 1 <= frames <= _MOST_FRAMES:
+        raise ValueError(f"NumberOfFrames is {frames}; expected 1 to {_MOST_FRAMES}")
+    if frames > 1 or "PerFrameFunctionalGroupsSequence" in dataset:
+        return Layout("frames", frames, rows, columns)
+    if not is_mosaic(dataset):
+        return Layout("single", 1, rows, columns)
+    tiles = _tiles(dataset)
+    across = math.ceil(math.sqrt(tiles))
+    down = math.ceil(tiles / across) if _UIH_TILES in dataset else across  # Siemens also has empty rows of tiles
+    if rows % down or columns % across:
+        raise ValueError(f"its mosaic of {tiles} slices does not divide {rows} rows and {columns} columns")
+    return Layout("mosaic", tiles, rows // down, columns // across)
+
+
+def pictures(dataset: Any, layout: Layout) -> Iterator[Attributes]:
+    """Give the attributes of every picture, flat as those of a single-frame instance.
+
+    Raises
+    ------
+    ValueError
+        Functional groups or positions do not fit the number of pictures.
+    """
+    if layout.kind == "mosaic":
+        yield from _of_tiles(dataset, layout)
+    elif layout.kind == "single":
+        yield dataset
+    elif "PerFrameFunctionalGroupsSequence" in dataset:
+        yield from _of_groups(dataset, layout.count)
+    else:
+        yield from _of_film(dataset, layout.count)
+
+
+def _of_groups(dataset: Any, count: int) -> Iterator[Attributes]:
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    if len(groups) != count:
+        raise ValueError(f"NumberOfFrames is {count}, but PerFrameFunctionalGroupsSequence has {len(groups)} items")
+    shared = _flat(dataset.SharedFunctionalGroupsSequence[0]) if dataset.get("SharedFunctionalGroupsSequence") else {}
+    top = {keyword: dataset.get(keyword) for keyword in dataset.dir()}
+    for number, group in enumerate(groups, start=1):
+        yield ChainMap({"InstanceNumber": number}, _flat(group), shared, top)
+
+
+def _flat(group: Any) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name in _GROUPS:
+        for item in group.get(name) or ():
+            check_values(item)
+            flat.update({element.keyword: element.value for element in item if element.keyword})
+    for item in flat.get(_DIRECTION) or ():
+        flat["DiffusionGradientOrientation"] = item.get("DiffusionGradientOrientation")
+    return flat
+
+
+def _of_film(dataset: Any, count: int) -> Iterator[Attributes]:
+    """Frames without functional groups: a stack where one position, a distance and nothing else say so.
+
+    Nuclear medicine says what its frames differ in (PS3.3 C.8.4.8): only a slice number makes a stack of them.
+    """
+    top = {keyword: dataset.get(keyword) for keyword in dataset.dir()}
+    detector = dataset.get("DetectorInformationSequence")
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient") if detector else ():
+        top[keyword] = top.get(keyword) or detector[0].get(keyword)
+    position, orientation = numbers_of(top, "ImagePositionPatient", 3), numbers_of(top, "ImageOrientationPatient", 6)
+    # Negative where the frames of a nuclear medicine tomogram run against their normal.
+    step = number_of(top, "SpacingBetweenSlices", 0) or number_of(top, "SliceThickness", 0)
+    numbers = _slice_numbers(dataset, count)
+    if count > 1 and (position is None or orientation is None or not step or numbers is None):
+        position = top["ImagePositionPatient"] = top["ImageOrientationPatient"] = None
+    normal = np.cross(orientation[:3], orientation[3:]) if orientation else np.zeros(3)
+    for number in range(count):
+        own: dict[str, Any] = {"InstanceNumber": number + 1}
+        if position is not None and numbers is not None:
+            own["ImagePositionPatient"] = (np.array(position) + normal * step * (numbers[number] - 1)).tolist()
+        yield ChainMap(own, top)
+
+
+def _slice_numbers(dataset: Any, count: int) -> list[int] | None:
+    """Return which slice each frame is, from 1; None where frames differ in anything but the slice."""
+    pointer = dataset.get("FrameIncrementPointer")
+    pointers = {pointer} if isinstance(pointer, int) else set(pointer or ())
+    others = [dataset.get(tag) for tag in pointers - {_SLICE_VECTOR}]
+    # A vector that has the same number everywhere tells nothing apart; a time always does.
+    if any(other is None or not isinstance(other.value, Sequence) or len(set(other.value)) > 1 for other in others):
+        return None
+    numbers = [int(number) for number in dataset.get("SliceVector") or range(1, count + 1)]
+    return numbers if sorted(numbers) == list(range(1, count + 1)) else None
+
+
+def _tiles(dataset: Any) -> int:
+    for tag in (_SIEMENS_TILES, _UIH_TILES):
+        if tag in dataset:
+            return int(dataset[tag].value)
+    tiles = _siemens(dataset).get("NumberOfImagesInMosaic", {}).get("items")
+    if not tiles:
+        raise ValueError(
+            "it is a mosaic, but does not say of how many slices; convert it by dcm2niix, or export slices"
+        )
+    return int(tiles[0])
+
+
+def _of_tiles(dataset: Any, layout: Layout) -> Iterator[Attributes]:
+    top = {keyword: dataset.get(keyword) for keyword in dataset.dir()}
+    if _UIH_ITEMS in dataset:
+        places = [numbers_of(item, "ImagePositionPatient", 3) for item in dataset[_UIH_ITEMS].value]
+        if len(places) != layout.count:
+            raise ValueError(f"its mosaic has {layout.count} slices and the positions of {len(places)}")
+    else:
+        places = [*_siemens_places(dataset, layout)]
+    for place in places:
+        yield ChainMap({"ImagePositionPatient": place}, top)
+
+
+def _siemens_places(dataset: Any, layout: Layout) -> Iterator[tuple[float, ...]]:
+    """LPS mm of the first pixel of every tile.
+
+    The corner of the whole picture, half of what the picture is larger than a tile inwards, then along the normal that
+    Siemens' own header gives: it may run against the one of the rows and columns.
+    """
+    header = _siemens(dataset).get("SliceNormalVector", {}).get("items")
+    corner, axes = numbers_of(dataset, "ImagePositionPatient", 3), numbers_of(dataset, "ImageOrientationPatient", 6)
+    spacing, step = numbers_of(dataset, "PixelSpacing", 2), abs(number_of(dataset, "SpacingBetweenSlices", 0))
+    if corner is None or axes is None or spacing is None or not step or not header or len(header) != 3:
+        raise ValueError(
+            "its mosaic lacks position, orientation, spacing, or Siemens' own header with the slice normal"
+        )
+    row, column = np.array(axes[:3]), np.array(axes[3:])
+    wider, higher = size_of(dataset, "Columns") - layout.columns, size_of(dataset, "Rows") - layout.rows
+    first = np.array(corner) + row * spacing[1] * wider / 2 + column * spacing[0] * higher / 2
+    normal = np.cross(row, column)
+    normal *= math.copysign(step, float(normal @ np.array(header, dtype=float)))
+    for number in range(layout.count):
+        yield tuple((first + normal * number).tolist())
+
+
+def _siemens(dataset: Any) -> Mapping[str, Any]:
+    """Read Siemens' private image header; empty where there is none, or it is damaged."""
+    from nibabel.nicom.csareader import CSAReadError, get_csa_header
+
+    try:
+        header = get_csa_header(dataset, "image")
+    except (CSAReadError, NameError, *DAMAGE):  # its reader names what it has not read, where a header is cut off
+        return {}
+    return header["tags"] if header else {}

@@ -1,0 +1,213 @@
+"""Read DICOM image series as volumes."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from volseg.core.grid import RAS_TO_LPS, Grid
+from volseg.core.volume import Volume
+from volseg.core.voxels import clean_values
+from volseg.errors import GeometryError, InputError, MissingPackageError
+from volseg.files.door import door
+from volseg.files.names import case_name
+from volseg.io.dicom.choice import choose_series
+from volseg.io.dicom.pixels import read_values
+from volseg.io.dicom.repair import Repair, plan_repair, resample
+from volseg.io.dicom.series import Scan, Series, is_dicom, list_series, scan_dicom
+from volseg.io.dicom.source import DicomSource, SourceFrame
+from volseg.io.dicom.stack import Stack, check_stack, stack_slices
+
+__all__ = [
+    "Arrangement",
+    "Scan",
+    "Series",
+    "arrange",
+    "is_dicom",
+    "list_series",
+    "read_all_series",
+    "read_series",
+    "read_stack",
+    "scan_dicom",
+]
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Arrangement:
+    """A series as it will be read.
+
+    Parameters
+    ----------
+    stack : Stack
+        Its slices, in order.
+    grid : Grid
+        Of the volume.
+    repair : Repair, optional
+        How the slices are brought onto the grid where they do not form it.
+    """
+
+    stack: Stack
+    grid: Grid
+    repair: Repair | None
+
+
+def read_series(path: Path, *, series: str | None = None, strict: bool = False) -> Volume:
+    """Read one volume of a DICOM file, folder or zip archive.
+
+    Parameters
+    ----------
+    path : Path
+        A file, a folder or archive, searched at any depth, or a DICOMDIR.
+    series : str, optional
+        Which one, where there are several: full id, number, exact name, description or label, or an ending of the id.
+    strict : bool
+        Refuse a stack that is tilted, uneven or incomplete instead of resampling it.
+
+    Returns
+    -------
+    Volume
+        ``array[i, j, k]`` is the pixel in column i and row j of slice k, slices ascending along their normal; after
+        RescaleSlope and RescaleIntercept. Integers where these are whole numbers, else float32. `source` is a
+        `DicomSource`.
+
+    Raises
+    ------
+    AmbiguousError
+        Several series, or several that fit; lists them.
+    InputError
+        No such file or series, a damaged file, an image that is no slice of a volume, missing geometry, a repeated
+        slice, slices that are turned or too far apart, a decoder that failed.
+    MissingPackageError
+        The pixels are compressed and no installed package decodes them.
+    """
+    return read_stack(choose_series(list_series(path), path, series), path, strict=strict)
+
+
+def read_all_series(path: Path, *, strict: bool = False) -> dict[str, Volume]:
+    """Read every volume of a DICOM file, folder or archive; one that cannot be read is left out with a warning.
+
+    Returns
+    -------
+    dict of name -> Volume
+        Names are the series descriptions, with what tells the volumes of one series apart (``_time2``, ``_b1000``), the
+        number, then a count, behind them where they repeat.
+
+    Raises
+    ------
+    InputError, MissingPackageError
+        None can be read (the first reason), or as `list_series`.
+    """
+    volumes: dict[str, Volume] = {}
+    refusals: list[InputError | MissingPackageError] = []
+    for series in list_series(path):
+        try:
+            volume = read_stack(series, path, strict=strict)
+        except (InputError, MissingPackageError) as error:
+            refusals.append(error)
+            continue
+        name = _unique(str(volume.name), series.number, volumes)
+        volumes[name] = replace(volume, name=name)
+    if refusals and not volumes:
+        raise refusals[0]
+    for refusal in refusals:
+        _LOG.warning("left out: %s", refusal)
+    return volumes
+
+
+@door
+def read_stack(series: Series, path: Path, *, strict: bool = False) -> Volume:
+    """Read the volume that a series is; `path`, where it was found, names it if it has no description.
+
+    Raises
+    ------
+    InputError, MissingPackageError
+        As `read_series`.
+    """
+    plan = arrange(series)
+    first = plan.stack.frames[0]
+    for copy in series.copies:
+        _LOG.warning("%s: a copy of another file of the series; left out", copy)
+    for note in filter(None, (*series.notes, plan.stack.rounding_note)):
+        _LOG.warning("%s: %s", first, note)
+    if plan.repair is not None:
+        if strict:
+            raise InputError(
+                f"{first.file.folder}: {plan.repair.what}; refused, as repairs are switched off (--strict)"
+            )
+        _LOG.warning("%s: %s", first.file.folder, plan.repair.describe())
+    if first.inverted:
+        _LOG.warning("%s: MONOCHROME1, dark pixels have high values; values are kept as stored", first)
+    values = read_values(plan.stack.frames)
+    if values.dtype.kind == "f":
+        values = clean_values(values, first.file.path)
+    return Volume(
+        values if plan.repair is None else _resampled(values, plan.repair),
+        plan.grid,
+        name=series.name or "_".join(filter(None, (case_name(path), series.label))),
+        modality=series.modality or None,
+        unit=series.unit,
+        source=_source(plan.stack),
+    )
+
+
+def arrange(series: Series) -> Arrangement:
+    """Say how a series will be read, from its headers alone.
+
+    Raises
+    ------
+    InputError
+        It will be refused.
+    """
+    if series.problem:
+        raise InputError(series.problem)
+    for header in series.frames:
+        if header.refusal is not None:
+            raise InputError(f"{header}: {header.refusal}")
+    stack = stack_slices(series.frames)
+    check_stack(stack)
+    repair = plan_repair(stack)
+    try:
+        return Arrangement(stack, stack.grid if repair is None else repair.grid, repair)
+    except GeometryError as error:
+        raise InputError(f"{series.frames[0]}: {error}") from error
+
+
+def _resampled(values: NDArray[Any], repair: Repair) -> NDArray[Any]:
+    padding = [
+        frame.padding * frame.slope + frame.intercept for frame in repair.stack.frames if frame.padding is not None
+    ]
+    lowest = float(values.min())
+    # Where no slice reaches is no patient: the value that the scanner has for it, if it occurs, else the lowest.
+    background = padding[0] if padding and lowest <= padding[0] <= float(values.max()) else lowest
+    return resample(repair, lambda k: values[:, :, k], background)
+
+
+def _source(stack: Stack) -> DicomSource:
+    first = stack.frames[0]
+    frames = []
+    for header, plane in zip(stack.frames, stack.planes, strict=True):
+        upright = plane.copy()
+        upright[:3, 2] = stack.normal
+        frames.append(
+            SourceFrame(
+                file=header.file,
+                sop_class_uid=header.sop_class_uid,
+                sop_instance_uid=header.sop_instance_uid,
+                frame=header.frame_number,
+                columns=header.columns,
+                rows=header.rows,
+                plane=RAS_TO_LPS @ upright,
+            )
+        )
+    return DicomSource(first.study_uid, first.series_uid, first.frame_of_reference_uid, tuple(frames))
+
+
+def _unique(name: str, number: str, taken: dict[str, Volume]) -> str:
+    candidates = [name, f"{name}_{number}", *(f"{name}_{number}_{count}" for count in range(2, len(taken) + 3))]
+    return next(candidate for candidate in candidates if candidate not in taken)

@@ -1,0 +1,88 @@
+"""Positions and directions that were written with few decimals: the even stack that they round, if there is one.
+
+Of a stack that is really uneven or turned, by more than the decimals can say, nothing is changed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.core.grid import Float
+
+# Decimals that are finer than this change nothing worth a word, in mm or as a cosine.
+_FINE = 1e-5
+_EXACT = 1 + 1e-6
+# Of the step from slice to slice: coarser decimals would hide a slice that is missing.
+_COARSEST = 0.25
+
+
+def common_axes(axes: Float, last_digit: float) -> Float:
+    """Give slices one orientation where the decimals allow it: perpendicular unit vectors, as near as can be to theirs.
+
+    Parameters
+    ----------
+    axes : (K, 3, 2) float64
+        Direction of each slice's rows and columns.
+    last_digit : float
+        What a unit of the last decimal of the cosines is worth; 0 where they are exact.
+
+    Returns
+    -------
+    (K, 3, 2) float64
+        Unchanged where the decimals are many, or the slices differ by more than these.
+    """
+    if last_digit < _FINE or np.ptp(axes, axis=0).max() > last_digit * _EXACT:
+        return axes
+    left, _, right = np.linalg.svd(axes.mean(axis=0), full_matrices=False)
+    return np.broadcast_to(left @ right, axes.shape)
+
+
+def even_steps(positions: Float, last_digit: float) -> tuple[Float, Float] | None:
+    """Find the steps that an even stack may have whose positions, rounded, are these.
+
+    Parameters
+    ----------
+    positions : (K, 3) float64
+        In order, mm.
+    last_digit : float
+        What a unit of their last decimal is worth, mm; 0 where they are exact.
+
+    Returns
+    -------
+    (3,) and (3,) float64, or None
+        The shortest and longest step along each axis. None where no even stack has these positions, or the decimals are
+        too coarse to tell.
+    """
+    count = len(positions)
+    low, high = np.full(3, -np.inf), np.full(3, np.inf)
+    for lag in range(1, count):
+        moved = positions[lag:] - positions[:-lag]
+        low = np.maximum(low, (moved.max(axis=0) - last_digit * _EXACT) / lag)
+        high = np.minimum(high, (moved.min(axis=0) + last_digit * _EXACT) / lag)
+        if (low > high).any():
+            return None
+    return None if last_digit > _COARSEST * np.abs(low + high).max() / 2 else (low, high)
+
+
+def along(normal: Float, low: Float, high: Float) -> Float:
+    """Choose one of the steps: along the normal if there is one, else the middle one."""
+    moves = np.abs(normal) > _FINE
+    ends = np.sort([low[moves] / normal[moves], high[moves] / normal[moves]], axis=0)
+    first, last = ends[0].max(), ends[1].min()
+    upright = first <= last and bool((low[~moves] <= _FINE).all() and (high[~moves] >= -_FINE).all())
+    return np.asarray(normal * (first + last) / 2 if upright else (low + high) / 2)
+
+
+def on_line(positions: Float, step: Float) -> Float:
+    """(K, 3) positions of an even stack of this step, as near as can be to these."""
+    line = np.arange(len(positions))[:, None] * step
+    offsets = positions - line
+    return np.asarray(line + (offsets.min(axis=0) + offsets.max(axis=0)) / 2)
+
+
+def turned_onto(axes: NDArray[np.float64], normal: Float) -> Float:
+    """Turn the (3, 2) axes of a slice by the least that makes a direction their normal."""
+    upright = axes - np.outer(normal, normal @ axes)
+    left, _, right = np.linalg.svd(upright, full_matrices=False)
+    return np.asarray(left @ right)

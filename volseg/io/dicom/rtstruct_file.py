@@ -1,0 +1,222 @@
+"""What an RT Structure Set says: its structures, each read for itself, so that a fault harms one of them only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from volseg.core.grid import RAS_TO_LPS, Float
+from volseg.core.labelmap import OTHER_ALGORITHMS, Colour
+from volseg.errors import InputError
+from volseg.files.plain_text import plain
+from volseg.io.dicom.attributes import DAMAGE, quiet_pydicom, text_of
+from volseg.io.dicom.dataset import open_dataset
+from volseg.io.dicom.storage import DicomFile
+
+_STRUCTURE_SET, _XOR = "1.2.840.10008.5.1.4.1.1.481.3", "CLOSEDPLANAR_XOR"
+_CLOSED, _OPEN = ("CLOSED_PLANAR", _XOR), ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
+_UNDEFINED, _FARTHEST_MM, _FEWEST_POINTS = 0xFFFFFFFF, 1e7, 3
+# Some 400,000 points; each of their coordinates is a text before it is a number.
+_LONGEST_CONTOUR = 1 << 23
+
+
+class References(NamedTuple):
+    """Which series a structure set was drawn on, and the spaces (one as a rule) of its coordinates; empty if unsaid."""
+
+    series_uids: tuple[str, ...]
+    frame_of_reference_uids: tuple[str, ...]
+
+
+class Roi(NamedTuple):
+    """A structure as the file has it.
+
+    `contours` are the closed ones, as (is XOR, (P, 3) mm RAS+); `left_out` and `odd` say how many others there are of
+    each kind, and how many of these have a flaw that does not matter.
+    """
+
+    number: int
+    name: str
+    colour: Colour | None
+    code: str | None
+    algorithm: str | None
+    frame_of_reference_uid: str
+    contours: list[tuple[bool, Float]]
+    left_out: Counter[str]
+    odd: Counter[str]
+
+
+@dataclass(frozen=True)
+class StructureSet:
+    """Structures that can be read, and why others, by what they are called, cannot."""
+
+    references: References
+    rois: list[Roi]
+    faults: dict[str, str]
+
+
+def read_structure_set(path: Path | DicomFile) -> StructureSet:
+    """Read the structures of a file; see `volseg.io.dicom.rtstruct_reading.read_rtstruct`."""
+    file = path if isinstance(path, DicomFile) else DicomFile(path)
+    if not file.path.is_file():
+        raise InputError(f"{path}: no such file; check the path")
+    with quiet_pydicom():
+        try:
+            dataset = open_dataset(file)
+            kind = text_of(dataset, "SOPClassUID") or text_of(dataset.file_meta, "MediaStorageSOPClassUID")
+            if kind != _STRUCTURE_SET:
+                raise InputError(f"{path}: is of class {kind or 'unknown'}; expected an RT Structure Set")
+            _check_complete(dataset)
+            return _structures(dataset)
+        except DAMAGE as error:
+            raise InputError(f"{path}: is a damaged RT Structure Set or none ({error}); copy it again") from error
+
+
+def read_contours(file: DicomFile) -> list[Float]:
+    """Return all closed contours of a structure set that can be read: (P, 3) points each, mm RAS+."""
+    return [points for roi in read_structure_set(file).rois for _, points in roi.contours]
+
+
+def count(number: int, what: str) -> str:
+    """Say how many: ``1 contour``, ``2 contours``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _check_complete(dataset: Any) -> None:
+    """Refuse a file that ends within an element: pydicom would read what is there, and say nothing."""
+    for element in map(dataset.get_item, list(dataset.keys())):
+        if element.is_raw and len(element.value or b"") < element.length < _UNDEFINED:
+            raise ValueError(f"ends within element {element.tag}, the file is cut off")
+
+
+def _items(dataset: Any, keyword: str) -> Sequence[Any]:
+    return dataset.get(keyword) or ()
+
+
+def _references(dataset: Any) -> References:
+    frames = _items(dataset, "ReferencedFrameOfReferenceSequence")
+    studies = [study for frame in frames for study in _items(frame, "RTReferencedStudySequence")]
+    series = [series for study in studies for series in _items(study, "RTReferencedSeriesSequence")]
+    series_uids = (text_of(item, "SeriesInstanceUID") for item in series)
+    spaces = [text_of(item, "FrameOfReferenceUID") for item in (*frames, dataset)]
+    spaces += [text_of(roi, "ReferencedFrameOfReferenceUID") for roi in _items(dataset, "StructureSetROISequence")]
+    return References(tuple(dict.fromkeys(filter(None, series_uids))), tuple(dict.fromkeys(filter(None, spaces))))
+
+
+def _structures(dataset: Any) -> StructureSet:
+    references = _references(dataset)
+    frame = next(iter(references.frame_of_reference_uids), "")
+    listed = _by_number(dataset, "StructureSetROISequence", "ROINumber")
+    drawn = _by_number(dataset, "ROIContourSequence", "ReferencedROINumber")
+    observed = _by_number(dataset, "RTROIObservationsSequence", "ReferencedROINumber")
+    if listed and not drawn:
+        raise ValueError("ROIContourSequence is missing, the file may be cut off")
+    rois, faults = [], {}
+    for number, items in listed.items():
+        drawings = drawn.pop(number, [])
+        try:
+            _check_number(number, len(items), len(drawings))
+            drawing, observation = (drawings or [{}])[0], observed.get(number, [{}])[0]
+            rois.append(_roi(number, items[0], drawing, observation, frame))
+        except DAMAGE as error:
+            faults.update(dict.fromkeys((_called(item, number) for item in items), str(error)))
+    for number in drawn:
+        whose = "contours" if number is None else f"contours of ROI {number}"
+        faults[whose] = "no structure of that number is listed"
+    return StructureSet(references, rois, faults)
+
+
+def _by_number(dataset: Any, sequence: str, keyword: str) -> dict[int | None, list[Any]]:
+    """Return the items of a sequence by their ROI number; None where one has none."""
+    found: dict[int | None, list[Any]] = {}
+    for item in _items(dataset, sequence):
+        try:
+            number = int(item[keyword].value)
+        except DAMAGE:
+            number = None
+        found.setdefault(number, []).append(item)
+    return found
+
+
+def _check_number(number: int | None, listed: int, drawn: int) -> None:
+    if number is None:
+        raise ValueError("it has no ROI number")
+    if max(listed, drawn) > 1:
+        where = "listed" if listed > 1 else "drawn"
+        raise ValueError(f"ROI {number} is {where} twice, so nobody knows whose its contours are")
+
+
+def _called(item: Any, number: int | None) -> str:
+    return plain(text_of(item, "ROIName")) or f"roi_{number}"
+
+
+def _roi(number: int | None, item: Any, drawing: Any, observation: Any, frame: str) -> Roi:
+    assert number is not None
+    contours: list[tuple[bool, Float]] = []
+    left_out: Counter[str] = Counter()
+    odd: Counter[str] = Counter()
+    for contour in _items(drawing, "ContourSequence"):
+        kind = text_of(contour, "ContourGeometricType")
+        try:
+            points = _points(contour)
+        except DAMAGE:
+            left_out["with damaged coordinates"] += 1
+            continue
+        if flaw := _flaw(kind, len(points)):
+            left_out[flaw] += 1
+            continue
+        contours.append((kind.upper() == _XOR, points))
+        odd.update([f"of the type {kind!r}, which should be {kind.upper()}"] if kind != kind.upper() else [])
+    made = text_of(item, "ROIGenerationAlgorithm")
+    return Roi(
+        number,
+        plain(text_of(item, "ROIName")),
+        _colour(drawing),
+        _code(observation),
+        made if made in OTHER_ALGORITHMS else None,
+        text_of(item, "ReferencedFrameOfReferenceUID") or frame,
+        contours,
+        left_out,
+        odd,
+    )
+
+
+def _flaw(kind: str, points: int) -> str | None:
+    """Say what a contour of this type is instead of a closed one."""
+    if not kind:
+        return "without a type (ContourGeometricType)"
+    if kind.upper() not in _CLOSED:
+        return f"of the type {kind}" if kind in _OPEN else f"of the unknown type {kind!r}"
+    return None if points >= _FEWEST_POINTS else f"of fewer than {_FEWEST_POINTS} points"
+
+
+def _points(contour: Any) -> Float:
+    """Return the points of an item of a ContourSequence: (P, 3) mm RAS+; ValueError where they are none."""
+    value = contour.get_item("ContourData").value if "ContourData" in contour else None
+    # As a rule still the bytes of the file: one pydicom object a coordinate would take 50 times as long.
+    if isinstance(value, bytes) and len(value) > _LONGEST_CONTOUR:
+        raise ValueError(f"a contour has {len(value)} bytes; expected at most {_LONGEST_CONTOUR}")
+    if isinstance(value, bytes):
+        value = value.decode("ascii").strip(" \0").split("\\") if value.strip(b" \0") else []
+    numbers = np.array([float(number) for number in np.ravel(value or [])])
+    if numbers.size % 3 or not (np.abs(numbers) < _FARTHEST_MM).all():
+        raise ValueError(f"a contour has {numbers.size} coordinates; expected triples of millimetres below 1e7")
+    return np.asarray(numbers.reshape(-1, 3) @ RAS_TO_LPS[:3, :3])
+
+
+def _colour(drawing: Any) -> Colour | None:
+    try:
+        red, green, blue = map(int, drawing.get("ROIDisplayColor"))
+    except DAMAGE:
+        return None
+    return (red, green, blue) if 0 <= min(red, green, blue) <= max(red, green, blue) <= 255 else None
+
+
+def _code(observation: Any) -> str | None:
+    concept: Any = next(iter(_items(observation, "RTROIIdentificationCodeSequence")), {})
+    scheme, value = text_of(concept, "CodingSchemeDesignator"), text_of(concept, "CodeValue", "LongCodeValue")
+    return plain(f"{scheme}:{value}") if scheme and value else None

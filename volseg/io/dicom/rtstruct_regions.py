@@ -1,0 +1,185 @@
+"""Which voxels of a grid the closed contours of a structure stand for.
+
+A contour stands for a slab of the patient that reaches half way to the contours above and below it. So a slice takes
+the contours of the plane that is nearest to it, wherever the planes lie and however dense they are: none is lost where
+they lie half way between slices, and none of the slices between planes that are further apart than slices. At a
+structure's ends, and where planes are missing, a plane reaches half the distance between its planes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.core.grid import Float, Grid
+from volseg.io.dicom.contours import Mask, fill_contours, rasterise
+from volseg.io.dicom.rtstruct_file import Roi, count
+
+# In spacings between slices: how far a contour may leave its plane, and its plane that of the slice, unnoticed.
+_FLAT, _ON_SLICE = 0.1, 0.02
+# Planes half way between slices belong to the upper one whatever their last digits: no round number, as halves are.
+_UP = 0.017
+# Distances that differ by this part are one step; planes up to so many steps apart have none missing between them.
+_SAME, _NEIGHBOURS = 0.1, 1.5
+# No one draws slices that are further apart than this and means all between them.
+_FARTHEST_STEP_MM = 10.5
+
+
+class Drawing(NamedTuple):
+    """Flat contours as (is XOR, (P, 3) mm RAS+), the voxel axis that they lie across, and their heights along it."""
+
+    axis: int
+    contours: list[tuple[bool, Float]]
+    heights: Float
+    left_out: Counter[str]
+    odd: Counter[str]
+
+
+class Region(NamedTuple):
+    """Where a structure is on a grid: (rows, columns) masks of slices across one axis; and what is to be said of it."""
+
+    axis: int
+    masks: dict[int, Mask]
+    remarks: list[str]
+
+    def planes(self, layer: NDArray[Any]) -> list[tuple[NDArray[Any], Mask]]:
+        """Return the slices of an (I, J, K) array where the structure is, each with its mask."""
+        slices = np.moveaxis(layer, self.axis, 0)
+        return [(slices[k].T, mask) for k, mask in self.masks.items()]
+
+
+def lay_out(roi: Roi, grid: Grid) -> Drawing:
+    """Find the slices that a structure was drawn along; contours across them are left out, all if those are most."""
+    left_out, outlines = roi.left_out.copy(), _outlines(roi.contours, grid)
+    extents = np.array([np.ptp(outline, axis=0) for outline in outlines]).reshape(-1, 3)
+    flat = extents <= _FLAT
+    axis = max(range(3), key=lambda a: (flat[:, a].sum(), -extents[:, a].max(initial=0)))
+    kept = np.flatnonzero(flat[:, axis])
+    if across := len(outlines) - len(kept):
+        leaves = extents[:, axis].max() * grid.spacing[axis]
+        left_out[f"across the slices (by up to {leaves:.3g} mm; give the image that it was drawn on)"] = across
+    # Of a structure that was drawn on other slices, small contours may lie along these by chance.
+    if 2 * len(kept) < len(outlines):
+        kept = kept[:0]
+    heights = np.array([outlines[n][:, axis].mean() for n in kept])
+    return Drawing(axis, [roi.contours[n] for n in kept], heights, left_out, roi.odd)
+
+
+def _outlines(contours: Sequence[tuple[bool, Float]], grid: Grid) -> list[Float]:
+    """Bring contours into voxel coordinates."""
+    if not contours:
+        return []
+    ends = np.cumsum([len(points) for _, points in contours])[:-1]
+    return np.split(grid.to_voxel(np.concatenate([points for _, points in contours])), ends)
+
+
+def step_of(drawing: Drawing, grid: Grid) -> float | None:
+    """Return the distance between the planes of a structure, in slices, if most of them have one and the same.
+
+    None, too, where contours of it had to be left out, on which planes nobody knows.
+    """
+    gaps = np.sort(np.diff(_planes(drawing.heights)))
+    if len(gaps) < 2 or drawing.left_out:
+        return None
+    step = float(gaps[(len(gaps) - 1) // 2])
+    alike = np.count_nonzero(np.abs(gaps - step) <= _SAME * step)
+    return step if 2 * alike > len(gaps) and step * grid.spacing[drawing.axis] <= _FARTHEST_STEP_MM else None
+
+
+def usual_step(drawings: Sequence[Drawing], grid: Grid) -> float:
+    """Return the smallest distance between planes that a structure of a file has throughout, in slices; else 1."""
+    return min(filter(None, (step_of(drawing, grid) for drawing in drawings)), default=1.0)
+
+
+def kinds(counts: Counter[str]) -> str:
+    """Say how many contours there are of each kind."""
+    return ", ".join(f"{count(number, 'contour')} {kind}" for kind, number in counts.items())
+
+
+def fill(drawing: Drawing, grid: Grid, usual: float) -> Region:
+    """Find the pixels inside the contours on every slice that they stand for.
+
+    Parameters
+    ----------
+    drawing : Drawing
+        On the grid.
+    grid : Grid
+        Where the masks are wanted.
+    usual : float
+        Distance between planes, in slices, in the other structures of the file; for those without one of their own.
+    """
+    size = grid.shape[drawing.axis]
+    own = step_of(drawing, grid)
+    if own is None:
+        own = max(1.0, min([usual, *np.diff(_planes(drawing.heights))]))
+    slices = _slices(drawing.heights, size, own)
+    columns, rows = (length for a, length in enumerate(grid.shape) if a != drawing.axis)
+    outlines = [np.delete(outline, drawing.axis, axis=1) for outline in _outlines(drawing.contours, grid)]
+    masks: dict[int, Mask] = {}
+    drawn: dict[int, Mask] = {}
+    for k, members in slices.items():
+        if members[0] not in drawn:
+            paint = rasterise if any(drawing.contours[n][0] for n in members) else fill_contours
+            drawn[members[0]] = paint([outlines[n] for n in members], (rows, columns))
+        masks[k] = drawn[members[0]]
+    return Region(drawing.axis, masks, _remarks(drawing, slices, masks, size))
+
+
+def _planes(heights: Float) -> Float:
+    """Return the heights of the planes that contours lie on, ascending: of several almost alike the lowest."""
+    planes: list[float] = []
+    for height in np.sort(heights).tolist():
+        if not planes or height - planes[-1] > _ON_SLICE:
+            planes.append(height)
+    return np.array(planes)
+
+
+def _slices(heights: Float, size: int, step: float) -> dict[int, list[int]]:
+    """Return the contours that each slice takes: those of its nearest plane, if that reaches it."""
+    if not len(heights):
+        return {}
+    planes = _planes(heights)
+    owners = np.searchsorted(planes, heights, side="right") - 1
+    planes = planes + _UP
+    low, high = np.clip([planes[0] - step / 2, planes[-1] + step / 2], -1, size)
+    slices = np.arange(max(int(np.ceil(low)), 0), min(int(np.floor(high)), size - 1) + 1)
+    above = np.searchsorted(planes, slices).clip(0, len(planes) - 1)
+    below = (np.searchsorted(planes, slices, side="right") - 1).clip(0)
+    nearest = np.where(slices - planes[below] <= planes[above] - slices, below, above)
+    between = (planes[below] <= slices) & (slices <= planes[above])
+    joined = between & (planes[above] - planes[below] <= _NEIGHBOURS * max(step, 1.0))
+    taken = joined | (np.abs(slices - planes[nearest]) <= step / 2)
+    pairs = list(zip(slices[taken].tolist(), nearest[taken].tolist(), strict=True))
+    if not pairs:
+        # What is thinner than a slice, and between two, is not lost.
+        places = np.floor(planes + 0.5)
+        plane = int(np.abs(planes - places).argmin())
+        pairs = [(int(places[plane]), plane)] if 0 <= places[plane] < size else []
+    members = np.split(np.argsort(owners, kind="stable"), np.cumsum(np.bincount(owners))[:-1])
+    return {k: members[plane].tolist() for k, plane in pairs}
+
+
+def _remarks(drawing: Drawing, slices: dict[int, list[int]], masks: dict[int, Mask], size: int) -> list[str]:
+    heights = drawing.heights
+    used = {n for members in slices.values() for n in members}
+    nearest = np.floor(heights + _UP + 0.5)
+    unused = [n for n in range(len(heights)) if n not in used]
+    outside = sum(not 0 <= nearest[n] < size for n in unused)
+    filled = [k for k, mask in masks.items() if mask.any()]
+    counts = {
+        **{("contour", f"{kind} left out"): number for kind, number in drawing.left_out.items()},
+        **{("contour", kind): number for kind, number in drawing.odd.items()},
+        ("contour", "outside the image left out"): outside,
+        ("contour", "between slices left out, which no slice takes"): len(unused) - outside,
+        ("contour", "between slices put on the nearest"): sum(abs(heights[n] - nearest[n]) > _ON_SLICE for n in used),
+        ("slice", "between contours filled by the nearest one"): sum(nearest[m[0]] != k for k, m in slices.items()),
+        ("slice", "between its first and last without a contour left empty"): (
+            max(filled) - min(filled) + 1 - len(filled) if filled else 0
+        ),
+    }
+    texts = [f"{count(number, what)} {text}" for (what, text), number in counts.items() if number]
+    return texts if filled or not len(heights) else [*texts, "no voxel centre lies inside its contours"]

@@ -1,0 +1,115 @@
+"""Which DICOM frames a volume was read from, and how results return onto them.
+
+A result is brought onto a frame by the two affines alone, whatever the orientation, order, tilt or spacing of the
+frames: no plane names, no flips.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.core.grid import Float, Grid
+from volseg.io.dicom.storage import DicomFile
+
+# An index that moves by less than this over a whole row or column does not depend on it.
+_NO_MOVE = 0.02
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SourceFrame:
+    """One picture of a series: where it is stored and where it lies in the patient.
+
+    Parameters
+    ----------
+    file : DicomFile
+        The instance.
+    sop_class_uid, sop_instance_uid : str
+        What the instance is called.
+    frame : int or None
+        Number of the picture in a multi-frame instance, from 1; None where the instance is not multi-frame (also for
+        a mosaic, whose tiles are no frames).
+    columns, rows : int
+        Size in pixels.
+    plane : (4, 4) float64
+        (column, row, mm along the normal, 1) -> RAS+ mm, as the headers place this very picture.
+    """
+
+    file: DicomFile
+    sop_class_uid: str
+    sop_instance_uid: str
+    frame: int | None
+    columns: int
+    rows: int
+    plane: Float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DicomSource:
+    """What a volume was read from.
+
+    Parameters
+    ----------
+    study_uid, series_uid, frame_of_reference_uid : str
+        Identifiers; empty where the files have none.
+    frames : tuple of SourceFrame
+        Ascending along the normal. Where the volume was resampled (tilt, uneven spacing) they are not its slices.
+    """
+
+    study_uid: str
+    series_uid: str
+    frame_of_reference_uid: str
+    frames: tuple[SourceFrame, ...]
+
+    @property
+    def files(self) -> tuple[DicomFile, ...]:
+        """The instances, each once, in the order of their first frame."""
+        return tuple(dict.fromkeys(frame.file for frame in self.frames))
+
+
+def values_on_frame(frame: SourceFrame, array: NDArray[Any], grid: Grid, *, linear: bool = False) -> NDArray[Any]:
+    """Take the values of a volume at the pixel centres of a frame.
+
+    Parameters
+    ----------
+    frame : SourceFrame
+        Where the values are wanted.
+    array : (I, J, K)
+        Values on `grid`: labels, or probabilities.
+    grid : Grid
+        Any, also of another orientation or spacing than the frame.
+    linear : bool
+        Interpolate between voxels; otherwise the nearest voxel's value.
+
+    Returns
+    -------
+    (rows, columns) array of the same dtype
+        0 outside the grid.
+    """
+    to_voxel = np.linalg.solve(grid.affine, frame.plane)[:3]
+    steps = to_voxel[:, :2] * [max(frame.columns - 1, 1), max(frame.rows - 1, 1)]
+    moves = np.abs(steps) > _NO_MOVE
+    columns, rows = np.arange(frame.columns), np.arange(frame.rows)[:, None]
+    # (rows, columns) voxel coordinates; one number where an axis moves along neither, a line where along one of them.
+    axes = [
+        offset + (column * columns if by_column else 0) + (row * rows if by_row else 0)
+        for (column, row, _, offset), (by_column, by_row) in zip(to_voxel, moves, strict=True)
+    ]
+    # Halves go up, as np.rint would take the even ones of both sides and skip the odd.
+    nearest = [np.floor(axis + 0.5 + _ROUNDING).astype(np.intp) for axis in axes]
+    inside = np.ones((frame.rows, frame.columns), dtype=bool)
+    for axis, size in zip(nearest, grid.shape, strict=True):
+        inside &= (axis >= 0) & (axis < size)
+    if linear:
+        from scipy import ndimage
+
+        at = np.broadcast_arrays(*axes, rows + columns)[:3]
+        values = ndimage.map_coordinates(array, at, order=1, mode="nearest")
+    else:
+        i, j, k = (np.clip(axis, 0, size - 1) for axis, size in zip(nearest, grid.shape, strict=True))
+        values = array[i, j, k]
+    return np.asarray(np.where(inside, values, array.dtype.type(0)))

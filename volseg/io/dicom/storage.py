@@ -1,0 +1,132 @@
+"""Where DICOM objects are stored: a file, a file in a zip archive, either of them gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from volseg.errors import InputError
+from volseg.files.names import has_suffix
+from volseg.files.streams import MAX_DEFLATE_RATIO, most_unpacked
+from volseg.files.zip_archive import archive_members, is_zip, open_archive
+from volseg.io.dicom.stream import BoundedStream, UnpackedStream
+
+_GZIP_MARK = b"\x1f\x8b"
+_GZIP = 31  # zlib's number for it
+_BLOCK = 1 << 12
+# What a small file may become: of one object there are several copies in memory while it is read.
+ALWAYS_UNPACKED = 1 << 28
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DicomFile:
+    """One stored DICOM object.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or the zip archive that it lies in.
+    member : str
+        Its name in the archive; empty for a file of its own.
+    """
+
+    path: Path
+    member: str = ""
+
+    def __str__(self) -> str:
+        return str(self.path / self.member) if self.member else str(self.path)
+
+    @property
+    def name(self) -> str:
+        """The file name without folders, for messages and case names."""
+        return PurePosixPath(self.member).name or self.path.name
+
+    @property
+    def folder(self) -> str:
+        """Where it lies, for messages."""
+        return str(Path(str(self)).parent)
+
+    def open(self) -> BoundedStream:
+        """Open it for reading; a member or gzipped file is unpacked as far as it is read.
+
+        Raises
+        ------
+        One of `volseg.errors.DAMAGE`
+            It cannot be read; or, while it is read, it becomes far larger than it is stored.
+        """
+        size, most = self.size(), most_unpacked(self.stored_size(), always=ALWAYS_UNPACKED)
+        if self.member:
+            stream = UnpackedStream(open_archive(self.path).open(self.member), size, most)
+            zipped = stream.read(2) == _GZIP_MARK
+            stream.seek(0)
+            if zipped:
+                size *= MAX_DEFLATE_RATIO
+                stream = UnpackedStream(gzip.GzipFile(fileobj=stream), size, most)
+            return BoundedStream(stream, size)
+        if _is_gzipped(self.path):
+            return BoundedStream(UnpackedStream(gzip.GzipFile(self.path), size, most), size)
+        return BoundedStream(self.path.open("rb"), size)
+
+    def size(self) -> int:
+        """Bytes that it holds, or a bound of them where it is gzipped."""
+        if self.member:
+            return open_archive(self.path).getinfo(self.member).file_size
+        stored = self.stored_size()
+        return MAX_DEFLATE_RATIO * stored if _is_gzipped(self.path) else stored
+
+    def stored_size(self) -> int:
+        """Bytes that it takes where it lies."""
+        if self.member:
+            return open_archive(self.path).getinfo(self.member).compress_size
+        return self.path.stat().st_size
+
+    def start(self, size: int) -> bytes:
+        """Read its first bytes, unpacked; raises as `open`."""
+        if not self.stored_size():
+            return b""
+        with self.open() as stream:
+            return stream.read(size)
+
+
+def stored_files(path: Path) -> Iterator[DicomFile]:
+    """List what may be a DICOM object: the file itself, a folder's files at any depth, a zip archive's members.
+
+    Hidden files, broken links, what is no regular file, and folders met again through a link are left out.
+
+    Raises
+    ------
+    InputError
+        A folder cannot be listed; an archive is damaged, a bomb, encrypted, or has members outside its folder.
+    """
+    if path.is_dir():
+        for file in _walk(path):
+            yield from _archived(file) if has_suffix(file, (".zip",)) and is_zip(file) else (DicomFile(file),)
+    elif is_zip(path):
+        yield from _archived(path)
+    else:
+        yield DicomFile(path)
+
+
+def _archived(path: Path) -> Iterator[DicomFile]:
+    return (DicomFile(path, member.filename) for member in archive_members(path))
+
+
+def _is_gzipped(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(2) == _GZIP_MARK
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: folder cannot be listed ({error.strerror}); check its rights") from error
+
+    met: set[str] = set()
+    for root, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(root)
+        folders[:] = [] if real in met else sorted(name for name in folders if not name.startswith("."))
+        found = (Path(root, name) for name in sorted(files) if not name.startswith(".") and real not in met)
+        yield from (file for file in found if file.is_file())
+        met.add(real)

@@ -1,0 +1,177 @@
+"""Write a volume as a classic CT or MR image series, one file a slice."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.valuerep import DSfloat
+
+from volseg.core.grid import RAS_TO_LPS
+from volseg.core.intensity import is_like_ct
+from volseg.core.volume import MODALITIES, Volume
+from volseg.errors import OutputError
+from volseg.files.folders import atomic_folder
+from volseg.io.dicom.patient import inherit_patient, unknown_patient
+from volseg.io.dicom.source import DicomSource
+
+_LOG = logging.getLogger(__name__)
+_INT16 = np.iinfo(np.int16)
+_MAX_TEXT, _MOST_PIXELS, _LARGEST_VALUE = 64, 65535, 1e12
+
+
+def write_dicom_series(volume: Volume, folder: str | Path, *, description: str = "volseg phantom") -> list[Path]:
+    """Write a volume as a DICOM image series of its own, slices along the third array axis.
+
+    A volume that was read from DICOM stays with its patient, study and frame of reference; any other is nobody's.
+
+    Parameters
+    ----------
+    volume : Volume
+        On any grid without shear, also oblique or left-handed. Modality CT or MR; where it is None its values decide,
+        with a warning.
+    folder : path
+        Made where it is missing. Files of the same names are replaced. All slices appear at once.
+    description : str
+        SeriesDescription, at most 64 characters.
+
+    Returns
+    -------
+    list of Path
+        ``0001.dcm`` and so on, in slice order: Explicit VR Little Endian, signed 16 bit. Whole numbers that span
+        less than 65,536 are kept exactly; others are rounded to 65,535 steps between minimum and maximum.
+
+    Raises
+    ------
+    OutputError
+        Sheared grid, another modality, NaN or Inf, an unfit text, other DICOM files in the folder (they would mix
+        with the series), or a file cannot be written.
+    """
+    folder = Path(folder)
+    volume = _with_modality(volume, folder)
+    count = volume.grid.shape[2]
+    digits = max(4, len(str(count)))
+    paths = [folder / f"{k:0{digits}d}.dcm" for k in range(1, count + 1)]
+    _check(volume, folder, paths, description)
+    slope, intercept = _rescale(volume.array)
+    if float(slope) != 1:
+        _LOG.warning("%s: the values do not fit 16 bits; rounded to steps of %g", folder, float(slope))
+    template = _template(volume, folder, slope, intercept)
+    template.SeriesDescription = description
+    # A series of which some slices are missing looks like a shorter one.
+    with atomic_folder(folder) as whole:
+        for k, path in enumerate(paths):
+            dataset = _place(template, volume, k)
+            stored = np.rint((volume.array[:, :, k].astype(np.float64) - float(intercept)) / float(slope))
+            dataset.PixelData = stored.clip(_INT16.min, _INT16.max).astype("<i2").T.tobytes()
+            dataset.save_as(whole / path.name, enforce_file_format=True)
+    return paths
+
+
+def _with_modality(volume: Volume, folder: Path) -> Volume:
+    """Return the volume with what made it, chosen by its values where nothing says it."""
+    if volume.modality is not None:
+        return volume
+    chosen, why = ("CT", "are") if is_like_ct(volume.array) else ("MR", "are not")
+    _LOG.warning(
+        "%s: nothing says what made the scan; written as %s, as its values %s like those of CT in HU; choose by "
+        "modality (--modality %s)",
+        *(folder, chosen, why, "|".join(MODALITIES)),
+    )
+    return replace(volume, modality=chosen)
+
+
+def _check(volume: Volume, folder: Path, paths: list[Path], text: str) -> None:
+    if volume.grid.is_sheared:
+        raise OutputError(f"{folder}: the grid is sheared, which DICOM slices here cannot say; resample it first")
+    if volume.modality not in MODALITIES:
+        raise OutputError(
+            f"{folder}: modality is {volume.modality!r}; volseg writes {' and '.join(MODALITIES)}, of which one can be "
+            "chosen (--modality)"
+        )
+    if not np.isfinite(volume.array).all():
+        raise OutputError(f"{folder}: the volume holds NaN or Inf, which DICOM cannot store; replace them")
+    if (farthest := max(abs(float(volume.array.min())), abs(float(volume.array.max())))) >= _LARGEST_VALUE:
+        raise OutputError(f"{folder}: has the value {farthest:g}, which does not fit DICOM's decimals; write .nii.gz")
+    if len(text) > _MAX_TEXT or "\\" in text or not text.isprintable():
+        raise OutputError(f"{folder}: text {text[:80]!r} does not fit DICOM; expected 64 characters, no backslash")
+    source = volume.source if isinstance(volume.source, DicomSource) else None
+    if source and {file.path.resolve() for file in source.files} & {path.resolve() for path in paths}:
+        raise OutputError(f"{folder}: holds the files that the volume was read from; choose another folder")
+    if max(volume.grid.shape[:2]) > _MOST_PIXELS:
+        raise OutputError(
+            f"{folder}: slices of {volume.grid.shape[:2]} pixels do not fit DICOM; expected {_MOST_PIXELS}"
+        )
+    if strangers := sorted(set(folder.glob("*.dcm")) - set(paths)):
+        raise OutputError(f"{folder}: holds other DICOM files ({strangers[0].name}); choose an empty folder")
+
+
+def _rescale(array: NDArray[Any]) -> tuple[DSfloat, DSfloat]:
+    """Slope and intercept, as DICOM's 16 characters can say them, that bring all values into int16."""
+    lowest, highest = float(array.min()), float(array.max())
+    if highest - lowest <= _INT16.max - _INT16.min and (
+        array.dtype.kind != "f" or bool((array == np.rint(array)).all())
+    ):
+        fits = _INT16.min <= lowest and highest <= _INT16.max
+        return _decimal(1.0), _decimal(0.0 if fits else lowest - _INT16.min)
+    # 65,534 of 65,535 steps: room for the rounding of slope and intercept to decimals.
+    slope = _decimal((highest - lowest) / 65534 or 1.0)
+    return slope, _decimal((highest + lowest) / 2)
+
+
+def _decimal(value: float) -> DSfloat:
+    return DSfloat(value, auto_format=True)
+
+
+def _template(volume: Volume, folder: Path, slope: DSfloat, intercept: DSfloat) -> Dataset:
+    """Everything that all slices share (PS3.3 A.3 CT Image, A.4 MR Image)."""
+    is_ct = volume.modality == "CT"
+    source = volume.source if isinstance(volume.source, DicomSource) else None
+    dataset = inherit_patient(source, folder) if source else unknown_patient()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID = CTImageStorage if is_ct else MRImageStorage
+    dataset.Modality = "CT" if is_ct else "MR"
+    dataset.SeriesInstanceUID = generate_uid(prefix=None)
+    dataset.StudyInstanceUID = (source and source.study_uid) or generate_uid(prefix=None)
+    dataset.FrameOfReferenceUID = (source and source.frame_of_reference_uid) or generate_uid(prefix=None)
+    dataset.SeriesNumber, dataset.AcquisitionNumber = 1, 1
+    dataset.Manufacturer = "volseg"
+    dataset.PatientPosition = dataset.get("PatientPosition", "")
+    dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if is_ct else "OTHER"]
+    if is_ct:
+        dataset.KVP = None
+        # A CT that was not read from DICOM says nothing of its unit; as a rule it is HU.
+        dataset.RescaleType = "HU" if volume.unit == "HU" or (volume.unit is None and not source) else "US"
+    else:
+        dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "RM", "NONE", ""
+        dataset.MRAcquisitionType, dataset.EchoTime, dataset.EchoTrainLength = "", None, None
+    dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.PixelRepresentation = 15, 1
+    dataset.Columns, dataset.Rows = volume.grid.shape[:2]
+    between_columns, between_rows, between_slices = map(_decimal, volume.grid.spacing)
+    dataset.PixelSpacing = [between_rows, between_columns]
+    dataset.SliceThickness = dataset.SpacingBetweenSlices = between_slices
+    directions = (RAS_TO_LPS[:3, :3] @ volume.grid.direction)[:, :2]
+    dataset.ImageOrientationPatient = [_decimal(cosine) for cosine in directions.T.ravel()]
+    return dataset
+
+
+def _place(template: Dataset, volume: Volume, k: int) -> Dataset:
+    """One slice's own attributes: identity, number, position."""
+    dataset = Dataset(template)
+    dataset.file_meta = FileMetaDataset(template.file_meta)
+    dataset.SOPInstanceUID = generate_uid(prefix=None)
+    dataset.InstanceNumber = k + 1
+    position = RAS_TO_LPS[:3, :3] @ volume.grid.to_world([0, 0, k])
+    dataset.ImagePositionPatient = [_decimal(x) for x in position]
+    return dataset

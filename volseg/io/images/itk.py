@@ -1,0 +1,234 @@
+"""NRRD (.nrrd, .nhdr, Slicer's .seg.nrrd) and MetaImage (.mha, .mhd), by SimpleITK.
+
+ITK's arrays are (k, j, i) and its world LPS+; both are turned here, the latter by `geometry.RAS_TO_LPS` alone. The text
+headers are checked before SimpleITK reads them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813  (its documentation's name)
+from numpy.typing import NDArray
+
+from volseg.core.grid import RAS_TO_LPS, Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.volume import Volume
+from volseg.core.voxels import clean_values, make_grid, smallest_integer, to_label_values
+from volseg.errors import InputError, OutputError, UsageError
+from volseg.files.atomic import atomic_path
+from volseg.files.names import has_suffix
+from volseg.files.native import quiet_stderr
+from volseg.io.images.itk_header import ItkHeader, last_line
+from volseg.io.images.named_volumes import choose_volume, volume_names
+from volseg.io.images.seg_nrrd import extent_start, read_segments, segment_entries
+
+_LOG = logging.getLogger(__name__)
+_LARGEST_SEGMENT_VALUE = 65535
+_EXACT_MM = 1e-6
+_CHUNK = 1 << 24
+_SPACE_AND_LAYERS = 4
+
+
+def read_itk(path: Path, *, series: str | None = None) -> Volume:
+    """Read one volume of a NRRD or MetaImage file.
+
+    Parameters
+    ----------
+    path : Path
+        ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd``; 2D is one slice.
+    series : str, optional
+        Which of several volumes: a name that `read_itk_all` gives.
+
+    Returns
+    -------
+    Volume
+        Array (I, J, K): integers as stored, else float32.
+
+    Raises
+    ------
+    AmbiguousError
+        The file holds several volumes and none is chosen.
+    InputError
+        Missing, not such a file, damaged, several numbers a voxel, more than three dimensions and no list of volumes,
+        or no volume of that name; or a header that asks for more than the file holds.
+    GeometryError
+        The affine is not finite, singular or absurd.
+    """
+    header = ItkHeader(path)
+    names = volume_names(path, header.volumes)
+    number = choose_volume(names, series, path)
+    return _volumes(header, path, [number])[names[number]]
+
+
+def read_itk_all(path: Path) -> dict[str, Volume]:
+    """Read every volume of a NRRD or MetaImage file; ``<stem>`` for one, ``<stem>_<n>`` for several; see `read_itk`."""
+    header = ItkHeader(path)
+    return _volumes(header, path, range(header.volumes))
+
+
+def read_itk_grid(path: Path) -> Grid:
+    """Read only the grid, from the header, which several volumes share; raises as `read_itk`."""
+    header = ItkHeader(path)
+    return header.grid(most_components=header.volumes)
+
+
+def count_itk_volumes(path: Path) -> int:
+    """Read only how many volumes the file holds, from the header."""
+    return ItkHeader(path).volumes
+
+
+def _volumes(header: ItkHeader, path: Path, numbers: Iterable[int]) -> dict[str, Volume]:
+    grid = header.grid(most_components=header.volumes)
+    array, names = header.read_array().reshape((-1, *grid.shape), order="F"), volume_names(path, header.volumes)
+    return {names[n]: Volume(clean_values(np.asfortranarray(array[n]), path), grid, names[n]) for n in numbers}
+
+
+def read_seg_layers(path: Path) -> tuple[LabelMap, ...]:
+    """Read the layers of Slicer's ``.seg.nrrd``, of which each holds segments that do not overlap.
+
+    Parameters
+    ----------
+    path : Path
+        ``.nrrd`` or ``.nhdr``.
+
+    Returns
+    -------
+    tuple of LabelMap
+        All on one grid, with names, colours and codes. Values as in the file: two layers may use the same. Files of
+        Slicer 4 have none; there the segments are numbered. Empty where the file says nothing of segments.
+
+    Raises
+    ------
+    InputError
+        As `read_itk`, but the layers may be a fourth axis of space; also values that are no labels.
+    """
+    header = ItkHeader(path)
+    segments = read_segments(header.entries, header.layers, path)
+    if segments is None:
+        return ()
+    grid = header.grid(most_components=None, layered=True)
+    start = extent_start(header.entries, grid.shape)
+    grid = make_grid(grid.shape, grid.affine @ _shift(start), path)
+    array = header.read_array()
+    # Layers come first, but where they are a fourth axis of space.
+    array = array.transpose(3, 0, 1, 2) if header.is_4d else array.reshape((header.layers, *grid.shape), order="F")
+    try:
+        return tuple(
+            LabelMap.from_array(
+                to_label_values(segments.values_of(n, clean_values(np.asfortranarray(layer), path)), path),
+                grid,
+                labels=segments.layers[n],
+            )
+            for n, layer in enumerate(array)
+        )
+    except InputError as error:
+        message = str(error)
+        raise InputError(message if message.startswith(str(path)) else f"{path}: {message}") from error
+
+
+def write_seg_nrrd(labels: LabelMap | Sequence[LabelMap], path: Path) -> None:
+    """Write label maps as 3D Slicer's ``.seg.nrrd``, with names and colours, and codes of the form ``scheme:value``.
+
+    Parameters
+    ----------
+    labels : LabelMap or sequence of LabelMap
+        One, or layers on one grid whose segments may overlap. Values up to 65535; a sheared grid is kept.
+    path : Path
+        Ends in ``.seg.nrrd``.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written, a label value is too large, or the layers lie on different grids.
+    """
+    layers = (labels,) if isinstance(labels, LabelMap) else tuple(labels)
+    if not layers:
+        raise UsageError(f"{path}: no label map is given; expected at least one")
+    grid = layers[0].grid
+    if not all(layer.grid.is_close(grid) for layer in layers):
+        raise OutputError(f"{path}: its layers lie on different grids; resample them onto one, or write a file each")
+    highest = max((label.value for layer in layers for label in layer.labels), default=0)
+    if highest > _LARGEST_SEGMENT_VALUE:
+        raise OutputError(
+            f"{path}: has the label {highest}; .seg.nrrd takes up to {_LARGEST_SEGMENT_VALUE}, write .nii.gz"
+        )
+    arrays = [layer.array.astype(smallest_integer(highest), copy=False) for layer in layers]
+    # ITK's name for numbers that lie in layers is vector.
+    array = arrays[0].T if len(arrays) == 1 else np.stack([array.T for array in arrays], axis=-1)
+    _write(array, grid, path, entries=segment_entries(layers))
+
+
+def write_itk(volume: Volume, path: Path) -> None:
+    """Write a scan as NRRD or MetaImage, compressed.
+
+    Parameters
+    ----------
+    volume : Volume
+        Written in its own type (bool as uint8, float16 as float32, longer floats as float64).
+    path : Path
+        Ends in ``.nrrd`` or ``.mha``.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written, or the grid is sheared, which most programs that read these formats drop silently.
+    """
+    if volume.grid.is_sheared:
+        raise OutputError(
+            f"{path}: the voxel axes are not perpendicular (a tilted gantry), which few programs read from this "
+            "format; write .nii.gz, or resample onto a straight grid first"
+        )
+    stored_as: dict[str, Any] = {"b1": np.uint8, "f2": np.float32, "f16": np.float64}
+    dtype = np.dtype(stored_as.get(volume.array.dtype.str[1:], volume.array.dtype)).newbyteorder("=")
+    _write(volume.array.astype(dtype, copy=False).T, volume.grid, path, entries={})
+
+
+def _write(array: NDArray[Any], grid: Grid, path: Path, *, entries: Mapping[str, str]) -> None:
+    """Write (k, j, i[, layer]) numbers; the header is read again, in case that ITK straightened the axes."""
+    if path.suffix != path.suffix.lower():  # MetaIO would put the voxels of .MHA into a second file
+        raise OutputError(f"{path}: write the suffix in lower case, {path.suffix.lower()}")
+    lps = RAS_TO_LPS @ grid.affine
+    with atomic_path(path) as temporary:
+        try:
+            image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
+            image.SetSpacing(grid.spacing)
+            image.SetOrigin(lps[:3, 3].tolist())
+            image.SetDirection((lps[:3, :3] / grid.spacing).ravel().tolist())
+            for key, text in entries.items():
+                image.SetMetaData(key, text)
+            with quiet_stderr():
+                sitk.WriteImage(image, str(temporary), useCompression=True)
+        except RuntimeError as error:
+            raise OutputError(f"{path}: cannot be written ({last_line(error)}); check the disk") from error
+        try:
+            written = ItkHeader(temporary).grid(most_components=None)
+            if has_suffix(path, (".nrrd",)):
+                _check_end(temporary)
+        except (InputError, EOFError, zlib.error) as error:
+            raise OutputError(f"{path}: cannot be written (its end is missing); check the disk") from error
+        if not written.is_close(grid, tolerance_mm=_EXACT_MM):
+            raise OutputError(f"{path}: this format does not hold the grid ({grid.describe()}) exactly; write .nii.gz")
+
+
+def _check_end(written: Path) -> None:
+    """See that all of a NRRD file is there: where the disk was full at its very end, ITK does not notice."""
+    with written.open("rb") as file:
+        while file.readline().strip():
+            pass
+        with gzip.GzipFile(fileobj=file) as voxels:
+            while voxels.read(_CHUNK):
+                pass
+
+
+def _shift(start: tuple[int, int, int]) -> NDArray[Any]:
+    """Return the matrix that moves voxel coordinates by `start`."""
+    shift = np.eye(4)
+    shift[:3, 3] = start
+    return shift

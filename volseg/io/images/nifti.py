@@ -1,0 +1,148 @@
+"""NIfTI-1 and NIfTI-2, single files and .hdr/.img pairs, plain or gzipped (told by content, not by name).
+
+The header is checked in `volseg.io.images.nifti_header` before memory is taken here, and the voxels of a gzip are read
+to the end of the stream, because its checksum stands there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.core.grid import Grid
+from volseg.core.volume import Volume
+from volseg.core.voxels import clean_values
+from volseg.errors import InputError
+from volseg.files.atomic import atomic_path
+from volseg.files.streams import compressed, opened, read_tail
+from volseg.io.images.named_volumes import choose_volume
+from volseg.io.images.nifti_header import NiftiHeader, read_header
+
+_CHUNK = 1 << 24
+
+
+def read_nifti(path: Path, *, series: str | None = None) -> Volume:
+    """Read one volume of a NIfTI file.
+
+    Parameters
+    ----------
+    path : Path
+        ``.nii``, ``.nii.gz``, or either file of a ``.hdr``/``.img`` pair.
+    series : str, optional
+        Which of several volumes: a name that `read_nifti_all` gives, or its number. The others take no memory.
+
+    Returns
+    -------
+    Volume
+        Array (I, J, K) as stored (F-order): integers where no scaling is set, else float32. The grid comes from the
+        sform if its code is positive, else from the qform, else from the voxel sizes with a warning; a qform that
+        contradicts the sform is a warning. A 2D image is one slice.
+
+    Raises
+    ------
+    AmbiguousError
+        The file holds several volumes and none is chosen.
+    InputError
+        Not NIfTI, damaged, cut off, complex or RGB, more than five dimensions, or no volume of that name.
+    GeometryError
+        The affine is not finite, singular or absurd.
+    """
+    header = read_header(path)
+    number = choose_volume(header.names, series, path)
+    return _volume(header, _read_voxels(header, number, 1)[..., 0], name=header.names[number])
+
+
+def read_nifti_all(path: Path) -> dict[str, Volume]:
+    """Read every volume of a NIfTI file, in the file's order; see `read_nifti`.
+
+    Returns
+    -------
+    dict of str to Volume
+        ``<stem>`` for one, ``<stem>_<t>`` along a fourth dimension, ``<stem>_<t>_<u>`` along a fourth and fifth. Where
+        nothing has to be converted, the arrays are views of one.
+    """
+    header = read_header(path)
+    voxels = _read_voxels(header, 0, header.volumes)
+    return {name: _volume(header, voxels[..., n], name=name) for n, name in enumerate(header.names)}
+
+
+def read_nifti_grid(path: Path) -> Grid:
+    """Read only the grid, from the header; the volumes of a 4D file share it."""
+    return read_header(path).grid
+
+
+def count_nifti_volumes(path: Path) -> int:
+    """Read only how many volumes the file holds, from the header."""
+    return read_header(path).volumes
+
+
+def write_nifti(array: NDArray[Any], grid: Grid, path: Path) -> None:
+    """Write an array as ``.nii`` or ``.nii.gz``.
+
+    Parameters
+    ----------
+    array : (I, J, K) or (I, J, K, N) real numbers
+        Written in its own type (bool as uint8, float16 as float32).
+    grid : Grid
+        Goes into the sform, and into the qform too where its axes are perpendicular (a qform cannot hold shear).
+    path : Path
+        The suffix decides whether it is compressed.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written; nothing is left half-written.
+    """
+    stored_as: dict[str, np.dtype[Any]] = {"b1": np.dtype(np.uint8), "f2": np.dtype(np.float32)}
+    dtype = stored_as.get(array.dtype.str[1:], array.dtype)
+    header = nibabel.Nifti1Header() if max(array.shape) < 2**15 else nibabel.Nifti2Header()
+    header.set_data_shape(array.shape)
+    header.set_data_dtype(dtype.newbyteorder("="))
+    header.set_xyzt_units("mm")
+    header.set_qform(grid.affine, code=0 if grid.is_sheared else 1)
+    header.set_sform(grid.affine, code=1)
+    header["vox_offset"] = header.single_vox_offset
+    slabs = array[..., None] if array.ndim == 3 else array
+    with atomic_path(path) as temporary, temporary.open("wb") as file, compressed(file, path) as stream:
+        stream.write(header.binaryblock + bytes(4))
+        for index in np.ndindex(slabs.shape[:1:-1]):
+            slab = slabs[(slice(None), slice(None), *index[::-1])]
+            stream.write(slab.astype(header.get_data_dtype(), copy=False).tobytes(order="F"))
+
+
+def _read_voxels(header: NiftiHeader, first: int, count: int) -> NDArray[Any]:
+    """Read `count` volumes from number `first` on: (I, J, K, count) as stored, in this machine's byte order."""
+    path = header.data_path
+    try:
+        flat = np.empty(count * header.volume_size // header.dtype.itemsize, dtype=header.dtype)
+    except MemoryError as error:
+        raise InputError(
+            f"{path}: needs {count * header.volume_size / 2**30:.1f} GiB of memory, more than there is"
+        ) from error
+    view = memoryview(flat.view(np.uint8).data)
+    with opened(path) as stream:
+        stream.seek(header.offset + first * header.volume_size)
+        filled = 0
+        while filled < len(view):
+            got = stream.readinto(view[filled : filled + _CHUNK])
+            if not got:
+                raise EOFError(f"{len(view) - filled} bytes are missing")
+            filled += got
+        read_tail(stream, path, after=(header.volumes - first - count) * header.volume_size)
+    if not flat.dtype.isnative:
+        flat = flat.byteswap(inplace=True).view(flat.dtype.newbyteorder())
+    return flat.reshape((*header.grid.shape, count), order="F")
+
+
+def _volume(header: NiftiHeader, stored: NDArray[Any], *, name: str) -> Volume:
+    values = stored
+    if (header.slope, header.intercept) != (1.0, 0.0):
+        values = np.empty_like(stored, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for k in range(stored.shape[2]):
+                values[:, :, k] = stored[:, :, k].astype(np.float64) * header.slope + header.intercept
+    return Volume(clean_values(values, header.path), header.grid, name)

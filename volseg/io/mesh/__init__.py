@@ -1,0 +1,1 @@
+"""Surface meshes: STL, PLY, OBJ, VTP, VTM, GLB and 3MF."""

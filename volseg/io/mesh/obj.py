@@ -1,0 +1,204 @@
+"""Wavefront OBJ: one object for each surface, colours in a material file (MTL) beside it; in millimetres.
+
+The first line is the comment ``# SPACE=LPS`` or ``# SPACE=RAS``, where 3D Slicer looks for it. The format has no
+counts, so a second comment has them, by which a file of volseg that was cut short is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from volseg.core.grid import Float
+from volseg.core.labelmap import Colour
+from volseg.core.mesh import Mesh
+from volseg.errors import InputError
+from volseg.files.atomic import atomic_path, write_text
+from volseg.files.names import distinct_names, portable_name
+from volseg.files.regular import file_beside, read_bytes
+from volseg.io.mesh.content import MOST_SURFACES, Integers, MeshContent, Part, join_parts
+from volseg.io.mesh.text import text_rows
+
+logger = logging.getLogger(__name__)
+
+_MOST_LIBRARIES, _LONGEST_LIBRARY = 16, 1 << 22
+_COUNTS = re.compile(r"volseg: mm, (\d+) vertices, (\d+) triangles")
+
+
+def write_obj(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
+    """Write the material file, then the OBJ.
+
+    Parameters
+    ----------
+    meshes : sequence of Mesh
+        In the coordinate system of the file, mm. Objects get portable, distinct names, since many readers end a name at
+        its first space.
+    target : Path
+        The ``.obj``; ``.mtl`` comes beside it, under a name without spaces.
+    space : str
+        Name of that system.
+
+    Returns
+    -------
+    list of Path
+        The material file and the OBJ.
+    """
+    names = distinct_names(mesh.name for mesh in meshes)
+    materials = material_path(target)
+    write_text(materials, "".join(_material(name, mesh.colour) for name, mesh in zip(names, meshes, strict=True)))
+    counts = [sum(len(mesh.vertices) for mesh in meshes), sum(len(mesh.faces) for mesh in meshes)]
+    header = f"# SPACE={space}\n# volseg: mm, {counts[0]} vertices, {counts[1]} triangles\nmtllib {materials.name}\n"
+    with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(header)
+        start = 1
+        for name, mesh in zip(names, meshes, strict=True):
+            # Objects for Blender, groups for ParaView.
+            stream.write(f"o {name}\ng {name}\nusemtl {name}\ns 1\n")
+            if mesh.quality:
+                stream.write(f"# quality: {mesh.quality}\n")
+            stream.writelines(text_rows("v %.9g %.9g %.9g\n", mesh.vertices))
+            stream.writelines(text_rows("f %d %d %d\n", mesh.faces + start))
+            start += len(mesh.vertices)
+    return [materials, target]
+
+
+def material_path(target: Path) -> Path:
+    """Return where the materials of an OBJ file are: ``<stem>.mtl`` beside it.
+
+    It has a digest where the stem had to change, so that two files never share one by accident.
+    """
+    stem = target.stem
+    name = portable_name(stem)
+    digest = f"-{hashlib.sha256(stem.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}" if name != stem else ""
+    return target.with_name(f"{name}{digest}.mtl")
+
+
+def _material(name: str, colour: Colour) -> str:
+    red, green, blue = (value / 255 for value in colour)
+    return f"newmtl {name}\nKa 0 0 0\nKd {red:.6f} {green:.6f} {blue:.6f}\nKs 0 0 0\nd 1\nillum 1\n\n"
+
+
+@dataclass
+class _Lines:
+    """What the lines of an OBJ file say; triangles by name of object (or group) and material."""
+
+    vertices: array[float] = field(default_factory=lambda: array("d"))
+    triangles: dict[tuple[str, str], array[int]] = field(default_factory=dict)
+    libraries: dict[str, None] = field(default_factory=dict)
+
+
+def parse_obj(data: bytes, path: Path) -> MeshContent:
+    """Take surfaces, their names and colours and the first comments out of an OBJ file's bytes.
+
+    Parameters
+    ----------
+    data : bytes
+        Faces with more than three corners become fans of triangles; lines, curves and textures are left out.
+    path : Path
+        Material files are looked for beside it.
+
+    Raises
+    ------
+    ValueError, or another of `volseg.errors.DAMAGE`
+        The file or its material file is damaged or, if volseg wrote it, cut short.
+    """
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    text = data.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n").replace("\\\n", " ")
+    tag = "\n".join(_first_comments(text))
+    lines = _parse_lines(text)
+    vertices = np.array(lines.vertices, dtype=np.float64).reshape(-1, 3)
+    parts = {key: np.array(rows, dtype=np.int64).reshape(-1, 3) for key, rows in lines.triangles.items()}
+    if _COUNTS.search(tag) and not text.endswith("\n"):
+        raise ValueError("the last line is cut short")
+    _check_counts(tag, vertices, list(parts.values()))
+    if len(parts) > MOST_SURFACES:
+        raise ValueError(f"it holds {len(parts)} groups; expected at most {MOST_SURFACES}")
+    colours = _read_colours(lines.libraries, path)
+    return join_parts([_part(vertices, rows, name, colours.get(used)) for (name, used), rows in parts.items()], tag)
+
+
+def _part(vertices: Float, rows: Integers, name: str, colour: Colour | None) -> Part:
+    used, corners = np.unique(rows, return_inverse=True)
+    return Part(vertices[used], corners.reshape(-1, 3), name, colour)
+
+
+def _first_comments(text: str) -> Iterator[str]:
+    for line in text.split("\n"):
+        if line and not line.startswith("#"):
+            return
+        yield line
+
+
+def _parse_lines(text: str) -> _Lines:
+    found = _Lines()
+    name = material = ""
+    for line in text.split("\n"):
+        keyword, _, rest = line.strip().replace("\t", " ").partition(" ")
+        if keyword == "v":
+            x, y, z, *_ = rest.split()
+            found.vertices.extend((float(x), float(y), float(z)))
+        elif keyword == "f":
+            corners = [_corner(word, len(found.vertices) // 3) for word in rest.partition("#")[0].split()]
+            found.triangles.setdefault((name, material), array("q")).extend(_fan(corners))
+        elif keyword in ("o", "g"):
+            name = rest.strip()
+        elif keyword == "usemtl":
+            material = rest.strip()
+        elif keyword == "mtllib":
+            found.libraries[rest.strip()] = None
+    return found
+
+
+def _corner(word: str, count: int) -> int:
+    """Index from 0 of ``7``, ``7/1/2`` or, counted back from the last vertex, ``-1``."""
+    number = int(word.partition("/")[0])
+    index = number - 1 if number > 0 else count + number
+    if number == 0 or index < 0:
+        raise ValueError(f"a face names vertex {number}, of {count} so far")
+    return index
+
+
+def _fan(corners: list[int]) -> list[int]:
+    if len(corners) < 3:
+        raise ValueError(f"a face has {len(corners)} corners; expected 3 or more")
+    return [corner for n in range(1, len(corners) - 1) for corner in (corners[0], corners[n], corners[n + 1])]
+
+
+def _check_counts(tag: str, vertices: Float, parts: Sequence[Integers]) -> None:
+    counts = (len(vertices), sum(map(len, parts)))
+    if (said := _COUNTS.search(tag)) and (int(said[1]), int(said[2])) != counts:
+        raise ValueError(f"holds {counts[0]} vertices and {counts[1]} triangles of {said[1]} and {said[2]}")
+    highest = max((int(rows.max()) + 1 for rows in parts), default=0)
+    if highest > len(vertices):
+        raise ValueError(f"a face names vertex {highest} of {len(vertices)}")
+
+
+def _read_colours(libraries: Iterable[str], path: Path) -> dict[str, Colour]:
+    """Read the colours in material files; those that lie elsewhere than beside or below the OBJ are not opened."""
+    colours: dict[str, Colour] = {}
+    for library in islice(libraries, _MOST_LIBRARIES):
+        try:
+            content = read_bytes(file_beside(path, library), most=_LONGEST_LIBRARY)
+        except InputError as error:
+            logger.warning("%s: shown without its own colours, as %s cannot be read (%s)", path, library[:80], error)
+            continue
+        material = ""
+        for line in content.decode("utf-8", errors="replace").splitlines():
+            match line.split():
+                case ["newmtl", *words]:
+                    material = " ".join(words)
+                case ["Kd", red, green, blue]:
+                    colours[material] = (_byte(red), _byte(green), _byte(blue))
+    return colours
+
+
+def _byte(share: str) -> int:
+    return min(max(round(255 * float(share)), 0), 255)

@@ -1,0 +1,65 @@
+"""STL files, binary or text. The format has corners only: those at the same place become one vertex."""
+
+from __future__ import annotations
+
+import re
+from array import array
+
+import numpy as np
+
+from volseg.core.grid import Float
+from volseg.io.mesh.content import MeshContent, weld
+
+_HEADER_BYTES = 80
+_START_BYTES = _HEADER_BYTES + 4
+_RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+_SOLID = re.compile(rb"(\xef\xbb\xbf)?\s*solid\b", re.IGNORECASE)
+# Of text in lower case, which is ten times as quick as not to heed case.
+_VERTEX = rb"\s+vertex\s+(\S+)\s+(\S+)\s+(\S+)"
+_FACET = re.compile(rb"facet\s+normal\s+\S+\s+\S+\s+\S+\s+outer\s+loop" + 3 * _VERTEX + rb"\s+endloop\s+endfacet\b")
+_STARTS = re.compile(rb"facet\s+normal")
+_LAST = re.compile(rb"\s*endsolid\b")
+
+
+def parse_stl(data: bytes) -> MeshContent:
+    """Take the triangles out of an STL file's bytes, and its first 80 bytes as the tag.
+
+    Raises
+    ------
+    ValueError
+        The file is cut short or damaged.
+    """
+    vertices, faces = weld(_text_corners(data) if _is_text(data) else _binary_corners(data))
+    return MeshContent(vertices, faces, data[:_HEADER_BYTES].decode("latin-1"))
+
+
+def _is_text(data: bytes) -> bool:
+    """Tell text from binary, which some programs start with ``solid``, too."""
+    if _SOLID.match(data) is None:
+        return False
+    return len(data) != _START_BYTES + _count(data) * _RECORD.itemsize and b"\0" not in data[:1000]
+
+
+def _count(data: bytes) -> int:
+    return int.from_bytes(data[_HEADER_BYTES:_START_BYTES], "little")
+
+
+def _binary_corners(data: bytes) -> Float:
+    there = max(len(data) - _START_BYTES, 0) // _RECORD.itemsize
+    if len(data) < _START_BYTES or there < _count(data):
+        raise ValueError(f"it is cut short: {there} triangles of {_count(data)}")
+    return np.frombuffer(data, _RECORD, _count(data), _START_BYTES)["corners"]
+
+
+def _text_corners(data: bytes) -> Float:
+    text = data.lower()
+    numbers = array("d")
+    end = 0
+    for facet in _FACET.finditer(text):
+        numbers.extend(map(float, facet.groups()))
+        end = facet.end()
+    corners = np.array(numbers).reshape(-1, 3, 3)
+    facets = max(sum(1 for _ in _STARTS.finditer(text)), text.count(b"endfacet"))
+    if len(corners) < facets or (facets and not _LAST.match(text, end)):
+        raise ValueError(f"it is cut short or damaged: {len(corners)} whole triangles of at least {facets}")
+    return corners

@@ -1,0 +1,242 @@
+"""The model file: one safetensors with the networks' weights and everything needed to use them. Never pickle.
+
+Tensors are named ``net.<plane>.<fold>.<parameter>``; several networks are averaged. The metadata key ``volseg`` holds
+JSON: `volseg.network.description.Description`, with the digest of the whole file. Older formats are read too: 2, whose
+digest covers the tensors' bytes alone, and 1, of one plane.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from volseg._version import __version__
+from volseg.config import Config
+from volseg.config.problems import shown
+from volseg.core.labelmap import Label
+from volseg.core.planes import PLANES
+from volseg.errors import DAMAGE, InputError, ModelError
+from volseg.files.atomic import atomic_path
+from volseg.files.regular import regular_file
+from volseg.network.description import FORMAT, SEALED, Description, make_description, parse_content
+from volseg.network.digest import OPEN, Digests, check_header, compute_digests, seal
+from volseg.network.generator import Generator
+
+_DAMAGE: tuple[type[Exception], ...] = (SafetensorError, *DAMAGE)
+_DESCRIPTION_DAMAGE: tuple[type[Exception], ...] = (InputError, *_DAMAGE)
+_TYPES = {torch.float32: "F32", torch.int64: "I64"}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Trained networks and what they need.
+
+    Parameters
+    ----------
+    config : Config
+        Resolved: every planned value is set.
+    labels : tuple of Label
+        Class n of the networks is ``labels[n - 1]``; class 0 is background.
+    channel_names : tuple of str
+        What each input channel is, in order.
+    networks : dict of str to Generator
+        By ``<plane>.<fold>``.
+    modalities : tuple of str or None
+        DICOM's word for each channel, where it is known.
+    temperature : float
+        Of the probabilities; see `volseg.prediction.calibration`.
+    fingerprint : str
+        Of the training data.
+    version : str
+        volseg's, when the model was trained.
+    path : Path, optional
+        Where it was loaded from.
+    sha256 : str
+        Of the weights' bytes, where it was loaded from a file.
+    digest : str
+        Of everything in that file.
+    """
+
+    config: Config
+    labels: tuple[Label, ...]
+    channel_names: tuple[str, ...]
+    networks: Mapping[str, Generator]
+    modalities: tuple[str | None, ...] = ()
+    temperature: float = 1.0
+    fingerprint: str = ""
+    version: str = __version__
+    path: Path | None = None
+    sha256: str = ""
+    digest: str = ""
+
+
+def make_generator(config: Config, *, channels: int, labels: int) -> Generator:
+    """Make the generator of a resolved config for a number of input channels and of labels without background."""
+    slices = 2 * config.preparation.neighbours + 1
+    return Generator(channels * slices, labels + 1, config.network)
+
+
+def save_model(model: Model, path: str | Path) -> Path:
+    """Write a model file atomically and return its path."""
+    tensors = {
+        f"net.{name}.{key}": value.detach().cpu().contiguous()
+        for name, network in model.networks.items()
+        for key, value in network.state_dict().items()
+    }
+    content = {
+        "format": FORMAT,
+        "version": model.version,
+        "config": model.config.model_dump(mode="json"),
+        "labels": [asdict(label) for label in model.labels],
+        "channel_names": list(model.channel_names),
+        "modalities": list(model.modalities),
+        "temperature": model.temperature,
+        "fingerprint": model.fingerprint,
+        "digest": OPEN,
+    }
+    blob = seal(save(tensors, metadata={"volseg": json.dumps(content)}))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(blob)
+    return Path(path)
+
+
+def load_model(path: str | Path) -> Model:
+    """Read a model file and check it.
+
+    Parameters
+    ----------
+    path : path
+        A ``.safetensors`` file; the folder of a training run, in which ``model.safetensors`` is taken; or the name of a
+        model that comes with volseg, see `released_models`.
+
+    Raises
+    ------
+    InputError
+        No such file, or no such model.
+    ModelError
+        Not a volseg model, damaged (digest), of a newer format, with impossible settings, or with weights that do not
+        fit them.
+    """
+    file = _find(path)
+    content, digests = _read_content(file)
+    try:
+        description = make_description(content)
+        labels = tuple(entry.label() for entry in description.labels)
+        networks = _load_networks(file, description)
+    except _DESCRIPTION_DAMAGE as error:
+        raise ModelError(f"{file}: the model's description is damaged ({_first_line(error)})") from error
+    return Model(
+        description.config,
+        labels,
+        description.channel_names,
+        networks,
+        modalities=description.modalities,
+        temperature=description.temperature,
+        fingerprint=description.fingerprint,
+        version=description.version,
+        path=file,
+        sha256=digests.tensors,
+        digest=digests.everything,
+    )
+
+
+def released_models() -> dict[str, Path]:
+    """Return the models that come with volseg, by name; beside each lies its model card, ``<name>.md``."""
+    folder = Path(str(resources.files("volseg"))) / "models"
+    return {file.stem: file for file in sorted(folder.glob("*.safetensors"))}
+
+
+def _find(path: str | Path) -> Path:
+    file = Path(path)
+    if not file.exists():
+        file = released_models().get(str(path), file)
+    if file.is_dir():
+        file = file / "model.safetensors"
+    if not file.exists():
+        raise InputError(
+            f"{file}: no such model file; give a model.safetensors, the folder of a training run, or one of the models "
+            f"that come with volseg: {', '.join(released_models())}"
+        )
+    return regular_file(file)
+
+
+def _read_content(file: Path) -> tuple[dict[str, Any], Digests]:
+    """Read what a file says of itself, once it is known to be a volseg model and whole."""
+    try:
+        check_header(file)
+        with safe_open(file, framework="pt") as stream:
+            text = (stream.metadata() or {}).get("volseg", "null")
+        content = parse_content(text)
+        digests = compute_digests(file, sealed_with=str(content and content.get("digest")))
+    except _DAMAGE as error:
+        raise ModelError(f"{file}: is not a readable safetensors file ({_first_line(error)})") from error
+    if content is None:
+        raise ModelError(f"{file}: is a safetensors file but not a volseg model; train one with `volseg train`")
+    if content["format"] > FORMAT:
+        raise ModelError(
+            f"{file}: has model format {content['format']}, this volseg reads up to {FORMAT}; update volseg"
+        )
+    if content["format"] >= SEALED and content.get("digest") != digests.everything:
+        raise ModelError(f"{file}: does not match its digest; the file is damaged or was edited, fetch it again")
+    if content["format"] < SEALED:
+        if content.get("sha256") != digests.tensors:
+            raise ModelError(f"{file}: the weights do not match their checksum; the file is damaged, fetch it again")
+        logger.warning(
+            "%s: was written by an older volseg, whose checksum does not cover labels and settings; once you have seen "
+            "that its predictions are right, write it anew: volseg.save_model(volseg.load_model(FILE), FILE)",
+            file,
+        )
+    return content, digests
+
+
+def _load_networks(file: Path, description: Description) -> dict[str, Generator]:
+    groups: dict[str, dict[str, str]] = {}
+    networks = {}
+    with safe_open(file, framework="pt") as stream:
+        for key in stream.keys():  # noqa: SIM118
+            kind, plane, fold, parameter = (*key.split(".", 3), "", "", "")[:4]
+            if kind == "net" and plane not in PLANES:
+                raise ValueError(f"tensor {shown(key)} is of no plane; expected one of {', '.join(PLANES)}")
+            if kind == "net":
+                groups.setdefault(f"{plane}.{fold}", {})[parameter] = key
+        if not groups:
+            raise ValueError("it holds no network")
+        for name, keys in groups.items():
+            networks[name] = _load_network(stream, name, keys, description)
+    return networks
+
+
+def _load_network(stream: Any, name: str, keys: dict[str, str], description: Description) -> Generator:
+    # Without memory first: what the settings ask for must be what the file holds.
+    with torch.device("meta"):
+        network = make_generator(
+            description.config, channels=len(description.channel_names), labels=len(description.labels)
+        )
+    expected = {key: f"{_TYPES[value.dtype]} {list(value.shape)}" for key, value in network.state_dict().items()}
+    slices = {parameter: stream.get_slice(key) for parameter, key in keys.items()}
+    found = {parameter: f"{part.get_dtype()} {part.get_shape()}" for parameter, part in slices.items()}
+    for key in sorted(expected.keys() | found.keys()):
+        if expected.get(key) != found.get(key):
+            met, wanted = found.get(key, "missing"), expected.get(key, "none")
+            raise ValueError(f"{shown(key)} of network {name} is {met}; its settings need {wanted}")
+    weights = {parameter: stream.get_tensor(key) for parameter, key in keys.items()}
+    if not all(torch.isfinite(value).all() for value in weights.values()):
+        raise ValueError(f"network {name} has weights that are not finite")
+    network = network.to_empty(device="cpu")
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
