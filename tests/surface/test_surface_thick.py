@@ -162,11 +162,11 @@ def test_pieces_and_cavities_are_those_of_the_voxels_or_a_warning_says_so(mask: 
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    thick.logger.addHandler(handler)
+    thick._LOG.addHandler(handler)
     try:
         mesh = surface_of(mask)
     finally:
-        thick.logger.removeHandler(handler)
+        thick._LOG.removeHandler(handler)
     surface = pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces)
     bodies = surface.split_bodies()
     few, many = (ndimage.label(mask, shape)[1] for shape in (np.ones((3, 3, 3)), None))

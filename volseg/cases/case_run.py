@@ -39,7 +39,7 @@ from volseg.network.file import Model
 from volseg.prediction.cleanup import clean_labels
 from volseg.prediction.inference import INFERENCE, Prediction, Progress, predict
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 OUTPUT_FORMAT = 1
 
@@ -131,7 +131,7 @@ class _Stages:
             for form in self.work.forms:
                 self._write_dicom(form, labels, prediction, volumes[0])
         if self.work.meshes and 1 in labels.grid.shape:
-            logger.warning(
+            _LOG.warning(
                 "%s: has a single slice; a surface needs at least 2, so no meshes are written", self.folder.path.name
             )
         elif self.work.meshes:
@@ -166,7 +166,7 @@ class _Stages:
         model = self.job.model
         for volume, name, expected in zip(volumes, model.channel_names, model.modalities, strict=False):
             if volume.modality and expected and volume.modality != expected:
-                logger.warning(
+                _LOG.warning(
                     "%s: is %s, the model's channel %s was trained on %s", volume.name, volume.modality, name, expected
                 )
         with self._timed("predict"):
@@ -179,7 +179,7 @@ class _Stages:
             labels = keep_labels(labels, {label.value for label in self.job.labels})
         counts = {label.name: int(np.count_nonzero(labels.mask(label))) for label in labels.labels}
         if not any(counts.values()):
-            logger.warning(
+            _LOG.warning(
                 "%s: the model has found none of its labels (%s); see whether it is a scan of what it was trained on",
                 self.folder.path.name,
                 ", ".join(counts),

@@ -35,7 +35,7 @@ from volseg.io.scans import read_scan_of
 from volseg.surface import extract_isosurface, extract_surfaces
 from volseg.view.shown_labels import tell_apart
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 _THRESHOLD_COLOUR = (240, 170, 90)
 
@@ -54,7 +54,7 @@ class Subject:
         """Return the meshes, the surface of each label, and the scan's where it has the threshold value."""
         meshes = list(self.meshes)
         if any(1 in layer.grid.shape for layer in self.labels):
-            logger.warning("%s; --contact-sheet draws it", self.advice or "a label map is a single slice")
+            _LOG.warning("%s; --contact-sheet draws it", self.advice or "a label map is a single slice")
         meshes += [mesh for layer in self.labels if 1 not in layer.grid.shape for mesh in extract_surfaces(layer)]
         if self.volume is not None and self.threshold is not None:
             mesh = extract_isosurface(self.volume, self.threshold, name=_threshold_name(self.threshold))
@@ -180,7 +180,7 @@ def _read_scan(found: _Found, series: str | None) -> Volume | None:
     of_labels = found.label_maps[0] if found.label_maps else None
     scan = read(path, series=series) if of_labels is None else read_scan_of(of_labels, path, series=series)
     if scan.array.min() == scan.array.max():
-        logger.warning("%s: every voxel is %g, so there is nothing of it to see", path, scan.array.flat[0])
+        _LOG.warning("%s: every voxel is %g, so there is nothing of it to see", path, scan.array.flat[0])
     return scan
 
 
@@ -202,7 +202,7 @@ class _Labels:
             layers = self._on(scan)
         check_labels(layers, path)
         if not any(layer.array.any() for layer in layers):
-            logger.warning("%s: every voxel is background, so there is nothing of it to see", path)
+            _LOG.warning("%s: every voxel is background, so there is nothing of it to see", path)
         return layers
 
     def _on(self, image: Volume | None) -> tuple[LabelMap, ...]:
@@ -231,7 +231,7 @@ def _is_label_map(volume: Volume, path: Path) -> bool:
         return False
     if not is_even(values, volume.grid.spacing, count=len(present_values(values))):
         return False
-    logger.warning("%s: holds integers in large even areas, so it is shown as a label map (-s says so outright)", path)
+    _LOG.warning("%s: holds integers in large even areas, so it is shown as a label map (-s says so outright)", path)
     return True
 
 
@@ -258,5 +258,5 @@ def _scan_of_case(folder: Path) -> Volume | None:
     try:
         return find_scan_of(folder).read(strict=False)[0]
     except InputError as error:
-        logger.warning("%s: shown without its scan, which cannot be read (%s)", folder, error)
+        _LOG.warning("%s: shown without its scan, which cannot be read (%s)", folder, error)
         return None

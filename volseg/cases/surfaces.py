@@ -25,7 +25,7 @@ from volseg.surface.solid import solid_of
 
 # Files of surfaces that volseg neither reads nor writes.
 OTHER_MESH_SUFFIXES = (".gltf", ".vtk", ".off", ".step")
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 _ADVICE = "the surface of a scan needs --threshold VALUE"
 
 
@@ -86,7 +86,7 @@ def kept_probabilities(path: Path, labels: LabelMap) -> list[NDArray[Any]] | Non
     volumes = read_channels([file])
     wanted = [label.value for label in labels.labels]
     if len(volumes) != len(values) or not set(wanted) <= set(values) or not volumes[0].grid.is_close(labels.grid):
-        logger.warning("%s: is not of the labels beside it; the surfaces are made without it", file)
+        _LOG.warning("%s: is not of the labels beside it; the surfaces are made without it", file)
         return None
     order = [*wanted, *(value for value in values if value not in wanted)]
     return [volumes[values.index(value)].array for value in order]

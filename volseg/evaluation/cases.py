@@ -19,7 +19,7 @@ from volseg.evaluation.sides import Box, Reading, Side, read_sides
 from volseg.io.labels.files import names_of
 from volseg.io.labels.table import read_label_table
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -118,7 +118,7 @@ class _Names:
         if not self._given:
             for value in sorted(ours.keys() & theirs.keys()):
                 if ours[value].casefold() != theirs[value].casefold() and value not in self._predictions:
-                    logger.warning(
+                    _LOG.warning(
                         "label %d is %r in the references and %r in the predictions; it is matched by value",
                         *(value, theirs[value], ours[value]),
                     )
@@ -148,7 +148,7 @@ def _dataset_labels(references: Source, table: Path | None) -> tuple[Label, ...]
             try:
                 return read_label_table(path)
             except InputError as error:
-                logger.warning("label names are not taken from %s", error)
+                _LOG.warning("label names are not taken from %s", error)
     return ()
 
 

@@ -35,7 +35,7 @@ _DAMAGE: tuple[type[Exception], ...] = (SafetensorError, *DAMAGE)
 _DESCRIPTION_DAMAGE: tuple[type[Exception], ...] = (InputError, *_DAMAGE)
 _TYPES = {torch.float32: "F32", torch.int64: "I64"}
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +192,7 @@ def _read_content(file: Path) -> tuple[dict[str, Any], Digests]:
     if content["format"] < SEALED:
         if content.get("sha256") != digests.tensors:
             raise ModelError(f"{file}: the weights do not match their checksum; the file is damaged, fetch it again")
-        logger.warning(
+        _LOG.warning(
             "%s: was written by an older volseg, whose checksum does not cover labels and settings; once you have seen "
             "that its predictions are right, write it anew: volseg.save_model(volseg.load_model(FILE), FILE)",
             file,

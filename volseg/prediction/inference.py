@@ -32,7 +32,7 @@ SOFTENING = 2.0
 INFERENCE = 1  # goes up whenever the same model gives other labels or probabilities than before
 _FLAT_MM = 1e6  # spacing of an axis of one voxel, whatever its file says: across it slices would be lines
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 
@@ -100,7 +100,7 @@ def predict(
     if len(weights) > 1 and not probabilities and not can_fuse(model, grid):
         best = max(weights, key=lambda plane: weights[plane])
         size = _probability_bytes(model, grid) / 1e9
-        logger.warning("fusing planes would take %.1f GB of memory; only %s slices are segmented", size, best)
+        _LOG.warning("fusing planes would take %.1f GB of memory; only %s slices are segmented", size, best)
         weights = {best: 1.0}
     stacks = {plane: prepare(channels, model.config.preparation, plane) for plane in weights}
     if batch_size is not None and batch_size < 1:

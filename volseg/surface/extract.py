@@ -28,7 +28,7 @@ from volseg.surface.smooth import smooth_mesh
 from volseg.surface.solid import largest_shell, solid_field, solid_of
 from volseg.surface.thick import ThickSlices, warn_of_pieces
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 Triple = tuple[int, int, int]
 _NOTABLY_MORE = 1.1
 _NOTABLE_VOLUME = 0.02
@@ -97,7 +97,7 @@ def extract_surfaces(
         meshes = _extract_each(crop_labels(labels, probabilities), chosen)
     present = {mesh.name for mesh in meshes}
     if absent := [label.name for label in labels.labels if label.name not in present]:
-        logger.warning("no voxels, so no surface: %s", ", ".join(absent))
+        _LOG.warning("no voxels, so no surface: %s", ", ".join(absent))
     return meshes
 
 
@@ -190,11 +190,11 @@ def _finish(marched: Mesh, settings: SurfaceSettings, smooth: Callable[..., Mesh
     mesh = simplify_mesh(mesh, keep=fraction, reference=marched, max_error_mm=error, uncrossed=uncrossed)
     if error is not None and abs(mesh.volume_mm3 - expected_mm3) > _NOTABLE_VOLUME * expected_mm3:
         off = mesh.volume_mm3 / expected_mm3 - 1
-        logger.warning("%s: within %g mm its volume stays %+.0f %% of what it should be", mesh.name, error, 100 * off)
+        _LOG.warning("%s: within %g mm its volume stays %+.0f %% of what it should be", mesh.name, error, 100 * off)
     if settings.print_ready:
         mesh = largest_shell(mesh)
         if crossings := count_self_intersections(mesh):
-            logger.warning(_CROSSED, mesh.name, crossings)
+            _LOG.warning(_CROSSED, mesh.name, crossings)
     if settings.report:
         mesh = graded(mesh, marched, expected_mm3)
     return mesh
@@ -207,7 +207,7 @@ def _warn_of_more(found: Sequence[tuple[Mesh, int]], settings: SurfaceSettings) 
     shares = [(mesh.name, len(mesh.faces) / count, settings.fraction(count)) for mesh, count in found]
     if more := [f"{name} ({share:.0%})" for name, share, asked in shares if share > _NOTABLY_MORE * asked]:
         asked_for = f"{100 * settings.simplify:.3g}% of the" if settings.simplify is not None else f"{settings.faces}"
-        logger.warning("more than %s triangles kept, to keep the shape: %s", asked_for, ", ".join(more))
+        _LOG.warning("more than %s triangles kept, to keep the shape: %s", asked_for, ", ".join(more))
 
 
 def crop_labels(labels: LabelMap, probabilities: Probabilities | None = None) -> Iterator[LabelCrop]:

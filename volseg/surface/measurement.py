@@ -23,7 +23,7 @@ Point = tuple[float, float, float]
 
 _MOST_PIECES = 10_000
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _pieces(crop: LabelCrop, numbers: NDArray[np.int32]) -> Iterator[LabelCrop]:
     boxes = ndimage.find_objects(numbers)
     sizes = np.bincount(numbers.ravel())[1:]
     if len(boxes) > _MOST_PIECES:
-        logger.warning(
+        _LOG.warning(
             "%s: has %d pieces; the %d largest are measured, remove its specks to have all",
             *(crop.label.name, len(boxes), _MOST_PIECES),
         )
@@ -139,7 +139,7 @@ def _measure_crop(crop: LabelCrop, piece: int | None, pieces: int, *, surface: b
     faces = _outer_faces(crop.mask)
     if surface and (count := sum(faces)) > MOST_FACES_OF_ONE:
         surface = False
-        logger.warning(
+        _LOG.warning(
             "%s: has %.3g million outer faces of voxels, as noise has; its surface is not measured, as it would take "
             "gigabytes of memory; remove its specks and holes",
             *(crop.label.name, count / 1e6),

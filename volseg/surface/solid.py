@@ -15,7 +15,7 @@ from volseg.core.labelmap import Label, LabelMap
 from volseg.core.mesh import Mesh
 from volseg.surface.smooth import connected_pieces
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 _NAME = "solid"
 
 
@@ -51,7 +51,7 @@ def solid_mask(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
     if lost := np.count_nonzero(mask) - np.count_nonzero(piece):
         share = lost / np.count_nonzero(mask)
         ml = lost * grid.voxel_volume_mm3 / 1000
-        logger.warning("the solid is the largest piece only; %.3g ml (%.2g %%) are left out", ml, 100 * share)
+        _LOG.warning("the solid is the largest piece only; %.3g ml (%.2g %%) are left out", ml, 100 * share)
     return _without_hinges(ndimage.binary_fill_holes(piece))
 
 
@@ -80,7 +80,7 @@ def largest_shell(mesh: Mesh) -> Mesh:
         used, numbers = np.unique(shell, return_inverse=True)
         parts.append(replace(mesh, vertices=mesh.vertices[used], faces=numbers.reshape(-1, 3)))
     largest = max(parts, key=lambda part: part.volume_mm3)
-    logger.warning(
+    _LOG.warning(
         "the solid comes apart between thick slices; of %d pieces the largest is kept, %.3g of %.3g ml",
         len(parts),
         largest.volume_mm3 / 1000,

@@ -14,7 +14,7 @@ from volseg.core.mesh import Mesh
 from volseg.surface.between_slices import march_between_slices
 from volseg.surface.smooth import connected_pieces, moved_to_volume, smooth_mesh
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 MOST_MOVED = 0.2  # pixels by which a body may be moved outwards to enclose as much as its voxels
 _MOST_SMOOTHED = 0.22  # pixels by which a vertex may be moved by smoothing
@@ -105,4 +105,4 @@ def warn_of_pieces(mesh: Mesh, mask: NDArray[np.bool_]) -> None:
     for name, found, voxels, extra in (("pieces", pieces, mask, 0), ("cavities", cavities, outside, 1)):
         fewest, most = (ndimage.label(voxels, shape)[1] - extra for shape in (_CORNERS, None))
         if not fewest <= found <= most:
-            logger.warning("%s: the surface has %d %s, the voxels have %d", mesh.name, found, name, fewest)
+            _LOG.warning("%s: the surface has %d %s, the voxels have %d", mesh.name, found, name, fewest)

@@ -23,7 +23,7 @@ from volseg.training.run_folder import is_busy
 _POLL_SECONDS = 0.5
 _GRACE_SECONDS = 60  # to save a checkpoint in
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 def is_trained(run: Path) -> bool:
@@ -137,7 +137,7 @@ class FoldTrainer:
             process.wait()
             self._running.discard(process)
         for warning in _lines(said, "warning: "):
-            logger.warning("fold %d: %s", fold, warning)
+            _LOG.warning("fold %d: %s", fold, warning)
         if process.returncode == 0:
             return ""
         last = "; it said: " + said.strip().splitlines()[-1] if said.strip() else ""
@@ -146,7 +146,7 @@ class FoldTrainer:
     def _wait_for(self, run: Path) -> None:
         """Wait while another process trains a fold, such as one whose parent was killed and that is still saving."""
         if is_busy(run):
-            logger.warning("%s: another process trains into it; waiting for it", run)
+            _LOG.warning("%s: another process trains into it; waiting for it", run)
         while is_busy(run) and not self._stopping.wait(_POLL_SECONDS):
             pass
 

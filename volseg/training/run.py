@@ -41,7 +41,7 @@ _VALIDATION_SHARE = 0.15  # of a wall-clock budget, or of the time so far, for t
 _END_SHARE = 0.2  # of a wall-clock budget, at most, for the validation at the end
 _SHORT_SECONDS = 60  # that a validation on the way may take in any case where there is no such budget
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -184,7 +184,7 @@ class Run:
             )
         if made < _FEW_STEPS * len(self.learners):
             count = "1 step was" if made == 1 else f"{made} steps were"
-            logger.warning("only %s made, of %d a plane by default; give it more time", count, _STEPS)
+            _LOG.warning("only %s made, of %d a plane by default; give it more time", count, _STEPS)
 
     def _report(self, progress: float) -> Event:
         losses = self.now.losses

@@ -22,7 +22,7 @@ from volseg.training.plan import read_case
 _VOXELS = 500_000  # of all cases together, to calibrate with
 _CERTAIN = 0.01  # background of which the network is surer than this does not tell how well it is calibrated
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 Voxels = tuple[NDArray[np.float16], NDArray[np.int64]]  # probabilities (K, N) and classes (N,)
 
 
@@ -96,7 +96,7 @@ def validate(
         if prediction.probabilities is not None:
             voxels.append(_telling_voxels(prediction.probabilities, reference, model, count=_VOXELS // len(cases)))
     if calibrate and rows and not voxels:
-        logger.warning("the probabilities are not calibrated: those of the held-out scans would take too much memory")
+        _LOG.warning("the probabilities are not calibrated: those of the held-out scans would take too much memory")
     table = np.array(rows, dtype=float)
     with np.errstate(all="ignore"):
         means = [float(np.nanmean(c)) if np.isfinite(c).any() else None for c in table.T]

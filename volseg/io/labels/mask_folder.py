@@ -28,7 +28,7 @@ from volseg.io.scans import read, read_grid
 
 _SUFFIXES = (".nii.gz", ".nii", ".hdr", *ITK_SUFFIXES)
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 def mask_files(folder: Path, *, known: Collection[str] = ()) -> dict[str, Path]:
@@ -68,7 +68,7 @@ def _are_masks(files: Sequence[Path]) -> bool:
     except VolsegError:
         return False
     if others:
-        logger.warning(
+        _LOG.warning(
             "%s: %d of %d files, which are called like structures, lie on another grid than %s, such as %s; so each is "
             "taken for a label map of its own",
             *(files[0].parent, len(others), len(files), files[0].name, others[0].name),

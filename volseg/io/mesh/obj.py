@@ -27,7 +27,7 @@ from volseg.files.regular import file_beside, read_bytes
 from volseg.io.mesh.content import MOST_SURFACES, Integers, MeshContent, Part, join_parts
 from volseg.io.mesh.text import text_rows
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 _MOST_LIBRARIES, _LONGEST_LIBRARY = 16, 1 << 22
 _COUNTS = re.compile(r"volseg: mm, (\d+) vertices, (\d+) triangles")
@@ -188,7 +188,7 @@ def _read_colours(libraries: Iterable[str], path: Path) -> dict[str, Colour]:
         try:
             content = read_bytes(file_beside(path, library), most=_LONGEST_LIBRARY)
         except InputError as error:
-            logger.warning("%s: shown without its own colours, as %s cannot be read (%s)", path, library[:80], error)
+            _LOG.warning("%s: shown without its own colours, as %s cannot be read (%s)", path, library[:80], error)
             continue
         material = ""
         for line in content.decode("utf-8", errors="replace").splitlines():

@@ -15,7 +15,7 @@ from xml.sax.saxutils import quoteattr
 from volseg.core.mesh import Mesh
 from volseg.io.mesh.text import text_rows
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 _XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
@@ -51,7 +51,7 @@ def write_3mf(meshes: Sequence[Mesh], stream: BinaryIO, space: str) -> None:
     """
     for mesh in meshes:
         if not mesh.is_manifold:
-            logger.warning(
+            _LOG.warning(
                 "mesh %r: is no closed surface with two triangles at every edge, as 3MF wants it; a program for "
                 "printers may have to repair it",
                 mesh.name,
