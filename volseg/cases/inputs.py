@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from volseg.cases.scan_places import expand_folder
 from volseg.errors import InputError, UsageError
-from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix, portable_name, with_digits
+from volseg.files.names import IMAGE_SUFFIXES, case_name, has_suffix, portable_name, with_digits
 from volseg.io.scan_files import ScanFiles, find_scan_files
 
 _CHANNEL = re.compile(r"_\d{4}$")
@@ -117,7 +117,7 @@ def _group_channels(groups: list[_Group], channels: int) -> list[_Group]:
 
 def _case(group: _Group) -> CaseInput:
     paths, series = group
-    if not has_suffix(paths[0], (*NIFTI_SUFFIXES, *ITK_SUFFIXES)) or paths[0].is_dir():
+    if not has_suffix(paths[0], IMAGE_SUFFIXES) or paths[0].is_dir():
         return CaseInput(case_name(paths[0]), paths, series, by_content=True)
     stem = _FIRST_CHANNEL.sub("", case_name(paths[0]))
     return CaseInput(stem if series is None else portable_name(series), paths, series)

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volseg.errors import AmbiguousError, InputError
-from volseg.files.names import ITK_SUFFIXES, has_suffix
+from volseg.files.names import CASE_SUFFIXES, has_suffix
 
 if TYPE_CHECKING:
     from volseg.io.dicom.series import Series
 
 _LOG = logging.getLogger(__name__)
-_IMAGE_SUFFIXES = (".nii.gz", ".nii", ".hdr", *ITK_SUFFIXES)
 _NAMED = 5
 
 
@@ -64,7 +63,7 @@ def expand_folder(path: Path, series: str | None = None) -> list[ScanPlace]:
     if not path.is_dir():
         return [ScanPlace(path)]
     entries = _listed(path)
-    images = [entry for entry in entries if has_suffix(entry, _IMAGE_SUFFIXES) and not entry.is_dir()]
+    images = [entry for entry in entries if has_suffix(entry, CASE_SUFFIXES) and not entry.is_dir()]
     if images:
         _warn_of_others(path, [entry for entry in entries if entry.is_dir() or has_suffix(entry, (".zip",))])
         return [ScanPlace(image) for image in images]

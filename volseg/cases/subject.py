@@ -15,7 +15,7 @@ from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
 from volseg.core.voxels import to_label_values
 from volseg.errors import InputError, UsageError
-from volseg.files.names import has_suffix
+from volseg.files.names import SEG_NRRD_SUFFIXES, has_suffix
 from volseg.io import read, read_label_layers
 from volseg.io.dicom.objects import find_label_object, is_dicom_input
 from volseg.io.dicom.reading import is_dicom
@@ -165,7 +165,7 @@ def _mesh_colour(path: Path, others: Sequence[Mesh]) -> Colour:
 
 def _is_labels(path: Path) -> bool:
     """Whether a path says of itself that it is a label map: by name, content or header, or a table beside it."""
-    if has_suffix(path, (".seg.nrrd",)) or has_label_table(path):
+    if has_suffix(path, SEG_NRRD_SUFFIXES) or has_label_table(path):
         return True
     return path.is_file() and find_label_object(path) is not None
 

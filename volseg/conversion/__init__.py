@@ -15,7 +15,7 @@ from volseg.conversion.settings import FRACTIONAL, ConversionOptions, Conversion
 from volseg.core.volume import Volume
 from volseg.errors import InputError, UsageError
 from volseg.files.atomic import check_free
-from volseg.files.names import has_suffix
+from volseg.files.names import LABEL_SUFFIXES, SEG_NRRD_SUFFIXES, has_suffix
 from volseg.io import read, write
 from volseg.io.dicom.objects import is_dicom_input, label_objects, read_label_object
 from volseg.io.dicom.series import Scan, scan_dicom
@@ -122,7 +122,7 @@ def _said_content(source: Path, target: Path, settings: ConversionSettings) -> C
         return "probabilities"
     if settings.labels or settings.only or settings.form or settings.image or mask_files(source):
         return "labels"
-    return "labels" if has_suffix(target, (".seg.nrrd", ".dcm")) or has_suffix(source, (".seg.nrrd",)) else None
+    return "labels" if has_suffix(target, LABEL_SUFFIXES) or has_suffix(source, SEG_NRRD_SUFFIXES) else None
 
 
 def _content(source: Path, target: Path, scan: Scan | None) -> Content:

@@ -16,7 +16,7 @@ from volseg.core.volume import Volume
 from volseg.core.voxels import smallest_integer
 from volseg.errors import GeometryError, InputError, UsageError
 from volseg.files.atomic import check_free
-from volseg.files.names import case_name, has_suffix
+from volseg.files.names import LABEL_SUFFIXES, SEG_NRRD_SUFFIXES, WHOLE_NIFTI_SUFFIXES, case_name, has_suffix
 from volseg.io import read_label_layers, write
 from volseg.io.dicom.objects import find_label_object, is_dicom_input
 from volseg.io.dicom.source import DicomSource
@@ -44,7 +44,7 @@ def convert_labels(source: Path, target: Path, settings: ConversionSettings) -> 
         _check_place(_unplaced(source, image, settings) or layers, image.grid, source, target)
         if not is_object(target):  # whose writers go by the slices as they are stored
             layers = tuple(_moved(layer, image.grid, source) for layer in layers)
-    if len(layers) > 1 and has_suffix(target, (".seg.nrrd",)):
+    if len(layers) > 1 and has_suffix(target, SEG_NRRD_SUFFIXES):
         from volseg.io.images.itk import write_seg_nrrd
 
         write_seg_nrrd(layers, target)
@@ -145,7 +145,7 @@ def _moved(labelmap: LabelMap, grid: Grid, source: Path) -> LabelMap:
 def _write(labelmap: LabelMap, target: Path, image: Volume | None, form: str | None) -> list[Path]:
     if is_object(target):
         return write(labelmap, target, image=image, form=form)
-    if has_suffix(target, (".nii", ".nii.gz", ".seg.nrrd")):
+    if has_suffix(target, (*WHOLE_NIFTI_SUFFIXES, *SEG_NRRD_SUFFIXES)):
         return write(labelmap, target)
     dtype = smallest_integer(int(labelmap.array.max()))
     files = write(Volume(labelmap.array.astype(dtype, copy=False), labelmap.grid), target)
@@ -155,7 +155,7 @@ def _write(labelmap: LabelMap, target: Path, image: Volume | None, form: str | N
 
 def _files_of(target: Path) -> list[Path]:
     """Return what a label map is written to: itself, and beside it what it cannot hold."""
-    if has_suffix(target, (".seg.nrrd", ".dcm")):
+    if has_suffix(target, LABEL_SUFFIXES):
         return [target]
     table = sidecar_path(target)
     return [target, table, table.with_suffix(".json")] if is_dseg(target) else [target, table]

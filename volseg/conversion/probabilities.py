@@ -12,7 +12,7 @@ from volseg.core.label_choice import LabelChoice
 from volseg.core.labelmap import Label, default_colour, keep_colours_apart
 from volseg.errors import GeometryError, InputError, UsageError
 from volseg.files.atomic import check_free
-from volseg.files.names import has_suffix
+from volseg.files.names import WHOLE_NIFTI_SUFFIXES, has_suffix
 from volseg.io import read_channels
 from volseg.io.dicom.objects import is_dicom_input, label_objects
 from volseg.io.labels.table import read_label_table, sidecar_path, write_label_table
@@ -23,7 +23,7 @@ def convert_probabilities(source: Path, target: Path, settings: ConversionSettin
     """Write probabilities in the other of their two forms."""
     if is_object(target):
         return _to_dicom(source, target, settings)
-    if has_suffix(target, (".nii", ".nii.gz")):
+    if has_suffix(target, WHOLE_NIFTI_SUFFIXES):
         return _to_nifti(source, target, settings)
     raise UsageError(f"{target}: probabilities are written as .dcm from NIfTI, and as .nii.gz from DICOM")
 

@@ -13,7 +13,7 @@ from volseg.conversion.modality import check_modality, of_modality
 from volseg.core.volume import Volume
 from volseg.errors import UsageError, VolsegError
 from volseg.files.atomic import check_free
-from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix, portable_name
+from volseg.files.names import IMAGE_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, has_suffix, portable_name
 from volseg.io import read, read_all, write
 from volseg.io.dicom.objects import is_dicom_input
 from volseg.io.labels.files import has_label_table, image_files
@@ -72,7 +72,7 @@ def convert_all(
     source, folder = Path(source), Path(folder)
     if form not in FORMATS:
         raise UsageError(f"format is {form!r}; expected one of {', '.join(FORMATS)}")
-    if has_suffix(folder, (*NIFTI_SUFFIXES, *ITK_SUFFIXES, ".dcm")) and not folder.is_dir():
+    if has_suffix(folder, (*IMAGE_SUFFIXES, ".dcm")) and not folder.is_dir():
         raise UsageError(f"{folder}: is the name of a file; every volume (--all) goes into a folder, give that")
     modality = check_modality(modality, to_dicom=form == "dicom")
     taken: set[str] = set()
@@ -107,7 +107,7 @@ def _found(source: Path, folder: Path) -> Iterator[_Found]:
     if is_dicom:
         yield from _found_dicom(source)
     for file in files:
-        if has_suffix(file, (".seg.nrrd",)) or has_label_table(file):
+        if has_suffix(file, SEG_NRRD_SUFFIXES) or has_label_table(file):
             _LOG.warning("%s: is a label map, no scan; left out, convert it on its own", file)
         else:
             yield from _found_image(file)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from volseg.core.labelmap import Label
 from volseg.datasets.types import Case, Dataset, Splits
 from volseg.errors import DatasetError, UsageError
-from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
+from volseg.files.names import IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_name, has_suffix
 from volseg.files.regular import read_json
 from volseg.io import read_labels
 from volseg.io.labels.mask_folder import mask_files, name_labels
@@ -151,9 +151,10 @@ def _entries(folder: Path, ending: str) -> list[Path]:
     shown = sorted(path for path in folder.iterdir() if _is_shown(path.name))
     if ending:
         return [path for path in shown if path.name.endswith(ending)]
-    voxel_files = (".img", ".img.gz")  # their .hdr is listed
-    known = (*NIFTI_SUFFIXES, *ITK_SUFFIXES, ".dcm")
-    return [path for path in shown if path.is_dir() or (has_suffix(path, known) and not has_suffix(path, voxel_files))]
+    known = (*IMAGE_SUFFIXES, ".dcm")
+    return [
+        path for path in shown if path.is_dir() or (has_suffix(path, known) and not has_suffix(path, VOXEL_SUFFIXES))
+    ]
 
 
 def _stem(path: Path, ending: str) -> str:

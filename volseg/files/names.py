@@ -8,11 +8,21 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-NIFTI_SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img")
-ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+# Which files are images, as far as names say it; DICOM files are known by their content.
+WHOLE_NIFTI_SUFFIXES = (".nii.gz", ".nii")  # header and voxels in one file, as NIfTI is written
+VOXEL_SUFFIXES = (".img.gz", ".img")  # read through the header beside them, and not listed
+NIFTI_SUFFIXES = (*WHOLE_NIFTI_SUFFIXES, ".hdr.gz", ".hdr", *VOXEL_SUFFIXES)
+NRRD_SUFFIXES = (".nrrd", ".nhdr")
+ITK_SUFFIXES = (*NRRD_SUFFIXES, ".mha", ".mhd")
+IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES)
+# Each such file of a folder is a case, or the mask of a structure.
+CASE_SUFFIXES = (*WHOLE_NIFTI_SUFFIXES, ".hdr", *ITK_SUFFIXES)
+SEG_NRRD_SUFFIXES = (".seg.nrrd",)  # 3D Slicer's labels; these names end like a NRRD image too
+# What is written under such a name is labels.
+LABEL_SUFFIXES = (*SEG_NRRD_SUFFIXES, ".dcm")
 READABLE_FORMATS = "NIfTI (.nii, .nii.gz, .hdr/.img), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) and DICOM"
 
-_STRIPPED = (".seg.nrrd", *NIFTI_SUFFIXES, *ITK_SUFFIXES, ".dcm", ".zip", ".tsv", ".csv", ".json")
+_STRIPPED = (*LABEL_SUFFIXES, *IMAGE_SUFFIXES, ".zip", ".tsv", ".csv", ".json")
 # Bytes that file systems take, in which numbers, suffixes and the names of temporary files have their place too.
 LONGEST_NAME = 255
 _MOST_CHARACTERS, _MOST_BYTES = 80, 200

@@ -10,7 +10,7 @@ import numpy as np
 
 from volseg.core.volume import Volume
 from volseg.errors import InputError, VolsegError
-from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, has_suffix
+from volseg.files.names import IMAGE_SUFFIXES, has_suffix
 from volseg.inspection.entries import Entry, Slices, grid_facts
 from volseg.inspection.reader_notes import collected_notes
 from volseg.io.dicom.dataset import open_dataset
@@ -100,7 +100,7 @@ def archive_entries(scan: Scan) -> Iterator[Entry]:
     for path in sorted({file.path for file in members}):
         names = [file.name for file in members if file.path == path]
         # Images first, as they may be what somebody looks for.
-        images = [name for name in names if has_suffix(name, (*NIFTI_SUFFIXES, *ITK_SUFFIXES))]
+        images = [name for name in names if has_suffix(name, IMAGE_SUFFIXES)]
         shown = ", ".join([*images, *(name for name in names if name not in images)][:_NAMED])
         more = ", ..." if len(names) > _NAMED else ""
         advice = "; NIfTI, NRRD and MetaImage files are not read from archives, unpack it" if images else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from volseg.core.labelmap import LabelMap
 from volseg.errors import VolsegError
-from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
+from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, NRRD_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, has_suffix
 from volseg.inspection.entries import Entry, grid_facts
 from volseg.inspection.reader_notes import collected_notes
 from volseg.io import read_all, read_grid, read_label_layers
@@ -25,7 +25,7 @@ def image_kind(file: Path) -> str | None:
     if has_suffix(file, NIFTI_SUFFIXES):
         return "NIfTI"
     if has_suffix(file, ITK_SUFFIXES):
-        return "NRRD" if has_suffix(file, (".nrrd", ".nhdr")) else "MetaImage"
+        return "NRRD" if has_suffix(file, NRRD_SUFFIXES) else "MetaImage"
     return None
 
 
@@ -45,7 +45,7 @@ def image_entries(file: Path, name: str, *, headers: bool) -> Iterator[Entry]:
 
 def _facts(file: Path, *, headers: bool) -> Facts:
     """Return the fields of an `Entry` for each volume, by its name."""
-    if has_suffix(file, (".seg.nrrd",)):  # small, and its layers are no image
+    if has_suffix(file, SEG_NRRD_SUFFIXES):  # small, and its layers are no image
         return {case_name(file): _of_layers(read_label_layers(file))}
     facts = _from_header(file) if headers else _from_voxels(file)
     if contents := _names_of(file):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volseg.errors import DAMAGE, InputError
-from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix, portable_name
+from volseg.files.names import IMAGE_SUFFIXES, ITK_SUFFIXES, case_name, has_suffix, portable_name
 from volseg.io.case_record import RECORD, CaseRecord, ScanRecord, read_record
 from volseg.io.dicom.storage import DicomFile
 
@@ -152,7 +152,7 @@ def find_scan_files(paths: Sequence[Path], series: str | None = None) -> ScanFil
     chosen, files = [], []
     try:
         for path in paths:
-            if path.is_file() and has_suffix(path, (*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
+            if path.is_file() and has_suffix(path, IMAGE_SUFFIXES):
                 files.append(tuple(DicomFile(file) for file in _with_voxels(path)))
             elif found := _choose(path, series):
                 chosen.append(found)

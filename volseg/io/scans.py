@@ -9,7 +9,7 @@ from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.errors import InputError
 from volseg.files.door import door
-from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, READABLE_FORMATS, has_suffix
+from volseg.files.names import IMAGE_SUFFIXES, ITK_SUFFIXES, NIFTI_SUFFIXES, READABLE_FORMATS, has_suffix
 from volseg.files.regular import regular_file
 
 
@@ -88,7 +88,7 @@ def read_channels(paths: Sequence[Path], *, series: str | None = None, strict: b
 
     `series` and `strict` are those of `read`, and so are the errors.
     """
-    if len(paths) == 1 and series is None and has_suffix(paths[0], (*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
+    if len(paths) == 1 and series is None and has_suffix(paths[0], IMAGE_SUFFIXES):
         return list(read_all(paths[0]).values())
     return [read(path, series=series, strict=strict) for path in paths]
 

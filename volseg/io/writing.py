@@ -10,7 +10,7 @@ import numpy as np
 from volseg.core.labelmap import LabelMap
 from volseg.core.volume import Volume
 from volseg.errors import OutputError, UsageError
-from volseg.files.names import has_suffix
+from volseg.files.names import SEG_NRRD_SUFFIXES, WHOLE_NIFTI_SUFFIXES, has_suffix
 from volseg.io.scans import read
 
 _LOG = logging.getLogger(__name__)
@@ -70,12 +70,12 @@ def _write_labels(labelmap: LabelMap, path: Path, image: str | Path | Volume | N
     if has_suffix(path, (".dcm",)):
         _write_dicom(labelmap, path, image, form)
         return [path]
-    if has_suffix(path, (".seg.nrrd",)):
+    if has_suffix(path, SEG_NRRD_SUFFIXES):
         from volseg.io.images.itk import write_seg_nrrd
 
         write_seg_nrrd(labelmap, path)
         return [path]
-    if not has_suffix(path, (".nii", ".nii.gz")):
+    if not has_suffix(path, WHOLE_NIFTI_SUFFIXES):
         raise _unknown(path, ".nii, .nii.gz, .seg.nrrd or .dcm")
     from volseg.core.voxels import smallest_integer
     from volseg.io.images.nifti import write_nifti
@@ -127,12 +127,12 @@ def _check_inside(labelmap: LabelMap, image: Volume, path: Path) -> None:
 
 
 def _write_scan(volume: Volume, path: Path) -> list[Path]:
-    if has_suffix(path, (".nii", ".nii.gz")):
+    if has_suffix(path, WHOLE_NIFTI_SUFFIXES):
         from volseg.io.images.nifti import write_nifti
 
         write_nifti(volume.array, volume.grid, path)
         return [path]
-    if has_suffix(path, (".nrrd", ".mha")) and not has_suffix(path, (".seg.nrrd",)):
+    if has_suffix(path, (".nrrd", ".mha")) and not has_suffix(path, SEG_NRRD_SUFFIXES):
         from volseg.io.images.itk import write_itk
 
         write_itk(volume, path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.errors import AmbiguousError, InputError
-from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, has_suffix
+from volseg.files.names import IMAGE_SUFFIXES, has_suffix
 from volseg.files.plain_text import plain
 from volseg.io.dicom.attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom.choice import choose_series
@@ -75,7 +75,7 @@ class LabelObject:
 
 def is_dicom_input(path: Path) -> bool:
     """Whether `volseg.io.read` takes a path for DICOM: by content, but for files named as another format."""
-    named_otherwise = path.is_file() and has_suffix(path, (*NIFTI_SUFFIXES, *ITK_SUFFIXES))
+    named_otherwise = path.is_file() and has_suffix(path, IMAGE_SUFFIXES)
     return not named_otherwise and is_dicom(path)
 
 

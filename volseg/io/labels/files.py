@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 
 from volseg.core.labelmap import LabelMap
 from volseg.errors import InputError
-from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, case_name, has_suffix
+from volseg.files.names import CASE_SUFFIXES, IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_name, has_suffix
 from volseg.io.labels.mask_folder import mask_files
 from volseg.io.labels.table import read_label_table, read_table, sidecar_path
 
-_LISTED_SUFFIXES = (".nii.gz", ".nii", ".hdr", *ITK_SUFFIXES)
 _OUTPUT_NAMES = ("labels.nii.gz", "labels.nii", "labels.seg.nrrd")
-# The voxel files of header pairs, which are read through their headers.
-_VOXEL_FILES = (".img", ".img.gz")
 # The masks of a case in TotalSegmentator's dataset, beside its scan.
 _MASKS = "segmentations"
 # So many labels without a name are a scan's values, where they do not lie in even areas.
@@ -61,7 +58,7 @@ def find_label_maps(path: str | Path, *, known: Collection[str] = ()) -> dict[st
         return {case_of(own): own}
     files = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
     outputs = [own for file in files if file.is_dir() and (own := single_label_map(file, known=known))]
-    flat = [file for file in files if file.is_file() and has_suffix(file, _LISTED_SUFFIXES)]
+    flat = [file for file in files if file.is_file() and has_suffix(file, CASE_SUFFIXES)]
     cases: dict[str, Path] = {}
     for file in (*outputs, *flat):
         name = case_of(file)
@@ -93,12 +90,12 @@ def has_label_table(path: Path) -> bool:
 
 def image_files(path: Path) -> Iterator[Path]:
     """Give the NIfTI, NRRD and MetaImage files of a folder at any depth, or the file itself; none that are hidden."""
-    if path.is_file() and has_suffix(path, (*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
+    if path.is_file() and has_suffix(path, IMAGE_SUFFIXES):
         yield path
     for root, folders, files in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        names = (name for name in sorted(files) if not name.startswith(".") and not has_suffix(name, _VOXEL_FILES))
-        yield from (Path(root, name) for name in names if has_suffix(name, (*NIFTI_SUFFIXES, *ITK_SUFFIXES)))
+        names = (name for name in sorted(files) if not name.startswith(".") and not has_suffix(name, VOXEL_SUFFIXES))
+        yield from (Path(root, name) for name in names if has_suffix(name, IMAGE_SUFFIXES))
 
 
 def names_volume(path: Path, series: str | None) -> bool:

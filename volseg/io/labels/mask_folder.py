@@ -21,12 +21,10 @@ from volseg.core.label_choice import LabelChoice
 from volseg.core.labelmap import Label, LabelMap, default_colour, keep_colours_apart, present_values
 from volseg.core.voxels import to_label_values
 from volseg.errors import InputError, VolsegError
-from volseg.files.names import ITK_SUFFIXES, case_name, has_suffix, portable_name
+from volseg.files.names import CASE_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, has_suffix, portable_name
 from volseg.io.labels.layers import join_masks
 from volseg.io.labels.table import sidecar_path
 from volseg.io.scans import read, read_grid
-
-_SUFFIXES = (".nii.gz", ".nii", ".hdr", *ITK_SUFFIXES)
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,13 +45,15 @@ def mask_files(folder: Path, *, known: Collection[str] = ()) -> dict[str, Path]:
     """
     if not folder.is_dir():
         return {}
-    shown = sorted(file for file in folder.iterdir() if has_suffix(file, _SUFFIXES) and not file.name.startswith("."))
+    shown = sorted(
+        file for file in folder.iterdir() if has_suffix(file, CASE_SUFFIXES) and not file.name.startswith(".")
+    )
     files = {case_name(file): file for file in shown}
     names = set(map(_key, known))
     structures = [name for name in files if _key(name) in names or find_structure(name)]
     if len(files) < 2 or len(files) < len(shown) or 2 * len(structures) <= len(files):
         return {}
-    if any(has_suffix(file, (".seg.nrrd",)) or sidecar_path(file).is_file() for file in shown):
+    if any(has_suffix(file, SEG_NRRD_SUFFIXES) or sidecar_path(file).is_file() for file in shown):
         return {}
     return files if _are_masks(shown) else {}
 

@@ -16,7 +16,7 @@ from volseg.core.volume import Volume
 from volseg.core.voxels import to_label_values
 from volseg.errors import AmbiguousError, InputError, UsageError
 from volseg.files.door import door
-from volseg.files.names import has_suffix
+from volseg.files.names import NRRD_SUFFIXES, has_suffix
 from volseg.io.labels.layers import join_layers
 from volseg.io.labels.mask_folder import mask_files, read_masks
 from volseg.io.labels.table import read_label_table, sidecar_path
@@ -126,7 +126,7 @@ def _read_dicom(
 
 def _read_segment_layers(path: Path) -> tuple[LabelMap, ...]:
     """Read what 3D Slicer wrote into a NRRD file; none where there are no segments."""
-    if not has_suffix(path, (".nrrd", ".nhdr")):
+    if not has_suffix(path, NRRD_SUFFIXES):
         return ()
     from volseg.io.images.itk import read_seg_layers
 
