@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from volseg.config import NetworkConfig, load_config
-from volseg.network.generator import Generator, levels_for
+from volseg.config import Block, NetworkConfig, load_config
+from volseg.network.base import Generator
+from volseg.network.generator import NETWORKS, build_generator
 
 PUBLISHED = load_config(preset="pix2pix").network
 
@@ -18,19 +21,21 @@ DECODER = [(512, 512), (1024, 512), (1024, 512), (1024, 512), (1024, 256), (512,
 
 def generator(**network: object) -> Generator:
     torch.manual_seed(0)
-    return Generator(2, 3, NetworkConfig.model_validate({"width": 4, "levels": 2, **network}))
+    return build_generator(2, 3, NetworkConfig.model_validate({"width": 4, "levels": 2, **network}))
 
 
 def published_at_256() -> Generator:
     with torch.device("meta"):  # shapes only
-        return Generator(3, 3, PUBLISHED.model_copy(update={"levels": levels_for((256, 256), "pix2pix")}))
+        return build_generator(
+            3, 3, PUBLISHED.model_copy(update={"levels": NETWORKS["pix2pix"].levels_for((256, 256))})
+        )
 
 
 def layers(module: nn.Module) -> list[nn.Module]:
     return [m for m in module.modules() if not list(m.children()) and not isinstance(m, nn.Identity)]
 
 
-@pytest.mark.parametrize("block", ["double", "pix2pix"])
+@pytest.mark.parametrize("block", NETWORKS)
 @pytest.mark.parametrize("decoder", ["transpose", "upsample"])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (48, 48), (64, 40)])
@@ -46,7 +51,7 @@ def test_logits_have_the_size_of_the_slice(
     assert torch.isfinite(network.eval()(torch.zeros(2, 2, *size))).all()
 
 
-@pytest.mark.parametrize("block", ["double", "pix2pix"])
+@pytest.mark.parametrize("block", NETWORKS)
 @pytest.mark.parametrize("decoder", ["transpose", "upsample"])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_a_slice_is_answered_alike_in_any_company(block: str, decoder: str, norm: str) -> None:
@@ -63,7 +68,7 @@ def test_a_slice_is_answered_alike_in_any_company(block: str, decoder: str, norm
             assert torch.allclose(network(slices[n : n + 1]), together[n : n + 1], atol=1e-5)
 
 
-@pytest.mark.parametrize("block", ["double", "pix2pix"])
+@pytest.mark.parametrize("block", NETWORKS)
 @pytest.mark.parametrize("decoder", ["transpose", "upsample"])
 def test_every_weight_learns(block: str, decoder: str) -> None:
     network = generator(block=block, decoder=decoder, levels=3)
@@ -72,7 +77,7 @@ def test_every_weight_learns(block: str, decoder: str) -> None:
     assert without == []
 
 
-@pytest.mark.parametrize("block", ["double", "pix2pix"])
+@pytest.mark.parametrize("block", NETWORKS)
 def test_what_lies_beyond_the_padding_does_not_turn_the_picture(block: str) -> None:
     """The crop takes the corner at which the slice was: a mark in a corner changes the logits there most."""
     network = generator(block=block, levels=3).eval()
@@ -95,6 +100,10 @@ def test_dropout_acts_in_training_only_and_only_where_asked_for() -> None:
         assert torch.equal(network(x), network(x))
 
 
+def test_the_settings_know_the_names_of_the_networks() -> None:
+    assert get_args(Block) == tuple(NETWORKS)
+
+
 def test_levels_must_be_planned() -> None:
     with pytest.raises(ValueError, match="levels must be set"):
         generator(levels=None)
@@ -115,8 +124,9 @@ def test_levels_must_be_planned() -> None:
     ],
 )
 def test_depth_follows_the_slice(size: tuple[int, int], pix2pix: int, double: int) -> None:
-    assert levels_for(size, "pix2pix") == levels_for(size[::-1], "pix2pix") == pix2pix
-    assert levels_for(size, "double") == levels_for(size[::-1], "double") == double
+    for name, levels in (("pix2pix", pix2pix), ("double", double)):
+        levels_for = NETWORKS[name].levels_for
+        assert levels_for(size) == levels_for(size[::-1]) == levels
 
 
 def test_the_published_network_has_the_papers_convolutions() -> None:
@@ -159,7 +169,7 @@ def test_the_published_network_narrows_256_pixels_to_one() -> None:
 
 def test_the_published_weights_start_as_published() -> None:
     torch.manual_seed(0)
-    network = Generator(3, 3, PUBLISHED.model_copy(update={"levels": 5, "width": 32}))
+    network = build_generator(3, 3, PUBLISHED.model_copy(update={"levels": 5, "width": 32}))
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.weight.numel() > 10_000:
             assert module.weight.mean().item() == pytest.approx(0, abs=1e-3)

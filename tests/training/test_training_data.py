@@ -17,7 +17,7 @@ from volseg.core.slices import stack_slices
 from volseg.datasets import Dataset, read_dataset
 from volseg.errors import OutputError
 from volseg.io import read_labels
-from volseg.network.generator import Generator
+from volseg.network.generator import build_generator
 from volseg.prediction.inference import plane_weights
 from volseg.training.data import CachedCase, SliceSampler, cache_case, check_space
 from volseg.training.plan import find_facts, make_plan
@@ -167,7 +167,7 @@ def test_small_slices_lie_in_training_where_the_network_pads_them(block: str, sh
     case = CachedCase(image, np.ones((1, *shape), dtype=np.uint8), np.array([0]))
     sampler = SliceSampler([case], config, "axial")
     images, _ = sampler.draw(np.random.default_rng(0))
-    network = Generator(1, 3, config.network.model_copy(update={"levels": 3, "width": 4})).eval()
+    network = build_generator(1, 3, config.network.model_copy(update={"levels": 3, "width": 4})).eval()
     top, left = ((want - have + 1) // 2 for want, have in zip((16, 24), shape, strict=True))
     with torch.no_grad():
         trained = network(torch.from_numpy(images[:1]))[..., top : top + shape[0], left : left + shape[1]]

@@ -25,6 +25,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Pixels = Annotated[int, Field(ge=8, le=1 << 14)]
 
+# The networks by name; each is a row of `volseg.network.generator.NETWORKS`.
+Block = Literal["double", "pix2pix"]
+
 PRESETS = ("default", "pix2pix")
 _LARGEST_NORMALISED = 1e9
 
@@ -90,7 +93,7 @@ class NetworkConfig(_Section):
     a level, as published.
     """
 
-    block: Literal["double", "pix2pix"] = "double"
+    block: Block = "double"
     decoder: Literal["transpose", "upsample"] = "transpose"
     width: Channels = 32
     max_width: Channels = 320

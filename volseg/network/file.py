@@ -27,9 +27,10 @@ from volseg.core.planes import PLANES
 from volseg.errors import DAMAGE, InputError, ModelError
 from volseg.files.atomic import atomic_path
 from volseg.files.regular import regular_file
+from volseg.network.base import Generator
 from volseg.network.description import FORMAT, SEALED, Description, make_description, parse_content
 from volseg.network.digest import OPEN, Digests, check_header, compute_digests, seal
-from volseg.network.generator import Generator
+from volseg.network.generator import build_generator
 
 _DAMAGE: tuple[type[Exception], ...] = (SafetensorError, *DAMAGE)
 _DESCRIPTION_DAMAGE: tuple[type[Exception], ...] = (InputError, *_DAMAGE)
@@ -84,7 +85,7 @@ class Model:
 def make_generator(config: Config, *, channels: int, labels: int) -> Generator:
     """Make the generator of a resolved config for a number of input channels and of labels without background."""
     slices = 2 * config.preparation.neighbours + 1
-    return Generator(channels * slices, labels + 1, config.network)
+    return build_generator(channels * slices, labels + 1, config.network)
 
 
 def save_model(model: Model, path: str | Path) -> Path:

@@ -21,7 +21,7 @@ from volseg.core.volume import Volume
 from volseg.datasets import Case, Dataset, check_dataset, read_images, read_reference, split
 from volseg.errors import DatasetError, UsageError
 from volseg.files.atomic import write_text
-from volseg.network.generator import levels_for
+from volseg.network.generator import NETWORKS
 from volseg.prediction.cleanup import resolve_cleanup
 
 Fold = int | Literal["all"]
@@ -163,7 +163,7 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
         )
     size = config.training.slice_size or _slice_size(facts, spacing)
     used = [(size[height], size[width]) for height, width in map(in_plane, planes)]
-    levels = config.network.levels or max(levels_for(slice_size, config.network.block) for slice_size in used)
+    levels = config.network.levels or max(map(NETWORKS[config.network.block].levels_for, used))
     multiple = 2**levels
     right, front, foot = (max(2, -(-n // multiple)) * multiple for n in size)
     pixels = max(height * width for height, width in used)
