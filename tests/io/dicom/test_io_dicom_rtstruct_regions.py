@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from structure_sets import sized
 
@@ -28,6 +28,7 @@ EVEN = {"offset": st.floats(0, 1), "count": st.integers(3, 20), "start": st.inte
 
 
 @given(jitter=st.lists(st.floats(-0.007, 0.007), min_size=20, max_size=20), **EVEN)
+@example(jitter=[0, 0, 0.0039, *[0] * 17], offset=0.4804, count=3, start=3)
 def test_planes_as_far_apart_as_slices_take_a_slice_each_at_any_offset(
     offset: float, count: int, start: int, jitter: list[float]
 ) -> None:

@@ -49,7 +49,7 @@ def test_any_names_and_colours_are_read(tmp_path_factory, names: dict[int, str],
     red, green, blue = (c / 255 for c in colour)
     rgb = f'Red="{red}" Green="{green}" Blue="{blue}" Alpha="1"'
     rows = [f'<Label Key="{key}" {rgb}><![CDATA[{name.replace("]]>", "")}]]></Label>' for key, name in names.items()]
-    path = saved(tmp_path_factory.getbasetemp() / "labels.nii", HEAD + "\n".join(rows) + TAIL)
+    path = saved(tmp_path_factory.mktemp("noise") / "labels.nii", HEAD + "\n".join(rows) + TAIL)
     found = read_header_labels(path)
     assert {label.value: label.name for label in found} == {
         key: name.replace("]]>", "").strip() for key, name in names.items()
@@ -116,7 +116,7 @@ def test_what_is_damaged_or_hostile_is_left_out_with_a_notice(
 @given(st.binary(max_size=300), st.integers(0, 300))
 def test_no_extension_hurts(tmp_path_factory, noise: bytes, at: int) -> None:
     good = (HEAD + ONE + TAIL).encode()
-    path = saved(tmp_path_factory.getbasetemp() / "labels.nii", noise, good[:at] + noise + good[at:])
+    path = saved(tmp_path_factory.mktemp("noise") / "labels.nii", noise, good[:at] + noise + good[at:])
     assert len(read_labels(path).labels) <= 1
 
 

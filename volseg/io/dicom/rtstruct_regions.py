@@ -144,7 +144,18 @@ def _slices(heights: Float, size: int, step: float) -> dict[int, list[int]]:
         return {}
     planes = _planes(heights)
     owners = np.searchsorted(planes, heights, side="right") - 1
-    planes = planes + _UP
+    members = np.split(np.argsort(owners, kind="stable"), np.cumsum(np.bincount(owners))[:-1])
+    pairs = _pairs(planes + _UP, size, step)
+    return {k: members[plane].tolist() for k, plane in pairs}
+
+
+def _pairs(planes: Float, size: int, step: float) -> list[tuple[int, int]]:
+    """Return the slices that are taken, each with the number of its plane."""
+    steps = np.concatenate([[0.0], np.cumsum(np.rint(np.diff(planes)))])
+    if abs(step - 1) <= _ON_SLICE and np.ptp(planes - steps) <= _ON_SLICE:
+        # As far apart as slices: one each, as the last digits of both ends could make it one more or less.
+        places = np.floor((planes - steps).mean() + 0.5) + steps
+        return [(int(place), plane) for plane, place in enumerate(places) if 0 <= place < size]
     low, high = np.clip([planes[0] - step / 2, planes[-1] + step / 2], -1, size)
     slices = np.arange(max(int(np.ceil(low)), 0), min(int(np.floor(high)), size - 1) + 1)
     above = np.searchsorted(planes, slices).clip(0, len(planes) - 1)
@@ -159,8 +170,7 @@ def _slices(heights: Float, size: int, step: float) -> dict[int, list[int]]:
         places = np.floor(planes + 0.5)
         plane = int(np.abs(planes - places).argmin())
         pairs = [(int(places[plane]), plane)] if 0 <= places[plane] < size else []
-    members = np.split(np.argsort(owners, kind="stable"), np.cumsum(np.bincount(owners))[:-1])
-    return {k: members[plane].tolist() for k, plane in pairs}
+    return pairs
 
 
 def _remarks(drawing: Drawing, slices: dict[int, list[int]], masks: dict[int, Mask], size: int) -> list[str]:
