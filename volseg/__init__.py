@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from volseg.evaluation import Evaluation, evaluate
     from volseg.inspection import inspect
     from volseg.io import read, read_all, read_labels, write
-    from volseg.io.mesh.formats import write_mesh, write_meshes
+    from volseg.io.mesh import write_mesh, write_meshes
     from volseg.network.file import Model, load_model, save_model
     from volseg.prediction.inference import Prediction, predict
     from volseg.surface import SurfaceSettings, extract_isosurface, extract_surfaces, measure
@@ -66,8 +66,8 @@ _HOMES = {
     "train": "training.loop",
     "verify": "verification",
     "write": "io",
-    "write_mesh": "io.mesh.formats",
-    "write_meshes": "io.mesh.formats",
+    "write_mesh": "io.mesh",
+    "write_meshes": "io.mesh",
 }
 
 __all__ = [

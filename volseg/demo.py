@@ -12,8 +12,8 @@ from volseg.config import load_config
 from volseg.errors import RenderError, UsageError
 from volseg.evaluation import Evaluation, evaluate
 from volseg.io import read, read_labels, write
-from volseg.io.dicom.writing import write_dicom_series
-from volseg.io.labels.table import write_label_table
+from volseg.io.dicom import write_dicom_series
+from volseg.io.labels import write_label_table
 from volseg.phantoms import make_ct_phantom
 from volseg.training.loop import iterate_training
 

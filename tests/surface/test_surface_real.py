@@ -13,7 +13,7 @@ import SimpleITK
 from volseg.core.grid import RAS_TO_LPS, Float
 from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
-from volseg.io.dicom.reading import read_series
+from volseg.io.dicom import read_series
 from volseg.surface import SurfaceSettings, extract_isosurface
 
 SERIES = {"brain_mr_t1post_oblique": 2500.0, "sarcoma_ct": 200.0}

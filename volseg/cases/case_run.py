@@ -157,7 +157,7 @@ class _Stages:
                 "leave out --dicom, or give the DICOM series"
             )
         if set(self.work.forms) - {"rtstruct"}:
-            from volseg.io.dicom.seg_source import checked_source
+            from volseg.io.dicom import checked_source
 
             checked_source(volumes[0].source, self.folder.path)
         return volumes
@@ -219,14 +219,14 @@ class _Stages:
         if form != "fractional":
             write(labels, path, image=scan, form=form)
         elif prediction is not None and (arrays := self._probabilities_of(self.job.labels, prediction)) is not None:
-            from volseg.io.dicom.seg_writing import write_dicom_probabilities
+            from volseg.io.dicom import write_dicom_probabilities
 
             grid, names = prediction.labels.grid, self.job.labels
             write_dicom_probabilities(arrays, path, grid=grid, labels=names, source=scan.source)
 
     def _write_meshes(self, labels: LabelMap, prediction: Prediction | None) -> None:
         from volseg.cases.surfaces import kept_probabilities
-        from volseg.io.mesh.formats import write_meshes
+        from volseg.io.mesh import write_meshes
         from volseg.surface import extract_surfaces
 
         # Only where they are kept, so that `volseg mesh` makes the same surfaces of the outputs.

@@ -8,9 +8,9 @@ from pathlib import Path, PurePath
 from volseg.cases.inputs import CaseInput
 from volseg.config import CleanupConfig
 from volseg.errors import VolsegError
+from volseg.io import LABEL_FORMS
 from volseg.io.case_record import RECORD
-from volseg.io.mesh.formats import MESH_FORMATS
-from volseg.io.writing import LABEL_FORMS
+from volseg.io.mesh import MESH_FORMATS
 
 # A segmentation also of the probabilities.
 DICOM_FORMS = (*LABEL_FORMS, "fractional")

@@ -17,7 +17,7 @@ from volseg.errors import AmbiguousError, InputError
 from volseg.files.names import CASE_SUFFIXES, has_suffix
 
 if TYPE_CHECKING:
-    from volseg.io.dicom.series import Series
+    from volseg.io.dicom import Series
 
 _LOG = logging.getLogger(__name__)
 _NAMED = 5
@@ -79,7 +79,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _warn_of_others(folder: Path, entries: list[Path]) -> None:
-    from volseg.io.dicom.series import is_dicom
+    from volseg.io.dicom import is_dicom
 
     others = []
     for entry in entries:
@@ -94,7 +94,7 @@ def _warn_of_others(folder: Path, entries: list[Path]) -> None:
 
 def _dicom_places(folder: Path, series: str | None) -> list[ScanPlace]:
     """Return the DICOM scans of a folder; none if it holds no image."""
-    from volseg.io.dicom.series import is_dicom
+    from volseg.io.dicom import is_dicom
 
     entries = _listed(folder)
     archives = [entry for entry in entries if entry.is_file() and has_suffix(entry, (".zip",))]
@@ -115,8 +115,7 @@ def _dicom_places(folder: Path, series: str | None) -> list[ScanPlace]:
 
 def _places_in(path: Path, series: str | None) -> list[ScanPlace]:
     """Return the scans whose files lie together: one, or that of each patient and study."""
-    from volseg.io.dicom.choice import choose_series
-    from volseg.io.dicom.series import scan_dicom
+    from volseg.io.dicom import choose_series, scan_dicom
 
     try:
         scan = scan_dicom(path)

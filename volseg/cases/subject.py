@@ -16,22 +16,20 @@ from volseg.core.volume import Volume
 from volseg.core.voxels import to_label_values
 from volseg.errors import InputError, UsageError
 from volseg.files.names import SEG_NRRD_SUFFIXES, has_suffix
-from volseg.io import read, read_label_layers
-from volseg.io.dicom.objects import find_label_object, is_dicom_input
-from volseg.io.dicom.reading import is_dicom
-from volseg.io.labels.files import (
+from volseg.io import read, read_label_layers, read_scan_of
+from volseg.io.dicom import find_label_object, is_dicom, is_dicom_input
+from volseg.io.labels import (
     check_labels,
     find_label_maps,
     has_label_table,
     is_even,
     names_of,
     names_volume,
+    one_slice_advice,
     single_label_map,
 )
-from volseg.io.labels.layers import one_slice_advice
-from volseg.io.mesh.reading import MESH_SUFFIXES, read_meshes
+from volseg.io.mesh import MESH_SUFFIXES, read_meshes
 from volseg.io.scan_files import find_scan_of
-from volseg.io.scans import read_scan_of
 from volseg.surface import extract_isosurface, extract_surfaces
 from volseg.view.shown_labels import tell_apart
 

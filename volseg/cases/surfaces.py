@@ -16,9 +16,7 @@ from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, GeometryError, InputError, VolsegError
 from volseg.files.names import case_name
 from volseg.io import read, read_channels, read_label_layers
-from volseg.io.labels.files import check_labels, is_even
-from volseg.io.labels.layers import one_slice_advice
-from volseg.io.labels.table import read_label_table, sidecar_path
+from volseg.io.labels import check_labels, is_even, one_slice_advice, read_label_table, sidecar_path
 from volseg.surface.extract import extract_isosurface, extract_surfaces
 from volseg.surface.settings import SurfaceSettings
 from volseg.surface.solid import solid_of

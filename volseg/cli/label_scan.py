@@ -25,8 +25,8 @@ def read_label_scan(path: Path, image: Path | None, series: str | None = None) -
     UsageError
         It is given for labels that are no DICOM object.
     """
-    from volseg.io.dicom.objects import is_dicom_input
-    from volseg.io.scans import read_scan_of
+    from volseg.io import read_scan_of
+    from volseg.io.dicom import is_dicom_input
 
     if image is None:
         return None

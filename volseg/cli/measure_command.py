@@ -43,8 +43,7 @@ def measure(
     from volseg.cli.measure_tables import print_measurements, write_csv, write_json
     from volseg.files.atomic import check_free
     from volseg.io import read_label_layers
-    from volseg.io.labels.files import check_labels, find_label_maps, names_of
-    from volseg.io.labels.layers import one_slice_advice
+    from volseg.io.labels import check_labels, find_label_maps, names_of, one_slice_advice
     from volseg.surface import measure as measure_labels
 
     check_free([file for file in (csv, json) if file], overwrite=overwrite)

@@ -86,7 +86,7 @@ def mesh(
     all are in surfaces.vtm. In .glb, .obj, .vtp, .vtm and .3mf the labels of a single file stay separate and coloured.
     """
     from volseg.cases.surfaces import surface_of_scan, surfaces_of_labels
-    from volseg.io.labels.files import find_label_maps, names_of, single_label_map
+    from volseg.io.labels import find_label_maps, names_of, single_label_map
     from volseg.surface.settings import SurfaceSettings
 
     settings = SurfaceSettings(
@@ -143,8 +143,7 @@ class _Target:
     overwrite: bool
 
     def write(self, meshes: Sequence[Mesh], case: str = "") -> list[Path]:
-        from volseg.io.mesh.formats import TOGETHER, mesh_targets, replaced_by, write_mesh_files
-        from volseg.io.mesh.report import write_report
+        from volseg.io.mesh import TOGETHER, mesh_targets, replaced_by, write_mesh_files, write_report
 
         folder = self.output / case
         paths = [self.output] if self.file else [folder / f"{TOGETHER}.{suffix}" for suffix in self.formats]
@@ -162,7 +161,7 @@ def _make_target(
     output: Path, formats: str | None, space: str | None, *, single_file: bool, overwrite: bool
 ) -> _Target:
     from volseg.cases.surfaces import OTHER_MESH_SUFFIXES
-    from volseg.io.mesh.formats import MESH_FORMATS, parse_formats
+    from volseg.io.mesh import MESH_FORMATS, parse_formats
 
     suffix = output.suffix.lower().removeprefix(".")
     if output.suffix.lower() in OTHER_MESH_SUFFIXES and not output.is_dir():

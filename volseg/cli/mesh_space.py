@@ -26,7 +26,7 @@ def parse_space(space: str | None, formats: Sequence[str]) -> str:
     UsageError
         Unknown, or given where no format has a choice.
     """
-    from volseg.io.mesh.formats import SPACES
+    from volseg.io.mesh import SPACES
 
     if space is None:
         return "lps"

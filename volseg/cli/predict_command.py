@@ -66,7 +66,7 @@ def predict(
     """
     from volseg.cases import OutputSettings, process_cases
     from volseg.cases.inputs import collect_cases
-    from volseg.io.mesh.formats import parse_formats
+    from volseg.io.mesh import parse_formats
     from volseg.network.devices import Threads
     from volseg.network.file import load_model
 

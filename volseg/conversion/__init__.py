@@ -17,11 +17,8 @@ from volseg.errors import InputError, UsageError
 from volseg.files.atomic import check_free
 from volseg.files.names import LABEL_SUFFIXES, SEG_NRRD_SUFFIXES, has_suffix
 from volseg.io import read, write
-from volseg.io.dicom.objects import is_dicom_input, label_objects, read_label_object
-from volseg.io.dicom.series import Scan, scan_dicom
-from volseg.io.dicom.source import DicomSource
-from volseg.io.labels.files import has_label_table, image_files, names_of, single_label_map
-from volseg.io.labels.mask_folder import mask_files
+from volseg.io.dicom import DicomSource, Scan, is_dicom_input, label_objects, read_label_object, scan_dicom
+from volseg.io.labels import has_label_table, image_files, mask_files, names_of, single_label_map
 
 __all__ = ["FORMATS", "FRACTIONAL", "ConversionOptions", "ConvertedVolume", "convert", "convert_all", "put_on_grid"]
 

@@ -17,13 +17,9 @@ from volseg.core.voxels import smallest_integer
 from volseg.errors import GeometryError, InputError, UsageError
 from volseg.files.atomic import check_free
 from volseg.files.names import LABEL_SUFFIXES, SEG_NRRD_SUFFIXES, WHOLE_NIFTI_SUFFIXES, case_name, has_suffix
-from volseg.io import read_label_layers, write
-from volseg.io.dicom.objects import find_label_object, is_dicom_input
-from volseg.io.dicom.source import DicomSource
-from volseg.io.labels.bids import is_dseg
-from volseg.io.labels.files import check_labels, names_volume
-from volseg.io.labels.table import sidecar_path, write_label_table
-from volseg.io.scans import read_scan_of
+from volseg.io import read_label_layers, read_scan_of, write
+from volseg.io.dicom import DicomSource, find_label_object, is_dicom_input
+from volseg.io.labels import check_labels, is_dseg, names_volume, sidecar_path, write_label_table
 from volseg.verification.placement import compare_grids, label_extent
 
 _LOG = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from volseg.errors import GeometryError, InputError, UsageError
 from volseg.files.atomic import check_free
 from volseg.files.names import WHOLE_NIFTI_SUFFIXES, has_suffix
 from volseg.io import read_channels
-from volseg.io.dicom.objects import is_dicom_input, label_objects
-from volseg.io.labels.table import read_label_table, sidecar_path, write_label_table
+from volseg.io.dicom import is_dicom_input, label_objects
+from volseg.io.labels import read_label_table, sidecar_path, write_label_table
 from volseg.verification.placement import compare_grids
 
 
@@ -29,7 +29,7 @@ def convert_probabilities(source: Path, target: Path, settings: ConversionSettin
 
 
 def _to_dicom(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
-    from volseg.io.dicom.seg_writing import write_dicom_probabilities
+    from volseg.io.dicom import write_dicom_probabilities
 
     image = read_image(source, target, settings)
     volumes = read_channels([source])
@@ -62,8 +62,7 @@ def _labels(source: Path, count: int, settings: ConversionSettings) -> tuple[Lab
 
 
 def _to_nifti(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
-    from volseg.io.dicom.reading import scan_dicom
-    from volseg.io.dicom.seg_reading import read_dicom_probabilities
+    from volseg.io.dicom import read_dicom_probabilities, scan_dicom
     from volseg.io.images.nifti import write_nifti
 
     check_free([sidecar_path(target)], overwrite=settings.overwrite)

@@ -15,8 +15,8 @@ from volseg.errors import UsageError, VolsegError
 from volseg.files.atomic import check_free
 from volseg.files.names import IMAGE_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, has_suffix, portable_name
 from volseg.io import read, read_all, write
-from volseg.io.dicom.objects import is_dicom_input
-from volseg.io.labels.files import has_label_table, image_files
+from volseg.io.dicom import is_dicom_input
+from volseg.io.labels import has_label_table, image_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def _found(source: Path, folder: Path) -> Iterator[_Found]:
 
 
 def _found_dicom(source: Path) -> Iterator[_Found]:
-    from volseg.io.dicom.reading import list_series, read_stack
+    from volseg.io.dicom import list_series, read_stack
 
     for series in list_series(source):
         name = series.name or "_".join(filter(None, (case_name(source), series.label)))

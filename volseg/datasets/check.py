@@ -11,8 +11,7 @@ from volseg.core.labelmap import present_values
 from volseg.core.resample import Reorientation
 from volseg.datasets.types import Case, Dataset, read_reference
 from volseg.errors import DatasetError, VolsegError
-from volseg.io import read_grid
-from volseg.io.scans import count_volumes
+from volseg.io import count_volumes, read_grid
 
 _LISTED = 20
 

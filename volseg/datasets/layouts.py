@@ -16,8 +16,7 @@ from volseg.errors import DatasetError, UsageError
 from volseg.files.names import IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_name, has_suffix
 from volseg.files.regular import read_json
 from volseg.io import read_labels
-from volseg.io.labels.mask_folder import mask_files, name_labels
-from volseg.io.labels.table import labels_from_json, read_label_table, read_table
+from volseg.io.labels import labels_from_json, mask_files, name_labels, read_label_table, read_table
 
 _Checked = TypeVar("_Checked")
 

@@ -16,8 +16,7 @@ from volseg.evaluation.metrics import Scores, compare
 from volseg.evaluation.pairing import Pair, Source, pair_cases
 from volseg.evaluation.result import Evaluation, Row
 from volseg.evaluation.sides import Box, Reading, Side, read_sides
-from volseg.io.labels.files import names_of
-from volseg.io.labels.table import read_label_table
+from volseg.io.labels import names_of, read_label_table
 
 _LOG = logging.getLogger(__name__)
 

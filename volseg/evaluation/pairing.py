@@ -10,7 +10,7 @@ from volseg.core.labelmap import LabelMap
 from volseg.errors import InputError
 from volseg.files.names import case_name
 from volseg.io.case_record import read_record
-from volseg.io.labels.files import find_label_maps, single_label_map
+from volseg.io.labels import find_label_maps, single_label_map
 
 Source = str | Path | LabelMap | Mapping[str, Path | LabelMap]
 Pair = tuple[Path | LabelMap, Path | LabelMap]

@@ -18,10 +18,8 @@ from volseg.core.noise import check_no_noise
 from volseg.core.resample import Reorientation
 from volseg.errors import AmbiguousError, InputError
 from volseg.evaluation.pairing import Pair
-from volseg.io import read_label_layers
-from volseg.io.labels.files import check_labels, names_volume
-from volseg.io.labels.mask_folder import mask_files, name_labels
-from volseg.io.scans import count_volumes
+from volseg.io import count_volumes, read_label_layers
+from volseg.io.labels import check_labels, mask_files, name_labels, names_volume
 
 Box = tuple[slice, ...]
 

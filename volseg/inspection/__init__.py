@@ -10,7 +10,7 @@ from volseg.errors import InputError
 from volseg.files.names import READABLE_FORMATS
 from volseg.inspection.entries import Entry, Inspection, Slices
 from volseg.inspection.image_entries import image_kind
-from volseg.io.labels.files import image_files
+from volseg.io.labels import image_files
 
 __all__ = ["Entry", "Inspection", "Slices", "inspect"]
 
@@ -66,7 +66,7 @@ def _entries(path: Path, *, headers: bool, report: Callable[[int, int], None]) -
 def _dicom_steps(path: Path, *, headers: bool) -> Iterator[Callable[[], Iterator[Entry]]]:
     from volseg.files.zip_archive import is_zip
     from volseg.inspection.dicom_entries import archive_entries, other_entries, series_entry
-    from volseg.io.dicom.reading import scan_dicom
+    from volseg.io.dicom import scan_dicom
 
     if path.is_file() and image_kind(path):
         return

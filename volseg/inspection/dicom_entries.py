@@ -13,13 +13,24 @@ from volseg.errors import InputError, VolsegError
 from volseg.files.names import IMAGE_SUFFIXES, has_suffix
 from volseg.inspection.entries import Entry, Slices, grid_facts
 from volseg.inspection.reader_notes import collected_notes
-from volseg.io.dicom.dataset import open_dataset
-from volseg.io.dicom.header import FrameHeader, OtherObject
-from volseg.io.dicom.objects import label_objects, read_label_object, series_of
-from volseg.io.dicom.pixels import value_type
-from volseg.io.dicom.reading import Arrangement, Scan, Series, arrange, read_stack
-from volseg.io.dicom.stack import Stack, stack_slices
-from volseg.io.dicom.storage import DicomFile, stored_files
+from volseg.io.dicom import (
+    Arrangement,
+    DicomFile,
+    FrameHeader,
+    OtherObject,
+    Scan,
+    Series,
+    Stack,
+    arrange,
+    label_objects,
+    open_dataset,
+    read_label_object,
+    read_stack,
+    series_of,
+    stack_slices,
+    stored_files,
+    value_type,
+)
 
 # Of several files that are alike so many are named.
 _NAMED = 5

@@ -11,11 +11,9 @@ from volseg.errors import VolsegError
 from volseg.files.names import ITK_SUFFIXES, NIFTI_SUFFIXES, NRRD_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, has_suffix
 from volseg.inspection.entries import Entry, grid_facts
 from volseg.inspection.reader_notes import collected_notes
-from volseg.io import read_all, read_grid, read_label_layers
+from volseg.io import count_volumes, read_all, read_grid, read_label_layers
 from volseg.io.images.named_volumes import volume_names
-from volseg.io.labels.nifti_names import read_header_labels
-from volseg.io.labels.table import read_label_table, sidecar_path
-from volseg.io.scans import count_volumes
+from volseg.io.labels import read_header_labels, read_label_table, sidecar_path
 
 Facts = dict[str, dict[str, Any]]
 

@@ -7,7 +7,18 @@ their kind is first met.
 from __future__ import annotations
 
 from volseg.io.labels.reading import read_label_layers, read_labels
-from volseg.io.scans import read, read_all, read_channels, read_grid
-from volseg.io.writing import write
+from volseg.io.scans import count_volumes, read, read_all, read_channels, read_grid, read_scan_of
+from volseg.io.writing import LABEL_FORMS, write
 
-__all__ = ["read", "read_all", "read_channels", "read_grid", "read_label_layers", "read_labels", "write"]
+__all__ = [
+    "LABEL_FORMS",
+    "count_volumes",
+    "read",
+    "read_all",
+    "read_channels",
+    "read_grid",
+    "read_label_layers",
+    "read_labels",
+    "read_scan_of",
+    "write",
+]

@@ -78,7 +78,7 @@ class ScanFiles:
 
         if not self.chosen:
             return read_channels(self.paths, series=self.series, strict=strict)
-        from volseg.io.dicom.reading import read_stack
+        from volseg.io.dicom import read_stack
 
         return [read_stack(one, path, strict=strict) for one, path in zip(self.chosen, self.paths, strict=True)]
 

@@ -46,7 +46,7 @@ def read(path: str | Path, *, series: str | None = None, strict: bool = False) -
     path = Path(path)
     kind = kind_of(path)
     if kind == "dicom":
-        from volseg.io.dicom.reading import read_series
+        from volseg.io.dicom import read_series
 
         return read_series(path, series=series, strict=strict)
     if kind == "nifti":
@@ -71,7 +71,7 @@ def read_all(path: str | Path, *, strict: bool = False) -> dict[str, Volume]:
     path = Path(path)
     kind = kind_of(path)
     if kind == "dicom":
-        from volseg.io.dicom.reading import read_all_series
+        from volseg.io.dicom import read_all_series
 
         return read_all_series(path, strict=strict)
     if kind == "nifti":
@@ -128,8 +128,8 @@ def count_volumes(path: Path) -> int:
 
 def read_scan_of(labels: Path, image: Path, *, series: str | None = None, strict: bool = False) -> Volume:
     """Read an image as `volseg.read` does; of several series the one that the labels were made on, if they say so."""
+    from volseg.io.dicom import list_series, read_stack
     from volseg.io.dicom.objects import choose_series_of, find_label_object, is_dicom_input
-    from volseg.io.dicom.reading import list_series, read_stack
 
     if series is not None or not is_dicom_input(image):
         return read(image, series=series, strict=strict)
@@ -146,7 +146,7 @@ def kind_of(path: Path) -> str:
             return "nifti"
         if has_suffix(path, ITK_SUFFIXES):
             return "itk"
-    from volseg.io.dicom.reading import is_dicom
+    from volseg.io.dicom import is_dicom
 
     if is_dicom(path):
         return "dicom"

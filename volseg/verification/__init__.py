@@ -16,16 +16,16 @@ from volseg.core.labelmap import LabelMap
 from volseg.core.volume import Volume
 from volseg.errors import InputError, UsageError
 from volseg.io import read, read_grid, read_label_layers
-from volseg.io.dicom.objects import (
+from volseg.io.dicom import (
     LabelObject,
     SeriesReference,
+    Stack,
     choose_series_of,
     find_label_object,
     is_dicom_input,
+    read_contours,
 )
-from volseg.io.dicom.rtstruct_file import read_contours
-from volseg.io.dicom.stack import Stack
-from volseg.io.labels.files import check_labels, names_volume, single_label_map
+from volseg.io.labels import check_labels, names_volume, single_label_map
 from volseg.verification.placement import (
     ContourPlacement,
     Extent,
@@ -222,7 +222,7 @@ class _Image:
         if not is_dicom_input(path):
             self.grid = read_grid(path)
             return
-        from volseg.io.dicom.reading import arrange, list_series
+        from volseg.io.dicom import arrange, list_series
 
         chosen = choose_series_of(labels, list_series(path), path, wanted=series)
         first, plan = chosen.frames[0], arrange(chosen)

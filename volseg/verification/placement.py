@@ -12,7 +12,7 @@ import numpy as np
 from volseg.core.grid import RAS_TO_LPS, Float, Grid
 from volseg.core.labelmap import LabelMap
 from volseg.core.resample import Reorientation
-from volseg.io.dicom.stack import Stack
+from volseg.io.dicom import Stack
 
 Relation = Literal["same grid", "other storage order", "part of the grid", "other grid", "apart"]
 Extent = tuple[tuple[float, float], ...]

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from volseg.core.labelmap import Colour, LabelMap, default_colour
-from volseg.io.labels.files import case_of
+from volseg.io.labels import case_of
 
 
 def tell_apart(files: Sequence[tuple[Path, Sequence[LabelMap]]]) -> tuple[LabelMap, ...]:

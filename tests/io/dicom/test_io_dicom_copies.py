@@ -17,7 +17,7 @@ from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.errors import InputError
 from volseg.inspection import inspect
-from volseg.io.dicom.reading import read_all_series, read_series
+from volseg.io.dicom import read_all_series, read_series
 from volseg.io.dicom.writing import write_dicom_series
 
 GRID = Grid.from_spacing((6, 5, 4), (0.7, 0.9, 2.0), (10, -20, 30))

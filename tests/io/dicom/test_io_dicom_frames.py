@@ -13,7 +13,7 @@ from world import assert_same_in_world
 from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, InputError
-from volseg.io.dicom.reading import read_all_series, read_series
+from volseg.io.dicom import read_all_series, read_series
 
 LEFT_HANDED = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1.0]])
 

@@ -16,8 +16,8 @@ from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError
 from volseg.inspection import inspect
+from volseg.io.dicom import read_all_series, read_series
 from volseg.io.dicom.header import LOOSE_IDENTITY, STRICT_IDENTITY, FrameHeader
-from volseg.io.dicom.reading import read_all_series, read_series
 from volseg.io.dicom.series import Series, group_pictures
 from volseg.io.dicom.storage import DicomFile
 from volseg.io.dicom.writing import write_dicom_series

@@ -13,6 +13,7 @@ from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, InputError
 from volseg.inspection import inspect
 from volseg.io import read, read_labels, write
+from volseg.io.dicom import scan_dicom
 from volseg.io.dicom.objects import (
     find_label_object,
     is_dicom_input,
@@ -20,7 +21,6 @@ from volseg.io.dicom.objects import (
     label_objects,
     read_label_object,
 )
-from volseg.io.dicom.reading import scan_dicom
 from volseg.io.dicom.storage import DicomFile
 from volseg.io.dicom.writing import write_dicom_series
 from volseg.io.scans import read_scan_of

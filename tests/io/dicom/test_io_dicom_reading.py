@@ -23,7 +23,7 @@ from world import assert_same_in_world
 from volseg.core.grid import RAS_TO_LPS, Grid
 from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, InputError, MissingPackageError
-from volseg.io.dicom.reading import is_dicom, list_series, read_all_series, read_series
+from volseg.io.dicom import is_dicom, list_series, read_all_series, read_series
 from volseg.io.dicom.repair import plan_repair
 from volseg.io.dicom.stack import stack_slices
 from volseg.io.dicom.writing import write_dicom_series

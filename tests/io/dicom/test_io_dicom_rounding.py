@@ -18,9 +18,9 @@ from volseg.core.volume import Volume
 from volseg.errors import InputError
 from volseg.inspection import inspect
 from volseg.io import read, read_labels, write
+from volseg.io.dicom import read_series
 from volseg.io.dicom.attributes import last_digit_of
 from volseg.io.dicom.header import FrameHeader
-from volseg.io.dicom.reading import read_series
 from volseg.io.dicom.repair import plan_repair
 from volseg.io.dicom.series import group_pictures
 from volseg.io.dicom.stack import stack_slices

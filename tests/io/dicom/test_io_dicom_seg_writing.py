@@ -31,9 +31,9 @@ from volseg.core.volume import Volume
 from volseg.errors import InputError, OutputError, UsageError
 from volseg.inspection import inspect
 from volseg.io import read_labels
+from volseg.io.dicom import read_series
 from volseg.io.dicom.attributes import quiet_pydicom
 from volseg.io.dicom.codes import describe_segment
-from volseg.io.dicom.reading import read_series
 from volseg.io.dicom.seg_reading import read_dicom_probabilities, read_dicom_seg
 from volseg.io.dicom.seg_writing import write_dicom_probabilities, write_dicom_seg
 from volseg.io.dicom.source import DicomSource, SourceFrame

@@ -12,7 +12,7 @@ from pydicom.uid import generate_uid
 from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, InputError
-from volseg.io.dicom.reading import list_series, read_all_series, read_series
+from volseg.io.dicom import list_series, read_all_series, read_series
 from volseg.io.dicom.writing import write_dicom_series
 
 GRID = Grid.from_spacing((6, 5, 4), (0.7, 0.9, 2.0), (10, -20, 30))

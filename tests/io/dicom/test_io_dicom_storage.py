@@ -17,7 +17,7 @@ from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.errors import InputError
 from volseg.io import read, read_all
-from volseg.io.dicom.reading import is_dicom
+from volseg.io.dicom import is_dicom
 from volseg.io.dicom.storage import DicomFile, stored_files
 from volseg.io.dicom.writing import write_dicom_series
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from volseg.core.grid import RAS_TO_LPS, Grid
 from volseg.core.volume import Volume
 from volseg.errors import OutputError
-from volseg.io.dicom.reading import read_series
+from volseg.io.dicom import read_series
 from volseg.io.dicom.writing import write_dicom_series
 
 

@@ -2,3 +2,66 @@
 
 Stands on `volseg.core` and `volseg.files` alone.
 """
+
+from __future__ import annotations
+
+from volseg.io.dicom.choice import choose_series
+from volseg.io.dicom.dataset import open_dataset
+from volseg.io.dicom.header import FrameHeader, OtherObject
+from volseg.io.dicom.objects import (
+    LabelObject,
+    SeriesReference,
+    choose_series_of,
+    find_label_object,
+    is_dicom_input,
+    label_objects,
+    read_label_object,
+    series_of,
+)
+from volseg.io.dicom.pixels import value_type
+from volseg.io.dicom.reading import Arrangement, arrange, read_all_series, read_series, read_stack
+from volseg.io.dicom.rtstruct_file import read_contours
+from volseg.io.dicom.seg_reading import read_dicom_probabilities
+from volseg.io.dicom.seg_source import checked_source
+from volseg.io.dicom.seg_writing import write_dicom_probabilities
+from volseg.io.dicom.series import Scan, Series, is_dicom, list_series, scan_dicom
+from volseg.io.dicom.source import DicomSource
+from volseg.io.dicom.stack import Stack, stack_slices
+from volseg.io.dicom.storage import DicomFile, stored_files
+from volseg.io.dicom.writing import write_dicom_series
+
+__all__ = [
+    "Arrangement",
+    "DicomFile",
+    "DicomSource",
+    "FrameHeader",
+    "LabelObject",
+    "OtherObject",
+    "Scan",
+    "Series",
+    "SeriesReference",
+    "Stack",
+    "arrange",
+    "checked_source",
+    "choose_series",
+    "choose_series_of",
+    "find_label_object",
+    "is_dicom",
+    "is_dicom_input",
+    "label_objects",
+    "list_series",
+    "open_dataset",
+    "read_all_series",
+    "read_contours",
+    "read_dicom_probabilities",
+    "read_label_object",
+    "read_series",
+    "read_stack",
+    "scan_dicom",
+    "series_of",
+    "stack_slices",
+    "stored_files",
+    "value_type",
+    "write_dicom_probabilities",
+    "write_dicom_series",
+]

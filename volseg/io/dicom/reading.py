@@ -18,22 +18,9 @@ from volseg.files.names import case_name
 from volseg.io.dicom.choice import choose_series
 from volseg.io.dicom.pixels import read_values
 from volseg.io.dicom.repair import Repair, plan_repair, resample
-from volseg.io.dicom.series import Scan, Series, is_dicom, list_series, scan_dicom
+from volseg.io.dicom.series import Series, list_series
 from volseg.io.dicom.source import DicomSource, SourceFrame
 from volseg.io.dicom.stack import Stack, check_stack, stack_slices
-
-__all__ = [
-    "Arrangement",
-    "Scan",
-    "Series",
-    "arrange",
-    "is_dicom",
-    "list_series",
-    "read_all_series",
-    "read_series",
-    "read_stack",
-    "scan_dicom",
-]
 
 _LOG = logging.getLogger(__name__)
 

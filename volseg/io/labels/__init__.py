@@ -1,1 +1,42 @@
 """Label maps in files: which they are, in how many layers they lie, and how their labels are called."""
+
+from __future__ import annotations
+
+from volseg.io.labels.bids import is_dseg
+from volseg.io.labels.files import (
+    case_of,
+    check_labels,
+    find_label_maps,
+    has_label_table,
+    image_files,
+    is_even,
+    names_of,
+    names_volume,
+    single_label_map,
+)
+from volseg.io.labels.layers import one_slice_advice
+from volseg.io.labels.mask_folder import mask_files, name_labels
+from volseg.io.labels.nifti_names import read_header_labels
+from volseg.io.labels.table import labels_from_json, read_label_table, read_table, sidecar_path, write_label_table
+
+__all__ = [
+    "case_of",
+    "check_labels",
+    "find_label_maps",
+    "has_label_table",
+    "image_files",
+    "is_dseg",
+    "is_even",
+    "labels_from_json",
+    "mask_files",
+    "name_labels",
+    "names_of",
+    "names_volume",
+    "one_slice_advice",
+    "read_header_labels",
+    "read_label_table",
+    "read_table",
+    "sidecar_path",
+    "single_label_map",
+    "write_label_table",
+]
