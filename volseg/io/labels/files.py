@@ -16,6 +16,7 @@ from volseg.core.labelmap import LabelMap
 from volseg.errors import InputError
 from volseg.files.names import CASE_SUFFIXES, IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_name, has_suffix
 from volseg.io.labels.mask_folder import mask_files
+from volseg.io.labels.nifti_names import read_header_labels
 from volseg.io.labels.table import read_label_table, read_table, sidecar_path
 
 _OUTPUT_NAMES = ("labels.nii.gz", "labels.nii", "labels.seg.nrrd")
@@ -75,8 +76,6 @@ def names_of(labels: str | Path | None) -> list[str]:
 
 def has_label_table(path: Path) -> bool:
     """Whether a table of label names lies beside an image, or in its header."""
-    from volseg.io.labels.nifti_names import read_header_labels
-
     table = sidecar_path(path)
     try:
         if not table.is_file():

@@ -17,7 +17,6 @@ from volseg.core.labelmap import Label
 from volseg.errors import DAMAGE, InputError
 from volseg.files.names import WHOLE_NIFTI_SUFFIXES, has_suffix
 from volseg.files.streams import opened, read_exactly
-from volseg.io.images.nifti_header import find_extensions
 from volseg.io.labels.table import labels_from_rows
 
 _LOG = logging.getLogger(__name__)
@@ -54,6 +53,8 @@ def read_header_labels(path: Path) -> tuple[Label, ...]:
 
 def _label_table(path: Path) -> bytes:
     """Return the first content of a header that has a label table; nothing where none has."""
+    from volseg.io.images.nifti_header import find_extensions
+
     places, left = find_extensions(path), _MOST_READ
     with opened(path) as stream:
         for start, length in places:

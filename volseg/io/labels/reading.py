@@ -19,6 +19,7 @@ from volseg.files.door import door
 from volseg.files.names import NRRD_SUFFIXES, has_suffix
 from volseg.io.labels.layers import join_layers
 from volseg.io.labels.mask_folder import mask_files, read_masks
+from volseg.io.labels.nifti_names import read_header_labels
 from volseg.io.labels.table import read_label_table, sidecar_path
 from volseg.io.labels.volumes import layers_of_volumes
 from volseg.io.scans import kind_of, read, read_all, read_scan_of
@@ -149,8 +150,6 @@ def _read_volumes(path: Path, choice: LabelChoice, series: str | None) -> tuple[
 
 def _names_of(path: Path) -> tuple[Label, ...]:
     """Return what names the labels of an image file: the table beside it, else its own header."""
-    from volseg.io.labels.nifti_names import read_header_labels
-
     sidecar = sidecar_path(path)
     return read_label_table(sidecar) if sidecar.is_file() else read_header_labels(path)
 
