@@ -23,9 +23,11 @@ import volseg
 from volseg.core.resample import reorient
 from volseg.datasets import read_dataset
 from volseg.evaluation import summarise
-from volseg.evaluation.metrics import DEFINITIONS, dice
+from volseg.evaluation.metrics import dice
+from volseg.evaluation.scores import DEFINITIONS
+from volseg.evaluation.scores import METRICS as ALL
 
-METRICS = ("dice", "hd95_mm", "surface_dice")
+METRICS = tuple(name for name, metric in ALL.items() if metric.main)
 WORST = 5
 
 

@@ -19,7 +19,7 @@ from volseg.config import Config, load_config
 from volseg.datasets import Dataset, count_folds, split
 from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
 from volseg.evaluation import Evaluation, Row, Statistics, evaluate, summarise
-from volseg.evaluation.metrics import DEFINITIONS
+from volseg.evaluation.scores import DEFINITIONS, METRICS
 from volseg.files.atomic import write_text
 from volseg.files.regular import read_json
 from volseg.network.file import Model, load_model, save_model
@@ -199,7 +199,7 @@ def _describe_run(run: Path) -> dict[str, Any]:
 
 def _entry(row: Row, fold: int, run: dict[str, Any]) -> dict[str, Any]:
     scores = row.scores
-    numbers = {"dice": scores.dice, "hd95_mm": scores.hd95_mm, "surface_dice": scores.surface_dice}
+    numbers = {name: getattr(scores, name) for name, metric in METRICS.items() if metric.main}
     volumes = {"volume_ml": scores.prediction_ml, "reference_volume_ml": scores.reference_ml}
     rounded = {name: _number(value) for name, value in (numbers | volumes).items()}
     return {"case": row.case, "label": row.label, "fold": fold, **rounded, "seed": run["seed"], "device": run["device"]}

@@ -14,7 +14,7 @@ from volseg.core.labelmap import Label, LabelMap
 from volseg.core.resample import reorient
 from volseg.core.volume import Volume
 from volseg.errors import GeometryError, InputError, UsageError
-from volseg.evaluation import evaluate, metrics, summarise
+from volseg.evaluation import evaluate, scores, summarise
 from volseg.io import write
 from volseg.phantoms import Ellipsoid, rasterise
 
@@ -244,7 +244,7 @@ def test_a_case_that_does_not_fit_into_memory_does_not_stop_the_others(monkeypat
     def compare(prediction: np.ndarray, *arguments: object, **options: object) -> object:
         if prediction.all():
             raise MemoryError
-        return metrics.compare(prediction, *arguments, **options)  # type: ignore[arg-type]
+        return scores.compare(prediction, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("volseg.evaluation.cases.compare", compare)
     full = LabelMap(np.ones_like(REFERENCE.array), REFERENCE.grid, REFERENCE.labels)

@@ -11,6 +11,7 @@ from scipy import ndimage
 from volseg.core.grid import Grid
 from volseg.errors import GeometryError
 from volseg.evaluation import metrics
+from volseg.evaluation.scores import compare
 
 GRID = Grid.from_spacing((14, 12, 10), (0.8, 1.1, 2.5), (5, -3, 2))
 DIAGONAL_MM = math.sqrt((14 * 0.8) ** 2 + (12 * 1.1) ** 2 + (10 * 2.5) ** 2)
@@ -29,7 +30,7 @@ def test_cubes_shifted_by_one_voxel_by_hand() -> None:
     first, second = np.zeros(GRID.shape, dtype=bool), np.zeros(GRID.shape, dtype=bool)
     first[2:6, 2:6, 2:6] = True
     second[3:7, 2:6, 2:6] = True
-    scores = metrics.compare(first, second, GRID)
+    scores = compare(first, second, GRID)
     assert scores.dice == pytest.approx(48 / 64)
     assert scores.iou == pytest.approx(48 / 80)
     assert scores.hd95_mm == pytest.approx(0.8)
@@ -43,12 +44,12 @@ def test_cubes_shifted_by_one_voxel_by_hand() -> None:
 
 
 def test_identical_masks_agree_fully() -> None:
-    scores = metrics.compare(cube(2, 7), cube(2, 7), GRID)
+    scores = compare(cube(2, 7), cube(2, 7), GRID)
     assert (scores.dice, scores.iou, scores.surface_dice, scores.hd95_mm, scores.assd_mm) == (1, 1, 1, 0, 0)
 
 
 def test_both_empty_is_nothing_to_compare() -> None:
-    scores = metrics.compare(EMPTY, EMPTY, GRID)
+    scores = compare(EMPTY, EMPTY, GRID)
     values = (scores.dice, scores.iou, scores.hd95_mm, scores.assd_mm, scores.surface_dice)
     assert all(math.isnan(value) for value in values)
     assert (scores.prediction_ml, scores.reference_ml) == (0, 0)
@@ -56,7 +57,7 @@ def test_both_empty_is_nothing_to_compare() -> None:
 
 @pytest.mark.parametrize(("prediction", "reference"), [(EMPTY, cube(2, 7)), (cube(2, 7), EMPTY)])
 def test_a_miss_is_never_a_good_score(prediction: np.ndarray, reference: np.ndarray) -> None:
-    scores = metrics.compare(prediction, reference, GRID, tolerance_mm=1000)
+    scores = compare(prediction, reference, GRID, tolerance_mm=1000)
     assert (scores.dice, scores.iou, scores.surface_dice) == (0, 0, 0)
     assert scores.hd95_mm == pytest.approx(DIAGONAL_MM)
     assert scores.assd_mm == pytest.approx(DIAGONAL_MM)
@@ -115,7 +116,7 @@ def test_a_spacing_off_by_float32_rounding_does_not_change_what_is_within_tolera
 
 def test_a_box_cut_out_of_both_gives_the_same_scores() -> None:
     first, second = cube(2, 7), cube(4, 8)
-    whole, part = (metrics.compare(first[b], second[b], GRID) for b in (np.s_[:, :, :], np.s_[1:9, 2:9, 2:8]))
+    whole, part = (compare(first[b], second[b], GRID) for b in (np.s_[:, :, :], np.s_[1:9, 2:9, 2:8]))
     assert whole == part
 
 
@@ -123,7 +124,7 @@ def test_shapes_must_agree() -> None:
     for function in (metrics.dice, metrics.iou):
         with pytest.raises(GeometryError, match=r"\(14, 12, 10\), its reference \(14, 12, 9\); resample"):
             function(EMPTY, EMPTY[..., :9])
-    for function in (metrics.compare, metrics.surface_dice):
+    for function in (compare, metrics.surface_dice):
         with pytest.raises(GeometryError, match="resample"):
             function(EMPTY, EMPTY[..., :9], GRID)
 
@@ -138,7 +139,7 @@ def test_equals_monai(seed: int, density: float, tolerance_mm: float) -> None:
     random = np.random.default_rng(seed)
     first, second = (random.random(GRID.shape) < density for _ in range(2))
     first[0, 0, 0] = second[-1, -1, -1] = True  # neither is empty
-    scores = metrics.compare(first, second, GRID, tolerance_mm=tolerance_mm)
+    scores = compare(first, second, GRID, tolerance_mm=tolerance_mm)
     a, b = (torch.from_numpy(mask)[None, None].float() for mask in (first, second))
     how = {"include_background": True, "spacing": GRID.spacing}
     assert scores.dice == pytest.approx(peer.compute_dice(a, b).item(), rel=1e-5)

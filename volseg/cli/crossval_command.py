@@ -114,17 +114,20 @@ def _follow(events: Any, files: list[Path]) -> None:
 
 
 def _summary(content: dict[str, Any]) -> list[str]:
+    from volseg.evaluation.scores import METRICS
+
+    shown = {name: metric for name, metric in METRICS.items() if metric.main}
     mean = content["class_mean_dice"]
     interval = "" if mean["low"] is None else f" [{mean['low']:.4f}, {mean['high']:.4f}]"
     cases = f"over {mean['n']} cases, each by a model that has not seen it"
     lines = [f"class-mean Dice {_text(mean['mean'])}{interval} {cases}"]
-    for label, metrics in content["labels"].items():
-        dice, distance, surface = (metrics[name]["mean"] for name in ("dice", "hd95_mm", "surface_dice"))
-        lines.append(f"{label}: Dice {_text(dice)}, HD95 {_text(distance, ' mm')}, surface Dice {_text(surface)}")
+    for label, found in content["labels"].items():
+        means = [f"{metric.heading} {_text(found[name]['mean'], metric.unit)}" for name, metric in shown.items()]
+        lines.append(f"{label}: {', '.join(means)}")
     if content["missing_folds"]:
         lines.append(f"folds still missing: {', '.join(map(str, content['missing_folds']))}")
     return lines
 
 
 def _text(number: float | None, unit: str = "") -> str:
-    return "absent" if number is None else f"{number:.4f}{unit}"
+    return "absent" if number is None else f"{number:.4f} {unit}".rstrip()

@@ -9,26 +9,22 @@ from volseg.cli.console import print_table, say
 
 if TYPE_CHECKING:
     from volseg.evaluation import Evaluation, LabelSummary, Statistics
+    from volseg.evaluation.scores import Metric
 
 _WIDTH_IN_FILES = 120
-_HEADINGS = (
-    "label",
-    "Dice [95 %]",
-    "IoU",
-    "surface\nDice",
-    "HD95\nmm",
-    "ASSD\nmm",
-    "volume\nml",
-    "ref.\nml",
-    "n",
-)
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
     """Print the statistics of each label, then the class-mean Dice, and what the numbers mean."""
-    print_table(_HEADINGS, map(_cells, evaluation.summary), width=_WIDTH_IN_FILES)
+    metrics = _by_unit()
+    headings = ["label", *map(_heading, metrics.values()), "n"]
+    rows = []
+    for entry in evaluation.summary:
+        cells = [_cell(entry.statistics[name], metric) for name, metric in metrics.items()]
+        rows.append([entry.label, *cells, str(entry.statistics["dice"].n)])
+    print_table(headings, rows, width=_WIDTH_IN_FILES)
     overall = evaluation.class_mean_dice
-    say(f"class-mean Dice {_mean(overall)}: mean over labels, then over {overall.n} cases")
+    say(f"class-mean Dice {_cell(overall, metrics['dice'])}: mean over labels, then over {overall.n} cases")
     say(
         "Means over cases [95 % interval]; surface Dice is the share of the area of both surfaces within "
         f"{evaluation.tolerance_mm:g} mm of the other."
@@ -39,19 +35,26 @@ def print_evaluation(evaluation: Evaluation) -> None:
         say(f"{len(evaluation.unpaired)} references have no prediction and were left out.")
 
 
-def _cells(entry: LabelSummary) -> list[str]:
-    found = entry.statistics
-    return [
-        entry.label,
-        _mean(found["dice"]),
-        _number(found["iou"].mean, 3),
-        _number(found["surface_dice"].mean, 3),
-        _number(found["hd95_mm"].mean, 2),
-        _number(found["assd_mm"].mean, 2),
-        f"{found['prediction_ml'].mean:.4g}",
-        f"{found['reference_ml'].mean:.4g}",
-        str(found["dice"].n),
-    ]
+def _by_unit() -> dict[str, Metric]:
+    """Return the metrics in the order of printed tables: those of a unit stand together."""
+    from volseg.evaluation.scores import METRICS
+
+    units = list(dict.fromkeys(metric.unit for metric in METRICS.values()))
+    return dict(sorted(METRICS.items(), key=lambda row: units.index(row[1].unit)))
+
+
+def _heading(metric: Metric) -> str:
+    name = f"{metric.heading} [95 %]" if metric.interval else metric.heading.replace(" ", "\n")
+    return f"{name}\n{metric.unit}" if metric.unit else name
+
+
+def _cell(statistics: Statistics, metric: Metric) -> str:
+    if math.isnan(statistics.mean):
+        return "-"
+    text = f"{statistics.mean:{metric.digits}}"
+    if not metric.interval or math.isnan(statistics.low):
+        return text
+    return f"{text} [{statistics.low:{metric.digits}}, {statistics.high:{metric.digits}}]"
 
 
 def _print_counts(entry: LabelSummary) -> None:
@@ -62,12 +65,3 @@ def _print_counts(entry: LabelSummary) -> None:
         say(f"{entry.label}: {', '.join(wrong)} of {total} (counted as Dice 0 and as the grid's diagonal).")
     if counts["absent"]:
         say(f"{entry.label}: absent in both in {counts['absent']} of {total} (left out).")
-
-
-def _mean(statistics: Statistics) -> str:
-    text = _number(statistics.mean, 3)
-    return text if math.isnan(statistics.low) else f"{text} [{statistics.low:.3f}, {statistics.high:.3f}]"
-
-
-def _number(value: float, digits: int) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"

@@ -12,9 +12,9 @@ from volseg.core.label_choice import LabelChoice
 from volseg.core.labelmap import Label, default_colour
 from volseg.core.resample import Reorientation
 from volseg.errors import GeometryError, InputError, UsageError, VolsegError
-from volseg.evaluation.metrics import Scores, compare
 from volseg.evaluation.pairing import Pair, Source, pair_cases
 from volseg.evaluation.result import Evaluation, Row
+from volseg.evaluation.scores import Scores, compare
 from volseg.evaluation.sides import Box, Reading, Side, read_sides
 from volseg.io.labels import names_of, read_label_table
 

@@ -35,13 +35,6 @@ from volseg.evaluation.surfels import Surfels, find_surfels, places_mm
 Mask = NDArray[np.bool_]
 Float = NDArray[np.float64]
 
-# For files of results, so that they say what was measured.
-DEFINITIONS = {
-    "hd95_mm": "larger of the two directed 95th percentiles of the distances between surface voxels",
-    "assd_mm": "mean of the distances between surface voxels, of both masks together",
-    "surface_dice": "share of the area of both surfaces within the tolerance of the other (doi:10.2196/26151)",
-}
-
 # Spacings that come from float32 headers are off by some nanometres; a neighbour at 1.0000001 mm is within 1 mm.
 _ROUNDING_MM = 1e-4
 
@@ -147,33 +140,6 @@ def surface_dice(prediction: Mask, reference: Mask, grid: Grid, *, tolerance_mm:
         return 0.0
     near = _area_near(ours, theirs, tolerance_mm) + _area_near(theirs, ours, tolerance_mm)
     return float(near / (ours.areas.sum() + theirs.areas.sum()))
-
-
-@dataclass(frozen=True)
-class Scores:
-    """All metrics of one mask against its reference; the field names are the columns of tables."""
-
-    dice: float
-    iou: float
-    hd95_mm: float
-    assd_mm: float
-    surface_dice: float
-    prediction_ml: float
-    reference_ml: float
-
-
-def compare(prediction: Mask, reference: Mask, grid: Grid, *, tolerance_mm: float = 1.0) -> Scores:
-    """Compute every metric of two masks; parameters as for `surface_dice`."""
-    distances = surface_distances(prediction, reference, grid)
-    return Scores(
-        dice=dice(prediction, reference),
-        iou=iou(prediction, reference),
-        hd95_mm=hd95_mm(distances),
-        assd_mm=assd_mm(distances),
-        surface_dice=surface_dice(prediction, reference, grid, tolerance_mm=tolerance_mm),
-        prediction_ml=volume_ml(prediction, grid),
-        reference_ml=volume_ml(reference, grid),
-    )
 
 
 def _check_shapes(prediction: Mask, reference: Mask) -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from volseg.evaluation.metrics import DEFINITIONS, Scores
+from volseg.evaluation.scores import DEFINITIONS, METRICS, Scores
 from volseg.evaluation.statistics import Statistics, summarise
 from volseg.files.atomic import write_text
 from volseg.files.tables import write_table
 
-METRICS = tuple(entry.name for entry in fields(Scores))
 STATUSES = ("both", "missed", "spurious", "absent")
 
 
