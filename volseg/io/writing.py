@@ -138,10 +138,10 @@ def _write_scan(volume: Volume, path: Path) -> list[Path]:
         write_itk(volume, path)
         return [path]
     if path.is_dir() or not path.suffix:
+        from volseg.io.dicom.texts import fit_text
         from volseg.io.dicom.writing import write_dicom_series
 
-        text = "".join(c if c.isprintable() and c != "\\" else "_" for c in volume.name or path.name)
-        return write_dicom_series(volume, path, description=text[:64])
+        return write_dicom_series(volume, path, description=fit_text(volume.name or path.name))
     raise _unknown(path, ".nii, .nii.gz, .nrrd, .mha, or a folder for a DICOM series")
 
 

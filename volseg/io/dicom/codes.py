@@ -27,6 +27,7 @@ from volseg.core.anatomy import Words, find_structure, words_of
 from volseg.core.labelmap import OTHER_ALGORITHMS, Colour, Label, default_colour
 from volseg.files.plain_text import plain
 from volseg.io.dicom.attributes import DAMAGE, text_of
+from volseg.io.dicom.texts import LONGEST_CODE, LONGEST_TEXT, fit_text, read_code, split_code
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,9 +40,7 @@ _ALTERED_LIST = "CID7194"
 _NO_ALTERATION = ("Normal", "Background")
 
 _PRIVATE = "99VOLSEG"
-_LONGEST_VALUE, _LONGEST_TEXT = 16, 64
 _NOTE = "volseg label "
-_CODE = re.compile(r"([^:\s\\]{1,16}):([^\s\\]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +101,10 @@ def code_text(concept: Any) -> str | None:
         None for a private code that `coding_of` made from a name, and where there is no code value.
     """
     if isinstance(concept, Code):
-        scheme, value = concept.scheme_designator, concept.value
+        code: str | None = f"{concept.scheme_designator}:{concept.value}"
     else:
-        values = (concept.get(keyword) for keyword in ("CodeValue", "LongCodeValue", "URNCodeValue"))
-        scheme, value = str(concept.get("CodingSchemeDesignator") or ""), str(next(filter(None, values), ""))
-    return plain(f"{scheme}:{value}") if scheme and value and scheme != _PRIVATE else None
+        code = read_code(concept)
+    return None if code is None or code.startswith(f"{_PRIVATE}:") else code
 
 
 def describe_segment(label: Label, number: int) -> SegmentDescription:
@@ -180,17 +178,13 @@ def _colour(segment: Dataset, name: str) -> Colour | None:
 
 
 def _fitting(name: str) -> str:
-    """Cut a text to what DICOM's LO holds: 64 characters, no backslash, no control characters."""
-    text = "".join(c if c.isprintable() and c != "\\" else "_" for c in name)
-    return text.strip()[:_LONGEST_TEXT].strip() or "_"
+    """Make a name fit, without spaces around it, and never empty."""
+    return fit_text(name.strip(" ")).strip() or "_"
 
 
 def _given_code(label: Label) -> Code | None:
-    match = _CODE.fullmatch(label.code or "")
-    if match is None:
-        return None
-    scheme, value = match.groups()
-    return _code(scheme, value, label.name)
+    code = split_code(label.code)
+    return _code(*code, label.name) if code else None
 
 
 def _code(scheme: str, value: str, name: str) -> Code:
@@ -199,7 +193,7 @@ def _code(scheme: str, value: str, name: str) -> Code:
 
 
 def _private_code(name: str) -> Code:
-    value = hashlib.sha256(name.encode()).hexdigest()[:_LONGEST_VALUE]
+    value = hashlib.sha256(name.encode()).hexdigest()[:LONGEST_CODE]
     return Code(value, _PRIVATE, _fitting(name))
 
 
@@ -236,7 +230,7 @@ def _meanings() -> dict[str, str]:
     listed = [code for name in (_ALTERED_LIST, *_ANATOMY_LISTS) for code in _listed(name).values()]
     meanings: dict[str, str] = {}
     for code in (*listed, *codes.SCT.concepts.values()):
-        if len(code.meaning) <= _LONGEST_TEXT:
+        if len(code.meaning) <= LONGEST_TEXT:
             meanings.setdefault(code.value, code.meaning)
     return meanings
 
@@ -261,7 +255,7 @@ def _concepts() -> dict[Words, Code]:
                     ambiguous.add(words)
     # The same code under two names gets one meaning.
     return {
-        words: Code(code.value, code.scheme_designator, _meanings().get(code.value, code.meaning[:_LONGEST_TEXT]))
+        words: Code(code.value, code.scheme_designator, _meanings().get(code.value, code.meaning[:LONGEST_TEXT]))
         for words, code in concepts.items()
         if words not in ambiguous
     }

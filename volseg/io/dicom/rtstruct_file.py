@@ -17,6 +17,7 @@ from volseg.files.plain_text import plain
 from volseg.io.dicom.attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom.dataset import open_dataset
 from volseg.io.dicom.storage import DicomFile
+from volseg.io.dicom.texts import read_code
 
 _STRUCTURE_SET, _XOR = "1.2.840.10008.5.1.4.1.1.481.3", "CLOSEDPLANAR_XOR"
 _CLOSED, _OPEN = ("CLOSED_PLANAR", _XOR), ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
@@ -217,6 +218,5 @@ def _colour(drawing: Any) -> Colour | None:
 
 
 def _code(observation: Any) -> str | None:
-    concept: Any = next(iter(_items(observation, "RTROIIdentificationCodeSequence")), {})
-    scheme, value = text_of(concept, "CodingSchemeDesignator"), text_of(concept, "CodeValue", "LongCodeValue")
-    return plain(f"{scheme}:{value}") if scheme and value else None
+    codes = _items(observation, "RTROIIdentificationCodeSequence")
+    return read_code(codes[0]) if codes else None

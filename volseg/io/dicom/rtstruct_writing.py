@@ -9,7 +9,6 @@ of both kinds get it right: two nested CLOSED_PLANAR contours are a filled disc 
 from __future__ import annotations
 
 import logging
-import re
 from datetime import datetime
 from pathlib import Path
 
@@ -28,16 +27,15 @@ from volseg.io.dicom.attributes import quiet_pydicom
 from volseg.io.dicom.contours import join_holes, trace_edges
 from volseg.io.dicom.patient import inherit_patient
 from volseg.io.dicom.source import DicomSource, SourceFrame, values_on_frame
+from volseg.io.dicom.texts import LONGEST_CODE, LONGEST_TEXT, fit_text, split_code
 
 _LOG = logging.getLogger(__name__)
 
 _STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"
 _CONTOUR_DATA = Tag("ContourData")
-_LONGEST_TEXT, _LONGEST_CODE = 64, 16
 _LARGEST_NUMBER = 2**31 - 1
 # DICOM's decimals have 16 characters: eight digits, a sign, a point and five decimals fit.
 _FARTHEST_MM = 1e8
-_CODE = re.compile(r"([^:\s\\]{1,16}):([^\s\\]{1,64})")
 
 
 def write_rtstruct(
@@ -207,18 +205,18 @@ def _observation(label: Label) -> Dataset:
     item = Dataset()
     item.ObservationNumber = item.ReferencedROINumber = label.value
     item.RTROIInterpretedType = item.ROIInterpreter = ""
-    if code := _CODE.fullmatch(label.code or ""):
+    code = split_code(label.code)
+    if code and len(code[1]) <= LONGEST_TEXT:
         concept = Dataset()
-        concept.CodingSchemeDesignator, value = code.groups()
-        setattr(concept, "CodeValue" if len(value) <= _LONGEST_CODE else "LongCodeValue", value)
+        concept.CodingSchemeDesignator, value = code
+        setattr(concept, "CodeValue" if len(value) <= LONGEST_CODE else "LongCodeValue", value)
         concept.CodeMeaning = _fitting(label.name)
         item.RTROIIdentificationCodeSequence = [concept]
     return item
 
 
 def _fitting(text: str) -> str:
-    """Make a text fit DICOM's LO: 64 characters, none of them a backslash or a control character."""
-    plain = "".join(character if character.isprintable() and character != "\\" else "_" for character in text)
-    if (fitting := plain[:_LONGEST_TEXT]) != text:
+    """Make a text fit; warn where that changes it."""
+    if (fitting := fit_text(text)) != text:
         _LOG.warning("%r does not fit DICOM's 64 characters without backslash; written as %r", text, fitting)
     return fitting

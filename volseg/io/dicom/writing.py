@@ -20,10 +20,11 @@ from volseg.errors import OutputError
 from volseg.files.folders import atomic_folder
 from volseg.io.dicom.patient import inherit_patient, unknown_patient
 from volseg.io.dicom.source import DicomSource
+from volseg.io.dicom.texts import fit_text
 
 _LOG = logging.getLogger(__name__)
 _INT16 = np.iinfo(np.int16)
-_MAX_TEXT, _MOST_PIXELS, _LARGEST_VALUE = 64, 65535, 1e12
+_MOST_PIXELS, _LARGEST_VALUE = 65535, 1e12
 
 
 def write_dicom_series(volume: Volume, folder: str | Path, *, description: str = "volseg phantom") -> list[Path]:
@@ -99,7 +100,7 @@ def _check(volume: Volume, folder: Path, paths: list[Path], text: str) -> None:
         raise OutputError(f"{folder}: the volume holds NaN or Inf, which DICOM cannot store; replace them")
     if (farthest := max(abs(float(volume.array.min())), abs(float(volume.array.max())))) >= _LARGEST_VALUE:
         raise OutputError(f"{folder}: has the value {farthest:g}, which does not fit DICOM's decimals; write .nii.gz")
-    if len(text) > _MAX_TEXT or "\\" in text or not text.isprintable():
+    if fit_text(text) != text:
         raise OutputError(f"{folder}: text {text[:80]!r} does not fit DICOM; expected 64 characters, no backslash")
     source = volume.source if isinstance(volume.source, DicomSource) else None
     if source and {file.path.resolve() for file in source.files} & {path.resolve() for path in paths}:

@@ -1,0 +1,30 @@
+"""Texts and codes of labels as DICOM takes them, and codes as it has them."""
+
+from __future__ import annotations
+
+import re
+
+from volseg.files.plain_text import plain
+from volseg.io.dicom.attributes import Attributes, text_of
+
+# Of a text (LO) and of a short code value (SH), PS3.5 6.2; a code value that is longer is a LongCodeValue.
+LONGEST_TEXT, LONGEST_CODE = 64, 16
+_CODE = re.compile(r"([^:\s\\]{1,16}):([^\s\\]+)")
+
+
+def fit_text(text: str) -> str:
+    """Make a text fit DICOM's LO: 64 characters, none of them a backslash or a control character."""
+    return "".join(c if c.isprintable() and c != "\\" else "_" for c in text)[:LONGEST_TEXT]
+
+
+def split_code(code: str | None) -> tuple[str, str] | None:
+    """Return scheme and value of a label's code, ``SCT:10200004``; None where DICOM cannot hold it as one."""
+    match = _CODE.fullmatch(code or "")
+    return (match[1], match[2]) if match else None
+
+
+def read_code(concept: Attributes) -> str | None:
+    """Return ``scheme:value`` of an item of a code sequence; None where it lacks one of them."""
+    scheme = text_of(concept, "CodingSchemeDesignator")
+    value = text_of(concept, "CodeValue", "LongCodeValue", "URNCodeValue")
+    return plain(f"{scheme}:{value}") if scheme and value else None
