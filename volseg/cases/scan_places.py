@@ -118,15 +118,15 @@ def _places_in(path: Path, series: str | None) -> list[ScanPlace]:
     from volseg.io.dicom import choose_series, scan_dicom
 
     try:
-        scan = scan_dicom(path)
+        listing = scan_dicom(path)
     except InputError:
         return [ScanPlace(path)]  # which fails with the same reason when it is read
-    if not scan.series:
-        return [ScanPlace(path)] if scan.damaged else []
+    if not listing.series:
+        return [ScanPlace(path)] if listing.damaged else []
     by_study: dict[tuple[str, str], list[Series]] = {}
-    for one in scan.series:
+    for one in listing.series:
         by_study.setdefault((one.frames[0].patient_id, one.frames[0].study_uid), []).append(one)
-    whole = ScanPlace(path, None, frozenset(by_study), _instances(scan.series))
+    whole = ScanPlace(path, None, frozenset(by_study), _instances(listing.series))
     if len(by_study) == 1:
         return [whole]
     places = []

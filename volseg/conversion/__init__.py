@@ -17,7 +17,7 @@ from volseg.errors import InputError, UsageError
 from volseg.files.atomic import check_free
 from volseg.files.names import LABEL_SUFFIXES, SEG_NRRD_SUFFIXES, has_suffix
 from volseg.io import read, write
-from volseg.io.dicom import DicomSource, Scan, is_dicom_input, label_objects, read_label_object, scan_dicom
+from volseg.io.dicom import DicomSource, Listing, is_dicom_input, label_objects, read_label_object, scan_dicom
 from volseg.io.labels import has_label_table, image_files, mask_files, names_of, single_label_map
 
 __all__ = ["FORMATS", "FRACTIONAL", "ConversionOptions", "ConvertedVolume", "convert", "convert_all", "put_on_grid"]
@@ -83,8 +83,8 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
     check_free([target], overwrite=settings.overwrite)
     is_dicom = is_dicom_input(source)
     content = _said_content(source, target, settings)
-    scan = scan_dicom(source) if is_dicom and content is None else None
-    content = content or _content(source, target, scan)
+    listing = scan_dicom(source) if is_dicom and content is None else None
+    content = content or _content(source, target, listing)
     modality = check_modality(settings.modality, to_dicom=content == "scan" and is_folder(target))
     if content == "probabilities":
         return convert_probabilities(source, target, settings)
@@ -92,8 +92,8 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
         return convert_labels(source, target, settings)
     volume = of_modality(read(source, series=settings.series, strict=settings.strict), source, modality)
     written = write(volume, target)
-    if scan is not None:
-        _note_labels(scan, volume)
+    if listing is not None:
+        _note_labels(listing, volume)
     return written
 
 
@@ -122,15 +122,17 @@ def _said_content(source: Path, target: Path, settings: ConversionSettings) -> C
     return "labels" if has_suffix(target, LABEL_SUFFIXES) or has_suffix(source, SEG_NRRD_SUFFIXES) else None
 
 
-def _content(source: Path, target: Path, scan: Scan | None) -> Content:
-    if scan is not None:
-        return "labels" if label_objects(scan) and not scan.series else "scan"
+def _content(source: Path, target: Path, listing: Listing | None) -> Content:
+    if listing is not None:
+        return "labels" if label_objects(listing) and not listing.series else "scan"
     return "labels" if has_label_table(source) and not is_folder(target) else "scan"
 
 
-def _note_labels(scan: Scan, volume: Volume) -> None:
+def _note_labels(listing: Listing, volume: Volume) -> None:
     """Say which labels beside a scan were made on it, as they are not converted with it."""
     uid = volume.source.series_uid if isinstance(volume.source, DicomSource) else None
-    for other in label_objects(scan):
+    for other in label_objects(listing):
         if uid in read_label_object(other.file).reference.series_uids:
-            _LOG.info("%s: labels of this scan; they are converted on their own, by --image %s", other.file, scan.path)
+            _LOG.info(
+                "%s: labels of this scan; they are converted on their own, by --image %s", other.file, listing.path
+            )

@@ -71,16 +71,16 @@ def _dicom_steps(path: Path, *, headers: bool) -> Iterator[Callable[[], Iterator
     if path.is_file() and image_kind(path):
         return
     try:
-        scan = scan_dicom(path)
+        listing = scan_dicom(path)
     except InputError as error:  # a damaged archive or a folder without rights must not hide what else is there
         yield partial(iter, (Entry("DICOM file", path.name, problem=str(error)),))
         return
-    if path.is_file() and not (scan.series or scan.others or scan.damaged or is_zip(path)):
+    if path.is_file() and not (listing.series or listing.others or listing.damaged or is_zip(path)):
         return
-    for series in scan.series:
+    for series in listing.series:
         yield partial(_alone, partial(series_entry, series, path, headers=headers))
-    yield partial(other_entries, scan)
-    yield partial(archive_entries, scan)
+    yield partial(other_entries, listing)
+    yield partial(archive_entries, listing)
 
 
 def _alone(make: Callable[[], Entry]) -> Iterator[Entry]:

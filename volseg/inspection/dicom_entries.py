@@ -17,17 +17,17 @@ from volseg.io.dicom import (
     Arrangement,
     DicomFile,
     FrameHeader,
+    Listing,
     OtherObject,
-    Scan,
     Series,
     Stack,
     arrange,
     label_objects,
+    make_stack,
     open_dataset,
     read_label_object,
     read_stack,
     series_of,
-    stack_slices,
     stored_files,
     value_type,
 )
@@ -75,39 +75,43 @@ def series_entry(series: Series, path: Path, *, headers: bool) -> Entry:
     return Entry("DICOM series", notes=tuple(text for text in texts if repair not in text), **facts)
 
 
-def other_entries(scan: Scan) -> Iterator[Entry]:
+def other_entries(listing: Listing) -> Iterator[Entry]:
     """Describe all that is no volume: segmentations, other objects, damaged files, files that are no DICOM."""
-    labels = label_objects(scan)
+    labels = label_objects(listing)
     for other in labels:
-        yield _label_entry(other, scan)
-    for kind in sorted({other.kind for other in scan.others} - {other.kind for other in labels}):
-        alike = [other for other in scan.others if other.kind == kind]
+        yield _label_entry(other, listing)
+    for kind in sorted({other.kind for other in listing.others} - {other.kind for other in labels}):
+        alike = [other for other in listing.others if other.kind == kind]
         problem = f"{alike[0].file}: {kind} is not an image; not read here"
         modality = alike[0].modality or None
-        yield Entry(f"DICOM {kind}", _name(alike[0].file, scan), modality=modality, files=len(alike), problem=problem)
-    yield from _damaged_entries(scan)
-    if strangers := [file for file in scan.strangers if not file.member]:
-        problem = f"{strangers[0]}: is named as DICOM, but is none; left out{_also(strangers, scan)}"
-        yield Entry("DICOM file", _name(strangers[0], scan), files=len(strangers), problem=problem)
+        yield Entry(
+            f"DICOM {kind}", _name(alike[0].file, listing), modality=modality, files=len(alike), problem=problem
+        )
+    yield from _damaged_entries(listing)
+    if strangers := [file for file in listing.strangers if not file.member]:
+        problem = f"{strangers[0]}: is named as DICOM, but is none; left out{_also(strangers, listing)}"
+        yield Entry("DICOM file", _name(strangers[0], listing), files=len(strangers), problem=problem)
 
 
-def _damaged_entries(scan: Scan) -> Iterator[Entry]:
+def _damaged_entries(listing: Listing) -> Iterator[Entry]:
     """Describe the damaged files, those together that are damaged alike and of one series, if that is known."""
-    for reason, uid in sorted({(entry.reason, entry.series_uid) for entry in scan.damaged}):
-        alike = [entry for entry in scan.damaged if (entry.reason, entry.series_uid) == (reason, uid)]
+    for reason, uid in sorted({(entry.reason, entry.series_uid) for entry in listing.damaged}):
+        alike = [entry for entry in listing.damaged if (entry.reason, entry.series_uid) == (reason, uid)]
         files = [entry.file for entry in alike]
         whose = f"series [...{uid[-_ENDING:]}], whose slice it is, is not" if uid else "no series of its folder is"
-        problem = f"{files[0]}: damaged DICOM file: {reason}; {whose} read until it is moved away{_also(files, scan)}"
-        blocks = any(entry.may_belong_to(series.frames) for entry in alike for series in scan.series)
-        yield Entry("DICOM file", _name(files[0], scan), files=len(files), blocks=blocks, problem=problem)
+        problem = (
+            f"{files[0]}: damaged DICOM file: {reason}; {whose} read until it is moved away{_also(files, listing)}"
+        )
+        blocks = any(entry.may_belong_to(series.frames) for entry in alike for series in listing.series)
+        yield Entry("DICOM file", _name(files[0], listing), files=len(files), blocks=blocks, problem=problem)
 
 
-def archive_entries(scan: Scan) -> Iterator[Entry]:
+def archive_entries(listing: Listing) -> Iterator[Entry]:
     """Say of each zip archive what is in it that is no DICOM."""
-    known = {frame.file for series in scan.series for frame in series.frames}
-    known |= {copy for series in scan.series for copy in series.copies} | {other.file for other in scan.others}
-    known |= {entry.file for entry in scan.damaged}
-    members = [file for file in stored_files(scan.path) if file.member and file not in known]
+    known = {frame.file for series in listing.series for frame in series.frames}
+    known |= {copy for series in listing.series for copy in series.copies} | {other.file for other in listing.others}
+    known |= {entry.file for entry in listing.damaged}
+    members = [file for file in stored_files(listing.path) if file.member and file not in known]
     for path in sorted({file.path for file in members}):
         names = [file.name for file in members if file.path == path]
         # Images first, as they may be what somebody looks for.
@@ -119,21 +123,21 @@ def archive_entries(scan: Scan) -> Iterator[Entry]:
         yield Entry("archive", path.name, files=len(names), problem=problem)
 
 
-def _also(files: Sequence[DicomFile], scan: Scan) -> str:
+def _also(files: Sequence[DicomFile], listing: Listing) -> str:
     """Name the others of several files that have the same problem."""
     if len(files) == 1:
         return ""
     more = ", ..." if len(files) > _NAMED else ""
-    return f"; also {', '.join(_name(file, scan) for file in files[1:_NAMED])}{more}"
+    return f"; also {', '.join(_name(file, listing) for file in files[1:_NAMED])}{more}"
 
 
-def _label_entry(other: OtherObject, scan: Scan) -> Entry:
-    kind, name, modality = f"DICOM {other.kind}", _name(other.file, scan), other.modality or None
+def _label_entry(other: OtherObject, listing: Listing) -> Entry:
+    kind, name, modality = f"DICOM {other.kind}", _name(other.file, listing), other.modality or None
     try:
         found = read_label_object(other.file)
     except InputError as error:
         return Entry(kind, name, modality=modality, problem=str(error))
-    reference, own = found.reference, series_of(found, scan.series)
+    reference, own = found.reference, series_of(found, listing.series)
     return Entry(
         kind,
         name,
@@ -145,9 +149,9 @@ def _label_entry(other: OtherObject, scan: Scan) -> Entry:
     )
 
 
-def _name(file: DicomFile, scan: Scan) -> str:
+def _name(file: DicomFile, listing: Listing) -> str:
     """Path inside what was inspected."""
-    root, whole = str(scan.path), str(file)
+    root, whole = str(listing.path), str(file)
     return whole.removeprefix(root).lstrip("/\\") or file.name
 
 
@@ -174,7 +178,7 @@ def _slices(series: Series) -> Slices | None:
     if len(series.frames) < 2 or any(frame.refusal for frame in series.frames):
         return None
     try:
-        stack = stack_slices(series.frames)
+        stack = make_stack(series.frames)
     except InputError:  # reading it will say what is wrong
         return None
     gaps = np.diff(stack.heights)

@@ -28,8 +28,8 @@ from volseg.io.dicom import (
 from volseg.io.labels import check_labels, names_volume, single_label_map
 from volseg.verification.placement import (
     ContourPlacement,
-    Extent,
     Placement,
+    VoxelRange,
     compare_grids,
     label_extent,
     place_contours,
@@ -89,7 +89,7 @@ class Verification:
     segmentation_grid: str
     same_frame_of_reference: bool | None
     refers_to_image: bool | None
-    label_extent: Extent | None
+    label_extent: VoxelRange | None
     outside_fraction: float | None
     contour_slices: int | None = None
     contours_between: int | None = None

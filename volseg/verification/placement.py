@@ -15,7 +15,7 @@ from volseg.core.resample import Reorientation
 from volseg.io.dicom import Stack
 
 Relation = Literal["same grid", "other storage order", "part of the grid", "other grid", "apart"]
-Extent = tuple[tuple[float, float], ...]
+VoxelRange = tuple[tuple[float, float], ...]
 
 # From a voxel's centre to its edge, and rounding.
 _HALF = 0.5 + 1e-3
@@ -73,7 +73,7 @@ def compare_grids(image: Grid, other: Grid, *, tolerance_mm: float | None = None
     return Placement("other grid" if meet else "apart", worst, shift, mirrored)
 
 
-def label_extent(layers: Sequence[LabelMap], image: Grid) -> tuple[Extent | None, float | None]:
+def label_extent(layers: Sequence[LabelMap], image: Grid) -> tuple[VoxelRange | None, float | None]:
     """Say where in an image the labelled voxels of label maps on any grid lie.
 
     Returns

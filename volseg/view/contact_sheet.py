@@ -33,7 +33,7 @@ _SHAPE = 1.5  # width : height that the arrangement of the slices aims at
 _TALLEST = 1.5  # height : width of all slices together
 _FILL = 0.18
 _LEGEND_LIMIT = 60
-Extent = tuple[float, float, float, float]
+PlotExtent = tuple[float, float, float, float]
 
 
 def save_contact_sheet(
@@ -151,7 +151,7 @@ class _Layout:
     def height(self) -> int:
         return round(self.legend_top + (self.legend_shape[0] * 1.6 + 0.5 * bool(self.legend_shape[0])) * self.em)
 
-    def extent(self, number: int) -> Extent:
+    def extent(self, number: int) -> PlotExtent:
         """Return where a slice lies: left, right, bottom, top."""
         down, right = divmod(number, self.across)
         top, left = (
@@ -197,7 +197,7 @@ def _canvas(width: int, height: int) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_slice(axes: Axes, one: SheetSlice, drawn: list[list[Label]], extent: Extent, em: float) -> None:
+def _draw_slice(axes: Axes, one: SheetSlice, drawn: list[list[Label]], extent: PlotExtent, em: float) -> None:
     axes.imshow(one.grey, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="auto", interpolation="hanning")
     for values, labels in zip(one.values, drawn, strict=True):
         present = present_values(values)
@@ -207,7 +207,7 @@ def _draw_slice(axes: Axes, one: SheetSlice, drawn: list[list[Label]], extent: E
 
 
 def _draw_sections(
-    axes: Axes, sections: Sequence[NDArray[np.float64]], shape: tuple[int, ...], extent: Extent, em: float
+    axes: Axes, sections: Sequence[NDArray[np.float64]], shape: tuple[int, ...], extent: PlotExtent, em: float
 ) -> None:
     """Draw segments given by row and column in pixels, of a slice of this shape."""
     from matplotlib.collections import LineCollection
@@ -230,7 +230,7 @@ def _filling(values: NDArray[np.integer], shown: list[Label]) -> NDArray[np.uint
     return picture
 
 
-def _draw_outlines(axes: Axes, values: NDArray[np.integer], shown: list[Label], extent: Extent, em: float) -> None:
+def _draw_outlines(axes: Axes, values: NDArray[np.integer], shown: list[Label], extent: PlotExtent, em: float) -> None:
     from matplotlib.collections import LineCollection
 
     left, right, bottom, top = extent
@@ -247,7 +247,7 @@ def _draw_outlines(axes: Axes, values: NDArray[np.integer], shown: list[Label], 
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=_points(em / 9), joinstyle="round"))
 
 
-def _draw_letters(axes: Axes, position: str, edges: str, extent: Extent, em: float) -> None:
+def _draw_letters(axes: Axes, position: str, edges: str, extent: PlotExtent, em: float) -> None:
     left, right, bottom, top = extent
     middle, centre, gap = (top + bottom) / 2, (left + right) / 2, 0.4 * em
     places = [

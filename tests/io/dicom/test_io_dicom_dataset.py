@@ -21,7 +21,7 @@ from volseg.core.volume import Volume
 from volseg.errors import InputError, VolsegError
 from volseg.io import read
 from volseg.io.dicom.attributes import DAMAGE
-from volseg.io.dicom.dataset import check_values, open_dataset, read_dataset
+from volseg.io.dicom.dataset import check_values, open_dataset, parse_dataset
 from volseg.io.dicom.storage import DicomFile
 from volseg.io.dicom.stream import BoundedStream
 from volseg.io.dicom.writing import write_dicom_series
@@ -59,7 +59,7 @@ def test_a_length_beyond_the_file_takes_no_memory(file: Path, vr: bytes, length:
     insert(file, struct.pack("<HH2sHI", 0x0029, 0x1010, vr, 0, length))
     content = Watched(file.read_bytes())
     with suppress(*DAMAGE):
-        read_dataset(BoundedStream(content, file.stat().st_size))
+        parse_dataset(BoundedStream(content, file.stat().st_size))
     assert 0 < content.most <= 1 << 16
     with pytest.raises(InputError, match=r"0001\.dcm: "):
         read(file)

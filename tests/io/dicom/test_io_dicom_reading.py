@@ -25,7 +25,7 @@ from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, InputError, MissingPackageError
 from volseg.io.dicom import is_dicom, list_series, read_all_series, read_series
 from volseg.io.dicom.repair import plan_repair
-from volseg.io.dicom.stack import stack_slices
+from volseg.io.dicom.stack import make_stack
 from volseg.io.dicom.writing import write_dicom_series
 
 
@@ -135,7 +135,7 @@ grids = st.builds(
 def test_any_grid_is_found_again_from_shuffled_slices(grid: Grid, random: Any) -> None:
     slices = bare_headers(grid)
     random.shuffle(slices)
-    stack = stack_slices(slices)
+    stack = make_stack(slices)
     assert plan_repair(stack) is None
     assert stack.grid.is_close(grid, tolerance_mm=1e-6)
     assert [header.file.path.stem for header in stack.frames] == [str(k) for k in range(grid.shape[2])]
@@ -145,7 +145,7 @@ def test_any_grid_is_found_again_from_shuffled_slices(grid: Grid, random: Any) -
 def test_no_missing_inner_slice_goes_unseen(grid: Grid, data: st.DataObject) -> None:
     slices = bare_headers(grid.pad(2))
     del slices[data.draw(st.integers(1, len(slices) - 2))]
-    repair = plan_repair(stack_slices(slices))
+    repair = plan_repair(make_stack(slices))
     assert repair is not None
     assert "slices are missing (1)" in repair.what
     assert 0.39 * grid.spacing[2] <= repair.displacement_mm < grid.spacing[2]

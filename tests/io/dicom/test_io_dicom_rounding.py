@@ -23,7 +23,7 @@ from volseg.io.dicom.attributes import last_digit_of
 from volseg.io.dicom.header import FrameHeader
 from volseg.io.dicom.repair import plan_repair
 from volseg.io.dicom.series import group_pictures
-from volseg.io.dicom.stack import stack_slices
+from volseg.io.dicom.stack import make_stack
 from volseg.io.dicom.writing import write_dicom_series
 from volseg.verification import verify
 
@@ -66,7 +66,7 @@ def test_an_even_stack_stays_one_however_few_its_decimals(
     assume(can_tell(grid, position))
     frames = rounded(bare_headers(grid), position, orientation)
     (series,) = group_pictures(frames)
-    stack = stack_slices(series.frames)
+    stack = make_stack(series.frames)
     assert plan_repair(stack) is None
     # What a unit of the last decimals may move, over the longest way in the stack.
     way = np.linalg.norm(np.multiply(grid.shape, grid.spacing))
@@ -93,7 +93,7 @@ def test_a_slice_beside_its_place_by_more_than_the_decimals_is_found(
     frames[k] = replace(frames[k], position=tuple(np.array(frames[k].position) + shift * normal))
     assume(len({round(float(np.dot(frame.position, normal)), 3) for frame in frames}) == len(frames))
     try:
-        assert plan_repair(stack_slices(rounded(frames, position, None))) is not None
+        assert plan_repair(make_stack(rounded(frames, position, None))) is not None
     except InputError as error:
         assert "slices" in str(error)  # noqa: PT017
 
@@ -107,7 +107,7 @@ def test_no_missing_inner_slice_hides_behind_few_decimals(
     frames = bare_headers(grid)
     del frames[data.draw(st.integers(1, len(frames) - 2))]
     assume(len(frames) > 2)
-    assert plan_repair(stack_slices(rounded(frames, position, None))) is not None
+    assert plan_repair(make_stack(rounded(frames, position, None))) is not None
 
 
 @settings(max_examples=150, deadline=None)
@@ -121,7 +121,7 @@ def test_orientations_that_differ_in_the_last_decimal_are_one(
         axes = np.add(frame.orientation, np.multiply(data.draw(noise), 10.0**-orientation))
         moved.append(replace(frame, orientation=tuple(axes)))
     (series,) = group_pictures(rounded(moved, None, orientation))
-    stack = stack_slices(series.frames)
+    stack = make_stack(series.frames)
     assert plan_repair(stack) is None
     assert not np.ptp(stack.planes[:, :3, :2], axis=0).any()
 
@@ -132,7 +132,7 @@ def test_a_slice_that_is_really_turned_is_found(decimals: int) -> None:
     turn = Rotation.from_euler("z", 5 * 10.0**-decimals).as_matrix()
     axes = (turn @ np.reshape(frames[2].orientation, (2, 3)).T).T.ravel()
     frames[2] = replace(frames[2], orientation=tuple(np.round(axes, decimals)))
-    stack = stack_slices(frames)
+    stack = make_stack(frames)
     # Below the usual tolerance of 0.05 mm at the corners nobody minds.
     if 200 * 5 * 10.0**-decimals < 0.05:
         assert plan_repair(stack) is None
@@ -147,7 +147,7 @@ def test_a_tilted_gantry_with_few_decimals_is_still_tilted() -> None:
         replace(frame, position=tuple(np.add(frame.position, [0, 1.3 * k, 0])))
         for k, frame in enumerate(bare_headers(grid))
     ]
-    repair = plan_repair(stack_slices(rounded(frames, 1, 2)))
+    repair = plan_repair(make_stack(rounded(frames, 1, 2)))
     assert repair is not None
     assert "the stack is tilted by 14.6 degrees" in repair.what
 

@@ -24,9 +24,9 @@ from volseg.io.dicom.rtstruct_file import read_contours
 from volseg.io.dicom.seg_reading import read_dicom_probabilities
 from volseg.io.dicom.seg_source import checked_source
 from volseg.io.dicom.seg_writing import write_dicom_probabilities
-from volseg.io.dicom.series import Scan, Series, is_dicom, list_series, scan_dicom
+from volseg.io.dicom.series import Listing, Series, is_dicom, list_series, scan_dicom
 from volseg.io.dicom.source import DicomSource
-from volseg.io.dicom.stack import Stack, stack_slices
+from volseg.io.dicom.stack import Stack, make_stack
 from volseg.io.dicom.storage import DicomFile, stored_files
 from volseg.io.dicom.writing import write_dicom_series
 
@@ -36,8 +36,8 @@ __all__ = [
     "DicomSource",
     "FrameHeader",
     "LabelObject",
+    "Listing",
     "OtherObject",
-    "Scan",
     "Series",
     "SeriesReference",
     "Stack",
@@ -50,6 +50,7 @@ __all__ = [
     "is_dicom_input",
     "label_objects",
     "list_series",
+    "make_stack",
     "open_dataset",
     "read_all_series",
     "read_contours",
@@ -59,7 +60,6 @@ __all__ = [
     "read_stack",
     "scan_dicom",
     "series_of",
-    "stack_slices",
     "stored_files",
     "value_type",
     "write_dicom_probabilities",

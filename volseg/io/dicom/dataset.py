@@ -57,10 +57,10 @@ def open_dataset(file: DicomFile, **options: Any) -> Any:
         The file is cut off, or no DICOM, or has more elements or longer values than any scan.
     """
     with file.open() as stream:
-        return read_dataset(stream, **options)
+        return parse_dataset(stream, **options)
 
 
-def read_dataset(
+def parse_dataset(
     stream: SeekableStream, *, stop_before_pixels: bool = False, specific_tags: Sequence[str] | None = None
 ) -> Any:
     """Read an open, seekable file as `open_dataset` does."""

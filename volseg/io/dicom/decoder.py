@@ -22,7 +22,7 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGExtended12Bit, JPEGLS
 from volseg.errors import MissingPackageError, reason
 from volseg.files.native import limit_memory
 from volseg.io.dicom.attributes import DAMAGE, modality_table, quiet_pydicom
-from volseg.io.dicom.dataset import read_dataset
+from volseg.io.dicom.dataset import parse_dataset
 from volseg.io.dicom.plugins import GDCM_12_BIT, PYJPEGLS_PADDED, add_plugins
 
 # Measured: pyjpegls takes half of GDCM's time, pylibjpeg's RLE a quarter of pydicom's; all give the same values. Of
@@ -103,7 +103,7 @@ def _decoder(syntax: UID) -> Any:
 def _answer(data: bytes, request: dict[str, Any]) -> tuple[dict[str, Any], NDArray[Any] | None]:
     try:
         with quiet_pydicom():
-            values = decode(read_dataset(io.BytesIO(data)), request["pictures"], decoder=request["decoder"])
+            values = decode(parse_dataset(io.BytesIO(data)), request["pictures"], decoder=request["decoder"])
     except (MissingPackageError, *DAMAGE) as error:
         return {"error": reason(error).rpartition(_NO_DECODER)[2]}, None
     return {"shape": values.shape, "dtype": values.dtype.str}, np.ascontiguousarray(values)

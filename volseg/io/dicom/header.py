@@ -20,7 +20,7 @@ from volseg.io.dicom.attributes import (
     size_of,
     text_of,
 )
-from volseg.io.dicom.dataset import has_mark, open_dataset, read_dataset
+from volseg.io.dicom.dataset import has_mark, open_dataset, parse_dataset
 from volseg.io.dicom.frames import Layout, is_mosaic, layout_of, pictures
 from volseg.io.dicom.storage import DicomFile
 
@@ -195,7 +195,7 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
     tags = [tag for line in _TAGS for tag in line.split()]
     with quiet_pydicom():
         with file.open() as stream:
-            dataset = read_dataset(stream, stop_before_pixels=True, specific_tags=tags)
+            dataset = parse_dataset(stream, stop_before_pixels=True, specific_tags=tags)
             ends = not stream.read(1)
         kind = _kind_of(dataset)
         is_image = "Image Storage" in kind or kind == _PARAMETRIC_MAP

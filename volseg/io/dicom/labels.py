@@ -11,7 +11,7 @@ from volseg.errors import AmbiguousError, InputError
 from volseg.io.dicom.damage import describe_damage
 from volseg.io.dicom.objects import is_structure_set, label_objects, read_label_object, series_of
 from volseg.io.dicom.reading import read_stack
-from volseg.io.dicom.series import Scan, scan_dicom
+from volseg.io.dicom.series import Listing, scan_dicom
 from volseg.io.dicom.storage import DicomFile
 
 
@@ -41,10 +41,10 @@ def read_dicom_labels(
     InputError
         None is there, it is damaged, its scan is missing, or it lacks what is wanted.
     """
-    scan = scan_dicom(path)
-    found = label_objects(scan)
+    listing = scan_dicom(path)
+    found = label_objects(listing)
     if not found:
-        reason = f" ({describe_damage(scan.damaged)})" if scan.damaged else ""
+        reason = f" ({describe_damage(listing.damaged)})" if listing.damaged else ""
         raise InputError(f"{path}: holds no DICOM segmentation or structure set{reason}; this is a scan, not labels")
     if len(found) > 1:
         listed = ", ".join(str(other.file) for other in found[:10])
@@ -56,12 +56,12 @@ def read_dicom_labels(
         return read_dicom_seg(file, image=image, choice=choice)
     from volseg.io.dicom.rtstruct_reading import read_rtstruct
 
-    return read_rtstruct(file, image=image or _scan_of(file, scan), choice=choice)
+    return read_rtstruct(file, image=image or _scan_of(file, listing), choice=choice)
 
 
-def _scan_of(file: DicomFile, scan: Scan) -> Volume:
+def _scan_of(file: DicomFile, listing: Listing) -> Volume:
     """Find the series that a structure set was drawn on, beside it."""
-    beside = scan if scan.path.is_dir() or file.member else scan_dicom(file.path.parent)
+    beside = listing if listing.path.is_dir() or file.member else scan_dicom(file.path.parent)
     series = series_of(read_label_object(file), beside.series)
     if len(series) != 1:
         what = f"{len(series)} volumes of its series lie" if series else "its scan does not lie"

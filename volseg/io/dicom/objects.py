@@ -15,7 +15,7 @@ from volseg.io.dicom.choice import choose_series
 from volseg.io.dicom.dataset import open_dataset
 from volseg.io.dicom.header import OtherObject
 from volseg.io.dicom.seg_planes import not_read, without_place
-from volseg.io.dicom.series import Scan, Series, is_dicom, scan_dicom
+from volseg.io.dicom.series import Listing, Series, is_dicom, scan_dicom
 from volseg.io.dicom.storage import DicomFile
 
 _TAGS = [
@@ -79,9 +79,9 @@ def is_dicom_input(path: Path) -> bool:
     return not named_otherwise and is_dicom(path)
 
 
-def label_objects(scan: Scan) -> list[OtherObject]:
+def label_objects(listing: Listing) -> list[OtherObject]:
     """Return the segmentations and structure sets among the objects of a file, folder or archive."""
-    return [other for other in scan.others if other.kind in _LABEL_OBJECTS]
+    return [other for other in listing.others if other.kind in _LABEL_OBJECTS]
 
 
 def is_structure_set(other: OtherObject) -> bool:

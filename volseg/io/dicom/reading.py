@@ -20,7 +20,7 @@ from volseg.io.dicom.pixels import read_values
 from volseg.io.dicom.repair import Repair, plan_repair, resample
 from volseg.io.dicom.series import Series, list_series
 from volseg.io.dicom.source import DicomSource, SourceFrame
-from volseg.io.dicom.stack import Stack, check_stack, stack_slices
+from volseg.io.dicom.stack import Stack, check_stack, make_stack
 
 _LOG = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def arrange(series: Series) -> Arrangement:
     for header in series.frames:
         if header.refusal is not None:
             raise InputError(f"{header}: {header.refusal}")
-    stack = stack_slices(series.frames)
+    stack = make_stack(series.frames)
     check_stack(stack)
     repair = plan_repair(stack)
     try:

@@ -82,7 +82,7 @@ def _heights(frames: Sequence[SourceFrame]) -> Float:
     return np.sort(np.array([frame.plane[:3, 3] @ normal for frame in frames]) / np.linalg.norm(normal))
 
 
-def read_header(source: DicomSource) -> Dataset:
+def read_first_header(source: DicomSource) -> Dataset:
     """Read what is said of patient, study and equipment in the first instance; what cannot be read is left out."""
     first = source.frames[0]
     try:

@@ -108,7 +108,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Scan:
+class Listing:
     """All that DICOM has at a path.
 
     Parameters
@@ -137,7 +137,7 @@ def is_dicom(path: Path) -> bool:
 
 
 @door
-def scan_dicom(path: Path) -> Scan:
+def scan_dicom(path: Path) -> Listing:
     """Read all DICOM headers of a file, zip archive or, at any depth, a folder, and group the pictures into volumes.
 
     Hidden files and files that are not DICOM are left out. A DICOMDIR stands for the files that it lists.
@@ -176,7 +176,7 @@ def scan_dicom(path: Path) -> Scan:
         if file not in lost and ((file.path == path and not file.member) or _is_named_as_dicom(file))
     ]
     series = tuple(_unless_damaged(entry, damaged) for entry in group_pictures(frames))
-    return Scan(path, series, tuple(others), tuple(damaged), tuple(strangers))
+    return Listing(path, series, tuple(others), tuple(damaged), tuple(strangers))
 
 
 def _unless_damaged(series: Series, damaged: Sequence[DamagedFile]) -> Series:
@@ -199,19 +199,19 @@ def list_series(path: Path) -> list[Series]:
     InputError
         The path does not exist, there is no image, or a damaged file blocks all of them.
     """
-    scan = scan_dicom(path)
-    if scan.damaged and all(entry.problem for entry in scan.series):
-        raise InputError(f"{describe_damage(scan.damaged)}; copy it again or move it away")
-    if scan.damaged:
-        _LOG.warning("%s; left out", describe_damage(scan.damaged))
-    if not scan.series:
-        kinds = ", ".join(sorted({other.kind for other in scan.others}))
+    listing = scan_dicom(path)
+    if listing.damaged and all(entry.problem for entry in listing.series):
+        raise InputError(f"{describe_damage(listing.damaged)}; copy it again or move it away")
+    if listing.damaged:
+        _LOG.warning("%s; left out", describe_damage(listing.damaged))
+    if not listing.series:
+        kinds = ", ".join(sorted({other.kind for other in listing.others}))
         found = f"only {kinds}" if kinds else "nothing that is DICOM"
         raise InputError(f"{path}: no DICOM image series; found {found}")
-    if scan.strangers:
-        named = ", ".join(str(file) for file in scan.strangers[:_NAMED])
-        _LOG.warning("%d file(s) named as DICOM are none; left out: %s", len(scan.strangers), named)
-    return list(scan.series)
+    if listing.strangers:
+        named = ", ".join(str(file) for file in listing.strangers[:_NAMED])
+        _LOG.warning("%d file(s) named as DICOM are none; left out: %s", len(listing.strangers), named)
+    return list(listing.series)
 
 
 def group_pictures(frames: Iterable[FrameHeader]) -> Iterator[Series]:

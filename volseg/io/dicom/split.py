@@ -18,7 +18,7 @@ from volseg.core.grid import Float
 from volseg.errors import InputError
 from volseg.io.dicom.header import FrameHeader
 from volseg.io.dicom.repair import plan_repair
-from volseg.io.dicom.stack import SAME_POSITION_MM, Stack, stack_slices
+from volseg.io.dicom.stack import SAME_POSITION_MM, Stack, make_stack
 
 # Fewer slices are evenly spaced by chance.
 _FEWEST_SLICES = 3
@@ -54,7 +54,7 @@ def split_volumes(frames: Sequence[FrameHeader]) -> Parts:
     if len(frames) == 1 or any(frame.refusal for frame in frames):
         return whole
     try:
-        stack = stack_slices(frames)
+        stack = make_stack(frames)
     except InputError:  # reading it will say what is wrong
         return whole
     levels = _levels(frames, stack)
@@ -94,7 +94,7 @@ def are_volumes(parts: Sequence[Sequence[FrameHeader]]) -> bool:
 def _fault(frames: Sequence[FrameHeader]) -> int:
     """Return 0 for an even stack, 1 for one that can be repaired, 2 for what is no volume."""
     try:
-        stack = stack_slices(frames)
+        stack = make_stack(frames)
         if (np.diff(stack.heights) < SAME_POSITION_MM).any():
             return _NO_VOLUME
         return 0 if stack.is_even or plan_repair(stack) is None else 1
@@ -171,12 +171,12 @@ def _are_whole(parts: Parts, *, levels: Mapping[int, int]) -> bool:
 
 def _are_volumes(parts: Parts) -> bool:
     """Whether no position repeats in a part, and each is even by itself."""
-    stacks = [stack_slices(frames) for _, frames in parts]
+    stacks = [make_stack(frames) for _, frames in parts]
     return not any((np.diff(stack.heights) < SAME_POSITION_MM).any() for stack in stacks) and _are_even(parts)
 
 
 def _are_even(parts: Parts) -> bool:
-    return all(len(frames) >= _FEWEST_SLICES and stack_slices(frames).is_even for _, frames in parts)
+    return all(len(frames) >= _FEWEST_SLICES and make_stack(frames).is_even for _, frames in parts)
 
 
 def _are_interleaved(parts: Parts) -> bool:
@@ -186,7 +186,7 @@ def _are_interleaved(parts: Parts) -> bool:
 
 def _follow_each_other(parts: Parts) -> bool:
     """Whether the parts are one above the other."""
-    normal = stack_slices(parts[0][1]).normal
+    normal = make_stack(parts[0][1]).normal
     ranges = sorted((heights.min(), heights.max()) for heights in (_heights(part, normal) for _, part in parts))
     return all(below[1] < above[0] for below, above in pairwise(ranges))
 

@@ -140,7 +140,7 @@ class Stack:
         return len(self.frames) == 1 or bool(self.misplacement_mm(self.affine).max() <= self.tolerance_mm)
 
 
-def stack_slices(frames: Sequence[FrameHeader]) -> Stack:
+def make_stack(frames: Sequence[FrameHeader]) -> Stack:
     """Sort slices along their normal; where they are those of a straight stack but for their decimals, they become it.
 
     Raises
