@@ -94,23 +94,40 @@ def _warn_of_others(folder: Path, entries: list[Path]) -> None:
 
 def _dicom_places(folder: Path, series: str | None) -> list[ScanPlace]:
     """Return the DICOM scans of a folder; none if it holds no image."""
+    entries = _listed(folder)
+    if any(_is_loose_dicom(entry) for entry in entries):
+        return _places_in(folder, series)
+    places: list[ScanPlace] = []
+    has_archives = False
+    for entry in entries:
+        if entry.is_dir():
+            places += _dicom_places(entry, series)
+        elif _is_archive(entry):
+            has_archives = True
+            places += _places_in(entry, series) or [ScanPlace(entry)]
+    if not places:
+        return []
+    studies = frozenset[tuple[str, str]]().union(*(place.studies for place in places))
+    are_scans = has_archives or len(studies) > 1
+    if len(places) > 1 and are_scans and not _is_spread(places):
+        return sorted(places, key=lambda place: place.path)
+    instances: dict[tuple[str, ...], int] = {}
+    for place in places:
+        instances |= place.instances
+    return [ScanPlace(folder, None, studies, instances)]
+
+
+def _is_archive(entry: Path) -> bool:
+    return entry.is_file() and has_suffix(entry, (".zip",))
+
+
+def _is_loose_dicom(entry: Path) -> bool:
+    """Whether it is a DICOM file, neither in an archive nor a list of files."""
     from volseg.io.dicom import is_dicom
 
-    entries = _listed(folder)
-    archives = [entry for entry in entries if entry.is_file() and has_suffix(entry, (".zip",))]
-    folders = [entry for entry in entries if entry.is_dir()]
-    loose = (entry for entry in entries if entry not in archives and entry not in folders)
-    if any(is_dicom(entry) for entry in loose if entry.is_file() and not entry.name.upper().startswith("DICOMDIR")):
-        return _places_in(folder, series)
-    places = [place for archive in archives for place in _places_in(archive, series) or [ScanPlace(archive)]]
-    for entry in folders:
-        places += _dicom_places(entry, series)
-    studies = frozenset[tuple[str, str]]().union(*(place.studies for place in places))
-    if len(places) > 1 and (archives or len(studies) > 1) and not _is_spread(places):
-        return sorted(places, key=lambda place: place.path)
-    return [ScanPlace(folder, None, studies, dict(pair for place in places for pair in place.instances.items()))][
-        : len(places)
-    ]
+    if not entry.is_file() or _is_archive(entry) or entry.name.upper().startswith("DICOMDIR"):
+        return False
+    return is_dicom(entry)
 
 
 def _places_in(path: Path, series: str | None) -> list[ScanPlace]:

@@ -40,24 +40,38 @@ def inspection_lines(found: Inspection, width: int) -> Iterator[Line]:
     widths = [max(map(len, column)) for column in zip(_HEADINGS, *cells, strict=True)]
     ending = _ending_length([entry.series for entry in found.entries if entry.series and _is_dicom(entry)])
     names = Counter(entry.series_name for entry in found.entries)
-    numbered = [(entry, number) for number, group in enumerate(groups, start=1) for entry in group if entry.series]
-    numbers = {uid: number for entry, number in numbered for uid in (_uid(entry), str(entry.series))}
+    numbers = _numbers(groups)
     yield Line(_row(_HEADINGS, widths))
     for number, (group, row) in enumerate(zip(groups, cells, strict=True), start=1):
-        title = f"{_what(group[0])}  {_title(group, ending)}"
+        first = group[0]
+        title = f"{_what(first)}  {_title(group, ending)}"
         yield Line(_folded(title, width, first=f"{number:>{_INDENT - 2}}  "), bold=True)
-        if group[0].shape is not None:
+        if first.shape is not None:
             yield Line(_row(row, widths))
-        for text in _details(group[0], numbers):
-            colour = next((colour for start, colour in _COLOURS.items() if text.startswith(start)), None)
-            yield Line(_folded(_relative(text, found.path, group[0].name), width), colour)
-        if group[0].volume and group[0].series:
+        for text in _details(first, numbers):
+            yield Line(_folded(_relative(text, found.path, first.name), width), _colour(text))
+        if first.volume and first.series:
             series = _range([_series(entry, names, ending) for entry in group])
             yield Line(_folded(f"for --series: {series}", width))
     yield Line(_summary(found))
     if blocking := [entry.name for entry in found.entries if entry.blocks]:
         text = f"damaged files keep series from being read until they are moved away: {', '.join(blocking)}"
         yield Line(_folded(text, width, first=""), "red")
+
+
+def _numbers(groups: Sequence[Sequence[Entry]]) -> dict[str, int]:
+    """Return the number of the block of each series, by its UID and by what `--series` takes."""
+    numbers: dict[str, int] = {}
+    for number, group in enumerate(groups, start=1):
+        for entry in group:
+            if entry.series:
+                numbers[_uid(entry)] = number
+                numbers[entry.series] = number
+    return numbers
+
+
+def _colour(text: str) -> str | None:
+    return next((colour for start, colour in _COLOURS.items() if text.startswith(start)), None)
 
 
 def _summary(found: Inspection) -> str:

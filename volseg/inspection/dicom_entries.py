@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,19 +109,30 @@ def _damaged_entries(listing: Listing) -> Iterator[Entry]:
 
 def archive_entries(listing: Listing) -> Iterator[Entry]:
     """Say of each zip archive what is in it that is no DICOM."""
-    known = {frame.file for series in listing.series for frame in series.frames}
-    known |= {copy for series in listing.series for copy in series.copies} | {other.file for other in listing.others}
-    known |= {entry.file for entry in listing.damaged}
-    members = [file for file in stored_files(listing.path) if file.member and file not in known]
-    for path in sorted({file.path for file in members}):
-        names = [file.name for file in members if file.path == path]
+    known = _dicom_files(listing)
+    names_in: dict[Path, list[str]] = defaultdict(list)
+    for file in stored_files(listing.path):
+        if file.member and file not in known:
+            names_in[file.path].append(file.name)
+    for path, names in sorted(names_in.items()):
         # Images first, as they may be what somebody looks for.
         images = [name for name in names if has_suffix(name, IMAGE_SUFFIXES)]
-        shown = ", ".join([*images, *(name for name in names if name not in images)][:_NAMED])
+        others = [name for name in names if name not in images]
+        shown = ", ".join([*images, *others][:_NAMED])
         more = ", ..." if len(names) > _NAMED else ""
         advice = "; NIfTI, NRRD and MetaImage files are not read from archives, unpack it" if images else ""
         problem = f"{path}: {len(names)} of its members not read, as they are no DICOM: {shown}{more}{advice}"
         yield Entry("archive", path.name, files=len(names), problem=problem)
+
+
+def _dicom_files(listing: Listing) -> set[DicomFile]:
+    """Return all files of a listing that are DICOM, damaged ones too."""
+    files = {other.file for other in listing.others}
+    files.update(entry.file for entry in listing.damaged)
+    for series in listing.series:
+        files.update(series.copies)
+        files.update(frame.file for frame in series.frames)
+    return files
 
 
 def _also(files: Sequence[DicomFile], listing: Listing) -> str:

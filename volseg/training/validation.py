@@ -97,20 +97,23 @@ def validate(
             voxels.append(_telling_voxels(prediction.probabilities, reference, model, count=_VOXELS // len(cases)))
     if calibrate and rows and not voxels:
         _LOG.warning("the probabilities are not calibrated: those of the held-out scans would take too much memory")
-    table = np.array(rows, dtype=float)
-    with np.errstate(all="ignore"):
-        means = [float(np.nanmean(c)) if np.isfinite(c).any() else None for c in table.T]
-        by_case = [float(np.nanmean(r)) if np.isfinite(r).any() else None for r in table]
-    names = [label.name for label in model.labels]
-    scored = [dice for dice in by_case if dice is not None]
+    has_labels = any(classes.any() for _, classes in voxels)
+    table = np.array(rows, dtype=float).reshape(len(rows), len(model.labels))
+    by_case = [_mean(row) for row in table]
     return Validation(
-        mean=float(np.mean(scored)) if scored else None,
-        per_label=dict(zip(names, means, strict=True)),
+        mean=_mean(np.array([np.nan if mean is None else mean for mean in by_case])),
+        per_label={label.name: _mean(column) for label, column in zip(model.labels, table.T, strict=True)},
         cases=len(rows),
         by_case=dict(zip([case.name for case in cases], by_case, strict=False)),
-        calibration=fit_calibration(voxels, heed) if any(classes.any() for _, classes in voxels) else None,
+        calibration=fit_calibration(voxels, heed) if has_labels else None,
         seconds=time.monotonic() - start,
     )
+
+
+def _mean(scores: NDArray[np.float64]) -> float | None:
+    """Return the mean of the scores there are; NaN stands for none."""
+    there = scores[np.isfinite(scores)]
+    return float(there.mean()) if there.size else None
 
 
 def _telling_voxels(probabilities: NDArray[np.float16], reference: LabelMap, model: Model, *, count: int) -> Voxels:

@@ -165,8 +165,7 @@ def verify(
     UsageError
         `tolerance_mm` is negative or not finite.
     """
-    if tolerance_mm is not None and not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
-        raise UsageError(f"tolerance is {tolerance_mm}; expected millimetres of at least 0")
+    _check_tolerance(tolerance_mm)
     path = single_label_map(Path(segmentation)) or Path(segmentation)
     dicom = find_label_object(path)
     volume = series if names_volume(path, series) else None
@@ -178,16 +177,15 @@ def verify(
         tolerance_mm = scan.rounding_mm
     tolerance = usual if tolerance_mm is None else tolerance_mm
     placement = compare_grids(scan.grid, layers[0].grid, tolerance_mm=tolerance_mm)
-    if dicom is not None and own_grid and scan.stack is not None and scan.is_repaired:
-        own_grid = not _are_stored_slices(layers, scan.stack, tolerance)
-    reference = SeriesReference((), "") if dicom is None else dicom.reference
-    same_space, refers = _same_space(scan.reference, reference), _refers(scan.reference, reference)
+    own_grid = own_grid and not (dicom and scan.repaired_has(layers, tolerance))
+    reference = dicom.reference if dicom else SeriesReference((), "")
+    same_space = _same_space(scan.reference, reference)
+    refers = _refers(scan.reference, reference)
     extent, outside = label_extent(layers, scan.grid)
     relation: Relation = placement.relation if own_grid else "slices of a scan"
-    contours = None
-    if dicom is not None and dicom.is_contours:
-        relation, contours = "contours", place_contours(read_contours(dicom.file), scan.grid, scan.stack)
-        outside = contours.outside_fraction
+    contours = _contours_of(dicom, scan)
+    if contours:
+        relation, outside = "contours", contours.outside_fraction
     fits = _fits(relation, contours, refers, partly=dicom is not None)
     return Verification(
         image=str(image),
@@ -232,9 +230,25 @@ class _Image:
         instances = frozenset(frame.sop_instance_uid for frame in chosen.frames)
         self.reference = SeriesReference((first.series_uid,), first.frame_of_reference_uid, instances, first.patient_id)
 
+    def repaired_has(self, layers: Sequence[LabelMap], tolerance_mm: float) -> bool:
+        """Whether it is resampled when it is read, and labels lie on its slices as they are stored."""
+        return self.is_repaired and self.stack is not None and _are_stored_slices(layers, self.stack, tolerance_mm)
+
     @cached_property
     def volume(self) -> Volume:
         return read(self._path, series=self._wanted)
+
+
+def _check_tolerance(tolerance_mm: float | None) -> None:
+    if tolerance_mm is not None and not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
+        raise UsageError(f"tolerance is {tolerance_mm}; expected millimetres of at least 0")
+
+
+def _contours_of(dicom: LabelObject | None, scan: _Image) -> ContourPlacement | None:
+    """Place the contours of a structure set; None for all other segmentations."""
+    if dicom is None or not dicom.is_contours:
+        return None
+    return place_contours(read_contours(dicom.file), scan.grid, scan.stack)
 
 
 def _read_layers(

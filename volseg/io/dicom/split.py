@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -42,15 +41,9 @@ def split_volumes(frames: Sequence[FrameHeader]) -> Parts:
     list of (label, frames)
         The label says what tells the volume from the others, such as ``b1000`` or ``time3``; empty where there is one.
     """
-    for name in _CONTRASTS:
-        parts = _by(frames, _traits_of(name), name)
-        if len(parts) > 1 and min(len(part) for _, part in parts) > 1:
-            return [
-                ("_".join(filter(None, (label, inner))), volume)
-                for label, part in parts
-                for inner, volume in split_volumes(part)
-            ]
     whole: Parts = [("", list(frames))]
+    if parts := _by_contrast(frames):
+        return parts
     if len(frames) == 1 or any(frame.refusal for frame in frames):
         return whole
     try:
@@ -58,20 +51,54 @@ def split_volumes(frames: Sequence[FrameHeader]) -> Parts:
     except InputError:  # reading it will say what is wrong
         return whole
     levels = _levels(frames, stack)
-    repeats = len(set(levels)) < len(frames)
-    if len(set(levels)) == 1:
+    places = len(set(levels))
+    if places == 1:
         return whole  # pictures of one place are no volumes, however they are sorted
-    if not repeats and stack.is_even:
-        phases = (_by(frames, _traits_of(name), name) for name in _PHASES)
-        return next((parts for parts in phases if _are_interleaved(parts)), whole)
-    candidates = [parts for parts in _candidates(frames, levels) if len(parts) > 1]
-    whole_volumes = partial(_are_whole, levels=dict(zip(map(id, frames), levels, strict=True)))
-    tests: list[Callable[[Parts], bool]] = [whole_volumes, _are_volumes] if repeats else [_are_even]
-    for accepts in tests:
-        if found := next((parts for parts in candidates if accepts(parts)), None):
-            # Thin slices below thick ones, say, are one scan, unless the hole between the parts is too wide.
-            return whole if not repeats and _follow_each_other(found) and _is_repairable(stack) else found
-    return whole
+    if places < len(frames):
+        return _of_repeats(frames, levels) or whole
+    if stack.is_even:
+        return _interleaved(frames) or whole
+    return _of_uneven(frames, levels, stack) or whole
+
+
+def _by_contrast(frames: Sequence[FrameHeader]) -> Parts:
+    """Split by the first contrast that has whole volumes, and each part further; empty where no contrast has."""
+    for name in _CONTRASTS:
+        parts = _by(frames, _traits_of(name), name)
+        if len(parts) < 2 or min(len(part) for _, part in parts) < 2:
+            continue
+        volumes: Parts = []
+        for label, part in parts:
+            for inner, volume in split_volumes(part):
+                volumes.append(("_".join(filter(None, (label, inner))), volume))
+        return volumes
+    return []
+
+
+def _of_repeats(frames: Sequence[FrameHeader], levels: list[int]) -> Parts:
+    """Split frames whose positions repeat: best into volumes that have every position once; empty if nothing fits."""
+    candidates = list(_candidates(frames, levels))
+    level_of = dict(zip(map(id, frames), levels, strict=True))
+    for parts in candidates:
+        if _are_whole(parts, levels=level_of):
+            return parts
+    return next((parts for parts in candidates if _are_volumes(parts)), [])
+
+
+def _interleaved(frames: Sequence[FrameHeader]) -> Parts:
+    """Split an even stack where a phase alternates along it; empty where none does."""
+    for name in _PHASES:
+        parts = _by(frames, _traits_of(name), name)
+        if _are_interleaved(parts):
+            return parts
+    return []
+
+
+def _of_uneven(frames: Sequence[FrameHeader], levels: list[int], stack: Stack) -> Parts:
+    """Split a stack of uneven distances into even ones; empty if nothing fits, or the whole can be repaired."""
+    found = next((parts for parts in _candidates(frames, levels) if _are_even(parts)), [])
+    # Thin slices below thick ones, say, are one scan, unless the hole between the parts is too wide.
+    return [] if found and _follow_each_other(found) and _is_repairable(stack) else found
 
 
 def are_volumes(parts: Sequence[Sequence[FrameHeader]]) -> bool:
@@ -111,6 +138,11 @@ def _levels(frames: Sequence[FrameHeader], stack: Stack) -> list[int]:
 
 
 def _candidates(frames: Sequence[FrameHeader], levels: list[int]) -> Iterator[Parts]:
+    """Yield the ways to divide frames by their headers that give several parts, the simplest first."""
+    yield from (parts for parts in _divisions(frames, levels) if len(parts) > 1)
+
+
+def _divisions(frames: Sequence[FrameHeader], levels: list[int]) -> Iterator[Parts]:
     names = dict.fromkeys(name for frame in frames for name in frame.traits)
     varying = [name for name in names if len({frame.traits.get(name, "") for frame in frames}) > 1]
     yield from (_by(frames, _traits_of(name), name) for name in varying)

@@ -8,7 +8,7 @@ the axis is a list.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from volseg.errors import InputError
@@ -60,28 +60,40 @@ def header_for_itk(fields: Mapping[str, str], lines: Sequence[str], axis: int, p
     InputError
         NRRD takes the path for a pattern of file names.
     """
-    vectors = _vectors(fields)
-    has_time = bool(_WITH_TIME.fullmatch(fields.get("space", ""))) or fields.get("space dimension") == str(_AXES)
-    if _kinds(fields)[axis] in _READ_BY_ITK and vectors[axis].lower() in ("", "none") and not has_time:
+    if _is_read_by_itk(fields, axis):
         return None
     header = [lines[0], f"dimension: {_AXES}"]
     header += [f"{name}: {fields[field]}" for field, name in _TAKEN_OVER.items() if field in fields]
-    header.append("kinds: " + " ".join("list" if n == axis else "domain" for n in range(_AXES)))
-    if space := _WITH_TIME.sub(lambda match: match[1] or match[2], fields.get("space", "")):
-        header.append(f"space: {space}")
-    elif "space dimension" in fields:
-        header.append("space dimension: 3")
-    if any(vectors):
-        header.append(
-            "space directions: " + " ".join("none" if n == axis else _of_three(vectors[n]) for n in range(_AXES))
-        )
-    if "spacings" in fields:
-        spacings = fields["spacings"].split()[:_AXES]
-        header.append("spacings: " + " ".join("nan" if n == axis else text for n, text in enumerate(spacings)))
-    if "space origin" in fields:
-        header.append(f"space origin: {_of_three(fields['space origin'])}")
+    header.append("kinds: " + _per_axis(["domain"] * _AXES, axis, "list"))
+    header += _space_lines(fields, axis)
     header += [line for line in lines if ":=" in line]
     return "\n".join([*header, *_data_lines(fields, lines, path)]) + "\n"
+
+
+def _is_read_by_itk(fields: Mapping[str, str], axis: int) -> bool:
+    has_time = bool(_WITH_TIME.fullmatch(fields.get("space", ""))) or fields.get("space dimension") == str(_AXES)
+    has_vector = _vectors(fields)[axis].lower() not in ("", "none")
+    return _kinds(fields)[axis] in _READ_BY_ITK and not has_vector and not has_time
+
+
+def _space_lines(fields: Mapping[str, str], axis: int) -> Iterator[str]:
+    """Yield what a header says of the patient space, without time."""
+    if space := _WITH_TIME.sub(lambda match: match[1] or match[2], fields.get("space", "")):
+        yield f"space: {space}"
+    elif "space dimension" in fields:
+        yield "space dimension: 3"
+    vectors = _vectors(fields)
+    if any(vectors):
+        yield "space directions: " + _per_axis([_of_three(vector) for vector in vectors[:_AXES]], axis, "none")
+    if "spacings" in fields:
+        yield "spacings: " + _per_axis(fields["spacings"].split()[:_AXES], axis, "nan")
+    if "space origin" in fields:
+        yield f"space origin: {_of_three(fields['space origin'])}"
+
+
+def _per_axis(values: Sequence[str], axis: int, of_list: str) -> str:
+    """Join a value for each axis; that which lists volumes has its own."""
+    return " ".join(of_list if n == axis else value for n, value in enumerate(values))
 
 
 def _kinds(fields: Mapping[str, str]) -> list[str]:
