@@ -4,9 +4,10 @@
 
 Each folder that holds files, and each file, is read by `volseg.read`, `read_all`, `read_labels` and `inspect` (headers
 alone). Of files whose names are alike but for digits, as the slices of a series are, only the folder is read where
-there are more than four. The digest has grids, types, units, labels, the SHA-256 of the values and all warnings; of
-what is refused, the type and text of the error. Paths in it are relative to FOLDER. To compare two versions of the
-code, run this file with PYTHONPATH at each of them. The exit code is 1 where a digest differs from the older one.
+there are more than four. Labels that were made on a scan of the corpus are also read on that scan, and verified. The
+digest has grids, types, units, labels, the SHA-256 of the values and all warnings; of what is refused, the type and
+text of the error. Paths in it are relative to FOLDER. To compare two versions of the code, run this file with
+PYTHONPATH at each of them. The exit code is 1 where a digest differs from the older one.
 """
 
 from __future__ import annotations
@@ -69,7 +70,28 @@ def digest_of(root: Path) -> dict[str, dict[str, Any]]:
     for path in entries(root):
         name = path.relative_to(root).as_posix()
         found[name] = {function: outcome(reader, path, root) for function, reader in readers.items()}
+    for name, scan in label_scans(root, found):
+        found[name] |= {
+            f"read_labels on {scan}": outcome(
+                lambda path, image=root / scan: label_digest(volseg.read_labels(path, image=image)), root / name, root
+            ),
+            f"verify on {scan}": outcome(
+                lambda path, image=root / scan: volseg.verify(image, path).to_dict(), root / name, root
+            ),
+        }
     return found
+
+
+def label_scans(root: Path, digest: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """Find the files of labels that refer to a series in one of the folders, and that folder, by their inspections."""
+    scans, labels = {}, []
+    for name, of_path in digest.items():
+        for entry in of_path["inspect"].get("result", ()):
+            if (root / name).is_file():
+                labels += [(name, uid) for uid in entry["refers_to"]]
+            elif entry["kind"] == "DICOM series":  # the innermost folder comes last
+                scans[str(entry["series"]).partition("#")[0]] = name
+    return [(name, scans[uid]) for name, uid in labels if uid in scans]
 
 
 def outcome(reader: Reader, path: Path, root: Path) -> dict[str, Any]:
