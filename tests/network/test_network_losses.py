@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 from math import log
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
-from volseg.network.losses import adversarial_loss, one_hot, reconstruction_loss
-
-NAMES = ("l1", "ce", "dice", "ce_dice")
+from volseg.config import Reconstruction
+from volseg.network.losses import LOSSES, adversarial_loss, one_hot, reconstruction_loss
 
 # Two slices of 1 x 2 pixels, three classes: the probabilities of each pixel, and the right classes.
 PROBABILITIES = torch.tensor(
@@ -29,18 +29,22 @@ def certain(classes: Tensor, count: int) -> Tensor:
     return 50 * (2 * one_hot(classes, count) - 1)
 
 
+def test_the_settings_know_the_names_of_the_losses() -> None:
+    assert get_args(Reconstruction) == tuple(LOSSES)
+
+
 @pytest.mark.parametrize(("name", "expected"), [("l1", L1), ("ce", CE), ("dice", DICE), ("ce_dice", CE + DICE)])
 def test_losses_are_those_computed_by_hand(name: str, expected: float) -> None:
     assert reconstruction_loss(name)(PROBABILITIES.log(), CLASSES).item() == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_perfect_prediction_costs_nothing_even_where_classes_are_absent(name: str) -> None:
     for classes in (torch.randint(0, 4, (2, 9, 8)), torch.zeros(2, 9, 8, dtype=torch.long)):
         assert reconstruction_loss(name)(certain(classes, 4), classes).item() == pytest.approx(0, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_wrong_prediction_costs_more_than_an_undecided_one(name: str) -> None:
     classes = torch.randint(0, 3, (2, 9, 8), generator=torch.Generator().manual_seed(0))
     loss = reconstruction_loss(name)
@@ -48,7 +52,7 @@ def test_a_wrong_prediction_costs_more_than_an_undecided_one(name: str) -> None:
     assert wrong > undecided > 0.1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_the_gradient_leads_to_the_reference(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     classes = torch.randint(0, 3, (2, 6, 6), generator=generator)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from volseg.config import AugmentationConfig, load_config
-from volseg.training.augment import augment
+from volseg.training.augment import INTENSITY_CHANGES, augment
 
 NOTHING = {
     "rotation_degrees": 0, "scaling": 0, "translation": 0, "mirror": False,
@@ -39,6 +39,10 @@ def border(classes: Tensor) -> Tensor:
 def centre(mask: Tensor) -> Tensor:
     """(2,) mean (row, column) of a mask."""
     return mask.nonzero().float().mean(dim=0)
+
+
+def test_every_change_of_the_settings_has_its_place() -> None:
+    assert {*SPATIAL, *INTENSITY_CHANGES, "fade"} == set(AugmentationConfig.model_fields)
 
 
 def test_all_zero_changes_nothing() -> None:

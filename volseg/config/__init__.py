@@ -27,6 +27,8 @@ Pixels = Annotated[int, Field(ge=8, le=1 << 14)]
 
 # The networks by name; each is a row of `volseg.network.generator.NETWORKS`.
 Block = Literal["double", "pix2pix"]
+# The losses of the generator by name; each is a row of `volseg.network.losses.LOSSES`.
+Reconstruction = Literal["l1", "ce", "dice", "ce_dice"]
 
 PRESETS = ("default", "pix2pix")
 _LARGEST_NORMALISED = 1e9
@@ -112,7 +114,7 @@ class DiscriminatorConfig(_Section):
 class LossConfig(_Section):
     """The generator's loss: `reconstruction_weight` x reconstruction + `adversarial_weight` x adversarial."""
 
-    reconstruction: Literal["l1", "ce", "dice", "ce_dice"] = "ce_dice"
+    reconstruction: Reconstruction = "ce_dice"
     reconstruction_weight: Positive = 1.0
     adversarial_weight: Amount = 0.0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import pi
 
 import torch
@@ -32,31 +34,53 @@ def augment(
     (images, classes)
         Same shapes. Space changes for both alike (classes by nearest neighbour), intensities for images only.
     """
+    draw = Draws(len(images), images.device, generator)
     if config.rotation_degrees or config.scaling or config.translation or config.mirror:
-        images, classes = _move(images, classes, config, generator)
-    return _change_intensity(images, config, generator), classes
+        images, classes = move(images, classes, config, draw)
+    for name, change in INTENSITY_CHANGES.items():
+        if largest := getattr(config, name):
+            images = change(images, largest, draw)
+    return images, classes
 
 
-def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(count, generator=generator)
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for the slices of a batch."""
+
+    count: int
+    device: torch.device
+    generator: torch.Generator
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        """(B,) numbers between two, on the CPU."""
+        return low + (high - low) * torch.rand(self.count, generator=self.generator)
+
+    def amount(self, low: float, high: float, neutral: float) -> Tensor:
+        """(B, 1, 1, 1) numbers between two for some of the slices, `neutral` for the others."""
+        chosen = torch.rand(self.count, generator=self.generator) < _SHARE
+        values = torch.where(chosen, self.uniform(low, high), torch.tensor(neutral))
+        return values.to(self.device).reshape(self.count, 1, 1, 1)
+
+    def normal(self, shape: torch.Size) -> Tensor:
+        """Return numbers of mean 0 and standard deviation 1."""
+        return torch.randn(shape, generator=self.generator).to(self.device)
 
 
-def _move(
-    images: Tensor, classes: Tensor, config: AugmentationConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def move(images: Tensor, classes: Tensor, config: AugmentationConfig, draw: Draws) -> tuple[Tensor, Tensor]:
+    """Rotate, scale, shift and mirror slices and classes, all in one interpolation."""
     batch, _, height, width = images.shape
     turn = config.rotation_degrees * pi / 180
-    angle = _uniform(batch, -turn, turn, generator)
-    zoom = _uniform(batch, 1 - config.scaling, 1 + config.scaling, generator)
+    angle = draw.uniform(-turn, turn)
+    zoom = draw.uniform(1 - config.scaling, 1 + config.scaling)
     mirror = torch.ones(batch)
     if config.mirror:
-        mirror = torch.where(torch.rand(batch, generator=generator) < 0.5, -1.0, 1.0)
+        mirror = torch.where(torch.rand(batch, generator=draw.generator) < 0.5, -1.0, 1.0)
     cos, sin = zoom * angle.cos(), zoom * angle.sin()
     # affine_grid works in coordinates where both sides have length 2: pixels keep their shape by the aspect ratio.
     aspect = height / width
     # Rows of an axial or coronal slice run from left to right; plans for sagittal slices have no mirroring.
     rows = [cos, -sin * aspect * mirror, sin / aspect, cos * mirror]
-    shift = [_uniform(batch, -config.translation, config.translation, generator) * 2 for _ in range(2)]
+    shift = [draw.uniform(-config.translation, config.translation) * 2 for _ in range(2)]
     theta = torch.stack([rows[0], rows[1], shift[0], rows[2], rows[3], shift[1]], dim=1).reshape(batch, 2, 3)
     grid = F.affine_grid(theta, [batch, 1, height, width], align_corners=False).to(images.device)
     moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
@@ -64,32 +88,9 @@ def _move(
     return moved, labels[:, 0].round().long()
 
 
-def _change_intensity(images: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
-    batch = images.shape[0]
-
-    def amount(low: float, high: float, neutral: float) -> Tensor:
-        chosen = torch.rand(batch, generator=generator) < _SHARE
-        values = torch.where(chosen, _uniform(batch, low, high, generator), torch.tensor(neutral))
-        return values.to(images.device).reshape(batch, 1, 1, 1)
-
-    if config.blur:
-        images = _blur(images, amount(0.0, config.blur, 0.0).flatten())
-    if config.gamma:
-        low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
-        span = (high - low).clamp_min(1e-6)
-        images = ((images - low) / span).clamp(0, 1) ** amount(1 - config.gamma, 1 + config.gamma, 1.0) * span + low
-    if config.contrast:
-        images = images * amount(1 - config.contrast, 1 + config.contrast, 1.0)
-    if config.brightness:
-        images = images + amount(-config.brightness, config.brightness, 0.0)
-    if config.noise:
-        noise = torch.randn(images.shape, generator=generator).to(images.device)
-        images = images + noise * amount(0.0, config.noise, 0.0)
-    return images
-
-
-def _blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur with one sigma (pixels) a slice; 0 leaves a slice as it is."""
+def blur(images: Tensor, largest: float, draw: Draws) -> Tensor:
+    """Blur by a Gaussian whose sigma is at most `largest` pixels."""
+    sigma = draw.amount(0.0, largest, 0.0).flatten()
     batch, channels, height, width = images.shape
     reach = torch.arange(-2, 3, device=images.device)
     kernel = torch.exp(-(reach**2) / (2 * sigma.clamp_min(1e-3)[:, None] ** 2))
@@ -98,3 +99,36 @@ def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     flat = F.conv2d(flat, kernel[:, None, :, None], groups=batch * channels)
     flat = F.conv2d(flat, kernel[:, None, None, :], groups=batch * channels)
     return flat.reshape(batch, channels, height, width)
+
+
+def gamma(images: Tensor, largest: float, draw: Draws) -> Tensor:
+    """Raise values to a power of 1 +- `largest`, between the lowest and the highest of each slice and channel."""
+    low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
+    span = (high - low).clamp_min(1e-6)
+    return ((images - low) / span).clamp(0, 1) ** draw.amount(1 - largest, 1 + largest, 1.0) * span + low
+
+
+def contrast(images: Tensor, largest: float, draw: Draws) -> Tensor:
+    """Multiply by 1 +- `largest`."""
+    return images * draw.amount(1 - largest, 1 + largest, 1.0)
+
+
+def brightness(images: Tensor, largest: float, draw: Draws) -> Tensor:
+    """Add a number of at most +- `largest` standard deviations."""
+    return images + draw.amount(-largest, largest, 0.0)
+
+
+def noise(images: Tensor, largest: float, draw: Draws) -> Tensor:
+    """Add Gaussian noise of at most `largest` standard deviations."""
+    added = draw.normal(images.shape)
+    return images + added * draw.amount(0.0, largest, 0.0)
+
+
+# By the field of `AugmentationConfig` that says the largest change, in the order in which they are done.
+INTENSITY_CHANGES: dict[str, Callable[[Tensor, float, Draws], Tensor]] = {
+    "blur": blur,
+    "gamma": gamma,
+    "contrast": contrast,
+    "brightness": brightness,
+    "noise": noise,
+}
