@@ -10,14 +10,11 @@ import logging
 from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from volseg.core.grid import Grid
 from volseg.core.label_choice import LabelChoice, listed
 from volseg.core.labelmap import Label, LabelMap, default_colour, keep_colours_apart
+from volseg.core.layers import Layers
 from volseg.core.volume import Volume
 from volseg.core.voxels import smallest_integer
 from volseg.errors import InputError
@@ -137,20 +134,13 @@ def _region(label: Label, drawing: Drawing, grid: Grid, usual: float, path: _Pat
 
 def _layers(labels: Sequence[Label], regions: Iterable[Region], grid: Grid, path: _Path) -> tuple[LabelMap, ...]:
     """Put every structure into the first label map in which it meets no other."""
-    kind = smallest_integer(max(label.value for label in labels))
-    layers: list[tuple[NDArray[Any], list[Label]]] = []
+    # Slices across the third axis lie together in memory.
+    layers = Layers(grid.shape, smallest_integer(max(label.value for label in labels)), order="F")
     for label, region in zip(labels, regions, strict=True):
-        home = next((layer for layer in layers if not any(p[m].any() for p, m in region.planes(layer[0]))), None)
-        if home is None and len(layers) == _MOST_LAYERS:
+        layers.add(label, region.planes)
+        if len(layers.filled) > _MOST_LAYERS:
             raise InputError(
                 f"{path}: more than {_MOST_LAYERS} of its structures overlap each other; choose among them by name "
                 "(--only NAME,...)"
             )
-        if home is None:
-            # Slices across the third axis lie together in memory.
-            home = np.zeros(grid.shape, kind, order="F"), []
-            layers.append(home)
-        home[1].append(label)
-        for plane, mask in region.planes(home[0]):
-            plane[mask] = label.value
-    return tuple(LabelMap(array, grid, tuple(members)) for array, members in layers)
+    return tuple(LabelMap(array, grid, tuple(members)) for array, members in layers.filled)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pydicom.uid import UID, SegmentationStorage
 from volseg.core.grid import Grid
 from volseg.core.label_choice import LabelChoice, listed
 from volseg.core.labelmap import Label, LabelMap, default_colour, keep_colours_apart
+from volseg.core.layers import Layers
 from volseg.core.volume import Volume
 from volseg.core.voxels import smallest_integer
 from volseg.errors import GeometryError, InputError
@@ -267,17 +269,15 @@ def _layers(
 ) -> list[tuple[NDArray[Any], tuple[Label, ...]]]:
     """Lay every segment into the first layer in which it meets no other."""
     dtype = smallest_integer(max((label.value for label in labels.values()), default=1))
-    layers: list[tuple[NDArray[Any], list[Label]]] = []
+    layers = Layers((len(planes.positions), *planes.shape), dtype)
     for number in sorted(pieces):
-        free = (layer for layer in layers if not any(layer[0][box][mask].any() for box, mask in pieces[number]))
-        stack, members = next(free, (None, []))
-        if stack is None:
-            stack = np.zeros((len(planes.positions), *planes.shape), dtype)
-            layers.append((stack, members))
-        for box, mask in pieces[number]:
-            stack[box][mask] = labels[number].value
-        members.append(labels[number])
-    return [(stack, tuple(members)) for stack, members in layers]
+        layers.add(labels[number], partial(_parts, pieces[number]))
+    return [(stack, tuple(members)) for stack, members in layers.filled]
+
+
+def _parts(pieces: list[_Piece], stack: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    for box, mask in pieces:
+        yield stack[box], mask
 
 
 def _labelmap(stack: NDArray[Any], labels: tuple[Label, ...], planes: Planes, image: Volume | Grid | None) -> LabelMap:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from volseg.core.grid import Grid
 from volseg.core.labelmap import Label, LabelMap
+from volseg.core.layers import Layers
 from volseg.core.volume import Volume
 from volseg.core.voxels import smallest_integer
 
@@ -37,18 +40,15 @@ def join_masks(labels: Sequence[Label], masks: Iterable[NDArray[np.bool_]], grid
     Each goes into the first that it fits into. One is held at a time, so that many take no more memory than a few. No
     mask at all gives one empty label map.
     """
-    dtype = smallest_integer(max((label.value for label in labels), default=0))
-    arrays: list[NDArray[np.integer]] = []
-    members: list[list[Label]] = []
+    layers = Layers(grid.shape, smallest_integer(max((label.value for label in labels), default=0)), order="F")
     for label, mask in zip(labels, masks, strict=True):
-        place = next((n for n, array in enumerate(arrays) if not array[mask].any()), len(arrays))
-        if place == len(arrays):
-            arrays.append(np.zeros(grid.shape, dtype, order="F"))
-            members.append([])
-        arrays[place][mask] = label.value
-        members[place].append(label)
-    layers = tuple(LabelMap(array, grid, tuple(some)) for array, some in zip(arrays, members, strict=True))
-    return layers or (LabelMap(np.zeros(grid.shape, dtype), grid, ()),)
+        layers.add(label, partial(_whole, mask))
+    filled = layers.filled or [(np.zeros(grid.shape, layers.dtype), [])]
+    return tuple(LabelMap(array, grid, tuple(members)) for array, members in filled)
+
+
+def _whole(mask: NDArray[np.bool_], array: NDArray[Any]) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    return [(array, mask)]
 
 
 def one_slice_advice(layers: Sequence[LabelMap], path: Path, *, image: Volume | None = None) -> str | None:
