@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from volseg.core.grid import Grid
-from volseg.core.labelmap import Label, LabelMap, default_colour, keep_colours_apart, label_boxes, present_values
+from volseg.core.labelmap import (
+    Label,
+    LabelMap,
+    default_colour,
+    keep_colours_apart,
+    label_boxes,
+    label_extent,
+    present_values,
+)
+from volseg.core.resample import reorient
 from volseg.errors import InputError
 
 GRID = Grid.from_spacing((2, 3, 4))
@@ -140,3 +149,19 @@ def test_equal_colours_are_changed_unless_they_were_chosen() -> None:
 def test_more_equal_colours_than_can_be_told_apart_stay() -> None:
     labels = [Label(n, f"liver{' ' * n}", (201, 113, 79)) for n in range(1, 200)]
     assert len({label.colour for label in keep_colours_apart(labels)}) > 50
+
+
+def test_where_labels_are() -> None:
+    image = Grid.from_spacing((20, 16, 12), (2, 1.5, 3), (-40, 30, 11))
+    beside = Grid.from_spacing((20, 16, 12), (2, 1.5, 3), (-50, 30, 11))
+    array = np.zeros(image.shape, np.uint8)
+    array[3:12, 3:9, 3:9] = 1
+    turned, grid = reorient(array, image, "SPL")
+    extent, outside = label_extent([LabelMap.from_array(turned, grid)], image)
+    assert extent == ((3, 11), (3, 8), (3, 8))
+    assert outside == 0
+    # Two of nine planes of the label are beyond the first voxel's outer edge, one just on it.
+    extent, outside = label_extent([LabelMap.from_array(array, beside)], image)
+    assert extent == ((-2, 6), (3, 8), (3, 8))
+    assert outside == pytest.approx(2 / 9)
+    assert label_extent([LabelMap.from_array(array * 0, image)], image) == (None, None)

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volseg.core.grid import RAS_TO_LPS, Grid
-from volseg.core.labelmap import LabelMap
 from volseg.core.resample import reorient
-from volseg.verification.placement import compare_grids, label_extent, place_contours
+from volseg.verification.placement import compare_grids, place_contours
 
 GRID = Grid.from_spacing((20, 16, 12), (2, 1.5, 3), (-40, 30, 11))
 
@@ -66,20 +65,6 @@ def test_lps_taken_for_ras_is_recognised() -> None:
     assert found.mirrored == "xy"
     assert compare_grids(GRID, Grid(GRID.shape, np.diag([1.0, 1, -1, 1]) @ GRID.affine)).mirrored == "z"
     assert compare_grids(GRID, Grid.from_spacing((20, 16, 12), (2, 1.5, 4))).mirrored == ""
-
-
-def test_where_labels_are() -> None:
-    array = np.zeros(GRID.shape, np.uint8)
-    array[3:12, 3:9, 3:9] = 1
-    turned, grid = reorient(array, GRID, "SPL")
-    extent, outside = label_extent([LabelMap.from_array(turned, grid)], GRID)
-    assert extent == ((3, 11), (3, 8), (3, 8))
-    assert outside == 0
-    # Two of nine planes of the label are beyond the first voxel's outer edge, one just on it.
-    extent, outside = label_extent([LabelMap.from_array(array, moved(GRID, -10, 0, 0))], GRID)
-    assert extent == ((-2, 6), (3, 8), (3, 8))
-    assert outside == pytest.approx(2 / 9)
-    assert label_extent([LabelMap.from_array(array * 0, GRID)], GRID) == (None, None)
 
 
 def test_rounding_is_no_shift() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from volseg.conversion.settings import ConversionSettings, is_folder, is_object
 from volseg.core.grid import Grid
-from volseg.core.labelmap import LabelMap, present_values
+from volseg.core.labelmap import LabelMap, label_extent, present_values
 from volseg.core.volume import Volume
 from volseg.core.voxels import smallest_integer
 from volseg.errors import GeometryError, InputError, UsageError
@@ -20,7 +20,7 @@ from volseg.files.names import LABEL_SUFFIXES, SEG_NRRD_SUFFIXES, WHOLE_NIFTI_SU
 from volseg.io import read_label_layers, read_scan_of, write
 from volseg.io.dicom import DicomSource, find_label_object, is_dicom_input
 from volseg.io.labels import check_labels, is_dseg, names_volume, sidecar_path, write_label_table
-from volseg.verification.placement import compare_grids, label_extent
+from volseg.verification.placement import compare_grids
 
 _LOG = logging.getLogger(__name__)
 _MOST_OUTSIDE = 0.5

@@ -21,6 +21,8 @@ Float = NDArray[np.float64]
 RAS_TO_LPS: Float = np.diag([-1.0, -1.0, 1.0, 1.0])
 RAS_TO_LPS.setflags(write=False)
 
+# Voxels from the centre of one to its edge, and rounding.
+TO_EDGE = 0.5 + 1e-3
 # Of the smallest spacing: what changes nothing that anyone could see, and what is surely the same voxel.
 _UNSEEN, _MOST = 0.05, 0.25
 # What headers round, of a coordinate in mm (float32) and for each voxel in a row (spacings of six decimals).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.core.anatomy import colour_of
-from volseg.core.grid import Grid
+from volseg.core.grid import TO_EDGE, Grid
 from volseg.errors import InputError
 
 Colour = tuple[int, int, int]
+VoxelRange = tuple[tuple[float, float], ...]
 OTHER_ALGORITHMS = ("MANUAL", "SEMIAUTOMATIC")
 _LARGEST_LISTED_VALUE = 65535
 _UNNAMED = re.compile(r"(label|segment|roi)[ _]?\d+", re.IGNORECASE)
@@ -197,6 +198,32 @@ def keep_colours_apart(labels: Iterable[Label], given: Collection[int] = ()) -> 
         taken.add(colour)
         apart.append(replace(label, colour=colour))
     return tuple(apart)
+
+
+def label_extent(layers: Sequence[LabelMap], image: Grid) -> tuple[VoxelRange | None, float | None]:
+    """Say where in an image the labelled voxels of label maps on any grid lie.
+
+    Returns
+    -------
+    extent : 3 pairs of (first, last), optional
+        Image voxel coordinates of labelled voxels' centres along each axis; None where nothing is labelled.
+    outside : float, optional
+        Fraction of the labelled voxels whose centre lies outside the image, 0 to 1; None where nothing is labelled.
+    """
+    lowest, highest, labelled, outside = np.full(3, np.inf), np.full(3, -np.inf), 0, 0
+    last = np.array(image.shape) - 1
+    for layer in layers:
+        to_image = np.linalg.solve(image.affine, layer.grid.affine)[:3]
+        for k in range(layer.grid.shape[2]):
+            places = np.argwhere(layer.array[:, :, k]) @ to_image[:, :2].T + to_image[:, 2] * k + to_image[:, 3]
+            if len(places):
+                lowest, highest = np.minimum(lowest, places.min(axis=0)), np.maximum(highest, places.max(axis=0))
+                beyond = (places < -TO_EDGE) | (places > last + TO_EDGE)
+                labelled, outside = labelled + len(places), outside + int(beyond.any(axis=1).sum())
+    if not labelled:
+        return None, None
+    pairs = zip((lowest.round(2) + 0.0).tolist(), (highest.round(2) + 0.0).tolist(), strict=True)  # no -0.0
+    return tuple((low, high) for low, high in pairs), outside / labelled
 
 
 def _nearby(colour: Colour) -> Iterator[Colour]:

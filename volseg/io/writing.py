@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import numpy as np
-
-from volseg.core.labelmap import LabelMap
+from volseg.core.labelmap import LabelMap, label_extent
 from volseg.core.volume import Volume
 from volseg.errors import OutputError, UsageError
 from volseg.files.names import SEG_NRRD_SUFFIXES, WHOLE_NIFTI_SUFFIXES, has_suffix
@@ -112,16 +110,11 @@ def _check_inside(labelmap: LabelMap, image: Volume, path: Path) -> None:
     """Warn of labels that lie outside the image, as they are lost; refuse if all do."""
     if labelmap.grid.is_close(image.grid):
         return
-    total = outside = 0
-    for k in range(labelmap.grid.shape[2]):
-        i, j = np.nonzero(labelmap.array[:, :, k])
-        at = image.grid.to_voxel(labelmap.grid.to_world(np.stack([i, j, np.full_like(i, k)], axis=-1)))
-        total += len(i)
-        outside += int(((at < -0.5) | (at > np.array(image.grid.shape) - 0.5)).any(axis=-1).sum())
+    _, outside = label_extent([labelmap], image.grid)
     if not outside:
         return
-    what = f"{100 * outside / total:.3g} % of the labelled voxels lie outside the image"
-    if outside == total:
+    what = f"{100 * outside:.3g} % of the labelled voxels lie outside the image"
+    if outside == 1:
         raise OutputError(f"{path}: {what}; give the scan that the labels were made on")
     _LOG.warning("%s: %s and are left out", path, what)
 

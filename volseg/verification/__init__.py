@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from volseg.core.grid import RAS_TO_LPS
-from volseg.core.labelmap import LabelMap
+from volseg.core.labelmap import LabelMap, VoxelRange, label_extent
 from volseg.core.volume import Volume
 from volseg.errors import InputError, UsageError
 from volseg.io import read, read_grid, read_label_layers
@@ -29,9 +29,7 @@ from volseg.io.labels import check_labels, names_volume, single_label_map
 from volseg.verification.placement import (
     ContourPlacement,
     Placement,
-    VoxelRange,
     compare_grids,
-    label_extent,
     place_contours,
 )
 

@@ -9,16 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from volseg.core.grid import RAS_TO_LPS, Float, Grid
-from volseg.core.labelmap import LabelMap
+from volseg.core.grid import RAS_TO_LPS, TO_EDGE, Float, Grid
 from volseg.core.resample import Reorientation
 from volseg.io.dicom import Stack
 
 Relation = Literal["same grid", "other storage order", "part of the grid", "other grid", "apart"]
-VoxelRange = tuple[tuple[float, float], ...]
 
-# From a voxel's centre to its edge, and rounding.
-_HALF = 0.5 + 1e-3
 # So near to its slice is a contour on it: in spacings, and at least in mm.
 _ON_SLICE, _ON_SLICE_MM = 0.02, 0.05
 
@@ -73,32 +69,6 @@ def compare_grids(image: Grid, other: Grid, *, tolerance_mm: float | None = None
     return Placement("other grid" if meet else "apart", worst, shift, mirrored)
 
 
-def label_extent(layers: Sequence[LabelMap], image: Grid) -> tuple[VoxelRange | None, float | None]:
-    """Say where in an image the labelled voxels of label maps on any grid lie.
-
-    Returns
-    -------
-    extent : 3 pairs of (first, last), optional
-        Image voxel coordinates of labelled voxels' centres along each axis; None where nothing is labelled.
-    outside : float, optional
-        Fraction of the labelled voxels whose centre lies outside the image, 0 to 1; None where nothing is labelled.
-    """
-    lowest, highest, labelled, outside = np.full(3, np.inf), np.full(3, -np.inf), 0, 0
-    last = np.array(image.shape) - 1
-    for layer in layers:
-        to_image = np.linalg.solve(image.affine, layer.grid.affine)[:3]
-        for k in range(layer.grid.shape[2]):
-            places = np.argwhere(layer.array[:, :, k]) @ to_image[:, :2].T + to_image[:, 2] * k + to_image[:, 3]
-            if len(places):
-                lowest, highest = np.minimum(lowest, places.min(axis=0)), np.maximum(highest, places.max(axis=0))
-                beyond = (places < -_HALF) | (places > last + _HALF)
-                labelled, outside = labelled + len(places), outside + int(beyond.any(axis=1).sum())
-    if not labelled:
-        return None, None
-    pairs = zip((lowest.round(2) + 0.0).tolist(), (highest.round(2) + 0.0).tolist(), strict=True)  # no -0.0
-    return tuple((low, high) for low, high in pairs), outside / labelled
-
-
 @dataclass(frozen=True)
 class ContourPlacement:
     """On how many slices of an image contours lie, how many lie between slices, and which part of them outside."""
@@ -117,7 +87,7 @@ def place_contours(contours: Sequence[Float], image: Grid, stack: Stack | None =
         return ContourPlacement(0, 0, 0.0)
     places = [image.to_voxel(points) for points in contours]
     axis = int(np.max([np.ptp(at, axis=0) for at in places], axis=0).argmin())
-    beyond = np.where(np.arange(3) == axis, _HALF, 1.0)
+    beyond = np.where(np.arange(3) == axis, TO_EDGE, 1.0)
     last = np.array(image.shape) - 1
     outside = np.array([bool(((at < -beyond) | (at > last + beyond)).any()) for at in places])
     if stack is None:
