@@ -13,7 +13,7 @@ from volseg.conversion.modality import check_modality, of_modality
 from volseg.core.volume import Volume
 from volseg.errors import UsageError, VolsegError
 from volseg.files.atomic import check_free
-from volseg.files.names import IMAGE_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, has_suffix, portable_name
+from volseg.files.names import IMAGE_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, free_name, has_suffix, portable_name
 from volseg.io import read, read_all, write
 from volseg.io.dicom import is_dicom_input
 from volseg.io.labels import has_label_table, image_files
@@ -77,7 +77,9 @@ def convert_all(
     modality = check_modality(modality, to_dicom=form == "dicom")
     taken: set[str] = set()
     for found in _found(source, folder):
-        stem = _unique(portable_name(found.name), found.number, taken)
+        # As `read_all` names volumes, free also where upper and lower case are the same.
+        stem = free_name(portable_name(found.name), lambda name: name.casefold() in taken, number=found.number)
+        taken.add(stem.casefold())
         target = folder / f"{stem}{FORMATS[form]}"
         try:
             check_free([target], overwrite=overwrite)
@@ -134,12 +136,3 @@ def _found_image(file: Path) -> Iterator[_Found]:
 
 def _renamed(volume: Volume, name: str, *, strict: bool) -> Volume:
     return replace(volume, name=name)
-
-
-def _unique(name: str, number: str, taken: set[str]) -> str:
-    """Return a file name as `read_all` names volumes, free also where upper and lower case are the same."""
-    numbered = f"{name}_{number}" if number else name
-    candidates = (name, numbered, *(f"{numbered}_{count}" for count in range(2, len(taken) + 3)))
-    free = next(candidate for candidate in candidates if candidate.casefold() not in taken)
-    taken.add(free.casefold())
-    return free

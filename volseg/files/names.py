@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import chain, count
 from pathlib import Path
 
 # Which files are images, as far as names say it; DICOM files are known by their content.
@@ -72,14 +73,16 @@ def distinct_names(label_names: Iterable[str]) -> list[str]:
     names: list[str] = []
     taken: set[str] = set()
     for label_name in label_names:
-        name = free = portable_name(label_name)
-        number = 1
-        while free.casefold() in taken:
-            number += 1
-            free = f"{name}_{number}"
-        taken.add(free.casefold())
-        names.append(free)
+        names.append(free_name(portable_name(label_name), lambda name: name.casefold() in taken))
+        taken.add(names[-1].casefold())
     return names
+
+
+def free_name(name: str, is_taken: Callable[[str], bool], *, number: str = "") -> str:
+    """Return a name, with its number behind it where it is taken, and a count where that is taken too."""
+    numbered = f"{name}_{number}" if number else name
+    candidates = chain((name, numbered), (f"{numbered}_{n}" for n in count(2)))
+    return next(candidate for candidate in candidates if not is_taken(candidate))
 
 
 def shown_path(path: str | Path, *, full: bool = False) -> str:

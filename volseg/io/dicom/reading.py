@@ -14,7 +14,7 @@ from volseg.core.volume import Volume
 from volseg.core.voxels import clean_values
 from volseg.errors import GeometryError, InputError, MissingPackageError
 from volseg.files.door import door
-from volseg.files.names import case_name
+from volseg.files.names import case_name, free_name
 from volseg.io.dicom.choice import choose_series
 from volseg.io.dicom.pixels import read_values
 from volseg.io.dicom.repair import Repair, plan_repair, resample
@@ -98,7 +98,7 @@ def read_all_series(path: Path, *, strict: bool = False) -> dict[str, Volume]:
         except (InputError, MissingPackageError) as error:
             refusals.append(error)
             continue
-        name = _unique(str(volume.name), series.number, volumes)
+        name = free_name(str(volume.name), volumes.__contains__, number=series.number)
         volumes[name] = replace(volume, name=name)
     if refusals and not volumes:
         raise refusals[0]
@@ -193,8 +193,3 @@ def _source(stack: Stack) -> DicomSource:
             )
         )
     return DicomSource(first.study_uid, first.series_uid, first.frame_of_reference_uid, tuple(frames))
-
-
-def _unique(name: str, number: str, taken: dict[str, Volume]) -> str:
-    candidates = [name, f"{name}_{number}", *(f"{name}_{number}_{count}" for count in range(2, len(taken) + 3))]
-    return next(candidate for candidate in candidates if candidate not in taken)
