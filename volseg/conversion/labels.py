@@ -38,8 +38,15 @@ def convert_labels(source: Path, target: Path, settings: ConversionSettings) -> 
     check_labels(layers, source)
     if image is not None:
         _check_place(_unplaced(source, image, settings) or layers, image.grid, source, target)
-        if not is_object(target):  # whose writers go by the slices as they are stored
-            layers = tuple(_moved(layer, image.grid, source) for layer in layers)
+    if image is not None and not is_object(target):  # whose writers go by the slices as they are stored
+        layers = tuple(_moved(layer, image.grid, source) for layer in layers)
+    return _write_layers(layers, target, image, settings)
+
+
+def _write_layers(
+    layers: tuple[LabelMap, ...], target: Path, image: Volume | None, settings: ConversionSettings
+) -> list[Path]:
+    """Write layers into one ``.seg.nrrd``, or into a file each."""
     if len(layers) > 1 and has_suffix(target, SEG_NRRD_SUFFIXES):
         from volseg.io.images.itk import write_seg_nrrd
 
@@ -47,8 +54,10 @@ def convert_labels(source: Path, target: Path, settings: ConversionSettings) -> 
         return [target]
     targets = [target] if len(layers) == 1 else _numbered(target, len(layers))
     check_free([file for path in targets for file in _files_of(path)], overwrite=settings.overwrite)
-    pairs = zip(layers, targets, strict=True)
-    return [file for layer, path in pairs for file in _write(layer, path, image, settings.form)]
+    written: list[Path] = []
+    for layer, path in zip(layers, targets, strict=True):
+        written += _write(layer, path, image, settings.form)
+    return written
 
 
 def _unplaced(source: Path, image: Volume, settings: ConversionSettings) -> tuple[LabelMap, ...]:

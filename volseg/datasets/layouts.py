@@ -162,13 +162,11 @@ def _stem(path: Path, ending: str) -> str:
 
 def _read_csv(path: Path) -> Dataset:
     columns, rows = read_table(path, delimiter=",")
-    channels = [column for column in columns if re.fullmatch(r"image(_\d+)?", column)]
-    numbered = [f"image_{n}" for n in range(len(channels))]
-    if not channels or sorted(channels) not in (["image"], sorted(numbered)) or "label" not in columns:
+    channels = _channel_columns(columns)
+    if not channels or "label" not in columns:
         raise DatasetError(
             f"{path}: has the columns {columns}; expected image (or image_0, image_1, ...), label, and case"
         )
-    channels = ["image"] if channels == ["image"] else numbered
     cases, problems = [], []
     for number, row in rows:
         if empty := [column for column in channels if not row[column]]:
@@ -180,6 +178,15 @@ def _read_csv(path: Path) -> Dataset:
     if problems:
         raise DatasetError(f"{path}: {'; '.join(problems)}; expected the path of a scan")
     return _without_json(path.parent, case_name(path), cases, channels)
+
+
+def _channel_columns(columns: Sequence[str]) -> list[str]:
+    """Return the columns of images in the order of the channels; none where they are not numbered from 0."""
+    found = [column for column in columns if re.fullmatch(r"image(_\d+)?", column)]
+    numbered = [f"image_{n}" for n in range(len(found))]
+    if found == ["image"]:
+        return found
+    return numbered if sorted(found) == sorted(numbered) else []
 
 
 def _read_patterns(root: Path, images: str | None, labels: str | None) -> Dataset:

@@ -26,24 +26,25 @@ def tell_apart(files: Sequence[tuple[Path, Sequence[LabelMap]]]) -> tuple[LabelM
         All layers. A name that several files have is followed by that of its file, ``liver (reference)``; of equal
         colours the first stays.
     """
-    owners = Counter(name for _, layers in files for name in {label.name for layer in layers for label in layer.labels})
-    given = {label.colour for _, layers in files for layer in layers for label in layer.labels}
+    labels_of = [[label for layer in layers for label in layer.labels] for _, layers in files]
+    owners: Counter[str] = Counter()
+    for labels in labels_of:
+        owners.update({label.name for label in labels})
+    given = {label.colour for labels in labels_of for label in labels}
     fresh = (colour for colour in map(default_colour, count(1)) if colour not in given)
-    taken: set[Colour] = set()
-    shown = []
+    taken: set[Colour] = set()  # by the files before
+    shown: list[LabelMap] = []
     for (_, layers), title in zip(files, _titles([path for path, _ in files]), strict=True):
-        before = frozenset(taken)
+        used: set[Colour] = set()
         for layer in layers:
-            labels = [
-                replace(
-                    label,
-                    name=f"{label.name} ({title})" if owners[label.name] > 1 else label.name,
-                    colour=next(fresh) if label.colour in before else label.colour,
-                )
-                for label in layer.labels
-            ]
-            taken.update(label.colour for label in labels)
+            labels = []
+            for label in layer.labels:
+                name = f"{label.name} ({title})" if owners[label.name] > 1 else label.name
+                colour = next(fresh) if label.colour in taken else label.colour
+                labels.append(replace(label, name=name, colour=colour))
+                used.add(colour)
             shown.append(LabelMap(layer.array, layer.grid, tuple(labels)))
+        taken |= used
     return tuple(shown)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -40,26 +41,43 @@ def parse_vtp(data: bytes) -> MeshContent:
         Another file, damaged or cut short.
     """
     file = VtkXml.parse(data)
+    pieces = _pieces(file)
+    faces, start = [], 0
+    for piece in pieces:
+        faces.append(piece.faces + start)
+        start += len(piece.points)
+    labels = _of_all([piece.labels for piece in pieces])
+    return MeshContent(
+        vertices=np.concatenate([piece.points for piece in pieces]),
+        faces=np.concatenate(faces),
+        tag="".join(f"SPACE={text}" for text in _field(file, "SPACE")),
+        colours=_of_all([piece.colours for piece in pieces]),
+        parts=None if labels is None else labels - 1,
+        names=_field(file, "Names"),
+    )
+
+
+def _pieces(file: VtkXml) -> list[_Piece]:
+    """Read the pieces of a file; one without points where there is none."""
     surface = file.root.find("PolyData")
     if surface is None:
         raise ValueError(f"it holds {file.root.get('type')}; expected PolyData")
     entries = surface.findall("Piece")
     if len(entries) > MOST_SURFACES:
         raise ValueError(f"it has {len(entries)} pieces; expected at most {MOST_SURFACES}")
-    pieces = [_read_piece(file, entry) for entry in entries] or [_no_piece()]
-    starts = np.cumsum([0, *(len(piece.points) for piece in pieces)])
-    colours = [piece.colours for piece in pieces if piece.colours is not None]
-    labels = [piece.labels for piece in pieces if piece.labels is not None]
-    fields = {entry.get("Name"): entry for field in file.root.iter("FieldData") for entry in field}
-    texts = {name: file.texts(fields[name]) for name in ("SPACE", "Names") if name in fields}
-    return MeshContent(
-        vertices=np.concatenate([piece.points for piece in pieces]),
-        faces=np.concatenate([piece.faces + start for piece, start in zip(pieces, starts, strict=False)]),
-        tag="".join(f"SPACE={text}" for text in texts.get("SPACE", ())),
-        colours=np.concatenate(colours) if len(colours) == len(pieces) else None,
-        parts=np.concatenate(labels) - 1 if len(labels) == len(pieces) else None,
-        names=texts.get("Names", ()),
-    )
+    return [_read_piece(file, entry) for entry in entries] or [_no_piece()]
+
+
+def _of_all(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """Join the arrays of all pieces; None where a piece lacks one."""
+    there = [array for array in arrays if array is not None]
+    return np.concatenate(there) if len(there) == len(arrays) else None
+
+
+def _field(file: VtkXml, name: str) -> tuple[str, ...]:
+    """Return the texts of a field of the file: of several of that name the last."""
+    entries = [entry for field in file.root.iter("FieldData") for entry in field if entry.get("Name") == name]
+    return tuple(file.texts(entries[-1])) if entries else ()
 
 
 def _no_piece() -> _Piece:
