@@ -26,7 +26,7 @@ from volseg.files.atomic import atomic_path
 from volseg.io.dicom.attributes import quiet_pydicom
 from volseg.io.dicom.contours import join_holes, trace_edges
 from volseg.io.dicom.patient import inherit_patient
-from volseg.io.dicom.source import DicomSource, SourceFrame, values_on_frame
+from volseg.io.dicom.source import DicomSource, SourceFrame, reference_to, values_on_frame
 from volseg.io.dicom.texts import LONGEST_CODE, LONGEST_TEXT, fit_text, split_code
 
 _LOG = logging.getLogger(__name__)
@@ -83,16 +83,10 @@ def _check(labelmap: LabelMap, source: DicomSource, path: Path) -> None:
         raise OutputError(f"{path}: the label map has no labels; a structure set needs at least one")
     if (highest := labelmap.labels[-1].value) > _LARGEST_NUMBER:
         raise OutputError(f"{path}: label value {highest} does not fit DICOM; expected at most {_LARGEST_NUMBER}")
-    identifiers = {
-        "StudyInstanceUID": source.study_uid,
-        "SeriesInstanceUID": source.series_uid,
-        "FrameOfReferenceUID": source.frame_of_reference_uid,
-        "SOPInstanceUID": all(frame.sop_instance_uid and frame.sop_class_uid for frame in source.frames),
-    }
-    if missing := [keyword for keyword, there in identifiers.items() if not there]:
+    if source.missing:
         raise OutputError(
-            f"{path}: the DICOM series of the scan has no {' and no '.join(missing)}, which a structure set must refer "
-            "to; write another format (.seg.nrrd, .nii.gz)"
+            f"{path}: the DICOM series of the scan has no {' and no '.join(source.missing)}, which a structure "
+            "set must refer to; write another format (.seg.nrrd, .nii.gz)"
         )
 
 
@@ -126,24 +120,13 @@ def _add_series(dataset: Dataset, description: str) -> None:
 def _references(source: DicomSource) -> Dataset:
     series = Dataset()
     series.SeriesInstanceUID = source.series_uid
-    series.ContourImageSequence = [
-        _image(sop_class, instance)
-        for sop_class, instance in dict.fromkeys((f.sop_class_uid, f.sop_instance_uid) for f in source.frames)
-    ]
-    study = _image(_STUDY_MANAGEMENT, source.study_uid)
+    series.ContourImageSequence = [reference_to(*instance) for instance in source.instances]
+    study = reference_to(_STUDY_MANAGEMENT, source.study_uid)
     study.RTReferencedSeriesSequence = [series]
     reference = Dataset()
     reference.FrameOfReferenceUID = source.frame_of_reference_uid
     reference.RTReferencedStudySequence = [study]
     return reference
-
-
-def _image(sop_class: str, instance: str, frame: int | None = None) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, instance
-    if frame is not None:
-        item.ReferencedFrameNumber = frame
-    return item
 
 
 def _contours(labelmap: LabelMap, source: DicomSource, path: Path) -> dict[int, list[Dataset]]:
@@ -171,7 +154,7 @@ def _to_lps(polygon: Float, frame: SourceFrame) -> Float:
 
 def _contour(points: Float, frame: SourceFrame, number: int) -> Dataset:
     item = Dataset()
-    item.ContourImageSequence = [_image(frame.sop_class_uid, frame.sop_instance_uid, frame.frame)]
+    item.ContourImageSequence = [reference_to(frame.sop_class_uid, frame.sop_instance_uid, frame.frame)]
     item.ContourGeometricType = "CLOSED_PLANAR"
     item.NumberOfContourPoints = len(points)
     item.ContourNumber = number

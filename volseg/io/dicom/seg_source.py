@@ -22,7 +22,7 @@ from volseg.errors import OutputError
 from volseg.io.dicom.attributes import DAMAGE, text_of
 from volseg.io.dicom.dataset import open_dataset
 from volseg.io.dicom.patient import patient_and_study
-from volseg.io.dicom.source import DicomSource, SourceFrame
+from volseg.io.dicom.source import DicomSource, SourceFrame, reference_to
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,14 +46,8 @@ def checked_source(source: Any, path: Path) -> DicomSource:
     if not isinstance(source, DicomSource) or not source.frames:
         raise OutputError(f"{path}: the image is not from DICOM, which a DICOM Segmentation refers to; write .nii.gz")
     frames = source.frames
-    needed = {
-        "StudyInstanceUID": source.study_uid,
-        "SeriesInstanceUID": source.series_uid,
-        "FrameOfReferenceUID": source.frame_of_reference_uid,
-        "SOPClassUID": all(frame.sop_class_uid for frame in frames),
-        "SOPInstanceUID": all(frame.sop_instance_uid for frame in frames),
-    }
-    if missing := ", ".join(name for name, there in needed.items() if not there):
+    if source.missing:
+        missing = ", ".join(source.missing)
         raise OutputError(f"{frames[0].file}: has no {missing}, which a DICOM Segmentation refers to; write .nii.gz")
     problem = _problem(frames)
     if problem is not None:
@@ -180,8 +174,7 @@ def finish(segmentation: Any, source: DicomSource, header: Dataset) -> None:
             image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = frame.sop_class_uid, frame.sop_instance_uid
             if frame.frame is not None:
                 image.ReferencedFrameNumber = frame.frame
-    instances = dict.fromkeys((frame.sop_class_uid, frame.sop_instance_uid) for frame in source.frames)
-    references = [_reference(*instance) for instance in instances]
+    references = [reference_to(*instance) for instance in source.instances]
     segmentation.SourceImageSequence = references
     segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence = references
     inherited = patient_and_study(header)
@@ -191,9 +184,3 @@ def finish(segmentation: Any, source: DicomSource, header: Dataset) -> None:
     charset = header.get("SpecificCharacterSet") if all(map(str.isascii, texts)) else "ISO_IR 192"
     if charset:
         segmentation.SpecificCharacterSet = charset
-
-
-def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
-    reference = Dataset()
-    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = sop_class_uid, sop_instance_uid
-    return reference

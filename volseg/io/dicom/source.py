@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from volseg.core.grid import Float, Grid
 from volseg.io.dicom.storage import DicomFile
@@ -69,6 +70,32 @@ class DicomSource:
     def files(self) -> tuple[DicomFile, ...]:
         """The instances, each once, in the order of their first frame."""
         return tuple(dict.fromkeys(frame.file for frame in self.frames))
+
+    @property
+    def instances(self) -> tuple[tuple[str, str], ...]:
+        """SOP class and instance of what holds the frames, each once, in their order."""
+        return tuple(dict.fromkeys((frame.sop_class_uid, frame.sop_instance_uid) for frame in self.frames))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Identifiers that it lacks, of those by which an object refers to it."""
+        needed = {
+            "StudyInstanceUID": self.study_uid,
+            "SeriesInstanceUID": self.series_uid,
+            "FrameOfReferenceUID": self.frame_of_reference_uid,
+            "SOPClassUID": all(frame.sop_class_uid for frame in self.frames),
+            "SOPInstanceUID": all(frame.sop_instance_uid for frame in self.frames),
+        }
+        return tuple(keyword for keyword, there in needed.items() if not there)
+
+
+def reference_to(sop_class_uid: str, sop_instance_uid: str, frame: int | None = None) -> Dataset:
+    """Make the item of a sequence that refers to an instance, or to one of its frames (from 1)."""
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class_uid, sop_instance_uid
+    if frame is not None:
+        item.ReferencedFrameNumber = frame
+    return item
 
 
 def values_on_frame(frame: SourceFrame, array: NDArray[Any], grid: Grid, *, linear: bool = False) -> NDArray[Any]:
