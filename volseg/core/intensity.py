@@ -50,11 +50,17 @@ def is_like_ct(array: NDArray[Any]) -> bool:
     return bool(shares[0] >= _LEAST_AIR and shares[1] >= _LEAST_TISSUE)
 
 
-def extremes(values: NDArray[Any]) -> tuple[float, float]:
-    """Return the 0.5th and the 99.5th percentile of a scan's values, or the least and the largest if they are equal."""
+def percentiles(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the 0.5th and the 99.5th percentile: what single odd voxels do not move."""
     low, high = np.percentile(values, _PERCENTILES)
+    return float(low), float(high)
+
+
+def extremes(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the `percentiles` of a scan's values, or the least and the largest if they are equal."""
+    low, high = percentiles(values)
     # Of a scan that is nearly all zero, the rest is what matters.
-    return (float(low), float(high)) if low < high else (float(values.min()), float(values.max()))
+    return (low, high) if low < high else (float(values.min()), float(values.max()))
 
 
 def zscore(array: NDArray[Any], *, clip: bool = True) -> Rescaling:

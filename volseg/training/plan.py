@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.config import Config, Normalisation, load_config
-from volseg.core.intensity import extremes, sample
+from volseg.core.intensity import extremes, percentiles, sample
 from volseg.core.labelmap import LabelMap
 from volseg.core.planes import PLANES, Plane
 from volseg.core.resample import Reorientation
@@ -30,7 +30,7 @@ _LARGEST_SLICE = 256  # pixels
 _LARGEST_BATCH = 16  # slices
 _PIXELS_PER_BATCH = 4 * 256 * 256
 _NARROW = 32  # pixels: slices that are narrower, and by far narrower than in another plane, are strips
-_AIR_HU = -700
+_BELOW_IS_AIR_HU = -700  # of a scan of which nobody says what it is
 _FOREGROUND_SAMPLES = 10_000  # voxels a case
 _MOST_CLIPPED = 0.5  # of a label
 
@@ -211,9 +211,9 @@ def _normalisation(dataset: Dataset, facts: Sequence[CaseFacts]) -> tuple[Normal
     for channel, modality in enumerate(dataset.modalities):
         values = np.concatenate([f.foreground[channel] for f in facts])
         # Where nobody says what the scans are, air at -1000 HU gives CT away.
-        looks_like_ct = modality is None and float(np.median([f.lowest[channel] for f in facts])) < _AIR_HU
+        looks_like_ct = modality is None and float(np.median([f.lowest[channel] for f in facts])) < _BELOW_IS_AIR_HU
         if (modality == "CT" or looks_like_ct) and values.size:
-            low, high = np.percentile(values, [0.5, 99.5])
+            low, high = percentiles(values)
             clipped = np.clip(values, low, high)
             numbers = {"low": low, "high": high, "mean": clipped.mean(), "std": clipped.std()}
             entries.append(_window({name: round(float(number), 4) for name, number in numbers.items()}))

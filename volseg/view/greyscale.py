@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.core.intensity import is_like_ct, sample
+from volseg.core.intensity import is_like_ct, percentiles, sample
 from volseg.core.volume import Volume
 
 SOFT_TISSUE_HU = (-160.0, 240.0)
@@ -32,7 +32,7 @@ def display_window(volume: Volume) -> tuple[float, float]:
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(values, (0.5, 99.5)))
+    low, high = percentiles(values)
     if volume.unit == "HU" or volume.modality == "CT" or (volume.modality is None and is_like_ct(values)):
         return SOFT_TISSUE_HU
     return low, high if high > low else low + 1.0
