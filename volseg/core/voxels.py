@@ -13,8 +13,10 @@ from volseg.core.grid import Grid
 from volseg.errors import GeometryError, InputError
 
 _LOG = logging.getLogger(__name__)
-_SPACING_LIMITS_MM = (1e-6, 1e4)
-_FARTHEST_MM = 1e6
+# From a nanometre to ten metres between voxels, and a kilometre from the scanner's origin: what lies beyond is no scan,
+# though units that were mistaken a thousandfold still pass.
+SPACING_LIMITS_MM = (1e-6, 1e4)
+FARTHEST_MM = 1e6
 _LABEL_TOLERANCE = 1e-3
 _LARGEST_EXACT = 2**24  # of float32, to which all fractions are read
 _LABEL_TYPES = (np.uint8, np.uint16, np.uint32, np.int64)
@@ -71,14 +73,14 @@ def make_grid(shape: tuple[int, int, int], affine: ArrayLike, path: Path) -> Gri
             grid = Grid(shape, np.asarray(affine, dtype=np.float64))
     except GeometryError as error:
         raise GeometryError(f"{path}: {error}") from error
-    low, high = _SPACING_LIMITS_MM
+    low, high = SPACING_LIMITS_MM
     if min(grid.spacing) < low or max(grid.spacing) > high:
         raise GeometryError(
             f"{path}: spacing is {grid.spacing} mm; expected {low:g} to {high:g}; the header is damaged"
         )
-    if np.abs(grid.origin).max() > _FARTHEST_MM:
+    if np.abs(grid.origin).max() > FARTHEST_MM:
         raise GeometryError(
-            f"{path}: origin is {grid.origin} mm; expected at most {_FARTHEST_MM:g} away; the header is damaged"
+            f"{path}: origin is {grid.origin} mm; expected at most {FARTHEST_MM:g} away; the header is damaged"
         )
     return grid
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from volseg.core.grid import RAS_TO_LPS, Float
 from volseg.core.labelmap import OTHER_ALGORITHMS, Colour
+from volseg.core.voxels import FARTHEST_MM
 from volseg.errors import InputError
 from volseg.files.plain_text import plain
 from volseg.io.dicom.attributes import DAMAGE, quiet_pydicom, text_of
@@ -21,7 +22,9 @@ from volseg.io.dicom.texts import read_code
 
 _STRUCTURE_SET, _XOR = "1.2.840.10008.5.1.4.1.1.481.3", "CLOSEDPLANAR_XOR"
 _CLOSED, _OPEN = ("CLOSED_PLANAR", _XOR), ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
-_UNDEFINED, _FARTHEST_MM, _FEWEST_POINTS = 0xFFFFFFFF, 1e7, 3
+_UNDEFINED, _FEWEST_POINTS = 0xFFFFFFFF, 3
+# Contours may reach beyond a scan that itself lies as far away as one may.
+_FARTHEST_POINT_MM = 10 * FARTHEST_MM
 # Some 400,000 points; each of their coordinates is a text before it is a number.
 _LONGEST_CONTOUR = 1 << 23
 
@@ -204,8 +207,10 @@ def _points(contour: Any) -> Float:
     if isinstance(value, bytes):
         value = value.decode("ascii").strip(" \0").split("\\") if value.strip(b" \0") else []
     numbers = np.array([float(number) for number in np.ravel(value or [])])
-    if numbers.size % 3 or not (np.abs(numbers) < _FARTHEST_MM).all():
-        raise ValueError(f"a contour has {numbers.size} coordinates; expected triples of millimetres below 1e7")
+    if numbers.size % 3 or not (np.abs(numbers) < _FARTHEST_POINT_MM).all():
+        raise ValueError(
+            f"a contour has {numbers.size} coordinates; expected triples of millimetres below {_FARTHEST_POINT_MM:g}"
+        )
     return np.asarray(numbers.reshape(-1, 3) @ RAS_TO_LPS[:3, :3])
 
 

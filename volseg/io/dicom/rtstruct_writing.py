@@ -35,7 +35,7 @@ _STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"
 _CONTOUR_DATA = Tag("ContourData")
 _LARGEST_NUMBER = 2**31 - 1
 # DICOM's decimals have 16 characters: eight digits, a sign, a point and five decimals fit.
-_FARTHEST_MM = 1e8
+_LARGEST_DECIMAL = 1e8
 
 
 def write_rtstruct(
@@ -137,7 +137,7 @@ def _contours(labelmap: LabelMap, source: DicomSource, path: Path) -> dict[int, 
         for value, (rows, columns) in label_boxes(values).items():
             for polygon in join_holes(trace_edges(values[rows, columns] == value)):
                 points = _to_lps(polygon + np.array([columns.start, rows.start]), frame)
-                if np.abs(points).max() >= _FARTHEST_MM:
+                if np.abs(points).max() >= _LARGEST_DECIMAL:
                     raise OutputError(f"{path}: a contour lies {np.abs(points).max():g} mm away; DICOM cannot say that")
                 found[value].append(_contour(points, frame, len(found[value]) + 1))
     for label in labelmap.labels:

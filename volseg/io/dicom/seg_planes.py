@@ -13,6 +13,7 @@ from pydicom.uid import UID
 
 from volseg.core.grid import RAS_TO_LPS, Float, Grid
 from volseg.core.volume import Volume
+from volseg.core.voxels import FARTHEST_MM, SPACING_LIMITS_MM
 from volseg.errors import InputError
 from volseg.io.dicom.attributes import text_of
 from volseg.io.dicom.source import DicomSource, SourceFrame, values_on_frame
@@ -27,7 +28,6 @@ _UNIT = 1e-3
 # Gaps that differ by less, in mm and as a part of the step, are one step (as the reader of images has it).
 _EVEN_MM, _EVEN = 0.05, 0.01
 _MOST_SLICES = 1 << 14
-_FARTHEST_MM = 1e6
 # In the names of the classes of images that lie in a patient.
 _CROSS_SECTIONS = ("CT Image", "MR Image", "MR Color", "Positron Emission", "Nuclear Medicine", "Volume", "Tomo")
 
@@ -104,7 +104,7 @@ def planes_of(dataset: Dataset, file: DicomFile) -> Planes:
     """Find the planes on which the frames lie."""
     axes = _axes(dataset, file)
     positions = per_frame(dataset, "PlanePositionSequence", "ImagePositionPatient") * RAS_TO_LPS.diagonal()[:3]
-    if np.abs(positions).max() >= _FARTHEST_MM:
+    if np.abs(positions).max() > FARTHEST_MM:
         raise ValueError(f"a frame lies {np.abs(positions).max():g} mm away; expected millimetres of a patient")
     count = len(dataset.PerFrameFunctionalGroupsSequence)
     if count != int(dataset.NumberOfFrames):
@@ -143,7 +143,8 @@ def _axes(dataset: Dataset, file: DicomFile) -> Float:
     column, row = orientations[0].reshape(2, 3)
     if np.abs([np.linalg.norm(column) - 1, np.linalg.norm(row) - 1, column @ row]).max() > _UNIT:
         raise InputError(f"{file}: ImageOrientationPatient is {orientations[0].tolist()}; expected two unit vectors")
-    if not 1e-6 <= min(spacings[0]) <= max(spacings[0]) <= 1e4:
+    low, high = SPACING_LIMITS_MM
+    if not low <= min(spacings[0]) <= max(spacings[0]) <= high:
         raise InputError(f"{file}: PixelSpacing is {spacings[0].tolist()}; expected two numbers of millimetres above 0")
     normal = np.cross(column, row)
     axes = np.eye(4)

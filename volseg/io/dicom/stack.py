@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from volseg.core.grid import RAS_TO_LPS, Float, Grid
+from volseg.core.voxels import FARTHEST_MM, SPACING_LIMITS_MM
 from volseg.errors import InputError
 from volseg.io.dicom.header import FrameHeader
 from volseg.io.dicom.rounding import along, common_axes, even_steps, on_line, turned_onto
@@ -27,7 +28,6 @@ _UNIT = 1e-3
 _CARDINAL = 0.1
 # What no decimals explain is not looked for below this.
 _EXACT_MM = 1e-4
-_SPACING_MM, _FARTHEST_MM = (1e-6, 1e4), 1e6
 # Gaps that differ by less than a tenth are the same one, rounded.
 _SAME_GAP = 0.1
 
@@ -221,8 +221,8 @@ def _axes(header: FrameHeader, last_digit: float) -> Float:
         raise InputError(f"{header}: {missing} is missing, so the slice has no place in the patient; not read")
     if min(spacing) <= 0:
         raise InputError(f"{header}: PixelSpacing is {list(spacing)}; expected two numbers above 0")
-    low, high = _SPACING_MM
-    if not low <= min(spacing) <= max(spacing) <= high or max(map(abs, position)) > _FARTHEST_MM:
+    low, high = SPACING_LIMITS_MM
+    if not low <= min(spacing) <= max(spacing) <= high or max(map(abs, position)) > FARTHEST_MM:
         raise InputError(
             f"{header}: PixelSpacing is {list(spacing)} and ImagePositionPatient {list(position)}; expected "
             "millimetres of a patient"

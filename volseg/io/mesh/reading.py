@@ -11,6 +11,7 @@ import numpy as np
 from volseg.core.grid import RAS_TO_LPS
 from volseg.core.labelmap import Colour
 from volseg.core.mesh import Mesh
+from volseg.core.voxels import FARTHEST_MM
 from volseg.errors import DAMAGE, InputError
 from volseg.files.plain_text import plain
 from volseg.files.regular import read_bytes
@@ -36,7 +37,8 @@ _SPACE = re.compile(r"SPACE\s*=\s*(RAS|LPS)", re.IGNORECASE)
 _MOST_BYTES = 1 << 34
 _DAMAGE: tuple[type[Exception], ...] = (*DAMAGE, InputError)
 _SHADE = np.array([1 << 16, 1 << 8, 1])
-_FARTHEST_MM = 1e9
+# Surfaces may be in other units than millimetres: a scan's farthest point, in micrometres.
+_FARTHEST_VERTEX = 1000 * FARTHEST_MM
 _MOST_COLOURS = 256
 
 
@@ -100,8 +102,8 @@ def _split(content: MeshContent, name: str, colour: Colour) -> list[Mesh]:
     space = _SPACE.search(content.tag)
     if space is None or space[1].upper() == "LPS":
         content = replace(content, vertices=content.vertices @ RAS_TO_LPS[:3, :3])
-    if not (farthest := np.abs(content.vertices[content.faces]).max()) < _FARTHEST_MM:
-        raise ValueError(f"it has a vertex at {farthest:g} mm; expected finite ones within {_FARTHEST_MM:g}")
+    if not (farthest := np.abs(content.vertices[content.faces]).max()) < _FARTHEST_VERTEX:
+        raise ValueError(f"it has a vertex at {farthest:g} mm; expected finite ones within {_FARTHEST_VERTEX:g}")
     shades = None if content.colours is None else content.colours.astype(np.int64) @ _SHADE
     meshes = []
     for triangles in _groups(content, shades):
