@@ -1,4 +1,4 @@
-"""Patient and study of a DICOM scan, for the objects that are made from it."""
+"""Patient and study of a DICOM scan, and references to it, for the objects that are made from it."""
 
 from __future__ import annotations
 
@@ -79,3 +79,12 @@ def patient_and_study(header: Dataset) -> Dataset:
 
 def _keywords(*lists: list[str]) -> list[str]:
     return [keyword for lines in lists for line in lines for keyword in line.split()]
+
+
+def reference_to(sop_class_uid: str, sop_instance_uid: str, frame: int | None = None) -> Dataset:
+    """Make the item of a sequence that refers to an instance, or to one of its frames (from 1)."""
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class_uid, sop_instance_uid
+    if frame is not None:
+        item.ReferencedFrameNumber = frame
+    return item

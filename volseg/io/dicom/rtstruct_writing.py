@@ -25,8 +25,8 @@ from volseg.errors import OutputError
 from volseg.files.atomic import atomic_path
 from volseg.io.dicom.attributes import quiet_pydicom
 from volseg.io.dicom.contours import join_holes, trace_edges
-from volseg.io.dicom.patient import inherit_patient
-from volseg.io.dicom.source import DicomSource, SourceFrame, reference_to, values_on_frame
+from volseg.io.dicom.patient import inherit_patient, reference_to
+from volseg.io.dicom.source import DicomSource, SourceFrame, values_on_frame
 from volseg.io.dicom.texts import LONGEST_CODE, LONGEST_TEXT, fit_text, split_code
 
 _LOG = logging.getLogger(__name__)

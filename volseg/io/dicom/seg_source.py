@@ -21,8 +21,8 @@ from volseg.core.grid import RAS_TO_LPS, Float
 from volseg.errors import OutputError
 from volseg.io.dicom.attributes import DAMAGE, text_of
 from volseg.io.dicom.dataset import open_dataset
-from volseg.io.dicom.patient import patient_and_study
-from volseg.io.dicom.source import DicomSource, SourceFrame, reference_to
+from volseg.io.dicom.patient import patient_and_study, reference_to
+from volseg.io.dicom.source import DicomSource, SourceFrame
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
 from volseg.core.grid import Float, Grid
 from volseg.io.dicom.storage import DicomFile
@@ -87,15 +86,6 @@ class DicomSource:
             "SOPInstanceUID": all(frame.sop_instance_uid for frame in self.frames),
         }
         return tuple(keyword for keyword, there in needed.items() if not there)
-
-
-def reference_to(sop_class_uid: str, sop_instance_uid: str, frame: int | None = None) -> Dataset:
-    """Make the item of a sequence that refers to an instance, or to one of its frames (from 1)."""
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class_uid, sop_instance_uid
-    if frame is not None:
-        item.ReferencedFrameNumber = frame
-    return item
 
 
 def values_on_frame(frame: SourceFrame, array: NDArray[Any], grid: Grid, *, linear: bool = False) -> NDArray[Any]:
