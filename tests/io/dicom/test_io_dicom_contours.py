@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage.measure import points_in_poly
 
 from volseg.io.dicom import contours
-from volseg.io.dicom.contours import fill_contours, join_holes, rasterise, signed_area, trace_edges
+from volseg.io.dicom.contours import fill_contours, fill_even_odd, join_holes, signed_area, trace_edges
 
 Mask = NDArray[np.bool_]
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=9))
@@ -76,7 +76,7 @@ def test_a_region_that_touches_itself_is_an_outline_and_a_hole() -> None:
 def test_uniform_masks(value: bool) -> None:
     mask = np.full((3, 5), value)
     assert [signed_area(polygon) for polygon in trace_edges(mask)] == ([15] if value else [])
-    np.testing.assert_array_equal(rasterise(trace_edges(mask), mask.shape), mask)
+    np.testing.assert_array_equal(fill_even_odd(trace_edges(mask), mask.shape), mask)
 
 
 @given(MASKS)
@@ -85,7 +85,7 @@ def test_any_mask_returns_from_its_outlines(mask: Mask) -> None:
     polygons = trace_edges(mask)
     assert_valid(polygons)
     assert sum(map(signed_area, polygons)) == mask.sum()
-    np.testing.assert_array_equal(rasterise(polygons, mask.shape), mask)
+    np.testing.assert_array_equal(fill_even_odd(polygons, mask.shape), mask)
     np.testing.assert_array_equal(fill_contours(polygons, mask.shape), mask)
 
 
@@ -99,7 +99,7 @@ def test_keyholes_keep_every_mask_whether_readers_add_or_subtract(mask: Mask) ->
     joined = join_holes(polygons)
     assert len(joined) == sum(signed_area(polygon) > 0 for polygon in polygons)
     assert sum(map(signed_area, joined)) == mask.sum()
-    counts = sum((rasterise([p], mask.shape).astype(int) for p in joined), np.zeros(mask.shape, dtype=int))
+    counts = sum((fill_even_odd([p], mask.shape).astype(int) for p in joined), np.zeros(mask.shape, dtype=int))
     np.testing.assert_array_equal(counts, mask)
     np.testing.assert_array_equal(fill_contours(joined, mask.shape), mask)
 
@@ -108,7 +108,7 @@ def test_many_nested_holes_in_a_real_sized_slice() -> None:
     blobs = ndimage.gaussian_filter(np.random.default_rng(1).random((200, 230)), 2) > 0.5
     joined = join_holes(trace_edges(blobs))
     assert all(signed_area(polygon) > 0 for polygon in joined)
-    np.testing.assert_array_equal(rasterise(joined, blobs.shape), blobs)
+    np.testing.assert_array_equal(fill_even_odd(joined, blobs.shape), blobs)
 
 
 def test_a_channel_goes_there_and_back_between_pixel_centres() -> None:
@@ -128,7 +128,7 @@ def test_any_polygon_against_another_implementation(seed: int) -> None:
     polygon = random.uniform(-3, 15, (random.integers(3, 9), 2))
     column, row = np.meshgrid(np.arange(12), np.arange(10))
     expected = points_in_poly(np.column_stack([column.ravel(), row.ravel()]), polygon).reshape(10, 12)
-    found = rasterise([polygon], (10, 12))
+    found = fill_even_odd([polygon], (10, 12))
     # Centres that are as good as on the outline are ours by rule.
     assert not (expected & ~found).any()
     assert (found & ~expected).sum() <= 1
@@ -137,34 +137,34 @@ def test_any_polygon_against_another_implementation(seed: int) -> None:
 def test_centres_on_an_outline_are_inside_whatever_the_last_digits() -> None:
     for noise in (0, 1e-4, -1e-4):
         np.testing.assert_array_equal(
-            rasterise([box(2 + noise, 5 + noise)], (8, 8)), rasterise([box(1.9, 5.1)], (8, 8))
+            fill_even_odd([box(2 + noise, 5 + noise)], (8, 8)), fill_even_odd([box(1.9, 5.1)], (8, 8))
         )
     diamond = np.array([(4.0, 1.0), (7.0, 4.0), (4.0, 7.0), (1.0, 4.0)])
-    assert rasterise([diamond], (9, 9)).sum() == 25
-    assert rasterise([diamond + np.array([2e-3, 0])], (9, 9)).sum() == 25 - 7
+    assert fill_even_odd([diamond], (9, 9)).sum() == 25
+    assert fill_even_odd([diamond + np.array([2e-3, 0])], (9, 9)).sum() == 25 - 7
     line = np.array([(1.0, 3.0), (6.0, 3.0)])
-    assert rasterise([line], (8, 8)).sum() == 6
+    assert fill_even_odd([line], (8, 8)).sum() == 6
 
 
 def test_the_rim_of_a_hole_is_inside() -> None:
     # As outlines through the centres of a region's own outermost pixels have it.
-    for fill in (rasterise, fill_contours):
+    for fill in (fill_even_odd, fill_contours):
         mask = fill([box(0, 8), box(3, 5)], (9, 9))
         assert mask.sum() == 81 - 1
         assert not mask[4, 4]
 
 
 def test_what_lies_outside_is_cut_off() -> None:
-    assert rasterise([box(-1e7, 1e7)], (4, 5)).all()
+    assert fill_even_odd([box(-1e7, 1e7)], (4, 5)).all()
     for polygon in (box(20, 30), box(-9, -2), box(4.6, 4.9), np.zeros((0, 2))):
-        assert not rasterise([polygon], (4, 5)).any()
-    assert not rasterise([], (4, 5)).any()
+        assert not fill_even_odd([polygon], (4, 5)).any()
+    assert not fill_even_odd([], (4, 5)).any()
 
 
 def test_long_outlines_are_taken_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     mask = np.random.default_rng(0).random((40, 50)) < 0.5
     monkeypatch.setattr(contours, "_CHUNK", 7)
-    np.testing.assert_array_equal(rasterise(join_holes(trace_edges(mask)), mask.shape), mask)
+    np.testing.assert_array_equal(fill_even_odd(join_holes(trace_edges(mask)), mask.shape), mask)
 
 
 # ------------------------------------------------------------------------------------------- several on one slice
@@ -180,7 +180,7 @@ def test_nested_contours_are_holes_and_islands_in_any_order() -> None:
 def test_overlapping_contours_are_one_region() -> None:
     overlapping = [box(0.5, 6.5), box(3.5, 9.5)]
     assert fill_contours(overlapping, (12, 12)).sum() == 36 + 36 - 9
-    assert rasterise(overlapping, (12, 12)).sum() == 36 + 36 - 18
+    assert fill_even_odd(overlapping, (12, 12)).sum() == 36 + 36 - 18
 
 
 def test_a_contour_given_twice_counts_once() -> None:

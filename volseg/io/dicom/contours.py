@@ -177,7 +177,7 @@ class _VerticalEdges:
         return int(self.outline[found]), int(self.edge[found]), np.array([column, row]) - 0.5
 
 
-def rasterise(polygons: Sequence[Float], shape: Shape) -> Mask:
+def fill_even_odd(polygons: Sequence[Float], shape: Shape) -> Mask:
     """Find the pixels whose centres lie inside polygons taken together: the inverse of `trace_edges`.
 
     Parameters
@@ -206,7 +206,7 @@ def fill_contours(polygons: Sequence[Float], shape: Shape) -> Mask:
     Parameters
     ----------
     polygons, shape
-        As in `rasterise`.
+        As in `fill_even_odd`.
 
     Returns
     -------
@@ -214,7 +214,7 @@ def fill_contours(polygons: Sequence[Float], shape: Shape) -> Mask:
         From the largest to the smallest: a contour that lies in what is there so far is a hole, one that does not, or
         only partly, is added (two overlapping outlines mean one region; by the even-odd rule their overlap would be
         lost). So an island in a hole is there again. A contour that is given twice, if only nearly the same, counts
-        once. Centres on an outline are inside, as in `rasterise`.
+        once. Centres on an outline are inside, as in `fill_even_odd`.
     """
     mask = np.zeros(shape, dtype=np.bool_)
     box, local = _crop(polygons, shape)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.core.grid import Float, Grid
-from volseg.io.dicom.contours import Mask, fill_contours, rasterise
+from volseg.io.dicom.contours import Mask, fill_contours, fill_even_odd
 from volseg.io.dicom.rtstruct_file import Roi, count
 
 # In spacings between slices: how far a contour may leave its plane, and its plane that of the slice, unnoticed.
@@ -123,7 +123,7 @@ def fill(drawing: Drawing, grid: Grid, usual: float) -> Region:
     drawn: dict[int, Mask] = {}
     for k, members in slices.items():
         if members[0] not in drawn:
-            paint = rasterise if any(drawing.contours[n][0] for n in members) else fill_contours
+            paint = fill_even_odd if any(drawing.contours[n][0] for n in members) else fill_contours
             drawn[members[0]] = paint([outlines[n] for n in members], (rows, columns))
         masks[k] = drawn[members[0]]
     return Region(drawing.axis, masks, _remarks(drawing, slices, masks, size))

@@ -183,7 +183,7 @@ def _regular(planes: Planes) -> tuple[Grid, NDArray[np.intp]] | None:
     return None
 
 
-def place(stack: NDArray[Any], planes: Planes, image: Volume | Grid | None) -> tuple[NDArray[Any], Grid]:
+def on_grid(stack: NDArray[Any], planes: Planes, image: Volume | Grid | None) -> tuple[NDArray[Any], Grid]:
     """Bring (P, rows, columns) to (I, J, K) on the frames' own grid, or on that of the image."""
     target = image.grid if isinstance(image, Volume) else image
     source = _source_of(image)

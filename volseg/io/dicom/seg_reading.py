@@ -32,7 +32,7 @@ from volseg.io.dicom.attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom.codes import label_of
 from volseg.io.dicom.dataset import open_dataset
 from volseg.io.dicom.header import check_size
-from volseg.io.dicom.seg_planes import Planes, not_read, per_frame, place, planes_of, warn_elsewhere, without_place
+from volseg.io.dicom.seg_planes import Planes, not_read, on_grid, per_frame, planes_of, warn_elsewhere, without_place
 from volseg.io.dicom.storage import DicomFile
 
 _LOG = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def read_dicom_probabilities(path: Path | DicomFile, *, image: Volume | Grid | N
         stacks = {number: np.zeros((len(planes.positions), *planes.shape), np.float32) for number in labels}
         for number, plane, pixels in _frames(dataset, planes, labels):
             stacks[number][plane] = pixels / np.float32(_whole(dataset))
-        placed = {labels[number].name: place(stack, planes, image) for number, stack in stacks.items()}
+        placed = {labels[number].name: on_grid(stack, planes, image) for number, stack in stacks.items()}
     return {name: Volume(array, grid, name=name) for name, (array, grid) in placed.items()}
 
 
@@ -281,5 +281,5 @@ def _parts(pieces: list[_Piece], stack: NDArray[Any]) -> Iterator[tuple[NDArray[
 
 
 def _labelmap(stack: NDArray[Any], labels: tuple[Label, ...], planes: Planes, image: Volume | Grid | None) -> LabelMap:
-    array, grid = place(stack, planes, image)
+    array, grid = on_grid(stack, planes, image)
     return LabelMap.from_array(array, grid, labels=labels)

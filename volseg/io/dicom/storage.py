@@ -10,11 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from volseg.errors import InputError
 from volseg.files.names import has_suffix
-from volseg.files.streams import MAX_DEFLATE_RATIO, most_unpacked
+from volseg.files.streams import GZIP_MARK, MAX_DEFLATE_RATIO, most_unpacked
 from volseg.files.zip_archive import archive_members, is_zip, open_archive
 from volseg.io.dicom.stream import BoundedStream, UnpackedStream
 
-_GZIP_MARK = b"\x1f\x8b"
 _GZIP = 31  # zlib's number for it
 _BLOCK = 1 << 12
 # What a small file may become: of one object there are several copies in memory while it is read.
@@ -60,7 +59,7 @@ class DicomFile:
         size, most = self.size(), most_unpacked(self.stored_size(), always=ALWAYS_UNPACKED)
         if self.member:
             stream = UnpackedStream(open_archive(self.path).open(self.member), size, most)
-            zipped = stream.read(2) == _GZIP_MARK
+            zipped = stream.read(2) == GZIP_MARK
             stream.seek(0)
             if zipped:
                 size *= MAX_DEFLATE_RATIO
@@ -116,7 +115,7 @@ def _archived(path: Path) -> Iterator[DicomFile]:
 
 def _is_gzipped(path: Path) -> bool:
     with path.open("rb") as stream:
-        return stream.read(2) == _GZIP_MARK
+        return stream.read(2) == GZIP_MARK
 
 
 def _walk(folder: Path) -> Iterator[Path]:
