@@ -13,6 +13,9 @@ from volseg.cli.label_scan import LabelScan, read_label_scan
 from volseg.errors import InputError, PartialError, VolsegError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from volseg.core.labelmap import LabelMap
     from volseg.surface import Measurement
 
 _LOG = logging.getLogger(__name__)
@@ -39,12 +42,10 @@ def measure(
     All of the voxels and of the smoothed surface, side by side. The longest diameter is in space, and within one axial
     slice.
     """
-    from volseg.cases.surfaces import kept_probabilities
     from volseg.cli.measure_tables import print_measurements, write_csv, write_json
     from volseg.files.atomic import check_free
     from volseg.io import read_label_layers
     from volseg.io.labels import check_labels, find_label_maps, names_of, one_slice_advice
-    from volseg.surface import measure as measure_labels
 
     check_free([file for file in (csv, json) if file], overwrite=overwrite)
     chosen = parse_only(only)
@@ -61,20 +62,7 @@ def measure(
             check_labels(layers, path)
             if advice := one_slice_advice(layers, path, image=scan):
                 _LOG.warning(advice)
-            sharp = [kept_probabilities(path, layer) for layer in layers]
-            try:
-                entries = _once(
-                    [
-                        entry
-                        for layer, probabilities in zip(layers, sharp, strict=True)
-                        for entry in measure_labels(layer, pieces=pieces, probabilities=probabilities)
-                    ]
-                )
-            except InputError as error:
-                raise InputError(f"{path}: {error}") from error
-            if not entries:
-                raise InputError(f"{path}: every voxel is background; expected at least one label")
-            found[case] = entries
+            found[case] = _measured(layers, path, pieces=pieces)
         except VolsegError as error:
             failed[case] = error
     if len(cases) == len(failed) == 1:
@@ -84,6 +72,23 @@ def measure(
     if failed:
         lines = "\n".join(f"{case}: {error}" for case, error in failed.items())
         raise PartialError(f"{len(failed)} of {len(cases)} cases could not be measured:\n{lines}")
+
+
+def _measured(layers: Sequence[LabelMap], path: Path, *, pieces: bool) -> list[Measurement]:
+    """Measure the labels of a file, by its probabilities where it has some."""
+    from volseg.cases.surfaces import kept_probabilities
+    from volseg.surface import measure as measure_labels
+
+    probabilities = [kept_probabilities(path, layer) for layer in layers]
+    entries: list[Measurement] = []
+    try:
+        for layer, sharp in zip(layers, probabilities, strict=True):
+            entries += measure_labels(layer, pieces=pieces, probabilities=sharp)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if not entries:
+        raise InputError(f"{path}: every voxel is background; expected at least one label")
+    return _once(entries)
 
 
 def _once(entries: list[Measurement]) -> list[Measurement]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,17 +46,24 @@ def cache_case(case: Case, folder: Path, *, config: Config, labels: Sequence[Lab
     files = {plane: [folder / f"{case.name}.{plane}.{kind}.npy" for kind in ("image", "classes")] for plane in planes}
     done = folder / f"{case.name}.done"
     state = file_state(file for file in (*case.images, case.label) if file is not None)
-    if not done.is_file() or done.read_text(encoding="utf-8") != state:
-        for file in (file for pair in files.values() for file in pair):
-            file.unlink(missing_ok=True)
-        volumes, label_map = read_case(case)
-        for plane in plane_weights(config.preparation, common_grid(volumes)):
-            stack = prepare(volumes, config.preparation, plane)
-            image_file, classes_file = files[plane]
-            save_array(_slabs(stack, stack.plain, axis=1, dtype=np.float16), image_file)
-            save_array(_prepare_classes(stack, label_map, plane, labels), classes_file)
+    is_done = done.is_file() and done.read_text(encoding="utf-8") == state
+    if not is_done:
+        _prepare_case(case, files, config, labels)
         write_text(done, state)
     return {plane: _load(*pair) for plane, pair in files.items() if pair[1].is_file()}
+
+
+def _prepare_case(case: Case, files: Mapping[Plane, list[Path]], config: Config, labels: Sequence[Label]) -> None:
+    """Write the slices and classes of a case for each plane; files of before are removed first."""
+    for pair in files.values():
+        for file in pair:
+            file.unlink(missing_ok=True)
+    volumes, label_map = read_case(case)
+    for plane in plane_weights(config.preparation, common_grid(volumes)):
+        stack = prepare(volumes, config.preparation, plane)
+        image_file, classes_file = files[plane]
+        save_array(_slabs(stack, stack.plain, axis=1, dtype=np.float16), image_file)
+        save_array(_prepare_classes(stack, label_map, plane, labels), classes_file)
 
 
 def check_space(folder: Path, cases: Sequence[Case]) -> None:

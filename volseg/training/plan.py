@@ -213,22 +213,29 @@ def _normalisation(dataset: Dataset, facts: Sequence[CaseFacts]) -> tuple[Normal
         # Where nobody says what the scans are, air at -1000 HU gives CT away.
         looks_like_ct = modality is None and float(np.median([f.lowest[channel] for f in facts])) < _BELOW_IS_AIR_HU
         if (modality == "CT" or looks_like_ct) and values.size:
-            low, high = percentiles(values)
-            clipped = np.clip(values, low, high)
-            numbers = {"low": low, "high": high, "mean": clipped.mean(), "std": clipped.std()}
-            entries.append(_window({name: round(float(number), 4) for name, number in numbers.items()}))
+            entries.append(_window(values))
         else:
             # Small bright lesions would look like any other bright voxel if the scan were clipped.
-            shares: dict[int, list[float]] = {}
-            for value, share in (item for f in facts for item in f.extreme[channel].items()):
-                shares.setdefault(value, []).append(share)
-            lost = any(np.median(found) > _MOST_CLIPPED for found in shares.values())
+            lost = _loses_labels(channel, facts)
             entries.append(Normalisation(kind="zscore_unclipped" if lost else "zscore"))
     return tuple(entries)
 
 
-def _window(numbers: dict[str, float]) -> Normalisation:
-    """Make a window, also where all labels lie on one value."""
+def _loses_labels(channel: int, facts: Sequence[CaseFacts]) -> bool:
+    """Whether clipping takes too much of a label in half of the scans that have it."""
+    shares: dict[int, list[float]] = {}
+    for case in facts:
+        for value, share in case.extreme[channel].items():
+            shares.setdefault(value, []).append(share)
+    return any(np.median(found) > _MOST_CLIPPED for found in shares.values())
+
+
+def _window(values: NDArray[np.float64]) -> Normalisation:
+    """Make a window of the intensities of the labels, also where all lie on one value."""
+    low, high = percentiles(values)
+    clipped = np.clip(values, low, high)
+    numbers = {"low": low, "high": high, "mean": clipped.mean(), "std": clipped.std()}
+    numbers = {name: round(float(number), 4) for name, number in numbers.items()}
     if numbers["low"] == numbers["high"]:
         numbers["high"] += 1
     return Normalisation(kind="window", **numbers | {"std": numbers["std"] or 1.0})
