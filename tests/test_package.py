@@ -54,6 +54,15 @@ def test_predict_and_mesh_load_no_monai() -> None:
     assert "monai" not in loaded_by(code)
 
 
+def test_surfaces_and_pictures_load_no_torch() -> None:
+    code = "import volseg.cases.surfaces, volseg.cases.subject, volseg.io.mesh, volseg.surface, volseg.view"
+    assert loaded_by(code).isdisjoint({"torch", "highdicom"})
+
+
+def test_dicom_is_read_without_highdicom() -> None:
+    assert "highdicom" not in loaded_by("import volseg.io.dicom, volseg.io.dicom.decoder")
+
+
 def test_no_submodule_hides_a_public_function() -> None:
     functions = {name: getattr(volseg, name) for name in volseg.__all__}
     modules = [m.name for m in pkgutil.walk_packages(volseg.__path__, "volseg.")]

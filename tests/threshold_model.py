@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from volseg.cases import CaseResult, OutputSettings, process_cases
+from volseg.cases.cohort import process_cases
 from volseg.cases.inputs import collect_cases
+from volseg.cases.outputs import CaseResult, OutputSettings
 from volseg.config import parse_config
 from volseg.core.grid import Grid
 from volseg.core.labelmap import Label

@@ -13,8 +13,9 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from volseg._version import __version__
-from volseg.cases import OutputSettings, process_cases
+from volseg.cases.cohort import process_cases
 from volseg.cases.inputs import CaseInput
+from volseg.cases.outputs import OutputSettings
 from volseg.config import Config, load_config
 from volseg.datasets import Dataset, count_folds, split
 from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from volseg.cases import OutputSettings, process_cases
+from volseg.cases.cohort import process_cases
 from volseg.cases.inputs import CaseInput
+from volseg.cases.outputs import OutputSettings
 from volseg.config import load_config
 from volseg.errors import RenderError, UsageError
 from volseg.evaluation import Evaluation, evaluate

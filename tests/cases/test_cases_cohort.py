@@ -17,7 +17,8 @@ import torch
 from threshold_model import run
 
 import volseg
-from volseg.cases import case_run, process_cases
+from volseg.cases import case_run
+from volseg.cases.cohort import process_cases
 from volseg.cases.inputs import collect_cases
 from volseg.core.grid import Grid
 from volseg.core.volume import Volume

@@ -11,10 +11,3 @@ A case's outputs are an interface (version 1, named in ``run.json``)::
 
 They are made in a hidden folder beside and take their place together: a case is whole or not there, whatever happens.
 """
-
-from __future__ import annotations
-
-from volseg.cases.cohort import process_cases
-from volseg.cases.outputs import DICOM_FORMS, CaseResult, OutputSettings
-
-__all__ = ["DICOM_FORMS", "CaseResult", "OutputSettings", "process_cases"]

@@ -14,7 +14,7 @@ from volseg.cli.stopping import check_stopped
 from volseg.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
-    from volseg.cases import CaseResult
+    from volseg.cases.outputs import CaseResult
     from volseg.config import CleanupConfig
 
 
@@ -64,8 +64,9 @@ def predict(
     surfaces that are asked for later, is made. With --only every output holds these labels of the model alone, after
     clean-up; all else is background.
     """
-    from volseg.cases import OutputSettings, process_cases
+    from volseg.cases.cohort import process_cases
     from volseg.cases.inputs import collect_cases
+    from volseg.cases.outputs import OutputSettings
     from volseg.io.mesh import parse_formats
     from volseg.network.devices import Threads
     from volseg.network.file import load_model
@@ -116,7 +117,7 @@ def _ending(result: CaseResult) -> str:
 
 
 def _dicom_forms(text: str) -> tuple[str, ...]:
-    from volseg.cases import DICOM_FORMS
+    from volseg.cases.outputs import DICOM_FORMS
 
     forms = tuple(dict.fromkeys(form.strip().lower() for form in text.split(",") if form.strip()))
     if unknown := [form for form in forms if form not in DICOM_FORMS]:

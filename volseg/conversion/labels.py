@@ -38,8 +38,8 @@ def convert_labels(source: Path, target: Path, settings: ConversionSettings) -> 
     check_labels(layers, source)
     if image is not None:
         _check_place(_unplaced(source, image, settings) or layers, image.grid, source, target)
-    if image is not None and not is_object(target):  # whose writers go by the slices as they are stored
-        layers = tuple(_moved(layer, image.grid, source) for layer in layers)
+        if not is_object(target):  # whose writers go by the slices as they are stored
+            layers = tuple(_moved(layer, image.grid, source) for layer in layers)
     return _write_layers(layers, target, image, settings)
 
 

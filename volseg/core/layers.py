@@ -26,6 +26,8 @@ class Layers:
         Holds all values.
     order : str
         How the arrays lie in memory: ``C``, or ``F``, where slices across the last axis lie together.
+    most : int, optional
+        How many arrays there may be.
     filled : list of (array, list of Label)
         The arrays, and the labels in each.
     """
@@ -33,6 +35,7 @@ class Layers:
     shape: tuple[int, ...]
     dtype: DTypeLike
     order: Literal["C", "F"] = "C"
+    most: int | None = None
     filled: list[tuple[NDArray[Any], list[Label]]] = field(default_factory=list)
 
     def add(self, label: Label, parts: Parts) -> None:
@@ -43,10 +46,17 @@ class Layers:
         label : Label
         parts : function
             Gives views of an array, each with a mask of the same shape that is true where the structure is.
+
+        Raises
+        ------
+        OverflowError
+            It would need more arrays than there may be.
         """
         free = (layer for layer in self.filled if not any(view[mask].any() for view, mask in parts(layer[0])))
         array, members = next(free, (None, []))
         if array is None:
+            if len(self.filled) == self.most:
+                raise OverflowError(f"structures overlap in more than {self.most} layers")
             array = np.zeros(self.shape, self.dtype, order=self.order)
             self.filled.append((array, members))
         for view, mask in parts(array):

@@ -128,8 +128,7 @@ def count_volumes(path: Path) -> int:
 
 def read_scan_of(labels: Path, image: Path, *, series: str | None = None, strict: bool = False) -> Volume:
     """Read an image as `volseg.read` does; of several series the one that the labels were made on, if they say so."""
-    from volseg.io.dicom import list_series, read_stack
-    from volseg.io.dicom.objects import choose_series_of, find_label_object, is_dicom_input
+    from volseg.io.dicom import choose_series_of, find_label_object, is_dicom_input, list_series, read_stack
 
     if series is not None or not is_dicom_input(image):
         return read(image, series=series, strict=strict)

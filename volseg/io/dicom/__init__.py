@@ -5,6 +5,8 @@ Stands on `volseg.core` and `volseg.files` alone.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from volseg.io.dicom.choice import choose_series
 from volseg.io.dicom.dataset import open_dataset
 from volseg.io.dicom.header import FrameHeader, OtherObject
@@ -23,12 +25,14 @@ from volseg.io.dicom.reading import Arrangement, arrange, read_all_series, read_
 from volseg.io.dicom.rtstruct_file import read_contours
 from volseg.io.dicom.seg_reading import read_dicom_probabilities
 from volseg.io.dicom.seg_source import checked_source
-from volseg.io.dicom.seg_writing import write_dicom_probabilities
 from volseg.io.dicom.series import Listing, Series, is_dicom, list_series, scan_dicom
 from volseg.io.dicom.source import DicomSource
 from volseg.io.dicom.stack import Stack, make_stack
 from volseg.io.dicom.storage import DicomFile, stored_files
 from volseg.io.dicom.writing import write_dicom_series
+
+if TYPE_CHECKING:
+    from volseg.io.dicom.seg_writing import write_dicom_probabilities
 
 __all__ = [
     "Arrangement",
@@ -65,3 +69,12 @@ __all__ = [
     "write_dicom_probabilities",
     "write_dicom_series",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # highdicom is loaded only where a segmentation is written.
+    if name != "write_dicom_probabilities":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from volseg.io.dicom import seg_writing
+
+    return seg_writing.write_dicom_probabilities

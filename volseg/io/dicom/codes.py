@@ -11,12 +11,8 @@ import logging
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from highdicom import AlgorithmIdentificationSequence
-from highdicom.color import CIELabColor
-from highdicom.seg import SegmentDescription
-from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -28,6 +24,10 @@ from volseg.core.labelmap import OTHER_ALGORITHMS, Colour, Label, default_colour
 from volseg.files.plain_text import plain
 from volseg.io.dicom.attributes import DAMAGE, text_of
 from volseg.io.dicom.texts import LONGEST_CODE, LONGEST_TEXT, fit_text, read_code, split_code
+
+if TYPE_CHECKING:
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.seg import SegmentDescription
 
 _LOG = logging.getLogger(__name__)
 
@@ -100,10 +100,11 @@ def code_text(concept: Any) -> str | None:
     str or None
         None for a private code that `coding_of` made from a name, and where there is no code value.
     """
-    if isinstance(concept, Code):
-        code: str | None = f"{concept.scheme_designator}:{concept.value}"
-    else:
+    code: str | None = None
+    if not isinstance(concept, Code):
         code = read_code(concept)
+    elif concept.value:
+        code = plain(f"{concept.scheme_designator}:{concept.value}")
     return None if code is None or code.startswith(f"{_PRIVATE}:") else code
 
 
@@ -117,6 +118,10 @@ def describe_segment(label: Label, number: int) -> SegmentDescription:
     number : int
         SegmentNumber. As it may have to differ from the label's value, that stands in SegmentDescription.
     """
+    from highdicom.color import CIELabColor
+    from highdicom.seg import SegmentDescription
+    from highdicom.sr import CodedConcept
+
     coding, name = coding_of(label), plain(label.name)
     segment = SegmentDescription(
         segment_number=number,
@@ -137,6 +142,8 @@ def describe_segment(label: Label, number: int) -> SegmentDescription:
 
 
 def _identification() -> AlgorithmIdentificationSequence:
+    from highdicom import AlgorithmIdentificationSequence
+
     return AlgorithmIdentificationSequence(name="volseg", version=__version__, family=codes.DCM.ArtificialIntelligence)
 
 
@@ -169,6 +176,8 @@ def label_of(segment: Dataset) -> Label:
 
 
 def _colour(segment: Dataset, name: str) -> Colour | None:
+    from highdicom.color import CIELabColor
+
     try:
         colour = segment.get("RecommendedDisplayCIELabValue")
         return CIELabColor.from_dicom_value(list(colour)).to_rgb(clip=True) if colour else None

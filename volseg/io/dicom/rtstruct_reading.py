@@ -135,12 +135,13 @@ def _region(label: Label, drawing: Drawing, grid: Grid, usual: float, path: _Pat
 def _layers(labels: Sequence[Label], regions: Iterable[Region], grid: Grid, path: _Path) -> tuple[LabelMap, ...]:
     """Put every structure into the first label map in which it meets no other."""
     # Slices across the third axis lie together in memory.
-    layers = Layers(grid.shape, smallest_integer(max(label.value for label in labels)), order="F")
+    layers = Layers(grid.shape, smallest_integer(max(label.value for label in labels)), "F", _MOST_LAYERS)
     for label, region in zip(labels, regions, strict=True):
-        layers.add(label, region.planes)
-        if len(layers.filled) > _MOST_LAYERS:
+        try:
+            layers.add(label, region.planes)
+        except OverflowError as error:
             raise InputError(
                 f"{path}: more than {_MOST_LAYERS} of its structures overlap each other; choose among them by name "
                 "(--only NAME,...)"
-            )
+            ) from error
     return tuple(LabelMap(array, grid, tuple(members)) for array, members in layers.filled)

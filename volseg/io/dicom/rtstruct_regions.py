@@ -186,7 +186,7 @@ def _remarks(drawing: Drawing, slices: dict[int, list[int]], masks: dict[int, Ma
         ("contour", "outside the image left out"): outside,
         ("contour", "between slices left out, which no slice takes"): len(unused) - outside,
         ("contour", "between slices put on the nearest"): sum(abs(heights[n] - nearest[n]) > _ON_SLICE for n in used),
-        ("slice", "between contours filled by the nearest one"): sum(nearest[m[0]] != k for k, m in slices.items()),
+        ("slice", "between contours filled by the nearest one"): len(slices) - len({m[0] for m in slices.values()}),
         ("slice", "between its first and last without a contour left empty"): (
             max(filled) - min(filled) + 1 - len(filled) if filled else 0
         ),
