@@ -58,13 +58,14 @@ def report(dataset: Path, run: Path, output: Path, commit: str) -> None:
         by_case.setdefault(row["case"], []).append(row["dice"])
     means = {name: float(np.mean(values)) for name, values in by_case.items()}
     whole = [whole_dice(volseg.read_labels(file), volseg.read_labels(cases[n].label)) for n, file in predicted.items()]
+    others = [mean for name, mean in means.items() if folds[name] > 0]
     summary = {
         "date": str(date.today()),
         "commit": commit,
         "device": rows[0]["device"],
         "definitions": {metric: DEFINITIONS[metric] for metric in METRICS if metric in DEFINITIONS},
         "class_mean_dice": rounded(list(means.values())),
-        "class_mean_dice_without_fold_0": rounded([mean for name, mean in means.items() if folds[name] > 0]),
+        **({"class_mean_dice_without_fold_0": rounded(others)} if others else {}),
         "labels": {
             entry.label: {
                 metric: rounded([getattr(r.scores, metric) for r in found.rows if r.label == entry.label])
