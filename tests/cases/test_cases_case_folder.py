@@ -234,7 +234,7 @@ def test_of_two_scans_with_one_name_each_has_its_own_folder(model: Model, scan: 
     for folder, array in (("a", scan.array), ("b", scan.array[::-1]), ("c", scan.array[:, ::-1])):
         for number in range(3):
             volseg.write(scan.with_array(np.roll(array, number, axis=1)), tmp_path / folder / f"scan{number}.nii.gz")
-    results: dict[str, list[volseg.cases.CaseResult]] = {}  # type: ignore[name-defined]
+    results: dict[str, list[volseg.cases.outputs.CaseResult]] = {}  # type: ignore[name-defined]
 
     def work(folder: str) -> None:
         results[folder] = run(threshold_model(), [tmp_path / folder], tmp_path / "out")

@@ -117,7 +117,8 @@ def test_a_scan_that_does_not_fit_into_memory_does_not_end_the_cohort(three: lis
     values = np.random.default_rng(1).integers(0, 4, 27_000).astype(np.int16)
     volseg.write(Volume(np.resize(values, grid.shape), grid), tmp_path / "b.nii.gz")
     code = (
-        "import resource, sys, torch, volseg.cli, volseg.prediction.inference, volseg.io.images.nifti, volseg.cases\n"
+        "import resource, sys, torch, volseg.cli, volseg.prediction.inference, volseg.io.images.nifti\n"
+        "import volseg.cases.cohort\n"
         "torch.set_num_threads(1)\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 150 * 2**20,) * 2)\n"

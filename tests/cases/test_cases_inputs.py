@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from threshold_model import bright_box, run, threshold_model
 
 import volseg
+from volseg.cases.cohort import process_cases
 from volseg.cases.inputs import collect_cases
 from volseg.core.grid import Grid
 from volseg.core.volume import Volume
@@ -86,7 +87,7 @@ def test_volumes_of_one_file_are_cases_of_their_own(tmp_path: Path) -> None:
     for series in ("both_0", "both_1"):
         (case,) = collect_cases([str(tmp_path / "both.nii.gz")], channels=1, series=series)
         assert case.name == series
-        (result,) = volseg.cases.process_cases(threshold_model(), [case], tmp_path / "out")
+        (result,) = process_cases(threshold_model(), [case], tmp_path / "out")
         number = 3 * int(series[-1])
         np.testing.assert_array_equal(volseg.read_labels(result.files[0]).array == 5, scan_of(number).array > 100)
 
@@ -203,7 +204,7 @@ def test_the_choice_of_a_series_names_the_same_case_in_any_words(tmp_path: Path)
     found = set()
     for series in ("T1", "1", uid, uid[-6:]):
         cases = collect_cases([str(tmp_path / "study")], channels=1, series=series)
-        (result,) = volseg.cases.process_cases(threshold_model(), cases, tmp_path / "out")
+        (result,) = process_cases(threshold_model(), cases, tmp_path / "out")
         assert result.error is None
         found.add(result.files[0].parent)
     assert len(found) == 1
