@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 import vtk  # noqa: F401
 
-import volseg.cases
+import volseg.cases.cohort
 import volseg.cases.surfaces
 import volseg.cli
 import volseg.cli.measure_tables
