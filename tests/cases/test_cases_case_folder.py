@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import at_most
 from killing import run_and_kill
 from threshold_model import run, threshold_model
 
@@ -122,18 +123,6 @@ def test_killed_at_any_moment_of_the_first_time_a_case_is_whole_or_not_there(
             (out / "scan").rmdir()
     assert contents(out / "scan") == whole
     assert at > 10
-
-
-@contextmanager
-def at_most(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond `size` bytes, as on a full disk."""
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @posix

@@ -4,11 +4,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from full_disk import at_most
 
 from volseg.errors import OutputError
 from volseg.files.atomic import atomic_path, is_part, remove_parts, write_text
@@ -116,18 +115,6 @@ def test_a_relative_path_is_named_as_it_was_given(tmp_path: Path, monkeypatch: p
 def test_an_unwritable_folder_is_refused() -> None:
     with pytest.raises(OutputError, match=r"^/proc/labels\.tsv: cannot be written \(.*\); check the folder"):
         write_text("/proc/labels.tsv", "x")
-
-
-@contextmanager
-def at_most(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond `size` bytes, as on a full disk."""
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @posix

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import at_most
 
 import volseg
 from volseg.core.grid import Grid
@@ -44,18 +44,6 @@ FORMS = {
     "a.3mf": "mesh",
     "sheet.png": "picture",
 }
-
-
-@contextmanager
-def at_most(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond `size` bytes."""
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(scope="module")

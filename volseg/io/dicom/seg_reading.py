@@ -31,7 +31,7 @@ from volseg.errors import GeometryError, InputError
 from volseg.io.dicom.attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom.codes import label_of
 from volseg.io.dicom.dataset import open_dataset
-from volseg.io.dicom.header import check_size
+from volseg.io.dicom.header_reading import check_size
 from volseg.io.dicom.seg_planes import Planes, not_read, on_grid, per_frame, planes_of, warn_elsewhere, without_place
 from volseg.io.dicom.storage import DicomFile
 

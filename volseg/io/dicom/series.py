@@ -18,7 +18,8 @@ from volseg.io.dicom.attributes import DAMAGE
 from volseg.io.dicom.copies import find_copies
 from volseg.io.dicom.damage import DamagedFile, describe_damage
 from volseg.io.dicom.dataset import open_dataset
-from volseg.io.dicom.header import FrameHeader, OtherObject, read_headers, starts_as_dicom
+from volseg.io.dicom.header import FrameHeader, OtherObject
+from volseg.io.dicom.header_reading import read_headers, starts_as_dicom
 from volseg.io.dicom.identity import differences_of, labels_of, split_loosely, split_strictly, told_apart
 from volseg.io.dicom.split import split_volumes
 from volseg.io.dicom.storage import DicomFile, stored_files
