@@ -59,6 +59,11 @@ def room_of(name: str) -> str:
     return ".".join(parts[:3] if parts[1:2] == ["io"] and len(parts) > 3 else parts[:2])
 
 
+def comprehensions(tree: ast.Module) -> int:
+    """Count the comprehensions and generator expressions of a module."""
+    return sum(isinstance(node, COMPREHENSIONS) for node in ast.walk(tree))
+
+
 def longest(trees: dict[str, ast.Module]) -> tuple[str, int]:
     """Return the function of most lines, without its docstring."""
     sizes = {}
@@ -78,18 +83,27 @@ def measure(root: Path) -> dict[str, object]:
     texts = {path: path.read_text(encoding="utf-8") for path in files}
     raw = {path: analyze(text) for path, text in texts.items()}
     code = sum(r.sloc for r in raw.values())
-    blocks = [(b.complexity, f"{p.stem}.{b.fullname}") for p, text in texts.items() for b in cc_visit(text)]
+    blocks = [
+        (block.complexity, f"{path.relative_to(root)}:{block.lineno} {block.fullname}")
+        for path, text in texts.items()
+        for block in cc_visit(text)
+    ]
     graph = networkx.DiGraph()
     for name, tree in trees.items():
         graph.add_edges_from((name, other) for other in imports(name, tree, set(trees)))
     rooms: dict[str, Counter[str]] = defaultdict(Counter)
     for path, text in texts.items():
         parts = path.relative_to(root).with_suffix("").parts
-        rooms[room_of(".".join(parts[:-1] if parts[-1] == "__init__" else parts))].update(
-            files=1, lines=text.count("\n")
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        rooms[room_of(name)].update(
+            files=1,
+            lines=text.count("\n"),
+            code=raw[path].sloc,
+            comprehensions=comprehensions(trees[name]),
+            complex_blocks=sum(block.complexity > MOST_COMPLEX for block in cc_visit(text)),
         )
     entered = {b for a, b in graph.edges if b.startswith("volseg.io.") and not a.startswith("volseg.io")}
-    density = sum(isinstance(node, COMPREHENSIONS) for tree in trees.values() for node in ast.walk(tree))
+    density = sum(comprehensions(tree) for tree in trees.values())
     biggest = max(files, key=lambda path: texts[path].count("\n"))
     function, lines = longest(trees)
     return {
@@ -99,7 +113,7 @@ def measure(root: Path) -> dict[str, object]:
         "largest module": f"{biggest.relative_to(root)} ({texts[biggest].count(chr(10))} lines)",
         "longest function": f"{function} ({lines} lines)",
         f"blocks above complexity {MOST_COMPLEX}": sum(c > MOST_COMPLEX for c, _ in blocks),
-        "most complex": [f"{name} {c}" for c, name in sorted(blocks, reverse=True)[:8]],
+        "complex blocks": [f"{name} {c}" for c, name in sorted(blocks, reverse=True) if c > MOST_COMPLEX],
         "comprehensions per 100 code lines": round(100 * density / code, 1),
         "import cycles": [sorted(c) for c in networkx.strongly_connected_components(graph) if len(c) > 1],
         "modules of io entered from outside": len(entered),
@@ -117,7 +131,11 @@ def main() -> None:
         print(f"{key}: {value if not isinstance(value, dict) else ''}")
         if isinstance(value, dict):
             for room, counts in value.items():
-                print(f"  {room:24}{counts['files']:4} files {counts['lines']:6} lines")
+                density = 100 * counts["comprehensions"] / max(counts["code"], 1)
+                print(
+                    f"  {room:24}{counts['files']:4} files {counts['lines']:6} lines {counts['complex_blocks']:3} complex "
+                    f"blocks {density:5.1f} comprehensions per 100"
+                )
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
