@@ -133,8 +133,8 @@ def main() -> None:
             for room, counts in value.items():
                 density = 100 * counts["comprehensions"] / max(counts["code"], 1)
                 print(
-                    f"  {room:24}{counts['files']:4} files {counts['lines']:6} lines {counts['complex_blocks']:3} complex "
-                    f"blocks {density:5.1f} comprehensions per 100"
+                    f"  {room:24}{counts['files']:4} files {counts['lines']:6} lines {counts['complex_blocks']:3} "
+                    f"complex blocks {density:5.1f} comprehensions per 100"
                 )
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
