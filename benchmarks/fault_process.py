@@ -32,8 +32,7 @@ import volseg.io.dicom.rtstruct_writing
 import volseg.io.dicom.seg_writing
 import volseg.io.images.itk
 import volseg.io.images.nifti
-import volseg.io.mesh.formats
-import volseg.io.mesh.reading
+import volseg.io.mesh
 import volseg.prediction.inference
 
 FILE_EVENTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.chmod", "os.truncate"}

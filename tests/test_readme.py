@@ -11,6 +11,7 @@ from typer.main import get_command
 import volseg
 from volseg.cli import app
 from volseg.config import load_config
+from volseg.io.mesh import MESH_FORMATS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,6 +65,20 @@ def test_settings_in_the_text_exist() -> None:
     for section, key, values in re.findall(r"`(\w+)\.(\w+)`: ((?:`\w+`(?:, | or )?)+)", PROSE.replace("\n", " ")):
         for value in re.findall(r"\w+", values.replace(" or ", " ")):
             assert getattr(getattr(load_config(overrides=(f"{section}.{key}={value}",)), section), key) == value
+
+
+def test_every_mesh_format_is_in_the_table() -> None:
+    rows = []
+    for row in MESH_FORMATS.values():
+        more = {
+            "colours": row.coloured,
+            "names": row.named,
+            "values at vertices": row.point_data,
+            "grades": row.graded,
+        }
+        holds = ", ".join(["triangles", *(what for what, there in more.items() if there)])
+        rows.append(f"| `{row.name}` | {row.use} | {holds} | {row.frame or 'mm, LPS or RAS'} |")
+    assert re.findall(r"^\| `\w+` \| .* \| triangles.*", PROSE, flags=re.MULTILINE) == rows
 
 
 def test_functions_in_the_program_exist() -> None:

@@ -157,7 +157,7 @@ CASES: dict[str, tuple[Callable[[Path], None], str, int, str]] = {
         1,
         "x.nii.gz: the name is too long",
     ),
-    "unknown mesh format": (nothing, "mesh labels.nii.gz -o out --format off", 2, "off"),
+    "unknown mesh format": (nothing, "mesh labels.nii.gz -o out --format step", 2, "step"),
     "orphans in a dataset": (orphans, "train set -o run", 1, "c: "),
     "unknown device": (
         nothing,

@@ -23,6 +23,7 @@ from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, GeometryError, InputError, PartialError, UsageError, VolsegError
 from volseg.io import read, read_labels, write
 from volseg.io.dicom.writing import write_dicom_series
+from volseg.io.mesh.formats import MESH_FORMATS
 from volseg.io.mesh.reading import read_meshes
 
 GRID = Grid.from_spacing((10, 10, 8), (1, 1, 2), (50, -60, 70))
@@ -216,7 +217,7 @@ def test_folder_without_label_maps_is_refused(tmp_path: Path) -> None:
         (["-o", "x.glb", "--space", "ras"], "--space has no meaning for GLB"),
         (["-o", "x", "--format", "glb", "--space", "lps"], "--space has no meaning for GLB"),
         (["-o", "x", "--space", "rsa"], "choose lps or ras"),
-        (["-o", "x", "--format", "off"], "choose from stl, ply, glb, vtp, obj, vtm, 3mf"),
+        (["-o", "x", "--format", "step"], f"choose from {', '.join(MESH_FORMATS)}"),
         (["-o", "x.stl", "--format", "ply"], "leave one out"),
         (["-o", "x.gltf"], "volseg writes stl, ply, glb, vtp, obj, vtm, 3mf"),
         (["-o", "x.STEP"], "volseg writes stl, ply, glb, vtp"),

@@ -10,7 +10,7 @@ from volseg.config import CleanupConfig
 from volseg.errors import VolsegError
 from volseg.io import LABEL_FORMS
 from volseg.io.case_record import RECORD
-from volseg.io.mesh import MESH_FORMATS
+from volseg.io.mesh import WRITTEN_SUFFIXES
 
 # A segmentation also of the probabilities.
 DICOM_FORMS = (*LABEL_FORMS, "fractional")
@@ -29,7 +29,7 @@ class OutputSettings:
     mesh_formats : tuple of str
         Also a surface of each label in these formats.
     mesh_space : {"lps", "ras"}
-        Coordinate system of the surfaces; see `volseg.io.mesh.formats.write_meshes`.
+        Coordinate system of the surfaces; see `volseg.io.mesh.write_meshes`.
     dicom_forms : tuple of {"seg", "labelmap", "rtstruct", "fractional"}
         Also these DICOM objects, on the slices of the DICOM scan as they are stored.
     only : tuple of str
@@ -99,5 +99,5 @@ def is_mesh(name: str) -> bool:
 def is_output(name: str) -> bool:
     """Whether a file in a case's folder has the name of an output, whoever made it."""
     if is_mesh(name):
-        return PurePath(name).suffix.removeprefix(".") in (*MESH_FORMATS, "mtl")
+        return PurePath(name).suffix in WRITTEN_SUFFIXES
     return name in (LABELS, TABLE, PROBABILITIES, RECORD, *map(dicom_name, DICOM_FORMS))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from volseg.cases.surfaces import OTHER_MESH_SUFFIXES
 from volseg.core.labelmap import Colour, Label, LabelMap, default_colour, present_values
 from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
@@ -28,7 +27,7 @@ from volseg.io.labels import (
     one_slice_advice,
     single_label_map,
 )
-from volseg.io.mesh import MESH_SUFFIXES, read_meshes
+from volseg.io.mesh import MESH_SUFFIXES, OTHER_MESH_SUFFIXES, read_meshes
 from volseg.io.scan_files import find_scan_of
 from volseg.surface import extract_isosurface, extract_surfaces
 from volseg.view.shown_labels import tell_apart

@@ -21,8 +21,6 @@ from volseg.surface.extract import extract_isosurface, extract_surfaces
 from volseg.surface.settings import SurfaceSettings
 from volseg.surface.solid import solid_of
 
-# Files of surfaces that volseg neither reads nor writes.
-OTHER_MESH_SUFFIXES = (".gltf", ".vtk", ".off", ".step")
 _LOG = logging.getLogger(__name__)
 _ADVICE = "the surface of a scan needs --threshold VALUE"
 

@@ -21,6 +21,7 @@ from volseg.cli.crossval_command import crossval
 from volseg.cli.dataset_command import get, list_datasets
 from volseg.cli.demo_command import demo
 from volseg.cli.evaluate_command import evaluate
+from volseg.cli.help_lists import ListingCommand
 from volseg.cli.inspect_command import inspect
 from volseg.cli.measure_command import measure
 from volseg.cli.mesh_command import mesh
@@ -96,11 +97,11 @@ def _unwrap(text: str) -> str:
 
 
 for _command in (train, crossval, predict, evaluate, mesh, measure, view, inspect, verify, convert, demo):
-    app.command(help=_unwrap(_command.__doc__ or ""))(_guarded(_command))
+    app.command(cls=ListingCommand, help=_unwrap(_command.__doc__ or ""))(_guarded(_command))
 
 _dataset = typer.Typer(name="dataset", help="Get a public training set by its name.", no_args_is_help=True)
-_dataset.command("get", help=_unwrap(get.__doc__ or ""))(_guarded(get))
-_dataset.command("list", help=_unwrap(list_datasets.__doc__ or ""))(_guarded(list_datasets))
+_dataset.command("get", cls=ListingCommand, help=_unwrap(get.__doc__ or ""))(_guarded(get))
+_dataset.command("list", cls=ListingCommand, help=_unwrap(list_datasets.__doc__ or ""))(_guarded(list_datasets))
 app.add_typer(_dataset)
 
 

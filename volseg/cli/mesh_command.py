@@ -33,11 +33,11 @@ def mesh(
         typer.Option(
             "-o",
             "--output",
-            help="Folder, or one file for everything: .stl, .ply, .glb, .vtp, .obj, .vtm, .3mf.",
+            help="Folder, or one file for everything: {mesh.suffixes}.",
         ),
     ],
     formats: Annotated[
-        str | None, typer.Option("--format", help="stl, ply, glb, vtp, obj, vtm, 3mf; several by commas. Default stl.")
+        str | None, typer.Option("--format", help="{mesh.formats}; several by commas. Default stl.")
     ] = None,
     space: Space = None,
     threshold: Annotated[
@@ -72,7 +72,8 @@ def mesh(
     report: Annotated[
         bool,
         typer.Option(
-            "--report", help="Grade each surface, into a table ..._quality.tsv and, but for STL, the files themselves."
+            "--report",
+            help="Grade each surface, in a table ..._quality.tsv and in the files, except {mesh.ungraded}.",
         ),
     ] = False,
     single_file: Annotated[
@@ -82,8 +83,9 @@ def mesh(
 ) -> None:
     """Turn label maps, or a scan at a threshold, into closed surfaces in patient millimetres.
 
-    Each label becomes OUTPUT/<label>.<format>; a folder of several cases, OUTPUT/<case>/<label>.<format>; in .vtm
-    all are in surfaces.vtm. In .glb, .obj, .vtp, .vtm and .3mf the labels of a single file stay separate and coloured.
+    Each label becomes OUTPUT/<label>.<format>; a folder of several cases, OUTPUT/<case>/<label>.<format>; in
+    {mesh.together} all are in surfaces.<format>. In {mesh.named} the labels of a single file stay separate and
+    coloured.
     """
     from volseg.cases.surfaces import surface_of_scan, surfaces_of_labels
     from volseg.io.labels import find_label_maps, names_of, single_label_map
@@ -160,8 +162,7 @@ class _Target:
 def _make_target(
     output: Path, formats: str | None, space: str | None, *, single_file: bool, overwrite: bool
 ) -> _Target:
-    from volseg.cases.surfaces import OTHER_MESH_SUFFIXES
-    from volseg.io.mesh import MESH_FORMATS, parse_formats
+    from volseg.io.mesh import MESH_FORMATS, OTHER_MESH_SUFFIXES, parse_formats
 
     suffix = output.suffix.lower().removeprefix(".")
     if output.suffix.lower() in OTHER_MESH_SUFFIXES and not output.is_dir():

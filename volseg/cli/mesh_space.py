@@ -13,7 +13,8 @@ Space = Annotated[
     str | None,
     typer.Option(
         "--space",
-        help="Of surfaces: lps (3D Slicer, DICOM) or ras; written into the file. GLB has its own. Default lps.",
+        help="Of surfaces: lps (3D Slicer, DICOM) or ras; written into the file. {mesh.framed} has its own. "
+        "Default lps.",
     ),
 ]
 
@@ -26,14 +27,16 @@ def parse_space(space: str | None, formats: Sequence[str]) -> str:
     UsageError
         Unknown, or given where no format has a choice.
     """
-    from volseg.io.mesh import SPACES
+    from volseg.io.mesh import MESH_FORMATS, SPACES
 
     if space is None:
         return "lps"
     if space.lower() not in SPACES:
-        raise UsageError(f"--space {space} is unknown; choose lps or ras")
+        raise UsageError(f"--space {space} is unknown; choose {' or '.join(SPACES)}")
     if not formats:
         raise UsageError(f"--space {space} is of surfaces; it goes with --mesh FORMAT, or leave it out")
-    if set(formats) == {"glb"}:
-        raise UsageError("--space has no meaning for GLB, whose frame is fixed (metres, Y up); leave it out")
+    frames = {name.upper(): MESH_FORMATS[name].frame for name in formats}
+    if all(frames.values()):
+        fixed = " and ".join(f"{name}, whose frame is fixed ({frame})" for name, frame in frames.items())
+        raise UsageError(f"--space has no meaning for {fixed}; leave it out")
     return space.lower()

@@ -32,7 +32,7 @@ def predict(
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder; each case gets one of its own in it.")],
-    mesh: Annotated[str, typer.Option(help="Also surfaces: stl, ply, glb, vtp, obj, vtm, 3mf; by commas.")] = "",
+    mesh: Annotated[str, typer.Option(help="Also surfaces: {mesh.formats}; by commas.")] = "",
     space: Space = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also the probability of each label.")] = False,
     dicom: Annotated[

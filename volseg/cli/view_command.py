@@ -18,9 +18,7 @@ _PIXELS = (64, 10_000)
 def view(
     inputs: Annotated[
         list[Path] | None,
-        typer.Argument(
-            help="A scan, folder OUT/<case> of a prediction, label maps, meshes (stl, ply, obj, vtp, vtm, glb, 3mf)."
-        ),
+        typer.Argument(help="A scan, folder OUT/<case> of a prediction, label maps, meshes ({mesh.formats})."),
     ] = None,
     segmentation: Annotated[
         list[Path] | None,

@@ -30,8 +30,9 @@ from mesh_files import (
 
 from volseg.core.mesh import Mesh
 from volseg.errors import InputError
-from volseg.io.mesh.formats import write_mesh
-from volseg.io.mesh.reading import MESH_SUFFIXES, read_meshes
+from volseg.io.mesh.formats import MESH_SUFFIXES
+from volseg.io.mesh.reading import read_meshes
+from volseg.io.mesh.writing import write_mesh
 
 FILES_OF_A_FORMAT = 120
 MOST_BYTES = 1536 << 20

@@ -16,8 +16,8 @@ from vtkmodules.vtkIOGeometry import vtkOBJReader
 
 from volseg.core.mesh import Mesh
 from volseg.errors import InputError, OutputError
-from volseg.io.mesh.formats import write_mesh, write_mesh_files, write_meshes
 from volseg.io.mesh.reading import read_meshes
+from volseg.io.mesh.writing import write_mesh, write_mesh_files, write_meshes
 
 BALL = trimesh.creation.icosphere(subdivisions=1, radius=10)
 

@@ -14,7 +14,7 @@ import trimesh
 
 from volseg.core.mesh import Mesh
 from volseg.errors import InputError, OutputError
-from volseg.io.mesh.formats import write_mesh, write_meshes
+from volseg.io.mesh.writing import write_mesh, write_meshes
 
 CORE = "{http://schemas.microsoft.com/3dmanufacturing/core/2015/02}"
 BALL = trimesh.creation.icosphere(subdivisions=1, radius=10)

@@ -12,9 +12,9 @@ from vtkmodules.vtkIOXML import vtkXMLMultiBlockDataReader
 
 from volseg.core.mesh import Mesh
 from volseg.errors import InputError, OutputError
-from volseg.io.mesh.formats import write_mesh, write_mesh_files, write_meshes
 from volseg.io.mesh.reading import read_meshes
 from volseg.io.mesh.vtm import vtm_blocks
+from volseg.io.mesh.writing import write_mesh, write_mesh_files, write_meshes
 
 SPHERE = pv.Sphere(radius=10, theta_resolution=12, phi_resolution=12)
 NAMES = ["left kidney", "Leber <&\"'> größe", "脾臓", "Left Kidney"]

@@ -1,10 +1,18 @@
-"""Surface meshes: STL, PLY, OBJ, VTP, VTM, GLB and 3MF."""
+"""Surface meshes in files; `MESH_FORMATS` has the formats."""
 
 from __future__ import annotations
 
 from volseg.io.mesh.formats import (
     MESH_FORMATS,
+    MESH_SUFFIXES,
+    OTHER_MESH_SUFFIXES,
     SPACES,
+    WRITTEN_SUFFIXES,
+    MeshFormat,
+)
+from volseg.io.mesh.reading import read_meshes
+from volseg.io.mesh.report import write_report
+from volseg.io.mesh.writing import (
     TOGETHER,
     mesh_targets,
     parse_formats,
@@ -13,14 +21,15 @@ from volseg.io.mesh.formats import (
     write_mesh_files,
     write_meshes,
 )
-from volseg.io.mesh.reading import MESH_SUFFIXES, read_meshes
-from volseg.io.mesh.report import write_report
 
 __all__ = [
     "MESH_FORMATS",
     "MESH_SUFFIXES",
+    "OTHER_MESH_SUFFIXES",
     "SPACES",
     "TOGETHER",
+    "WRITTEN_SUFFIXES",
+    "MeshFormat",
     "mesh_targets",
     "parse_formats",
     "read_meshes",

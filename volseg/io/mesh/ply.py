@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 import struct
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from volseg.core.mesh import Mesh
+from volseg.core.mesh_joining import join_meshes
 from volseg.io.mesh.content import Integers, MeshContent, to_bytes, triangulate
 
 _TYPES = {
@@ -59,6 +62,35 @@ class _Column:
 
 
 _Table = dict[str, _Column]
+
+
+def write_ply(meshes: Sequence[Mesh], stream: BinaryIO, space: str) -> None:
+    """Write a binary PLY file with the triangles of all meshes and the colour of each vertex.
+
+    Parameters
+    ----------
+    meshes : sequence of Mesh
+        In the coordinate system of the file, mm.
+    stream : binary file
+    space : str
+        Name of that system, for a comment.
+    """
+    mesh = join_meshes(meshes)
+    grades = [f"comment quality {n}: {part.quality}\n" for n, part in enumerate(meshes, 1) if part.quality]
+    vertices = np.empty(len(mesh.vertices), dtype=[("position", "<f4", 3), ("colour", "u1", 3)])
+    vertices["position"] = mesh.vertices
+    vertices["colour"] = mesh.point_data["RGB"]
+    faces = np.empty(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
+    faces["count"], faces["corners"] = 3, mesh.faces
+    header = (
+        f"ply\nformat binary_little_endian 1.0\ncomment volseg SPACE={space}\n{''.join(grades)}"
+        f"element vertex {len(vertices)}\nproperty float x\nproperty float y\nproperty float z\n"
+        "property uchar red\nproperty uchar green\nproperty uchar blue\n"
+        f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
+    )
+    stream.write(header.encode("ascii"))
+    stream.write(vertices.view(np.uint8).data)
+    stream.write(faces.view(np.uint8).data)
 
 
 def parse_ply(data: bytes) -> MeshContent:

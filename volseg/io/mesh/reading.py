@@ -1,4 +1,4 @@
-"""Reading surface meshes: STL, PLY, OBJ, VTP, VTM, GLB and 3MF."""
+"""Reading surface meshes from files of every format in `volseg.io.mesh.formats`."""
 
 from __future__ import annotations
 
@@ -16,22 +16,7 @@ from volseg.errors import DAMAGE, InputError
 from volseg.files.plain_text import plain
 from volseg.files.regular import read_bytes
 from volseg.io.mesh.content import MOST_SURFACES, Integers, MeshContent
-from volseg.io.mesh.glb_reading import parse_glb
-from volseg.io.mesh.obj import parse_obj
-from volseg.io.mesh.ply import parse_ply
-from volseg.io.mesh.stl import parse_stl
-from volseg.io.mesh.threemf_reading import parse_3mf
-from volseg.io.mesh.vtm import vtm_blocks
-from volseg.io.mesh.vtp_reading import parse_vtp
-
-_PARSERS = {
-    ".stl": parse_stl,
-    ".ply": parse_ply,
-    ".vtp": parse_vtp,
-    ".glb": parse_glb,
-    ".3mf": parse_3mf,
-}
-MESH_SUFFIXES = (".stl", ".ply", ".vtp", ".obj", ".vtm", ".glb", ".3mf")
+from volseg.io.mesh.formats import MESH_FORMATS, MESH_SUFFIXES, Parser
 
 _SPACE = re.compile(r"SPACE\s*=\s*(RAS|LPS)", re.IGNORECASE)
 _MOST_BYTES = 1 << 34
@@ -48,18 +33,18 @@ def read_meshes(path: str | Path, *, colour: Colour = Mesh.colour) -> list[Mesh]
     Parameters
     ----------
     path : path
-        ``.stl`` or ``.ply`` (text or binary), ``.obj``, ``.vtp`` or ``.vtm`` in mm, ``.glb`` in metres, or ``.3mf`` in
-        its own unit. Polygons become triangles.
+        Its suffix is one of `volseg.io.mesh.formats.MESH_FORMATS`. STL and PLY are text or binary. GLB is in metres,
+        3MF in its own unit, every other format in mm. Polygons become triangles.
     colour : (red, green, blue), 0 to 255
         For surfaces whose file has no colours, or several on one surface.
 
     Returns
     -------
     list of Mesh
-        World mm RAS+. The file's own tag ``SPACE=RAS`` or ``SPACE=LPS`` (STL header, comment of PLY or OBJ, VTP field
-        data, 3MF metadata) says how it is stored; without one it is taken for LPS, as 3D Slicer does. GLB has Y up. A
-        file with several surfaces gives several: of VTP, VTM, GLB and 3MF with their names, of OBJ with their portable
-        names, of PLY by their colours; else the name is the file's.
+        World mm RAS+. The file's own tag ``SPACE=RAS`` or ``SPACE=LPS`` (STL header, comment, VTP field data, 3MF
+        metadata) says how it is stored; without one it is taken for LPS, as 3D Slicer does. GLB has Y up. A file with
+        several surfaces gives several: with their names where the format has names, by their colours in PLY. Without
+        names a surface is called like its file.
 
     Raises
     ------
@@ -67,32 +52,31 @@ def read_meshes(path: str | Path, *, colour: Colour = Mesh.colour) -> list[Mesh]
         Missing, no regular file, damaged, without triangles, or of another type.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in MESH_SUFFIXES:
+    row = MESH_FORMATS.get(path.suffix.lower().removeprefix("."))
+    if row is None:
         raise InputError(f"{path}: is no mesh that volseg reads; expected {', '.join(MESH_SUFFIXES)}")
-    if suffix == ".vtm":
-        meshes = [
-            replace(mesh, name=plain(name)) for name, file in vtm_blocks(path) for mesh in _read_file(file, colour)
-        ]
+    meshes: list[Mesh] = []
+    if row.blocks is None:
+        meshes = _read_file(path, row.parse, colour)
     else:
-        meshes = _read_file(path, colour)
+        for name, file in row.blocks(path):
+            meshes += [replace(mesh, name=plain(name)) for mesh in _read_file(file, row.parse, colour)]
     if not meshes:
         raise InputError(f"{path}: holds no triangles; expected a surface")
     return meshes
 
 
-def _read_file(path: Path, colour: Colour) -> list[Mesh]:
-    """Read the surfaces of anything but VTM; without triangles there are none."""
-    suffix = path.suffix.lower()
+def _read_file(path: Path, parse: Parser, colour: Colour) -> list[Mesh]:
+    """Read the surfaces of a file that holds them itself; without triangles there are none."""
     data = read_bytes(path, most=_MOST_BYTES)
     try:
         # Numbers that are out of range are damage, too.
         with np.errstate(invalid="raise", over="raise"):
-            content = parse_obj(data, path) if suffix == ".obj" else _PARSERS[suffix](data)
-            return _split(content, path.stem, colour)
+            return _split(parse(data, path), path.stem, colour)
     except _DAMAGE as error:
         reason = f"without {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
-        raise InputError(f"{path}: is damaged, cut short or no {suffix[1:].upper()} file ({reason})") from error
+        kind = path.suffix[1:].upper()
+        raise InputError(f"{path}: is damaged, cut short or no {kind} file ({reason})") from error
 
 
 def _split(content: MeshContent, name: str, colour: Colour) -> list[Mesh]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections.abc import Sequence
+from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from volseg.core.grid import Float
+from volseg.core.mesh import Mesh
 from volseg.io.mesh.content import MeshContent, weld
 
 _HEADER_BYTES = 80
 _START_BYTES = _HEADER_BYTES + 4
+_AT_ONCE = 1 << 18  # triangles
 _RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 _SOLID = re.compile(rb"(\xef\xbb\xbf)?\s*solid\b", re.IGNORECASE)
 # Of text in lower case, which is ten times as quick as not to heed case.
@@ -19,6 +24,35 @@ _VERTEX = rb"\s+vertex\s+(\S+)\s+(\S+)\s+(\S+)"
 _FACET = re.compile(rb"facet\s+normal\s+\S+\s+\S+\s+\S+\s+outer\s+loop" + 3 * _VERTEX + rb"\s+endloop\s+endfacet\b")
 _STARTS = re.compile(rb"facet\s+normal")
 _LAST = re.compile(rb"\s*endsolid\b")
+
+
+def write_stl(meshes: Sequence[Mesh], stream: BinaryIO, space: str) -> None:
+    """Write a binary STL file with the triangles of all meshes.
+
+    Parameters
+    ----------
+    meshes : sequence of Mesh
+        In the coordinate system of the file, mm.
+    stream : binary file
+    space : str
+        Name of that system, for the header.
+    """
+    stream.write(f"volseg SPACE={space}".encode("ascii").ljust(_HEADER_BYTES, b"\0"))
+    stream.write(np.uint32(sum(len(mesh.faces) for mesh in meshes)).astype("<u4").tobytes())
+    for mesh in meshes:
+        vertices = mesh.vertices.astype("<f4")
+        for start in range(0, len(mesh.faces), _AT_ONCE):
+            stream.write(_stl_records(vertices[mesh.faces[start : start + _AT_ONCE]]))
+
+
+def _stl_records(corners: NDArray[np.float32]) -> memoryview:
+    """Return triangles as STL has them; computing them takes many times their memory."""
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    records = np.zeros(len(corners), _RECORD)
+    records["normal"] = np.divide(normals, lengths, where=lengths > 0, out=np.zeros_like(normals))
+    records["corners"] = corners
+    return records.view(np.uint8).data
 
 
 def parse_stl(data: bytes) -> MeshContent:

@@ -11,8 +11,8 @@ import pyvista as pv
 
 from volseg.core.mesh import Mesh
 from volseg.errors import InputError, OutputError, UsageError
-from volseg.io.mesh.formats import parse_formats, write_mesh, write_meshes
 from volseg.io.mesh.reading import read_meshes
+from volseg.io.mesh.writing import parse_formats, write_mesh, write_meshes
 
 # Corner at (10, 20, 30); legs of 4, 5 and 6 mm to the right, front and head.
 TETRAHEDRON = Mesh(
@@ -160,7 +160,7 @@ def test_existing_file_is_replaced(tmp_path: Path) -> None:
     assert len(path.read_bytes()) == 84 + 4 * 50
 
 
-@pytest.mark.parametrize("suffix", ["off", "", "stl,glb"])
+@pytest.mark.parametrize("suffix", ["step", "", "stl,glb"])
 def test_unknown_format_is_refused(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(UsageError, match="is unknown; choose from stl, ply, glb, vtp"):
         write_mesh(TETRAHEDRON, tmp_path / f"mesh.{suffix}")
@@ -194,5 +194,5 @@ def test_stl_is_the_same_written_in_parts(tmp_path: Path, at_once: int, monkeypa
     meshes = [TETRAHEDRON, ELSEWHERE]
     expected = write_mesh(meshes, tmp_path / "a.stl").read_bytes()
     assert len(expected) == 84 + 8 * 50
-    monkeypatch.setattr("volseg.io.mesh.formats._AT_ONCE", at_once)
+    monkeypatch.setattr("volseg.io.mesh.stl._AT_ONCE", at_once)
     assert write_mesh(meshes, tmp_path / "b.stl").read_bytes() == expected
