@@ -1,8 +1,8 @@
-"""How far probabilities can be believed, and making them believable: temperature scaling.
+"""Temperature scaling: how well probabilities are calibrated, and how to calibrate them.
 
 Source: C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017 (arXiv:1706.04599). Here the temperature acts
-on the logarithms of the final probabilities, after everything that is averaged has been averaged: labels, where the
-probability is largest, never change.
+on the logarithms of the final probabilities, after all averaging. The largest probability of a voxel stays the largest,
+so labels never change.
 """
 
 from __future__ import annotations
@@ -12,40 +12,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_LEAST = 1e-7  # probabilities are kept as float16, whose smallest number this is about
+_LEAST = 1e-7  # about the smallest float16, the type in which probabilities are kept
 _BINS = 15
 _TEMPERATURES = (0.2, 5.0)
 
 
 def soften(probabilities: NDArray[Any], temperature: float) -> NDArray[np.float32]:
-    """Apply a temperature: above 1 probabilities move together, below 1 apart.
+    """Apply a temperature: above 1 it moves probabilities together, below 1 apart.
 
     Parameters
     ----------
     probabilities : (K, ...)
-        Of K classes.
+        Probabilities of K classes.
     temperature : float
+        Above 0; at 1 nothing changes.
 
     Returns
     -------
     (K, ...) float32
-        They add up to 1 over the classes.
+        They sum to 1 over the classes.
     """
     likely = np.maximum(probabilities, _LEAST, dtype=np.float32)
-    # Against the likeliest class: a low temperature would leave nothing of any.
+    # Relative to the likeliest class, so that a low temperature does not turn all of them into 0.
     powers = (likely / likely.max(axis=0)) ** np.float32(1 / temperature)
     return np.asarray(powers / powers.sum(axis=0), dtype=np.float32)
 
 
 def fit_temperature(probabilities: NDArray[Any], classes: NDArray[Any]) -> float:
-    """Find the temperature under which the reference is likeliest.
+    """Find the temperature at which the reference is most likely.
 
     Parameters
     ----------
     probabilities : (K, N)
-        Of N voxels that the network has not learnt from.
+        Probabilities of K classes for N voxels that the network was not trained on.
     classes : (N,) int
-        What they are.
+        The true class of each voxel, 0 to K - 1.
     """
     from scipy.optimize import minimize_scalar  # takes half a second, and a prediction does not need it
 
@@ -63,7 +64,9 @@ def calibration_error(probabilities: NDArray[Any], classes: NDArray[Any]) -> flo
     Parameters
     ----------
     probabilities : (K, N)
+        Probabilities of K classes for N voxels.
     classes : (N,) int
+        The true class of each voxel, 0 to K - 1.
 
     Notes
     -----

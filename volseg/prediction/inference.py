@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +29,8 @@ _MOST_FUSED_BYTES = 4e9
 # Temperature of each network's answer before the average: at 1 that is of probabilities, at infinity of logits. Between
 # the two, all five folds of the hippocampus set are a little better (benchmarks/accuracy.md).
 SOFTENING = 2.0
-INFERENCE = 1  # goes up whenever the same model gives other labels or probabilities than before
-_FLAT_MM = 1e6  # spacing of an axis of one voxel, whatever its file says: across it slices would be lines
+INFERENCE = 1  # raised whenever the same model gives other labels or probabilities than before
+_FLAT_MM = 1e6  # taken as the spacing of an axis with one voxel: slices that contain this axis would be lines
 
 _LOG = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -38,15 +38,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model says of one scan.
+    """The result of a model on one scan.
 
     Parameters
     ----------
     labels : LabelMap
         On the scan's grid, before clean-up.
     probabilities : (K, I, J, K) float16, optional
-        Of background and each label, in the model's order, on the scan's grid: the softmax of each network at a
-        temperature of 2, averaged over networks and planes; then calibrated, where the model is.
+        Probabilities of background and each label, in the model's order, on the scan's grid: the softmax of each
+        network at a temperature of 2, averaged over networks and planes, then calibrated if the model is.
     """
 
     labels: LabelMap
@@ -73,10 +73,10 @@ def predict(
     device : str
         ``auto`` or any torch device.
     probabilities : bool
-        Also return the class probabilities, which take 2 bytes a voxel and class. Fusing planes takes as much
-        meanwhile; above 4 GB only the best plane is segmented, with a warning, unless they are asked for.
+        Also return the class probabilities, which take 2 bytes per voxel and class. Fusing planes takes the same
+        memory; if that exceeds 4 GB and this is False, only the best plane is segmented, with a warning.
     batch_size : int, optional
-        Slices at a time; by default as many as make about half a million pixels.
+        Slices per batch; by default about half a million pixels.
     progress : callable, optional
         Called with (slices done, slices in all).
 
@@ -97,11 +97,8 @@ def predict(
     channels = [volumes] if isinstance(volumes, Volume) else list(volumes)
     grid, target = common_grid(channels), choose_device(device)
     weights = plane_weights(model.config.preparation, grid)
-    if len(weights) > 1 and not probabilities and not can_fuse(model, grid):
-        best = max(weights, key=lambda plane: weights[plane])
-        size = _probability_bytes(model, grid) / 1e9
-        _LOG.warning("fusing planes would take %.1f GB of memory; only %s slices are segmented", size, best)
-        weights = {best: 1.0}
+    if not probabilities:
+        weights = _without_fusion_if_large(weights, model, grid)
     stacks = {plane: prepare(channels, model.config.preparation, plane) for plane in weights}
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; expected at least 1")
@@ -110,9 +107,7 @@ def predict(
     for plane, stack in stacks.items():
         outputs.turn_to(plane, stack, weights[plane])
         networks = _networks(model, plane, target)
-        size = batch_size or max(1, min(64, _PIXELS_PER_BATCH // (stack.size[0] * stack.size[1])))
-        for start in range(0, len(stack), size):
-            stop = min(start + size, len(stack))
+        for start, stop in _batches(stack, batch_size):
             outputs.fill(start, stop, stack.to_native(_run(networks, stack.batch(start, stop), target)))
             if progress:
                 progress(done + stop, total)
@@ -120,8 +115,33 @@ def predict(
     return outputs.prediction()
 
 
+def _batches(stack: SliceStack, batch_size: int | None) -> Iterator[tuple[int, int]]:
+    """Yield the first slice of each batch and the one after its last."""
+    height, width = stack.size
+    size = batch_size or max(1, min(64, _PIXELS_PER_BATCH // (height * width)))
+    for start in range(0, len(stack), size):
+        yield start, min(start + size, len(stack))
+
+
+def _without_fusion_if_large(weights: dict[Plane, float], model: Model, grid: Grid) -> dict[Plane, float]:
+    """Return the weights, or only the best plane where fusing several would take too much memory."""
+    if len(weights) < 2 or can_fuse(model, grid):
+        return weights
+    best = max(weights, key=lambda plane: weights[plane])
+    size = _probability_bytes(model, grid) / 1e9
+    _LOG.warning("fusing planes would take %.1f GB of memory; only %s slices are segmented", size, best)
+    return {best: 1.0}
+
+
 def can_fuse(model: Model, grid: Grid) -> bool:
-    """Whether the probabilities of a scan fit into 4 GB; above that `predict` only fuses planes if asked for them."""
+    """Whether the probabilities of a scan fit into 4 GB; if not, `predict` fuses planes only for `probabilities`.
+
+    Parameters
+    ----------
+    model : Model
+    grid : Grid
+        Grid of the scan.
+    """
     return _probability_bytes(model, grid) <= _MOST_FUSED_BYTES
 
 
@@ -130,39 +150,52 @@ def _probability_bytes(model: Model, grid: Grid) -> int:
 
 
 def plane_weights(config: PreparationConfig, grid: Grid) -> dict[Plane, float]:
-    """Return how much the answer of each plane counts for a scan; they add up to 1, planes of no weight are left out.
+    """Return the weight of each plane's answer for a scan.
 
     Parameters
     ----------
     config : PreparationConfig
-        Planned.
+        Its planes and spacing are set.
     grid : Grid
-        Of the scan.
+        Grid of the scan.
+
+    Returns
+    -------
+    dict of plane to float
+        They sum to 1; planes of weight 0 are left out.
 
     Notes
     -----
-    A plane in whose slices the scan is r times coarser than in the best plane's, measured against the spacing that the
-    networks learnt with, counts 1 / r**2, and from r = 1.5 on not at all: thick slices are cut as they were scanned.
+    The spacing within the slices of each plane is compared with the spacing that the networks were trained with. A
+    plane whose slices are r times coarser than those of the best plane has a weight in proportion to 1 / r**2, and of 0
+    from r = 1.5 on. So a scan of thick slices is cut only along the slices that were scanned.
     """
     if config.planes is None or config.spacing_mm is None:
         raise ModelError("the preparation is not planned: planes and spacing_mm must be set")
     turned = Reorientation.between(grid, "RAS").grid(grid)
-    spacing = (mm if n > 1 else _FLAT_MM for n, mm in zip(turned.shape, turned.spacing, strict=True))
-    ratio = [scanned / learnt for scanned, learnt in zip(spacing, config.spacing_mm, strict=True)]
-    coarseness = {plane: max(1.0, *(ratio[axis] for axis in in_plane(plane))) for plane in config.planes}
+    ratios = []
+    for size, scanned_mm, learnt_mm in zip(turned.shape, turned.spacing, config.spacing_mm, strict=True):
+        ratios.append((scanned_mm if size > 1 else _FLAT_MM) / learnt_mm)
+    coarseness = {}
+    for plane in config.planes:
+        first, second = in_plane(plane)
+        coarseness[plane] = max(1.0, ratios[first], ratios[second])
     best = min(coarseness.values())
     counts = {plane: (best / r) ** 2 for plane, r in coarseness.items() if r < ANISOTROPIC * best}
-    return {plane: count / sum(counts.values()) for plane, count in counts.items()}
+    total = sum(counts.values())
+    return {plane: count / total for plane, count in counts.items()}
 
 
 def _networks(model: Model, plane: Plane, device: torch.device) -> list[torch.nn.Module]:
-    found = [network for name, network in model.networks.items() if name.split(".")[0] == plane]
-    if not found:
+    """Return the networks of a plane on a device, ready to predict."""
+    ready = []
+    for name, network in model.networks.items():
+        if name.split(".")[0] == plane:
+            folded = fold_norms(network)
+            ready.append(folded.to(device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+    if not ready:
         raise ModelError(f"the model has no network for {plane} slices, only {', '.join(model.networks)}")
-    return [
-        fold_norms(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for network in found
-    ]
+    return ready
 
 
 @torch.inference_mode()
@@ -188,21 +221,23 @@ class _Outputs:
         self.probabilities = np.zeros((len(values), *grid.shape), dtype=np.float16) if keep or fuse else None
 
     def turn_to(self, plane: Plane, stack: SliceStack, weight: float) -> None:
-        """Cut the arrays into slices of a plane, whose answers count `weight`."""
+        """Cut the arrays into slices of a plane, whose answers have this weight."""
         self.weight = weight
         self.label_slices = stack_slices(stack.reorientation.array(self.labels), plane)
         if self.probabilities is not None:
             self.probability_slices = stack_slices(stack.reorientation.array(self.probabilities), plane)
 
     def fill(self, start: int, stop: int, probabilities: NDArray[np.float32]) -> None:
+        """Put the (B, K, H, W) probabilities of slices start..stop into the arrays."""
         if not self.fuse:
             self.label_slices[start:stop] = self.values[probabilities.argmax(axis=1)]
         if self.probabilities is not None:
             self.probability_slices[:, start:stop] += (self.weight * probabilities).swapaxes(0, 1).astype(np.float16)
 
     def prediction(self) -> Prediction:
+        """Return the result, once all slices are filled."""
         if self.probabilities is not None:
-            for i in range(self.grid.shape[0]):  # a slab at a time, for the sake of memory
+            for i in range(self.grid.shape[0]):  # a slab at a time, to save memory
                 slab = self.probabilities[:, i]
                 if self.fuse:
                     self.labels[i] = self.values[slab.argmax(axis=0)]

@@ -1,8 +1,8 @@
 """The one preparation of a scan for the network, forward and inverse. Training and inference share it.
 
-A scan becomes a stack of slices: axes in RAS order, cut along a plane, intensities normalised, in-plane spacing made
-the model's. Across slices nothing is resampled: a 2D network sees slices as they were scanned. All of it happens batch
-by batch, so that memory stays near the scan itself.
+A scan becomes a stack of slices: its axes are brought into RAS order, it is cut along a plane, intensities are
+normalised, and each slice is resampled to the model's in-plane spacing. Nothing is resampled across slices. Slices are
+made batch by batch, so that memory stays near the size of the scan.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from volseg.core.slices import in_plane, neighbour_indices, stack_slices
 from volseg.core.volume import Volume
 from volseg.errors import GeometryError, InputError, ModelError
 
-# Slices may grow to 4 times their pixels in any case, and to 256 times where that is no more than 1536 x 1536.
+# Slices may always grow to 4 times their pixels, and to 256 times if the result has at most 1536 x 1536 pixels.
 _ALWAYS_GROWTH, _MOST_GROWTH, _MOST_PIXELS = 4, 256, 1536**2
 
 
 @dataclass(frozen=True, eq=False)
 class SliceStack:
-    """A scan as the network sees it; slices are made when asked for.
+    """A scan as the network sees it; slices are made on demand.
 
     Parameters
     ----------
     channels : tuple of (S, H, W) arrays
-        Views of the scan's voxels, untouched.
+        Views of the scan's voxels, unchanged.
     rescalings : tuple of Rescaling
         One for each channel.
     size : (h, w)
         Slice size at the model's in-plane spacing.
     neighbours : int
-        Slices on either side that go in as further channels.
+        Number of slices on either side that are further channels.
     reorientation : Reorientation
         From the scan's axes to RAS order.
     """
@@ -62,27 +62,44 @@ class SliceStack:
         return int(height), int(width)
 
     def plain(self, start: int, stop: int) -> NDArray[np.float32]:
-        """(C, B, h, w): slices start..stop, normalised and resampled, without neighbours."""
-        return np.stack(
-            [
-                resample_plane(rescaling.apply(channel[start:stop]), self.size)
-                for channel, rescaling in zip(self.channels, self.rescalings, strict=True)
-            ]
-        )
+        """(C, B, h, w): slices start..stop, normalised and resampled, without neighbours.
+
+        Parameters
+        ----------
+        start, stop : int
+            First slice, and the one after the last.
+        """
+        channels = []
+        for channel, rescaling in zip(self.channels, self.rescalings, strict=True):
+            channels.append(resample_plane(rescaling.apply(channel[start:stop]), self.size))
+        return np.stack(channels)
 
     def batch(self, start: int, stop: int) -> NDArray[np.float32]:
-        """(B, C * (2 * neighbours + 1), h, w): what the network gets for slices start..stop."""
+        """(B, C * (2 * neighbours + 1), h, w): the network's input for slices start..stop; parameters of `plain`."""
         first, last = max(0, start - self.neighbours), min(len(self), stop + self.neighbours)
         wanted = neighbour_indices(np.arange(start, stop), len(self), self.neighbours) - first
         return gather_neighbours(self.plain(first, last), wanted)
 
     def to_native(self, slices: NDArray[Any]) -> NDArray[np.float32]:
-        """(..., h, w) at the model's spacing -> (..., H, W) as scanned."""
+        """Resample (..., h, w) slices at the model's spacing to (..., H, W) as scanned."""
         return resample_plane(slices, self.native_size)
 
 
 def gather_neighbours(plain: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(C, S, h, w) slices and (B, n) slice numbers -> (B, C * n, h, w), the neighbours of a channel together."""
+    """Gather slices with their neighbours as channels.
+
+    Parameters
+    ----------
+    plain : (C, S, h, w)
+        Slices of C channels.
+    wanted : (B, n) int
+        Numbers of the n slices of each sample.
+
+    Returns
+    -------
+    (B, C * n, h, w) float32
+        The neighbours of a channel lie together.
+    """
     picked = plain[:, wanted]  # (C, B, n, h, w)
     count, batch, n, height, width = picked.shape
     return np.asarray(picked.swapaxes(0, 1).reshape(batch, count * n, height, width), dtype=np.float32)
@@ -96,7 +113,7 @@ def prepare(volumes: Sequence[Volume], config: PreparationConfig, plane: Plane) 
     volumes : sequence of Volume
         The channels, all on one grid.
     config : PreparationConfig
-        Planned: spacing and normalisation are set.
+        Its spacing and normalisation are set.
     plane : {"axial", "coronal", "sagittal"}
 
     Raises
@@ -118,32 +135,43 @@ def prepare(volumes: Sequence[Volume], config: PreparationConfig, plane: Plane) 
     grid = common_grid(volumes)
     reorientation = Reorientation.between(grid, "RAS")
     turned = reorientation.grid(grid)
-    size = [turned.shape[axis] * (turned.spacing[axis] / spacing[axis]) for axis in in_plane(plane)]
-    _check_growth([turned.shape[axis] for axis in in_plane(plane)], size, f"scan {volumes[0].name!r}: {plane}", spacing)
-    height, width = (max(1, round(pixels)) for pixels in size)
+    have, want = [], []
+    for axis in in_plane(plane):
+        have.append(turned.shape[axis])
+        want.append(turned.shape[axis] * (turned.spacing[axis] / spacing[axis]))
+    _check_growth(have, want, f"scan {volumes[0].name!r}: {plane}", spacing)
+    channels, rescalings = [], []
+    for volume, how in zip(volumes, normalisation, strict=True):
+        channels.append(stack_slices(reorientation.array(volume.array), plane))
+        rescalings.append(_rescaling(volume.array, how))
     return SliceStack(
-        channels=tuple(stack_slices(reorientation.array(v.array), plane) for v in volumes),
-        rescalings=tuple(_rescaling(v.array, n) for v, n in zip(volumes, normalisation, strict=True)),
-        size=(height, width),
+        channels=tuple(channels),
+        rescalings=tuple(rescalings),
+        size=(max(1, round(want[0])), max(1, round(want[1]))),
         neighbours=config.neighbours,
         reorientation=reorientation,
     )
 
 
 def _check_growth(have: Sequence[int], want: Sequence[float], what: str, spacing: Sequence[float]) -> None:
-    """See that slices do not swell out of proportion; see `_MOST_PIXELS`."""
+    """Refuse slices of pixels `have` that would grow to `want` out of proportion; see `_MOST_PIXELS`."""
     pixels = math.prod(have)
     if math.prod(want) <= max(_ALWAYS_GROWTH * pixels, min(_MOST_PIXELS, _MOST_GROWTH * pixels)):
         return
     raise ModelError(
         f"{what} slices of {have[0]}x{have[1]} pixels would become {want[0]:.0f}x{want[1]:.0f} at the model's spacing "
-        f"of {' x '.join(f'{mm:g}' for mm in spacing)} mm, out of all proportion; see whether the scan's spacing is "
+        f"of {' x '.join(f'{mm:g}' for mm in spacing)} mm, out of all proportion; check whether the scan's spacing is "
         "right (volseg inspect), or take a model of coarser scans"
     )
 
 
 def common_grid(volumes: Sequence[Volume]) -> Grid:
     """Return the grid of the channels of one case, which must be the same for all.
+
+    Parameters
+    ----------
+    volumes : sequence of Volume
+        At least one.
 
     Raises
     ------
