@@ -62,7 +62,9 @@ def test_masks_that_only_one_side_has_count_as_missing(tmp_path: Path) -> None:
 def test_masks_without_a_name_in_common_are_refused_unless_a_table_says_more(tmp_path: Path) -> None:
     ours, theirs = boxes()
     unnamed, folder = LabelMap.from_array(ours, GRID), masks(tmp_path / "theirs", theirs)
-    with pytest.raises(InputError, match=r"matched by name, and none is called like .* \(label_2, label_5, label_9\)"):
+    with pytest.raises(
+        InputError, match=r"matched by name, and no mask has the name of .* \(label_2, label_5, label_9\)"
+    ):
         evaluate(unnamed, folder)
     write(LabelMap(ours, GRID, LABELS), tmp_path / "ours.nii.gz")
     expected = dice(evaluate(LabelMap(ours, GRID, LABELS), LabelMap(theirs, GRID, LABELS)))

@@ -43,20 +43,20 @@ def evaluate(
     ----------
     predictions, references : path, LabelMap, or mapping of case name to path or LabelMap
         A file, a folder of files ``<case>.<suffix>``, a folder of output folders ``<case>/labels.nii.gz``, or one such
-        output folder; a folder of masks, whose labels are matched by name, stands for a file. Labels of a case may
-        overlap. Pairs have the same case name; a lone prediction and a lone reference are a pair whatever their names,
-        where one of them is given as a file, LabelMap or output folder.
+        output folder. A folder of masks may take the place of a file; its labels are matched by name. Labels of a case
+        may overlap. Predictions and references are paired by case name. One prediction and one reference are a pair
+        whatever their names, if one of them is given as a file, LabelMap or output folder.
     tolerance_mm : float
-        Of the surface Dice.
+        Tolerance of the surface Dice, mm.
     progress : callable, optional
         Called with (cases done, cases) after each case.
     labels : path, optional
         Table of label names, or a ``dataset.json``. Without it names come from the references, a ``dataset.json`` in
         their folder or the one above, and the predictions, in this order.
     only : sequence of str, optional
-        Which labels, by name, value or pattern, as of `volseg.read_labels`.
+        Which labels, by name, value or pattern, as in `volseg.read_labels`.
     series : str, optional
-        Which volume of files with several, by number or name; without it each of them is a label.
+        Which volume of files with several, by number or name; without it each volume is a label.
 
     Returns
     -------
@@ -66,15 +66,17 @@ def evaluate(
     Raises
     ------
     InputError
-        No prediction has a reference; nothing to compare; or no case could be compared.
+        No prediction has a reference, there is nothing to compare, or no case could be compared.
     GeometryError
-        The only case lies on another grid than its reference.
+        There is only one case, and its prediction lies on another grid than its reference.
+    UsageError
+        The tolerance is negative or not finite.
     """
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise UsageError(f"tolerance is {tolerance_mm} mm; expected a number of at least 0")
     labels = reading.get("labels")
     table = None if labels is None else Path(labels)
-    names = _Names(() if table is None else read_label_table(table), _dataset_labels(references, table))
+    names = _names_from_tables(references, table)
     pairs, unmatched, unpaired = pair_cases(predictions, references, known=names_of(table))
     scores: dict[str, dict[int, Scores]] = {}
     failures: dict[str, VolsegError] = {**unmatched}
@@ -89,19 +91,30 @@ def evaluate(
             progress(done, len(pairs))
     if not scores:
         raise _nothing_compared(failures)
-    rows = (Row(c, value, names[value], found) for c, by_value in scores.items() for value, found in by_value.items())
-    return Evaluation(tuple(rows), tolerance_mm, {c: str(e) for c, e in failures.items()}, tuple(unpaired))
+    reasons = {case: str(error) for case, error in failures.items()}
+    return Evaluation(_rows(scores, names), tolerance_mm, reasons, tuple(unpaired))
+
+
+def _rows(scores: Mapping[str, Mapping[int, Scores]], names: _Names) -> tuple[Row, ...]:
+    """Return the rows of all cases, with the names as they are known after the last one."""
+    rows = []
+    for case, by_value in scores.items():
+        for value, found in by_value.items():
+            rows.append(Row(case, value, names[value], found))
+    return tuple(rows)
 
 
 def _nothing_compared(failures: Mapping[str, VolsegError]) -> VolsegError:
     if len(failures) == 1:
         return next(iter(failures.values()))
-    lines = "\n".join(f"{case}: {error}" for case, error in failures.items())
-    return InputError(f"none of {len(failures)} cases could be compared:\n{lines}")
+    message = f"none of {len(failures)} cases could be compared:"
+    for case, error in failures.items():
+        message += f"\n{case}: {error}"
+    return InputError(message)
 
 
 class _Names:
-    """Names of label values, from the best of several tables; filled while cases are read."""
+    """Names of label values from several sources, the best first; labels of cases are added as they are read."""
 
     def __init__(self, given: tuple[Label, ...], dataset: tuple[Label, ...]) -> None:
         self._given = _named(given)
@@ -110,9 +123,11 @@ class _Names:
         self._predictions: dict[int, str] = {}
 
     def values(self) -> set[int]:
+        """Return the values that the table names, or without one the dataset."""
         return set(self._given or self._dataset)
 
     def learn(self, prediction: Side, reference: Side) -> None:
+        """Add the names of a case; warn where its two sides name a value differently."""
         ours, theirs = _named(prediction.labels), _named(reference.labels)
         if not self._given:
             for value in sorted(ours.keys() & theirs.keys()):
@@ -132,16 +147,24 @@ class _Names:
 
 
 def _named(labels: tuple[Label, ...]) -> dict[int, str]:
-    """Return names by value, without those that were made up for lack of one."""
+    """Return names by value, without the generic ``label_<value>``."""
     return {label.value: label.name for label in labels if label.name != f"label_{label.value}"}
 
 
-def _dataset_labels(references: Source, table: Path | None) -> tuple[Label, ...]:
+def _names_from_tables(references: Source, table: Path | None) -> _Names:
+    """Return the names that are known before a case is read: those of the table, or without one of the dataset."""
+    if table is not None:
+        return _Names(read_label_table(table), ())
+    return _Names((), _dataset_labels(references))
+
+
+def _dataset_labels(references: Source) -> tuple[Label, ...]:
     """Return the labels of the ``dataset.json`` of a reference folder, if there is one."""
-    if table is not None or not isinstance(references, str | Path):
+    if not isinstance(references, str | Path):
         return ()
     folder = Path(references).resolve()
-    folder = folder if folder.is_dir() else folder.parent
+    if not folder.is_dir():
+        folder = folder.parent
     for path in (folder / "dataset.json", folder.parent / "dataset.json"):
         if path.is_file():
             try:
@@ -152,9 +175,10 @@ def _dataset_labels(references: Source, table: Path | None) -> tuple[Label, ...]
 
 
 def _compare_case(pair: Pair, names: _Names, reading: Reading, tolerance_mm: float) -> dict[int, Scores]:
+    """Return the scores of each label of a case, by value."""
     prediction, reference = read_sides(pair, reading, names.values())
     names.learn(prediction, reference)
-    values = names.values() | {label.value for side in (prediction, reference) for label in side.labels}
+    values = names.values() | prediction.values | reference.values
     labels = [Label(value, names[value], default_colour(value)) for value in sorted(values)]
     wanted = LabelChoice(reading.get("only")).of(labels, "prediction and reference")
     prediction = _on_grid_of(reference, prediction)
@@ -170,7 +194,7 @@ def _compare_case(pair: Pair, names: _Names, reading: Reading, tolerance_mm: flo
 
 
 def _on_grid_of(reference: Side, prediction: Side) -> Side:
-    """Return the prediction in the order of the reference's voxels; both must be the same voxels."""
+    """Return the prediction with its voxels in the order of the reference's; both must be of the same grid."""
     change = Reorientation.onto(prediction.grid, reference.grid)
     grid = change.grid(prediction.grid)
     if grid.is_close(reference.grid):
@@ -183,7 +207,7 @@ def _on_grid_of(reference: Side, prediction: Side) -> Side:
 
 
 def _join(first: Box | None, second: Box | None) -> Box:
-    """Return the smallest box around both; any voxel where there is neither."""
+    """Return the smallest box around both; if both are None, the box of one voxel."""
     if first is None or second is None:
         return first or second or _ONE_VOXEL
     return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))

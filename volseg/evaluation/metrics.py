@@ -1,19 +1,20 @@
 """How well a predicted mask agrees with its reference; every definition and every rule for empty masks in one place.
 
-HD95 and ASSD go by surface voxels: the voxels of a mask with at least one of their six face neighbours outside it (on a
-grid of one slice: of the four within the slice); outside the image counts as outside the mask. Distances run between
-the centres of surface voxels, in world millimetres. HD95 is the larger of the two directed 95th percentiles (linear
-interpolation). ASSD is the mean over the surface voxels of both masks together. These are MONAI's definitions.
+HD95 and ASSD are measured between surface voxels: the voxels of a mask with at least one of their six face neighbours
+outside it (on a grid of one slice, of the four within the slice); outside the image counts as outside the mask.
+Distances are between the centres of surface voxels, in world millimetres. HD95 is the larger of the two directed 95th
+percentiles (linear interpolation). ASSD is the mean over the surface voxels of both masks together. These are MONAI's
+definitions.
 
-Surface Dice goes by area: the part of the area of both surfaces that lies within the tolerance of the other [1]_. The
-surfaces are those of `volseg.evaluation.surfels`; a piece lies within the tolerance if its place does. This is the
-definition of DeepMind's surface-distance, and of MONAI with ``use_subvoxels=True``.
+Surface Dice compares areas: it is the part of the area of both surfaces that lies within the tolerance of the other
+[1]_. The surfaces are those of `volseg.evaluation.surfels`; a piece lies within the tolerance if its place does. This
+is the definition of DeepMind's surface-distance, and of MONAI with ``use_subvoxels=True``.
 
 Empty masks:
 
 * both empty: every agreement is NaN, "nothing to compare". NaN is left out of means, and counted.
 * one empty: Dice, IoU and surface Dice are 0; HD95 and ASSD are the diagonal of the grid between outer corners, the
-  largest distance there is. A miss therefore never improves a mean.
+  largest possible distance. A miss therefore never improves a mean.
 
 .. [1] S. Nikolov et al., "Clinically applicable segmentation of head and neck anatomy for radiotherapy: deep learning
    algorithm development and validation study", J Med Internet Res 23 (2021), doi:10.2196/26151.
@@ -35,7 +36,7 @@ from volseg.evaluation.surfels import Surfels, find_surfels, places_mm
 Mask = NDArray[np.bool_]
 Float = NDArray[np.float64]
 
-# Spacings that come from float32 headers are off by some nanometres; a neighbour at 1.0000001 mm is within 1 mm.
+# Spacings from float32 headers are wrong by some nanometres; a neighbour at 1.0000001 mm is within 1 mm.
 _ROUNDING_MM = 1e-4
 
 
@@ -56,13 +57,30 @@ def dice(prediction: Mask, reference: Mask) -> float:
 
 
 def iou(prediction: Mask, reference: Mask) -> float:
-    """Intersection over union (Jaccard index); NaN if both are empty. Parameters as for `dice`."""
+    """Intersection over union (Jaccard index); NaN if both are empty.
+
+    Parameters
+    ----------
+    prediction, reference : (I, J, K) bool
+
+    Raises
+    ------
+    GeometryError
+        The shapes differ.
+    """
     both, total = _overlap(prediction, reference)
     return both / (total - both) if total else float("nan")
 
 
 def volume_ml(mask: Mask, grid: Grid) -> float:
-    """Volume of the voxels of a mask in millilitres (1 ml is 1000 mm3)."""
+    """Volume of the voxels of a mask in millilitres (1 ml is 1000 mm3).
+
+    Parameters
+    ----------
+    mask : (I, J, K) bool
+    grid : Grid
+        Gives the size of a voxel.
+    """
     return int(np.count_nonzero(mask)) * grid.voxel_volume_mm3 / 1000
 
 
@@ -88,7 +106,7 @@ def surface_distances(prediction: Mask, reference: Mask, grid: Grid) -> SurfaceD
     Parameters
     ----------
     prediction, reference : (I, J, K) bool
-        On the grid, or the same box cut out of both that holds all of both masks.
+        On the grid, or the same box of both that contains both masks.
     grid : Grid
         Gives the millimetres; may be oblique or sheared.
 
@@ -106,7 +124,7 @@ def surface_distances(prediction: Mask, reference: Mask, grid: Grid) -> SurfaceD
     box = _box_of_both(prediction, reference)
     if box is None:
         return SurfaceDistances(np.empty(0), np.empty(0))
-    ours, theirs = (_surface_points(mask[box], grid) for mask in (prediction, reference))
+    ours, theirs = _surface_points(prediction[box], grid), _surface_points(reference[box], grid)
     if not len(ours) or not len(theirs):
         corners = grid.corners()
         diagonal = float(np.linalg.norm(corners[:, None] - corners, axis=-1).max())
@@ -115,13 +133,28 @@ def surface_distances(prediction: Mask, reference: Mask, grid: Grid) -> SurfaceD
 
 
 def hd95_mm(distances: SurfaceDistances) -> float:
-    """95th-percentile Hausdorff distance, mm: the larger of the two directed percentiles; NaN if both are empty."""
-    directed = [d for d in (distances.to_reference, distances.to_prediction) if len(d)]
-    return max((float(np.percentile(d, 95)) for d in directed), default=float("nan"))
+    """95th-percentile Hausdorff distance, mm: the larger of the two directed percentiles; NaN if both are empty.
+
+    Parameters
+    ----------
+    distances : SurfaceDistances
+        From `surface_distances`.
+    """
+    percentiles = []
+    for directed in (distances.to_reference, distances.to_prediction):
+        if len(directed):
+            percentiles.append(float(np.percentile(directed, 95)))
+    return max(percentiles, default=float("nan"))
 
 
 def assd_mm(distances: SurfaceDistances) -> float:
-    """Average symmetric surface distance, mm, over the surface voxels of both masks; NaN if both are empty."""
+    """Average symmetric surface distance, mm, over the surface voxels of both masks; NaN if both are empty.
+
+    Parameters
+    ----------
+    distances : SurfaceDistances
+        From `surface_distances`.
+    """
     pooled = np.concatenate([distances.to_reference, distances.to_prediction])
     return float(pooled.mean()) if len(pooled) else float("nan")
 
@@ -129,13 +162,25 @@ def assd_mm(distances: SurfaceDistances) -> float:
 def surface_dice(prediction: Mask, reference: Mask, grid: Grid, *, tolerance_mm: float = 1.0) -> float:
     """Part of the area of both surfaces within `tolerance_mm` of the other; 0 if one is empty, NaN if both.
 
-    Parameters and errors are those of `surface_distances`.
+    Parameters
+    ----------
+    prediction, reference : (I, J, K) bool
+        On the grid, or the same box of both that contains both masks.
+    grid : Grid
+        Gives the millimetres; may be oblique or sheared.
+    tolerance_mm : float
+        Largest distance that counts as agreement, mm.
+
+    Raises
+    ------
+    GeometryError
+        The shapes of the masks differ.
     """
     _check_shapes(prediction, reference)
     box = _box_of_both(prediction, reference)
     if box is None:
         return float("nan")
-    ours, theirs = (find_surfels(mask[box], grid) for mask in (prediction, reference))
+    ours, theirs = find_surfels(prediction[box], grid), find_surfels(reference[box], grid)
     if not len(ours) or not len(theirs):
         return 0.0
     near = _area_near(ours, theirs, tolerance_mm) + _area_near(theirs, ours, tolerance_mm)

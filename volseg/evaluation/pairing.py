@@ -24,9 +24,9 @@ def pair_cases(
     Parameters
     ----------
     predictions, references : path, LabelMap, or mapping of case name to path or LabelMap
-        Paths as for `find_label_maps`. A predicted case without a reference of its name is also found by the name of
-        its scan's folder or archive. A lone prediction and a lone reference are a pair whatever their names, where one
-        of them is no folder of cases or mapping.
+        Paths as for `find_label_maps`. A prediction without a reference of its case name is also paired by the name of
+        its scan's folder or archive. One prediction and one reference are a pair whatever their names, if one of them
+        is neither a folder of cases nor a mapping.
     known : collection of str
         Names of structures, as for `find_label_maps`.
 
@@ -42,28 +42,31 @@ def pair_cases(
     Raises
     ------
     InputError
-        Nothing is there, two files are one case, or no prediction has a reference.
+        There are no label maps, two files are of one case, or no prediction has a reference.
     """
     ours, theirs = _find_cases(predictions, known), _find_cases(references, known)
     if len(ours) == len(theirs) == 1 and (_is_single(predictions, known) or _is_single(references, known)):
         (name,) = ours
         return {name: (ours[name], next(iter(theirs.values())))}, {}, []
-    called = {name: name for name in ours.keys() & theirs.keys()} | _by_input(ours, theirs)
+    called = _by_input(ours, theirs)
+    for name in ours.keys() & theirs.keys():
+        called[name] = name
     pairs = {name: (ours[name], theirs[called[name]]) for name in sorted(called)}
     shown = f"{', '.join(sorted(theirs)[:3])}{', ...' if len(theirs) > 3 else ''}"
     rule = f"references are found by case name, here {shown}"
-    unmatched = sorted(ours.keys() - called.keys())
+    unmatched = {}
+    for name in sorted(ours.keys() - called.keys()):
+        unmatched[name] = InputError(f"no reference; {rule}")
     if not pairs:
         raise InputError(f"no reference for any of {len(ours)} predictions: {', '.join(unmatched)}; {rule}")
-    return (
-        pairs,
-        {name: InputError(f"no reference; {rule}") for name in unmatched},
-        sorted(theirs.keys() - called.values()),
-    )
+    return pairs, unmatched, sorted(theirs.keys() - called.values())
 
 
 def _by_input(ours: Mapping[str, Path | LabelMap], theirs: Mapping[str, Path | LabelMap]) -> dict[str, str]:
-    """Find references that are called like the folder or archive that a case was predicted from; only where one is."""
+    """Return the reference of each prediction that is named after the folder or archive of its scan.
+
+    Predictions that have a reference of their own name are left out, and so are several predictions of one scan.
+    """
     stems = {}
     for name in ours.keys() - theirs.keys():
         path = ours[name]
@@ -71,7 +74,8 @@ def _by_input(ours: Mapping[str, Path | LabelMap], theirs: Mapping[str, Path | L
         if record is not None and record.input:
             stems[name] = case_name(record.input[0]).removesuffix("_0000")
     counts = Counter(stems.values())
-    return {name: stem for name, stem in stems.items() if counts[stem] == 1 and stem in theirs.keys() - ours.keys()}
+    free = theirs.keys() - ours.keys()
+    return {name: stem for name, stem in stems.items() if stem in free and counts[stem] == 1}
 
 
 def _find_cases(source: Source, known: Collection[str]) -> dict[str, Path | LabelMap]:

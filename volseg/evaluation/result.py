@@ -1,10 +1,9 @@
-"""What an evaluation found, its statistics, and its files."""
+"""The result of an evaluation: rows, statistics, and the files that they are written to."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,9 +32,14 @@ class Row:
     def status(self) -> str:
         """Where the label is: ``both``, ``missed`` (only reference), ``spurious`` (only prediction), ``absent``."""
         predicted, referred = self.scores.prediction_ml > 0, self.scores.reference_ml > 0
-        if predicted and referred:
-            return "both"
-        return "missed" if referred else "spurious" if predicted else "absent"
+        if predicted:
+            return "both" if referred else "spurious"
+        return "missed" if referred else "absent"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The columns before the scores in files."""
+        return {"case": self.case, "label": self.label, "value": self.value, "status": self.status}
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,9 @@ class Evaluation:
     rows : tuple of Row
         By case, then by label value.
     tolerance_mm : float
-        Of the surface Dice.
+        Tolerance of the surface Dice, mm.
     failures : dict of str to str
-        Cases that could not be compared, and why. They are in no row and no statistic.
+        Cases that could not be compared, and why. They are left out of rows and statistics.
     unpaired : tuple of str
         References without a prediction.
     """
@@ -84,33 +88,41 @@ class Evaluation:
 
     @cached_property
     def class_mean_dice(self) -> Statistics:
-        """Dice as one number: the mean over labels of each case, over cases; absent labels are left out."""
+        """Dice as one number: statistics over cases of the mean over labels of each case, without absent labels."""
         by_case: dict[str, list[float]] = {}
         for row in self.rows:
-            by_case.setdefault(row.case, []).append(row.scores.dice)
-        known = [[d for d in dices if not math.isnan(d)] for dices in by_case.values()]
-        return summarise([float(np.mean(dices)) for dices in known if dices])
+            if not math.isnan(row.scores.dice):
+                by_case.setdefault(row.case, []).append(row.scores.dice)
+        return summarise([float(np.mean(dices)) for dices in by_case.values()])
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write the rows as a UTF-8 table; NaN is an empty cell, and no cell starts a formula in a spreadsheet."""
-        rows = (
-            [row.case, row.label, row.value, row.status, *(_cell(getattr(row.scores, metric)) for metric in METRICS)]
-            for row in self.rows
-        )
+        """Write the rows as a UTF-8 table and return its path.
+
+        Parameters
+        ----------
+        path : path
+            Replaced if it exists. NaN becomes an empty cell, and no cell starts a formula in a spreadsheet.
+        """
+        rows = []
+        for row in self.rows:
+            rows.append([*row.identity.values(), *map(_cell, asdict(row.scores).values())])
         return write_table(path, ["case", "label", "value", "status", *METRICS], rows)
 
     def to_json(self, path: str | Path) -> Path:
-        """Write rows, statistics, failures and definitions; NaN is null."""
+        """Write rows, statistics, failures and definitions as JSON and return the path.
+
+        Parameters
+        ----------
+        path : path
+            Replaced if it exists. NaN becomes null.
+        """
         content = {
             "format": 1,
             "tolerance_mm": self.tolerance_mm,
             "definitions": DEFINITIONS,
             "class_mean_dice": asdict(self.class_mean_dice),
-            "labels": [asdict(entry) for entry in self.summary],
-            "cases": [
-                {"case": row.case, "label": row.label, "value": row.value, "status": row.status} | asdict(row.scores)
-                for row in self.rows
-            ],
+            "labels": list(map(asdict, self.summary)),
+            "cases": [row.identity | asdict(row.scores) for row in self.rows],
             "failures": self.failures,
             "references_without_prediction": list(self.unpaired),
         }
@@ -119,10 +131,14 @@ class Evaluation:
 
 
 def _summarise(rows: list[Row]) -> LabelSummary:
-    """Sum up the rows of one label."""
-    counts = Counter(row.status for row in rows)
-    statistics = {metric: summarise([getattr(row.scores, metric) for row in rows]) for metric in METRICS}
-    return LabelSummary(rows[-1].value, rows[-1].label, statistics, {status: counts[status] for status in STATUSES})
+    """Return the statistics of the rows of one label."""
+    statistics = {}
+    for metric in METRICS:
+        statistics[metric] = summarise([getattr(row.scores, metric) for row in rows])
+    counts = dict.fromkeys(STATUSES, 0)
+    for row in rows:
+        counts[row.status] += 1
+    return LabelSummary(rows[-1].value, rows[-1].label, statistics, counts)
 
 
 def _cell(number: float) -> str:
@@ -133,5 +149,5 @@ def _without_nan(thing: Any) -> Any:
     if isinstance(thing, dict):
         return {key: _without_nan(value) for key, value in thing.items()}
     if isinstance(thing, list):
-        return [_without_nan(value) for value in thing]
+        return list(map(_without_nan, thing))
     return None if isinstance(thing, float) and math.isnan(thing) else thing

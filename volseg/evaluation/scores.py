@@ -1,6 +1,6 @@
-"""The table of metrics: what is computed of a pair of masks, and how files and printed tables show it.
+"""The table of metrics: how each is computed from a pair of masks, and how files and printed tables show it.
 
-Another metric is a function in `volseg.evaluation.metrics`, with its rule for empty masks, and a field of `Scores`.
+To add a metric, add a function to `volseg.evaluation.metrics`, with its rule for empty masks, and a field to `Scores`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from volseg.evaluation.metrics import Mask
 
 @dataclass(frozen=True, eq=False)
 class MaskPair:
-    """Two masks to compare, with what several metrics need of them; parameters as for `metrics.surface_dice`."""
+    """Two masks to compare, and their surface distances; parameters as for `metrics.surface_dice`."""
 
     prediction: Mask
     reference: Mask
@@ -45,9 +45,9 @@ class Metric:
     unit : str
         Printed below the heading; empty for a share.
     definition : str
-        For files of results, so that they say what was measured; empty where the heading says it.
+        How it is measured, for files of results; empty if the heading says it.
     main : bool
-        Whether it is also in the rows and in the printed summary of a cross-validation, which hold a few.
+        Whether the rows and the printed summary of a cross-validation, which hold a few metrics, have it too.
     interval : bool
         Whether printed tables have the 95 % interval of its mean.
     """
@@ -69,7 +69,7 @@ def _row(metric: Metric) -> Any:
 class Scores:
     """All metrics of one mask against its reference, and the table that files and printed tables follow.
 
-    A metric is one field: the field's name is the column of files, its row says the rest. `METRICS` has the rows.
+    Each metric is one field. The field's name is the column in files, and its row has the rest; `METRICS` has the rows.
     """
 
     dice: float = _row(
@@ -114,12 +114,30 @@ class Scores:
     )
 
 
-# By the name of the field of `Scores`, in the order of columns of files.
+# By the name of the field of `Scores`, in the order of the columns in files.
 METRICS: dict[str, Metric] = {entry.name: entry.metadata["metric"] for entry in fields(Scores)}
 DEFINITIONS = {name: metric.definition for name, metric in METRICS.items() if metric.definition}
 
 
 def compare(prediction: Mask, reference: Mask, grid: Grid, *, tolerance_mm: float = 1.0) -> Scores:
-    """Compute every metric of two masks; parameters as for `metrics.surface_dice`."""
+    """Compute every metric of two masks.
+
+    Parameters
+    ----------
+    prediction, reference : (I, J, K) bool
+        On the grid, or the same box of both that contains both masks.
+    grid : Grid
+        Gives the millimetres.
+    tolerance_mm : float
+        Tolerance of the surface Dice, mm.
+
+    Raises
+    ------
+    GeometryError
+        The shapes of the masks differ.
+    """
     pair = MaskPair(prediction, reference, grid, tolerance_mm)
-    return Scores(**{name: metric.compute(pair) for name, metric in METRICS.items()})
+    numbers = {}
+    for name, metric in METRICS.items():
+        numbers[name] = metric.compute(pair)
+    return Scores(**numbers)

@@ -1,8 +1,7 @@
-"""The two sides of a case: label maps of prediction and reference, in layers where labels overlap."""
+"""The two sides of a case: the label maps of prediction and reference; several layers if labels overlap."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.core.grid import Grid
+from volseg.core.label_choice import keep_labels
 from volseg.core.labelmap import Label, LabelMap, label_boxes
 from volseg.core.noise import check_no_noise
 from volseg.core.resample import Reorientation
@@ -25,7 +25,7 @@ Box = tuple[slice, ...]
 
 
 class Reading(TypedDict, total=False):
-    """How `evaluate` reads label maps; it says what the arguments mean."""
+    """How label maps are read; the parameters are described at `volseg.evaluate`."""
 
     labels: str | Path | None
     only: Sequence[str] | None
@@ -34,51 +34,108 @@ class Reading(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """Layers of one grid; each value is of one label."""
+    """Prediction or reference of one case.
+
+    Parameters
+    ----------
+    layers : tuple of LabelMap
+        At least one; all on one grid, each value in one layer only.
+    """
 
     layers: tuple[LabelMap, ...]
 
     @property
     def grid(self) -> Grid:
-        """Of all layers."""
+        """Grid of all layers."""
         return self.layers[0].grid
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """Of all layers."""
-        return tuple(label for layer in self.layers for label in layer.labels)
+        """Labels of all layers."""
+        labels: list[Label] = []
+        for layer in self.layers:
+            labels.extend(layer.labels)
+        return tuple(labels)
+
+    @property
+    def values(self) -> set[int]:
+        """Values of all labels."""
+        return set(self._layer_of)
 
     @cached_property
     def boxes(self) -> dict[int, Box]:
-        """Where each value occurs."""
-        return {value: box for layer in self.layers for value, box in label_boxes(layer.array).items()}
+        """Bounding box of each value that occurs, by value."""
+        boxes: dict[int, Box] = {}
+        for layer in self.layers:
+            boxes.update(label_boxes(layer.array))
+        return boxes
+
+    @cached_property
+    def _layer_of(self) -> dict[int, LabelMap]:
+        """The layer of each label, by its value."""
+        found: dict[int, LabelMap] = {}
+        for layer in self.layers:
+            for label in layer.labels:
+                found[label.value] = layer
+        return found
 
     def mask(self, value: int, box: Box) -> NDArray[np.bool_]:
-        """Where a value is, within a box."""
-        home = next((layer for layer in self.layers if any(label.value == value for label in layer.labels)), None)
-        return np.asarray((self.layers[0] if home is None else home).array[box] == value)
+        """Return where a label is within a box, as booleans of the box's shape.
+
+        Parameters
+        ----------
+        value : int
+            Value of the label; may be absent.
+        box : tuple of slice
+            One slice for each array axis.
+        """
+        layer = self._layer_of.get(value, self.layers[0])
+        return np.asarray(layer.array[box] == value)
 
     def check_no_noise(self, values: Collection[int], source: Path | LabelMap) -> None:
-        """Refuse labels with these values whose surfaces are those of noise; see `volseg.core.noise`."""
+        """Refuse labels whose surfaces are those of noise; see `volseg.core.noise`.
+
+        Parameters
+        ----------
+        values : collection of int
+            Values of the labels to check.
+        source : Path or LabelMap
+            What the labels were read from, for messages.
+        """
         for layer in self.layers:
-            array, chosen = layer.array, tuple(label for label in layer.labels if label.value in values)
-            if len(chosen) < len(layer.labels):
-                array = np.where(np.isin(array, [label.value for label in chosen]), array, 0)
             try:
-                check_no_noise(LabelMap(array, layer.grid, chosen))
+                check_no_noise(keep_labels(layer, values))
             except InputError as error:
                 raise InputError(f"{source}: {error}" if isinstance(source, Path) else str(error)) from error
 
     def moved(self, change: Reorientation) -> Side:
-        """Return the same voxels in another order."""
-        return Side(tuple(LabelMap(change.array(x.array), change.grid(x.grid), x.labels) for x in self.layers))
+        """Return the same voxels with other axes.
+
+        Parameters
+        ----------
+        change : Reorientation
+            From the axes of this side to the new ones.
+        """
+        layers = []
+        for layer in self.layers:
+            layers.append(LabelMap(change.array(layer.array), change.grid(layer.grid), layer.labels))
+        return Side(tuple(layers))
 
 
 def read_sides(pair: Pair, reading: Reading, named: Collection[int]) -> tuple[Side, Side]:
-    """Read prediction and reference; `named` are values with names elsewhere.
+    """Read prediction and reference.
 
-    Labels of a folder of masks have no values of their own: without a table they take those that labels of their names
-    have on the other side.
+    Labels of a folder of masks have no values of their own. Without a table each takes the value of the label with the
+    same name on the other side.
+
+    Parameters
+    ----------
+    pair : (Path or LabelMap, Path or LabelMap)
+        Prediction and reference.
+    reading : Reading
+        The user's table and series.
+    named : collection of int
+        Values that a table or dataset names.
 
     Raises
     ------
@@ -103,15 +160,18 @@ def _is_folder(source: Path | LabelMap) -> bool:
 
 
 def _read_masks(source: Path | LabelMap, other: Side, named: Collection[int]) -> Side:
-    masks = mask_files(source, known=[label.name for label in other.labels]) if isinstance(source, Path) else {}
-    values = {label.value for label in other.labels}
-    if masks and values and not values & {label.value for label in name_labels(masks, other.labels).values()}:
-        names = ", ".join(label.name for label in other.labels[:5])
+    """Read a folder that may be one of masks, whose labels take the values of those of the other side."""
+    names = [label.name for label in other.labels]
+    masks = mask_files(source, known=names) if isinstance(source, Path) else {}
+    if not masks:
+        return _read(source, None, None, named)
+    labels = name_labels(masks, other.labels)
+    if names and other.values.isdisjoint(label.value for label in labels.values()):
         raise InputError(
-            f"{source}: is a folder of masks, which are matched by name, and none is called like a label of the other "
-            f"side ({names}); give a table of names and values (--labels)"
+            f"{source}: is a folder of masks, which are matched by name, and no mask has the name of a label of the "
+            f"other side ({', '.join(names[:5])}); give a table of names and values (--labels)"
         )
-    return _read(source, other.labels if masks else None, None, named)
+    return _read(source, other.labels, None, named)
 
 
 def _read(
@@ -119,20 +179,22 @@ def _read(
 ) -> Side:
     if isinstance(source, LabelMap):
         return Side((source,))
-    layers = read_label_layers(source, labels=table, series=_volume(source, series))
-    check_labels(layers, source, named)
-    labels = [label for layer in layers for label in layer.labels]
-    counts = Counter(label.value for label in labels)
-    if twice := [label.name for label in labels if counts[label.value] > 1]:
-        raise AmbiguousError(
-            f"{source}: several labels have one value ({', '.join(twice[:5])}), and labels are matched by value; write "
-            "them to a file each by `volseg convert`"
-        )
-    return Side(layers)
+    side = Side(read_label_layers(source, labels=table, series=_volume(source, series)))
+    check_labels(side.layers, source, named)
+    names: dict[int, list[str]] = {}
+    for label in side.labels:
+        names.setdefault(label.value, []).append(label.name)
+    for sharing in names.values():
+        if len(sharing) > 1:
+            raise AmbiguousError(
+                f"{source}: several labels have one value ({', '.join(sharing[:5])}), and labels are matched by value; "
+                "write each to a file of its own with `volseg convert`"
+            )
+    return side
 
 
 def _volume(path: Path, series: str | None) -> str | None:
-    """Return the choice of a volume where this file has several, and it is none of another file's by name."""
+    """Return the choice of a volume if this file has several, and the choice is no name in another file."""
     if series is None or count_volumes(path) < 2:
         return None
     return series if names_volume(path, series) or series.strip().replace("_", "").isdigit() else None

@@ -16,12 +16,12 @@ FEWEST_CASES = 5
 
 @dataclass(frozen=True)
 class Statistics:
-    """A number over cases; NaN where there are too few.
+    """Statistics of a number over cases; NaN if there are too few.
 
     Parameters
     ----------
     n : int
-        Cases that have the number.
+        Number of cases that have the number.
     mean, std, median : float
         The standard deviation is the sample's (n - 1).
     low, high : float
@@ -39,6 +39,13 @@ class Statistics:
 def summarise(values: Sequence[float]) -> Statistics:
     """Compute statistics over cases, leaving NaN out.
 
+    Parameters
+    ----------
+    values : sequence of float
+        One number for each case.
+
+    Notes
+    -----
     The interval is the percentile bootstrap of the mean: 10,000 draws of n cases with replacement from a fixed seed,
     2.5th to 97.5th percentile (B. Efron and R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
     """
@@ -64,5 +71,7 @@ def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
 def _draw_counts(n: int) -> NDArray[np.float32]:
     """(draws, n) how often each case is in each draw; the same for every metric, so kept."""
     random = np.random.default_rng(SEED)
-    blocks = [random.multinomial(n, np.full(n, 1 / n), size=DRAWS // 10).astype(np.float32) for _ in range(10)]
+    blocks = []
+    for _ in range(10):  # in parts, to save memory
+        blocks.append(random.multinomial(n, np.full(n, 1 / n), size=DRAWS // 10).astype(np.float32))
     return np.concatenate(blocks)

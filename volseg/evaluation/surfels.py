@@ -1,9 +1,9 @@
-"""The surface of a mask in small pieces (surfels) with their places and areas, as surface Dice weighs it.
+"""The surface of a mask in small pieces (surfels) with their places and areas, for surface Dice.
 
-Between the centres of eight neighbouring voxels, some inside the mask and some outside, runs a piece of surface: the
-triangles of marching cubes through the middles of the edges (W. Lorensen and H. Cline, SIGGRAPH 1987,
-doi:10.1145/37401.37422). Of the two ways to join an ambiguous cell, it is the one with the smaller area, so that a mask
-and its complement have the same surface. This is the table of DeepMind's surface-distance, which MONAI has as well.
+A cell has the centres of eight neighbouring voxels as corners. If some are inside the mask and some outside, the cell
+has a piece of surface: the triangles of marching cubes through the middles of its edges (W. Lorensen and H. Cline,
+SIGGRAPH 1987, doi:10.1145/37401.37422). An ambiguous cell is joined in the way that gives the smaller area, so that a
+mask and its complement have the same surface. DeepMind's surface-distance and MONAI use the same table.
 """
 
 from __future__ import annotations
@@ -39,16 +39,17 @@ def find_surfels(mask: NDArray[np.bool_], grid: Grid) -> Surfels:
     Parameters
     ----------
     mask : (I, J, K) bool
-        On the grid, or a part of it.
+        On the grid, or a box of it.
     grid : Grid
-        Gives the millimetres; may be oblique or sheared. On one of a single slice the surface is the outline within the
-        slice, as high as the slice is thick.
+        Gives the millimetres; may be oblique or sheared. If it has a single slice, the surface is the outline within
+        the slice, as high as the slice is thick.
     """
-    single = [size == 1 < max(grid.shape) for size in grid.shape]
-    padded = np.pad(mask.view(np.uint8), [(0, 0) if flat else (1, 1) for flat in single])
-    for axis in np.flatnonzero(single):
+    thin = np.equal(grid.shape, 1) & (max(grid.shape) > 1)
+    frame = np.where(thin, 0, 1)
+    padded = np.pad(mask.view(np.uint8), np.stack([frame, frame], axis=1))
+    for axis in np.flatnonzero(thin):
         padded = padded.repeat(2, axis=axis)
-    codes = np.zeros([size - 1 for size in padded.shape], dtype=np.uint8)
+    codes = np.zeros(np.subtract(padded.shape, 1), dtype=np.uint8)
     for bit, corner in enumerate(_CORNERS):
         codes |= padded[tuple(slice(a, a + size) for a, size in zip(corner, codes.shape, strict=True))] << bit
     found = (codes != 0) & (codes != _FULL)
@@ -56,7 +57,19 @@ def find_surfels(mask: NDArray[np.bool_], grid: Grid) -> Surfels:
 
 
 def places_mm(found: NDArray[np.bool_], grid: Grid) -> Float:
-    """(N, 3) places of what is True in (I, J, K), mm up to a shift; in parts, for the sake of memory."""
+    """Return the places of voxels or cells, mm up to a common shift; computed in parts, to save memory.
+
+    Parameters
+    ----------
+    found : (I, J, K) bool
+        True at the N voxels or cells.
+    grid : Grid
+        Gives the millimetres.
+
+    Returns
+    -------
+    (N, 3) float64
+    """
     cells = np.flatnonzero(found)
     places = np.empty((len(cells), 3))
     for start in range(0, len(cells), _AT_ONCE):
@@ -66,9 +79,9 @@ def places_mm(found: NDArray[np.bool_], grid: Grid) -> Float:
 
 
 def _areas_mm2(edges: Float) -> Float:
-    """(256,) area within a cell whose edges are the columns, by code."""
+    """(256,) area of the surface in a cell, by code; `edges` has the edges of a cell as columns, mm."""
     codes, vectors = _triangles()
-    # An area vector becomes cofactor @ vector where the space is changed by a matrix.
+    # A matrix that maps points maps area vectors by its cofactor matrix.
     cofactor = np.linalg.det(edges) * np.linalg.inv(edges).T
     areas = np.bincount(codes, np.linalg.norm(vectors @ cofactor.T, axis=1), minlength=_FULL + 1)
     return np.asarray(np.minimum(areas, areas[::-1]))
@@ -76,12 +89,12 @@ def _areas_mm2(edges: Float) -> Float:
 
 @cache
 def _triangles() -> tuple[NDArray[np.intp], Float]:
-    """Triangles of all cells with edges of 1: their codes (T,), and normals (T, 3) as long as the areas are large."""
+    """Triangles of all cells with edges of 1: their codes (T,) and area vectors (T, 3), normals as long as the area."""
     from skimage.measure import marching_cubes
 
     codes, vectors = [], []
     for code in range(1, _FULL):
-        cell = np.array([code >> bit & 1 for bit in range(len(_CORNERS))], dtype=np.float32).reshape(2, 2, 2)
+        cell = (code >> np.arange(len(_CORNERS)) & 1).astype(np.float32).reshape(2, 2, 2)
         vertices, faces, *_ = marching_cubes(cell, 0.5, method="lorensen")
         a, b, c = (vertices[faces[:, n]].astype(np.float64) for n in range(3))
         vectors.append(np.cross(b - a, c - a) / 2)
