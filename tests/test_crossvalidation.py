@@ -17,6 +17,7 @@ from volseg.crossvalidation import compare_runs, iterate_crossvalidation
 from volseg.datasets import read_dataset, split
 from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
 from volseg.network.file import save_model
+from volseg.training.events import StepsMade
 from volseg.training.folds import FoldTrainer, is_trained
 from volseg.training.journal import Event, read_events
 from volseg.training.loop import iterate_training, train
@@ -45,7 +46,7 @@ def interrupt(folder: Path, output: Path, fold: int) -> None:
     """Begin to train a fold, and stop."""
     plan = load_config(output / "plan.yaml")
     events = iterate_training(folder, output / f"fold_{fold}", config=plan, fold=fold, device="cpu")
-    while next(events)["event"] != "steps":
+    while not isinstance(next(events), StepsMade):
         pass
     with pytest.raises(KeyboardInterrupt, match="here"):
         events.throw(KeyboardInterrupt("here"))  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from volseg.io import read, read_labels, write
 from volseg.io.dicom import write_dicom_series
 from volseg.io.labels import write_label_table
 from volseg.phantoms import make_ct_phantom
+from volseg.training.events import StepsMade
 from volseg.training.loop import iterate_training
 
 _CASES = 10
@@ -76,8 +77,8 @@ def run_demo(output: Path | str, *, epochs: int = 40, report: Report | None = No
     config = load_config(overrides=(*quick, f"training.epochs={epochs}"))
     tell("training", 0.0)
     for event in iterate_training(dataset, folder / "run", config=config):
-        if event["event"] == "steps":
-            tell("training", event["progress"])
+        if isinstance(event, StepsMade):
+            tell("training", event.progress)
     tell("segmenting the unseen scan", 0.0)
     files = _segment(folder)
     tell("drawing", 0.5)

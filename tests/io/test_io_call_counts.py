@@ -159,6 +159,7 @@ def test_a_folder_is_listed_once_and_a_file_parsed_once(
 def test_a_file_is_decoded_once_before_the_first_step_of_training(
     what: str, has_names: bool, dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from volseg.training.events import Planned
     from volseg.training.loop import iterate_training
 
     decoded: Counter[str] = Counter()
@@ -173,7 +174,7 @@ def test_a_file_is_decoded_once_before_the_first_step_of_training(
         (dataset_folder / "dataset.json").unlink()
     monkeypatch.setattr(nifti, "opened", opening)
     events = iterate_training(dataset_folder, tmp_path / "run")
-    while next(events)["event"] != "plan":
+    while not isinstance(next(events), Planned):
         pass
     events.close()
     if len(decoded) < 4:  # so many are trained on; those held out are not needed yet

@@ -12,7 +12,7 @@ import torch
 
 from volseg.config import load_config
 from volseg.errors import ModelError, UsageError
-from volseg.training import run as runs
+from volseg.training import loop
 from volseg.training.journal import read_events
 from volseg.training.loop import train
 from volseg.training.step import Learner
@@ -34,7 +34,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A step takes a second, reading a case a minute."""
-    clock, real_step, real_cache = Clock(), Learner.step, runs.cache_case
+    clock, real_step, real_cache = Clock(), Learner.step, loop.cache_case
 
     def step(self: Learner, *arguments: Any) -> dict[str, float]:
         clock.now += 1
@@ -44,10 +44,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         clock.now += 60
         return real_cache(*arguments, **settings)
 
-    monkeypatch.setattr("volseg.training.run.time", clock)
+    monkeypatch.setattr("volseg.training.state.time", clock)
     monkeypatch.setattr("volseg.training.loop.time", clock)
     monkeypatch.setattr(Learner, "step", step)
-    monkeypatch.setattr("volseg.training.run.cache_case", cache_case)
+    monkeypatch.setattr("volseg.training.loop.cache_case", cache_case)
     return clock
 
 
@@ -98,7 +98,7 @@ def test_few_steps_are_warned_of(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("volseg.training.run._FEW_STEPS", few)
+    monkeypatch.setattr("volseg.training.loop._FEW_STEPS", few)
     with caplog.at_level(logging.WARNING):
         train(dataset_folder, tmp_path / "run", config=load_config(overrides=(*TINY, "training.epochs=1")))
     assert ("only 8 steps were made, of 7000 a plane by default; give it more time" in caplog.text) is warned
@@ -113,7 +113,7 @@ def test_what_was_not_measured_in_the_time_is_named(
     def some(model: Any, cases: Any, **settings: Any) -> Any:
         return validate(model, cases[:measured], **settings)
 
-    monkeypatch.setattr("volseg.training.run.validate", some)
+    monkeypatch.setattr("volseg.training.loop.validate", some)
     run = tmp_path / "run"
     train(dataset_folder, run, config=load_config(overrides=(*TINY, "training.epochs=1")))
     found = json.loads((run / "validation.json").read_text(encoding="utf-8"))

@@ -23,6 +23,7 @@ from volseg.errors import ConfigError, DatasetError, InputError, OutputError, Us
 from volseg.training.augment import augment
 from volseg.training.checkpoint import opened_checkpoint
 from volseg.training.curve import draw_curve
+from volseg.training.events import StepsMade, Validated
 from volseg.training.journal import append_event, read_events
 from volseg.training.loop import iterate_training, train
 from volseg.training.plan import iterate_planning
@@ -92,7 +93,7 @@ def test_resumed_run_equals_an_undisturbed_one(dataset_folder: Path, tmp_path: P
 
 def train_in_two_sittings(dataset: Path, run: Path, config: Config) -> Path:
     for event in iterate_training(dataset, run, config=config):
-        if event["event"] == "validation":
+        if isinstance(event, Validated):
             break  # as if the machine had gone down right after the first checkpoint
     else:
         pytest.fail("there was no checkpoint on the way")
@@ -124,7 +125,7 @@ def test_planes_take_turns_and_only_those_with_a_left_and_a_right_are_mirrored(
         seen.append((images.shape[-2:], config.mirror))
         return augment(images, classes, config, noise)
 
-    monkeypatch.setattr("volseg.training.run.augment", watched)
+    monkeypatch.setattr("volseg.training.loop.augment", watched)
     config = small("training.epochs=1", "augmentation.mirror=true", "training.slice_size=[24, 20, 16]")
     train(folder, tmp_path / "run", config=config)
     turn = [((24, 20), True), ((24, 16), True), ((20, 16), False)]
@@ -140,7 +141,7 @@ def test_the_last_weights_are_kept_however_the_held_out_cases_fare(
     def worse_and_worse(*arguments: Any, **settings: Any) -> Validation:
         return replace(validate(*arguments, **settings), mean=next(means))
 
-    monkeypatch.setattr("volseg.training.run.validate", worse_and_worse)
+    monkeypatch.setattr("volseg.training.loop.validate", worse_and_worse)
     run = tmp_path / "run"
     model = volseg.load_model(train(dataset_folder, run, config=small("training.epochs=2", "training.validations=4")))
     events = read_events(run / "log.jsonl")
@@ -215,7 +216,7 @@ def test_without_a_length_steps_are_what_a_training_is_long(
     dataset_folder: Path, tmp_path: Path, steps: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An epoch here is 4 cases of 8 labelled slices in batches of 8."""
-    monkeypatch.setattr("volseg.training.run._STEPS", steps)
+    monkeypatch.setattr("volseg.training.schedule.STEPS", steps)
     train(dataset_folder, tmp_path / "run", config=small("training.epochs=null"))
     assert load_config(tmp_path / "run" / "plan.yaml").training.epochs is None
     first, *_, final, _ = read_events(tmp_path / "run" / "log.jsonl")
@@ -225,7 +226,7 @@ def test_without_a_length_steps_are_what_a_training_is_long(
 
 def test_steps_are_counted_for_each_plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_dataset(tmp_path / "Task98_Cubes", spacing=(1.0, 1.0, 1.2))
-    monkeypatch.setattr("volseg.training.run._STEPS", 40)
+    monkeypatch.setattr("volseg.training.schedule.STEPS", 40)
     list(iterate_training(folder, tmp_path / "run", config=small("training.epochs=null"), fold="all"))
     assert read_events(tmp_path / "run" / "log.jsonl")[-2]["step"] == 3 * 40
 
@@ -251,7 +252,7 @@ def test_an_interrupt_of_the_last_validation_costs_no_step(
         raise KeyboardInterrupt("here")
 
     with monkeypatch.context() as patched:
-        patched.setattr("volseg.training.run.validate", interrupted)
+        patched.setattr("volseg.training.loop.validate", interrupted)
         with pytest.raises(KeyboardInterrupt, match="here"):
             train(dataset_folder, tmp_path / "cut", config=config)
     with opened_checkpoint(tmp_path / "cut" / "checkpoint.pt", torch.device("cpu")) as state:
@@ -271,7 +272,7 @@ def test_a_validation_on_the_way_may_take_a_minute_where_no_time_is_set(
         allowed.append(allowance_seconds)
         return validate(*arguments, allowance_seconds=allowance_seconds, **settings)
 
-    monkeypatch.setattr("volseg.training.run.validate", watched)
+    monkeypatch.setattr("volseg.training.loop.validate", watched)
     train(dataset_folder, tmp_path / "run", config=small("training.epochs=1", "training.validations=2"))
     assert allowed == [60, float("inf")]  # the last one is whole
 
@@ -307,12 +308,12 @@ def test_wall_clock_budget_ends_the_training(
 ) -> None:
     """By a clock that goes on a millisecond whenever it is looked at, so that a busy machine changes nothing."""
     ticks = count()
-    monkeypatch.setattr("volseg.training.run.time", SimpleNamespace(monotonic=lambda: next(ticks) / 1000))
+    monkeypatch.setattr("volseg.training.state.time", SimpleNamespace(monotonic=lambda: next(ticks) / 1000))
 
     def short(*arguments: Any, **settings: Any) -> Validation:
         return replace(validate(*arguments, **settings), seconds=0.01)
 
-    monkeypatch.setattr("volseg.training.run.validate", short)
+    monkeypatch.setattr("volseg.training.loop.validate", short)
     train(
         dataset_folder,
         tmp_path / "run",
@@ -332,7 +333,7 @@ def test_resume_after_an_interrupt_without_validation(dataset_folder: Path, tmp_
     config = small("training.epochs=4", "training.validations=4")
     run = tmp_path / "run"
     for event in iterate_training(dataset_folder, run, config=config, fold="all"):
-        if event["event"] == "steps" and event["progress"] > 0.6:
+        if isinstance(event, StepsMade) and event.progress > 0.6:
             break
     train(dataset_folder, run, fold="all", resume=True)
     steps = [e["step"] for e in read_events(run / "log.jsonl") if e["event"] == "steps"]

@@ -12,6 +12,7 @@ from volseg.cli import app
 from volseg.config import load_config
 from volseg.datasets import read_dataset
 from volseg.errors import UsageError
+from volseg.training.events import StepsMade
 from volseg.training.journal import read_events
 from volseg.training.loop import iterate_training, train
 from volseg.training.plan import iterate_planning
@@ -80,7 +81,7 @@ def command(folder: Path, run: Path, *more: str) -> list[str]:
 def stop_at(step: int, folder: Path, run: Path, *, epochs: int) -> None:
     config = load_config(overrides=(*TINY, f"training.epochs={epochs}"))
     events = iterate_training(folder, run, config=config, device="cpu")
-    while (event := next(events))["event"] != "steps" or event["step"] < step:
+    while not isinstance(event := next(events), StepsMade) or event.step < step:
         pass
     with pytest.raises(KeyboardInterrupt, match="here"):
         events.throw(KeyboardInterrupt("here"))  # type: ignore[attr-defined]

@@ -8,10 +8,10 @@ from volseg.training.schedule import Budget, rate_factor
 
 def test_progress_counts_steps_or_the_clock() -> None:
     assert Budget(steps=200).progress(step=50, elapsed=1e9) == 0.25
-    assert Budget(steps=200, seconds=60).progress(step=199, elapsed=15) == 0.25
+    assert Budget(steps=200, minutes=1).progress(step=199, elapsed=15) == 0.25
 
 
-@pytest.mark.parametrize("budget", [Budget(steps=10), Budget(steps=10, seconds=10)])
+@pytest.mark.parametrize("budget", [Budget(steps=10), Budget(steps=10, minutes=10 / 60)])
 def test_progress_ends_at_one(budget: Budget) -> None:
     assert budget.progress(step=0, elapsed=0) == 0
     assert budget.progress(step=10, elapsed=10) == 1

@@ -20,6 +20,7 @@ from toy_dataset import write_dataset
 import volseg
 from volseg.config import Config, load_config
 from volseg.training.checkpoint import opened_checkpoint
+from volseg.training.events import Planned, StepsMade
 from volseg.training.journal import read_events
 from volseg.training.loop import iterate_training, train
 from volseg.training.step import Learner
@@ -84,22 +85,22 @@ def go_on(dataset: Path, run: Path) -> None:
 # Where a signal may come: in the middle of a step, of a validation, of a calibration, of what is written.
 MOMENTS = [
     "volseg.training.data.SliceSampler.draw",
-    "volseg.training.run.augment",
+    "volseg.training.loop.augment",
     "volseg.training.step.Learner.step",
     "volseg.training.step.Learner._set_rate",
     "volseg.training.step.nn.utils.clip_grad_norm_",
     "torch.optim.AdamW.step",
-    "volseg.training.run.validate",
+    "volseg.training.loop.validate",
     "volseg.training.validation.read_case",
     "volseg.training.validation.predict",
     "volseg.training.validation.dice",
     "volseg.training.validation.fit_temperature",
-    "volseg.training.run.save_model",
-    "volseg.training.run.save_checkpoint",
+    "volseg.training.loop.save_model",
+    "volseg.training.state.save_checkpoint",
     "volseg.training.checkpoint.torch.save",
     "volseg.training.run.append_event",
-    "volseg.training.run.write_text",
-    "volseg.training.run.draw_curve",
+    "volseg.training.loop.write_text",
+    "volseg.training.loop.draw_curve",
     "volseg.files.atomic.flush",
 ]
 
@@ -159,7 +160,7 @@ def test_a_run_that_is_stopped_again_and_again_at_random_ends_as_one_that_is_not
         settings = None if resume else config()
         try:
             for event in iterate_training(dataset, run, config=settings, device="cpu", resume=resume):
-                if event["event"] == "plan":
+                if isinstance(event, Planned):
                     timer.start()
             break
         except KeyboardInterrupt:
@@ -208,8 +209,8 @@ def test_who_looks_at_an_event_when_the_signal_comes_costs_no_step(
     def follow() -> None:
         nonlocal steps
         for event in iterate_training(dataset, run, config=config(), device="cpu"):
-            if event["event"] == "steps" and event["step"] == 3:
-                steps = event["step"]
+            if isinstance(event, StepsMade) and event.step == 3:
+                steps = event.step
                 signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(KeyboardInterrupt, match=r"^$"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,10 @@ from volseg.cli.train_options import (
     read_settings,
 )
 from volseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from volseg.training.events import Planned, StepsMade, TrainingEvent, Validated
+    from volseg.training.plan import Fold
 
 
 def train(
@@ -79,64 +83,66 @@ def train(
     list_files(_follow(events))
 
 
-def _follow(events: Iterator[dict[str, Any]]) -> list[Path]:
+def _follow(events: Iterator[TrainingEvent]) -> list[Path]:
     """Show what happens and return the files of the run."""
     from volseg.network.devices import Threads
+    from volseg.training.events import CaseRead, Finished, Planned, StepsMade, Validated
 
     threads, files = Threads(), list[Path]()
     with progress_bar(counts=False) as bar:
         task = bar.add_task("reading", total=1.0)
         for event in events:
-            match event["event"]:
-                case "reading":
-                    bar.update(task, completed=event["done"] / event["total"])
-                case "plan":
+            match event:
+                case CaseRead():
+                    bar.update(task, completed=event.done / event.total)
+                case Planned():
                     threads.adjust()
                     say(_plan_line(event), above=bar)
-                case "steps":
+                case StepsMade():
                     threads.adjust()
-                    bar.update(task, description=_describe(event), completed=event["progress"])
-                case "validation" | "final":
+                    bar.update(task, description=_describe(event), completed=event.progress)
+                case Validated():
                     say(_dice_line(event), above=bar)
-                case "end":
-                    files = [Path(file) for file in event["files"]]
+                case Finished():
+                    files = list(event.files)
     return files
 
 
-def _fold(text: str) -> Any:
+def _fold(text: str) -> Fold:
     if text == "all":
-        return text
+        return "all"
     if not text.isdecimal():
         raise UsageError(f"--fold is {text!r}; expected a number from 0 or 'all'")
     return int(text)
 
 
-def _plan_line(event: dict[str, Any]) -> str:
+def _plan_line(event: Planned) -> str:
     from volseg.core.slices import in_plane
 
-    config = event["config"]
-    size = config["training"]["slice_size"]
-    slices = [
-        f"{plane} slices of {size[height]}x{size[width]}"
-        for plane in config["preparation"]["planes"]
-        for height, width in [in_plane(plane)]
-    ]
+    preparation, training = event.config.preparation, event.config.training
+    size, slices = training.slice_size or (), []
+    for plane in preparation.planes or ():
+        height, width = in_plane(plane)
+        slices.append(f"{plane} slices of {size[height]}x{size[width]}")
     return (
-        f"{event['cases']} cases to learn from, {event['held_out']} held out (fold {event['fold']}); "
-        f"{', '.join(slices)}, batches of {config['training']['batch_size']}, on {event['device']}; "
-        f"read in {event['reading_seconds']:.0f} s"
+        f"{event.cases} cases to learn from, {event.held_out} held out (fold {event.fold}); "
+        f"{', '.join(slices)}, batches of {training.batch_size}, on {event.device}; "
+        f"read in {event.reading_seconds:.0f} s"
     )
 
 
-def _describe(event: dict[str, Any]) -> str:
-    losses = ", ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
-    return f"step {event['step']}: {losses}"
+def _describe(event: StepsMade) -> str:
+    losses = ", ".join(f"{name} {value:.3f}" for name, value in event.losses.items())
+    return f"step {event.step}: {losses}"
 
 
-def _dice_line(event: dict[str, Any]) -> str:
-    shown = {name: "absent" if dice is None else f"{dice:.4f}" for name, dice in event["per_label"].items()}
-    labels = ", ".join(f"{name} {dice}" for name, dice in shown.items())
-    kind = "validation" if event["event"] == "validation" else "held-out cases"
-    count = f"{event['cases']} of {event['held_out']} cases"
-    mean = "absent" if event["mean"] is None else f"{event['mean']:.4f}"
-    return f"{kind} at step {event['step']}: Dice {mean} over {count} ({labels})"
+def _dice_line(event: Validated) -> str:
+    result = event.result
+    labels = ", ".join(f"{name} {_dice(value)}" for name, value in result.per_label.items())
+    kind = "validation" if event.kind == "validation" else "held-out cases"
+    count = f"{result.cases} of {event.held_out} cases"
+    return f"{kind} at step {event.step}: Dice {_dice(result.mean)} over {count} ({labels})"
+
+
+def _dice(value: float | None) -> str:
+    return "absent" if value is None else f"{value:.4f}"

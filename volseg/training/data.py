@@ -120,6 +120,24 @@ def _prepare_classes(stack: SliceStack, label_map: LabelMap, plane: Plane, label
     return _slabs(stack, slab, axis=0, dtype=dtype)
 
 
+def make_samplers(prepared: Sequence[dict[Plane, CachedCase]], config: Config) -> dict[Plane, SliceSampler]:
+    """Make a sampler for each plane along which some case is cut.
+
+    Parameters
+    ----------
+    prepared : sequence of dict
+        What `cache_case` returned for each training case.
+    config : Config
+        Planned.
+    """
+    samplers = {}
+    for plane in config.preparation.planes or ():
+        cases = [case[plane] for case in prepared if plane in case]
+        if cases:
+            samplers[plane] = SliceSampler(cases, config, plane)
+    return samplers
+
+
 @dataclass(frozen=True, eq=False)
 class SliceSampler:
     """Draws batches of slices of one plane; `foreground_fraction` of them hold a label, the others are any."""
@@ -132,6 +150,11 @@ class SliceSampler:
     def slices_per_epoch(self) -> int:
         """Number of labelled slices of all cases: what one epoch is counted by."""
         return max(1, sum(len(case.foreground) for case in self.cases))
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether any slice holds a label."""
+        return any(len(case.foreground) for case in self.cases)
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return slices (B, C, H, W) and class numbers (B, H, W)."""

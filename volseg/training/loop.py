@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from volseg.config import Config, load_config
-from volseg.datasets import Dataset, read_dataset
+from volseg.core.planes import Plane
+from volseg.datasets import Case, Dataset, read_dataset
+from volseg.errors import DatasetError, ModelError, UsageError
+from volseg.files.atomic import write_text
 from volseg.network.devices import choose_device
-from volseg.training.journal import Event
-from volseg.training.plan import Fold, choose_cases, iterate_planning, write_plan
+from volseg.network.file import save_model
+from volseg.training.augment import augment
+from volseg.training.curve import draw_curve
+from volseg.training.data import SliceSampler, cache_case, check_space, make_samplers
+from volseg.training.events import CaseRead, Finished, Planned, StepsMade, TrainingEvent, Validated
+from volseg.training.journal import cut_events, read_events
+from volseg.training.plan import Fold, choose_cases, fingerprint, iterate_planning, write_plan
 from volseg.training.resumption import resumed_plan
 from volseg.training.run import Run
 from volseg.training.run_folder import locked_folder
+from volseg.training.schedule import STEPS
+from volseg.training.state import RunState, Standing
 from volseg.training.stop import Stop, stopping
+from volseg.training.validation import Validation, validate
+
+_FEW_STEPS = 100  # of a plane: fewer teach next to nothing
+_REPORTS = 200  # lines of losses in the log of a whole training
+
+_LOG = logging.getLogger(__name__)
 
 
 def train(
@@ -67,13 +89,21 @@ def iterate_training(
     fold: Fold = 0,
     device: str = "auto",
     resume: bool = False,
-) -> Iterator[Event]:
-    """Do what `train` does and yield an event for each thing that happens, for progress bars.
+) -> Iterator[TrainingEvent]:
+    """Do what `train` does, with the same parameters, and yield an event for each thing that happens.
 
-    Events are dictionaries with a key ``event``: ``reading`` (done, total: cases, read once to plan and once to
-    prepare), ``plan`` (config, fold, cases, held_out, device), ``steps`` (step, progress, losses, seconds),
-    ``validation`` and, of the last weights on all held-out cases, ``final`` (step, mean, per_label, cases, held_out,
-    calibration, seconds), ``end`` (files, seconds). All but ``reading`` are also in ``log.jsonl``.
+    Yields
+    ------
+    CaseRead
+        For each case, once when it is read to plan and once when its slices are prepared.
+    Planned
+        Everything is ready.
+    StepsMade
+        Up to 200 times.
+    Validated
+        After each validation on the way, and after the one of the last weights.
+    Finished
+        The last event. See `volseg.training.events` for all; all but `CaseRead` are also in ``log.jsonl``.
     """
     folder, started = Path(output), time.monotonic()
     found = dataset if isinstance(dataset, Dataset) else read_dataset(Path(dataset))
@@ -81,26 +111,182 @@ def iterate_training(
     with locked_folder(folder, resume=resume):
         if not resume:
             for done, total in iterate_planning(found, folder, config=config, fold=fold):
-                yield {"event": "reading", "done": done, "total": 2 * total}
-        training, held_out = choose_cases(found, fold)
+                yield CaseRead(done, 2 * total)
         plan = load_config(folder / "plan.yaml")
         if resume and config is not None:
             plan = resumed_plan(plan, config, found)
-        run = Run(folder, found, plan, device=target, fold=fold, held_out=held_out, stop=Stop())
-        yield from run.prepare(training)
-        yield run.start(resume=resume, reading_seconds=time.monotonic() - started)
+        training, held_out = choose_cases(found, fold)
+        # By fingerprint: slices that an interrupted attempt prepared by another plan must not be taken for these.
+        mark = fingerprint(found, plan, training)
+        samplers = yield from _prepare(training, folder / "cache" / mark, plan, found)
+        run = Run(folder, found, plan, target, fold, mark, held_out, samplers)
+        state = _resume(run) if resume else _begin(run)
+        reading_seconds = time.monotonic() - started
+        planned = Planned(plan, fold, len(training), len(held_out), reading_seconds, str(target))
+        yield planned if resume else run.note(planned)
         if resume and config is not None:
             write_plan(plan, found, folder / "plan.yaml")
-        yield from _iterate(run)
+        yield from _train(run, state)
 
 
-def _iterate(run: Run) -> Iterator[Event]:
-    """Learn and finish; whoever asks for an end is heard where the run can be gone on with."""
-    with stopping(run.stop):
+def _prepare(
+    cases: Sequence[Case], cache: Path, plan: Config, dataset: Dataset
+) -> Generator[CaseRead, None, dict[Plane, SliceSampler]]:
+    """Prepare the slices of the training cases, or take those that are in the cache already."""
+    prepared = []
+    for case in cases:
+        prepared.append(cache_case(case, cache, config=plan, labels=dataset.labels))
+        if len(prepared) == 1:
+            check_space(cache, cases)
+        yield CaseRead(len(cases) + len(prepared), 2 * len(cases))
+    samplers = make_samplers(prepared, plan)
+    if not any(sampler.has_labels for sampler in samplers.values()):
+        raise DatasetError(f"{dataset.name}: no training case has a single labelled voxel")
+    return samplers
+
+
+def _begin(run: Run) -> RunState:
+    state = RunState.new(run)
+    run.log.unlink(missing_ok=True)
+    return state
+
+
+def _resume(run: Run) -> RunState:
+    """Load the checkpoint and take out of the log what came after it."""
+    state = RunState.load(run, run.checkpoint)
+    state.standing.fall_back(_progress(run, state))
+    cut_events(run.log, step=state.standing.step)
+    return state
+
+
+def _train(run: Run, state: RunState) -> Iterator[TrainingEvent]:
+    """Learn and finish; a signal ends both where the run can be resumed."""
+    stop = Stop()
+    with stopping(stop):
         try:
-            yield from run.optimise()
-            yield from run.finish()
+            yield from _learn(run, state, stop)
+            yield from _finish(run, state, stop)
         except KeyboardInterrupt:
-            if run.whole:  # if not, the last checkpoint is
-                run.save_checkpoint()
+            if state.whole:  # if not, the last checkpoint is
+                state.save(run.checkpoint)
             raise
+
+
+def _learn(run: Run, state: RunState, stop: Stop) -> Iterator[TrainingEvent]:
+    """Learn until the budget is used; report, validate and save a checkpoint when they are due."""
+    now, planes = state.standing, list(run.samplers)
+    while True:
+        stop.heed()
+        progress = _progress(run, state)
+        if now.losses and (progress - now.reported >= 1 / _REPORTS or progress >= 1):
+            yield _report(run, state, progress)
+        if progress >= 1:
+            break
+        if _is_validation_due(run, state, progress):
+            yield from _validate_on_the_way(run, state, stop, progress)
+
+        plane = planes[now.step % len(planes)]
+        with state.changing():
+            images, classes = map(torch.from_numpy, run.samplers[plane].draw(state.rng))
+            images, classes = images.to(run.device), classes.to(run.device)
+            images, classes = augment(images, classes, run.config.augmentation_at(progress, plane), state.noise)
+            losses = state.learners[plane].step(images, classes, progress)
+            now.count(losses)
+    _check_that_it_learnt(run, now)
+
+
+def _progress(run: Run, state: RunState) -> float:
+    now = state.standing
+    return run.budget.progress(step=now.step, elapsed=state.clock.seconds, case_seconds=now.case_seconds)
+
+
+def _report(run: Run, state: RunState, progress: float) -> StepsMade:
+    now = state.standing
+    event = StepsMade(now.step, progress, now.mean_losses(), state.clock.seconds)
+    with state.changing():
+        now.losses, now.reported = [], progress
+        return run.note(event)
+
+
+def _is_validation_due(run: Run, state: RunState, progress: float) -> bool:
+    now = state.standing
+    if not now.learnt or progress < now.checked + 1 / run.config.training.validations:
+        return False
+    seconds = now.case_seconds * now.validation_cases
+    return run.budget.has_time_for(seconds, elapsed=state.clock.seconds, checked=now.checked)
+
+
+def _validate_on_the_way(run: Run, state: RunState, stop: Stop, progress: float) -> Iterator[Validated]:
+    """Validate if cases are held out, and save a checkpoint."""
+    now, settings = state.standing, run.config.training
+    result = None
+    if run.held_out:
+        # The first validation finds how many cases fit into the time; then they stay the same, to be comparable.
+        cases = run.held_out[: now.validation_cases or settings.validation_cases]
+        seconds = run.budget.seconds_on_the_way(elapsed=state.clock.seconds, validations=settings.validations)
+        result = _validate(run, state, stop, cases, seconds)
+    event = None
+    with state.changing():
+        now.checked = progress
+        if result is not None:
+            now.validation_cases = result.cases
+            now.case_seconds = result.seconds / max(1, result.cases)
+            save_model(run.make_model(state.learners), run.folder / "model.safetensors")  # for whoever cannot wait
+            event = run.note(Validated("validation", now.step, len(run.held_out), result))
+        state.save(run.checkpoint)
+    if event is not None:
+        yield event
+
+
+def _validate(
+    run: Run, state: RunState, stop: Stop, cases: Sequence[Case], seconds: float, *, calibrate: bool = False
+) -> Validation:
+    model, device = run.make_model(state.learners), str(run.device)
+    return validate(model, cases, device=device, allowance_seconds=seconds, calibrate=calibrate, heed=stop.heed)
+
+
+def _check_that_it_learnt(run: Run, now: Standing) -> None:
+    if not now.step:
+        minutes = run.config.training.minutes
+        raise UsageError(f"not one step was made in training.minutes = {minutes:g}; no model is written, give it more")
+    if not now.learnt:
+        raise ModelError(
+            f"nothing was learnt in {now.step} steps, as every loss was not finite; no model is written, lower "
+            "optimiser.learning_rate"
+        )
+    if now.step < _FEW_STEPS * len(run.samplers):
+        count = "1 step was" if now.step == 1 else f"{now.step} steps were"
+        _LOG.warning("only %s made, of %d a plane by default; give it more time", count, STEPS)
+
+
+def _finish(run: Run, state: RunState, stop: Stop) -> Iterator[TrainingEvent]:
+    """Validate the last weights on all held-out cases, calibrate and keep them; tidy up."""
+    state.save(run.checkpoint)
+    result = None
+    if run.held_out:
+        seconds = run.budget.seconds_at_the_end()
+        result = _validate(run, state, stop, run.held_out, seconds, calibrate=True)
+    # All is written before the first event is yielded: whoever follows the events may take long.
+    events: list[TrainingEvent] = []
+    names = ["model.safetensors", "plan.yaml", "log.jsonl", "curve.png"]
+    temperature = run.config.training.temperature
+    if result is not None:
+        if temperature is None and result.calibration:
+            temperature = result.calibration.temperature
+        _write_validation(run, result)
+        names.append("validation.json")
+        events.append(run.note(Validated("final", state.standing.step, len(run.held_out), result)))
+    save_model(run.make_model(state.learners, temperature or 1.0), run.folder / "model.safetensors")
+    state.save(run.checkpoint)
+    draw_curve(read_events(run.log), run.folder / "curve.png")
+    run.samplers.clear()  # on Windows a file that is mapped cannot be removed
+    shutil.rmtree(run.folder / "cache", ignore_errors=True)
+    files = tuple(run.folder / name for name in names)
+    events.append(run.note(Finished(files, state.clock.seconds)))
+    yield from events
+
+
+def _write_validation(run: Run, result: Validation) -> None:
+    left_out = [case.name for case in run.held_out if case.name not in result.by_case]
+    content = {**asdict(result), "held_out": len(run.held_out), "left_out": left_out}
+    write_text(run.folder / "validation.json", json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,118 @@
+"""What happens in a training run, as the run tells it: to progress bars, and to the log."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from volseg.config import Config
+from volseg.training.plan import Fold
+from volseg.training.validation import Validation
+
+
+@dataclass(frozen=True)
+class CaseRead:
+    """A case was read or prepared. `total` counts every case twice: read once to plan and once to prepare."""
+
+    done: int
+    total: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as a dictionary; this one is not in the log."""
+        return {"event": "reading", **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Everything is read and prepared, and training starts or goes on.
+
+    Parameters
+    ----------
+    config : Config
+        Every setting, as planned.
+    fold : int or "all"
+    cases, held_out : int
+        How many cases are trained on, and how many are held out.
+    reading_seconds : float
+        Reading and preparing took so long.
+    device : str
+    """
+
+    config: Config
+    fold: Fold
+    cases: int
+    held_out: int
+    reading_seconds: float
+    device: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as a line of the log."""
+        return {"event": "plan", **vars(self), "config": self.config.model_dump(mode="json")}
+
+
+@dataclass(frozen=True)
+class StepsMade:
+    """Some steps were made since the last event of this kind.
+
+    Parameters
+    ----------
+    step : int
+        Steps made so far.
+    progress : float
+        Share of the training that is done, 0 to 1.
+    losses : dict of str to float
+        Means since the last such event.
+    seconds : float
+        Spent on learning and validating so far.
+    """
+
+    step: int
+    progress: float
+    losses: dict[str, float]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as a line of the log."""
+        return {"event": "steps", **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Validated:
+    """Held-out cases were predicted and compared with their references.
+
+    Parameters
+    ----------
+    kind : {"validation", "final"}
+        On the way, or of the last weights on all held-out cases.
+    step : int
+    held_out : int
+        How many held-out cases there are; `result` may be of fewer.
+    result : Validation
+    """
+
+    kind: Literal["validation", "final"]
+    step: int
+    held_out: int
+    result: Validation
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as a line of the log, without the scores of single cases."""
+        numbers = asdict(self.result)
+        del numbers["by_case"]
+        return {"event": self.kind, "step": self.step, "held_out": self.held_out, **numbers}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run is finished: the files that it wrote, and the seconds of learning and validating."""
+
+    files: tuple[Path, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as a line of the log, which names no folder: it is copied along with the run."""
+        return {"event": "end", "files": [file.name for file in self.files], "seconds": self.seconds}
+
+
+TrainingEvent = CaseRead | Planned | StepsMade | Validated | Finished
