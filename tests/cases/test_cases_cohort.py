@@ -9,6 +9,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from threshold_model import run
 
 import volseg
-from volseg.cases import case_run
+from volseg.cases import case_run, output_table, plan
 from volseg.cases.cohort import process_cases
 from volseg.cases.inputs import collect_cases
 from volseg.core.grid import Grid
@@ -64,18 +65,18 @@ def failing(usual: Callable[..., Any], error: BaseException, at: int) -> Callabl
     return work
 
 
-@pytest.mark.parametrize("stage", ["find_scan_files", "predict", "write"])
+@pytest.mark.parametrize("stage", [(plan, "find_scan_files"), (case_run, "predict"), (output_table, "write")])
 @pytest.mark.parametrize(("error", "reason"), REASONS)
 def test_whatever_a_case_raises_is_its_failure(
     model: Model,
     three: list[str | Path],
     tmp_path: Path,
-    stage: str,
+    stage: tuple[ModuleType, str],
     error: Exception,
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(case_run, stage, failing(getattr(case_run, stage), error, 2))
+    monkeypatch.setattr(*stage, failing(getattr(*stage), error, 2))
     first, second, third = run(model, three, tmp_path / "out")
     assert first.error is third.error is None
     assert isinstance(second.error, VolsegError)
@@ -87,7 +88,7 @@ def test_whatever_a_case_raises_is_its_failure(
 def test_an_interrupt_ends_all_and_tidies_up(
     model: Model, three: list[str | Path], tmp_path: Path, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(case_run, "write", failing(case_run.write, error(), 2))
+    monkeypatch.setattr(output_table, "write", failing(output_table.write, error(), 2))
     with pytest.raises(error, match=r"^$"):
         run(model, three, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]

@@ -11,12 +11,12 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from volseg.cases.inputs import CaseInput, former_names
-from volseg.cases.outputs import LABELS, is_mesh, is_output
+from volseg.cases.output_table import is_output
+from volseg.cases.outputs import LABELS
 from volseg.errors import OutputError, VolsegError
 from volseg.files.atomic import is_part, reason_of
 from volseg.files.folders import make_beside, put_in_place
@@ -35,7 +35,7 @@ _ROOM = 25  # bytes before and behind a hidden name
 
 @dataclass(frozen=True)
 class CaseFolder:
-    """The folder that a case's outputs are in or will be in, while this process alone works on it.
+    """The folder that a case's outputs are in or will be in.
 
     Parameters
     ----------
@@ -50,6 +50,19 @@ class CaseFolder:
     path: Path
     place: Path
     record: CaseRecord | None
+
+    def is_free_for(self, scan: ScanFiles) -> bool:
+        """Whether outputs of a scan may be here: nothing is finished here, or what is there is of that scan."""
+        return self.record is None or scan.is_of(self.record)
+
+    def named(self, case: CaseInput) -> CaseInput:
+        """Return the case, called as the folder is where its DICOM files say that."""
+        return replace(case, name=self.path.name) if case.by_content else case
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that are finished here, the label map first."""
+        names = [] if self.record is None else self.record.files
+        return tuple(self.path / name for name in names)
 
     @contextmanager
     def replaced(self) -> Iterator[Path]:
@@ -79,43 +92,98 @@ class CaseFolder:
                 _retire(new, self.place)
 
 
-@contextmanager
-def claimed_folder(output: Path, case: CaseInput, scan: ScanFiles) -> Iterator[CaseFolder]:
-    """Find the folder of a case and keep other processes from it; what killed ones have left is removed.
+def find_folder(output: Path, case: CaseInput, scan: ScanFiles) -> CaseFolder:
+    """Find the folder of a case as it is now; nothing is written, and other processes may be at work there.
 
     It is the one that holds outputs of this scan already, whatever it is called; else that of the case's name; and
-    where that holds outputs of another scan, the same with 8 hex digits that tell the scans apart. While another
-    process works on it, this one waits.
+    where that holds outputs of another scan, the same with 8 hex digits that tell the scans apart.
+
+    Parameters
+    ----------
+    output : Path
+        Holds the folders of all cases; need not exist.
+    case : CaseInput
+    scan : ScanFiles
+        Of the case.
 
     Raises
     ------
     OutputError
         No folder can be had.
     """
-    own = next((name for name in _known_names(output, case, scan) if _is_of(output / name, scan)), None)
-    for name in chain(filter(None, [own]), _free_names(case, scan)):
-        path = output / name
-        place = Path(os.path.realpath(path))
-        if place.exists() and not place.is_dir():
-            raise OutputError(f"{path}: cannot be written: a file is where its folder should be")
-        with lock_file(place.with_name(_hidden(place, _LOCK)), wait_for=str(path)) as hold:
+    for folder in _candidates(output, case, scan):
+        if folder.is_free_for(scan):
+            return folder
+    raise _taken(folder)
+
+
+@contextmanager
+def claimed_folder(output: Path, case: CaseInput, scan: ScanFiles) -> Iterator[CaseFolder]:
+    """Find the folder of a case and keep other processes from it; what killed ones have left is removed.
+
+    While another process works on it, this one waits.
+
+    Parameters
+    ----------
+    output, case, scan
+        As for `find_folder`; `output` must exist.
+
+    Raises
+    ------
+    OutputError
+        No folder can be had.
+    """
+    for found in _candidates(output, case, scan):
+        place = found.place
+        with lock_file(place.with_name(_hidden(place, _LOCK)), wait_for=str(found.path)) as hold:
             if hold.certain:
                 _tidy(place)
-            record = read_record(place)
-            if record is None or scan.is_of(record):
-                yield CaseFolder(path, place, record)
+            folder = replace(found, record=read_record(place))
+            if folder.is_free_for(scan):
+                yield folder
                 return
-    raise OutputError(f"{path}: holds outputs of another scan; choose another output folder")
+    raise _taken(found)
+
+
+def _taken(folder: CaseFolder) -> OutputError:
+    return OutputError(f"{folder.path}: holds outputs of another scan; choose another output folder")
 
 
 def tidy_output(output: Path) -> None:
     """Remove what killed processes have left of any case in an output folder; what is being written stays."""
+    names = set()
     with suppress(OSError):
-        found = [match["name"] for path in output.iterdir() if (match := _LEFT.fullmatch(path.name))]
-        for name in sorted(set(found)):
+        for path in output.iterdir():
+            if match := _LEFT.fullmatch(path.name):
+                names.add(match["name"])
+        for name in sorted(names):
             with lock_file(output / f"{_HIDDEN}{name}{_LOCK}") as hold:
                 if hold.mine and hold.certain:
                     _tidy(output / name)
+
+
+def _candidates(output: Path, case: CaseInput, scan: ScanFiles) -> Iterator[CaseFolder]:
+    """Give the folders that may be the case's, the best first: that with outputs of the scan, then those of its names.
+
+    Raises
+    ------
+    OutputError
+        A file is where the next one should be.
+    """
+    for name in _known_names(output, case, scan):
+        record = read_record(output / name)
+        if record is not None and scan.is_of(record):
+            yield _folder_at(output / name)
+            break
+    for name in _free_names(case, scan):
+        yield _folder_at(output / name)
+
+
+def _folder_at(path: Path) -> CaseFolder:
+    place = Path(os.path.realpath(path))
+    if place.exists() and not place.is_dir():
+        raise OutputError(f"{path}: cannot be written: a file is where its folder should be")
+    return CaseFolder(path, place, read_record(place))
 
 
 def _known_names(output: Path, case: CaseInput, scan: ScanFiles) -> Iterator[str]:
@@ -133,11 +201,6 @@ def _free_names(case: CaseInput, scan: ScanFiles) -> Iterator[str]:
     own = scan.name if case.by_content and scan.chosen else case.name
     yield own
     yield with_digits(own, scan.content[:8])
-
-
-def _is_of(folder: Path, scan: ScanFiles) -> bool:
-    record = read_record(folder)
-    return record is not None and scan.is_of(record)
 
 
 def _hidden(place: Path, kind: str) -> str:
@@ -166,17 +229,23 @@ def _tidy(place: Path) -> None:
 def _retire(folder: Path, place: Path) -> None:
     """Remove a folder whose place another one has taken; files in it that are no outputs go there."""
     record = read_record(folder)
-    listed = set(record.files) if record else set()
     _keep_changed_labels(folder, place, record)
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder).as_posix()
-        ours = name in listed or is_part(file) or (is_output(name) and not (record and is_mesh(name)))
-        target = place / name
-        if (file.is_dir() and not file.is_symlink()) or ours or target.exists() or not place.is_dir():
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file.rename(target)
+    if place.is_dir():
+        for file in sorted(folder.rglob("*")):
+            target = place / file.relative_to(folder)
+            is_folder = file.is_dir() and not file.is_symlink()
+            if not is_folder and not _is_ours(file, folder, record) and not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                file.rename(target)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(file: Path, folder: Path, record: CaseRecord | None) -> bool:
+    """Whether a file in a case's folder is an output, or a part of one that a killed process has left."""
+    name = file.relative_to(folder).as_posix()
+    if record is not None and name in record.files:
+        return True
+    return is_part(file) or is_output(name, recorded=record is not None)
 
 
 def _keep_changed_labels(folder: Path, place: Path, record: CaseRecord | None) -> None:

@@ -7,15 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from volseg.cases.case_folder import tidy_output
-from volseg.cases.case_run import Job, run_case
+from volseg.cases.case_run import run_case
 from volseg.cases.inputs import CaseInput
+from volseg.cases.job import Job, make_job
 from volseg.cases.outputs import CaseResult, OutputSettings
-from volseg.core.label_choice import LabelChoice
+from volseg.cases.plan import plan_case
 from volseg.errors import VolsegError
 from volseg.files.atomic import check_writable
-from volseg.network.devices import choose_device
 from volseg.network.file import Model
-from volseg.prediction.cleanup import resolve_cleanup
 from volseg.prediction.inference import Progress
 
 
@@ -60,21 +59,16 @@ def process_cases(
     UsageError
         There is no such device.
     """
-    chosen = settings or OutputSettings()
-    choose_device(device)  # no fault of any case
-    cleanup = resolve_cleanup([label.name for label in model.labels], model.config.cleanup, chosen.cleanup)
-    labels = LabelChoice(chosen.only).of(model.labels, "the model")
-    output = Path(output)
-    check_writable(output)
-    tidy_output(output)
-    job = Job(model, output, chosen, labels, cleanup, device)
+    job = make_job(model, output, settings=settings, device=device)
+    check_writable(job.output)
+    tidy_output(job.output)
     for case in cases:
         yield _run_alone(job, case, progress)
 
 
 def _run_alone(job: Job, case: CaseInput, progress: Progress | None) -> CaseResult:
     try:
-        return run_case(job, case, progress)
+        return run_case(job, plan_case(job, case), progress)
     except Exception as error:  # noqa: BLE001 (one scan must not end the cohort, whatever is wrong with it)
         return CaseResult(case, error=_failure(error, case))
 

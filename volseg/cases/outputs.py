@@ -1,16 +1,14 @@
-"""What a case can hold: the settings that ask for it, the names of its files, and how a case ended."""
+"""The settings that ask for the outputs of a case, the names of its files, and how a case ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from volseg.cases.inputs import CaseInput
 from volseg.config import CleanupConfig
 from volseg.errors import VolsegError
 from volseg.io import LABEL_FORMS
-from volseg.io.case_record import RECORD
-from volseg.io.mesh import WRITTEN_SUFFIXES
 
 # A segmentation also of the probabilities.
 DICOM_FORMS = (*LABEL_FORMS, "fractional")
@@ -89,15 +87,3 @@ class CaseResult:
 def dicom_name(form: str) -> str:
     """Return the file name of a DICOM object of labels."""
     return f"labels_{form}.dcm"
-
-
-def is_mesh(name: str) -> bool:
-    """Whether the path of a file in a case's folder is that of a surface."""
-    return PurePath(name).parts[0] == MESHES
-
-
-def is_output(name: str) -> bool:
-    """Whether a file in a case's folder has the name of an output, whoever made it."""
-    if is_mesh(name):
-        return PurePath(name).suffix in WRITTEN_SUFFIXES
-    return name in (LABELS, TABLE, PROBABILITIES, RECORD, *map(dicom_name, DICOM_FORMS))

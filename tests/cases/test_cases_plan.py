@@ -1,10 +1,11 @@
-"""When a case is finished, what is made of one that lacks something, and when it is refused."""
+"""Plans: when a case is finished, what is made of one that lacks something, and when it is refused."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,11 @@ from hypothesis import strategies as st
 from threshold_model import bright_box, run, threshold_model
 
 import volseg
+from volseg.cases.case_run import run_case
+from volseg.cases.inputs import collect_cases
+from volseg.cases.job import make_job
+from volseg.cases.outputs import OutputSettings
+from volseg.cases.plan import plan_case
 from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.io.dicom.writing import write_dicom_series
@@ -56,7 +62,7 @@ def test_what_another_version_would_predict_otherwise_is_not_finished(
     out = tmp_path / "out"
     inputs: list[str | Path] = [tmp_path / "scan.nii.gz"]
     run(model, inputs, out)
-    monkeypatch.setattr("volseg.cases.case_run.INFERENCE", 1000)
+    monkeypatch.setattr("volseg.cases.job.INFERENCE", 1000)
     (other,) = run(model, inputs, out)
     assert "is there, but differs in version of inference; add --overwrite" in str(other.error)
 
@@ -404,3 +410,43 @@ def test_a_grid_of_another_kind_is_the_same_case_again(model: Model, tmp_path: P
     (tmp_path / "voxels.zraw").write_bytes(data[data.index(b"\n", data.index(b"ElementDataFile")) + 1 :])
     (second,) = run(model, [tmp_path / "a.mhd"], tmp_path / "out")
     assert "differs in scan files" in str(second.error)
+
+
+def test_a_plan_says_what_there_is_to_do_and_writes_nothing(model: Model, scan: Volume, tmp_path: Path) -> None:
+    for name in "ab":
+        volseg.write(scan.with_array(scan.array + ord(name)), tmp_path / f"{name}.nii.gz")
+    write_dicom_series(replace(scan, modality="CT"), tmp_path / "c", description="c")
+    inputs = [str(tmp_path / name) for name in ("a.nii.gz", "b.nii.gz", "c")]
+    cases, out = collect_cases(inputs, channels=1), tmp_path / "out"
+    run(model, [tmp_path / "a.nii.gz"], out)
+    volseg.write(scan, tmp_path / "a.nii.gz")
+    run(model, [tmp_path / "b.nii.gz"], out)
+    before = contents(out)
+    plans = [plan_case(make_job(model, out), case) for case in cases]
+    assert [plan.state for plan in plans] == ["refused", "finished", "to do"]
+    assert "a: is there, but differs in scan files" in plans[0].refusal
+    meshes = [plan_case(make_job(model, out, settings=OutputSettings(mesh_formats=("stl",))), case) for case in cases]
+    assert [plan.state for plan in meshes] == ["refused", "to do", "to do"]
+    objects = make_job(model, out, settings=OutputSettings(dicom_forms=("seg",), overwrite=True))
+    assert ["is no DICOM scan" in plan_case(objects, case).refusal for case in cases] == [True, True, False]
+    assert plan_case(make_job(model, tmp_path / "nowhere"), cases[2]).state == "to do"
+    assert contents(out) == before
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_shard_is_a_slice_of_plans(model: Model, scan: Volume, tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "b.nii.gz", "c.nii.gz"):
+        volseg.write(scan, tmp_path / name)
+    write_dicom_series(replace(scan, modality="CT"), tmp_path / "d", description="d")
+    inputs = [str(tmp_path / name) for name in ("a.nii.gz", "b.nii.gz", "c.nii.gz", "d")]
+    job = make_job(model, tmp_path / "out", settings=OutputSettings(mesh_formats=("stl",)))
+    job.output.mkdir()
+    plans = [plan_case(job, case) for case in collect_cases(inputs, channels=1)]
+    for shard in (plans[::2], plans[1::2]):
+        for plan in pickle.loads(pickle.dumps(shard)):  # noqa: S301 (our own)
+            assert plan.state == "to do"
+            assert run_case(job, plan).written
+    found = sorted(path.name for path in job.output.iterdir())
+    assert found[:3] == ["a", "b", "c"]
+    assert len(found) == 4
+    assert [run_case(job, plan).skipped for plan in plans] == [True] * 4  # they are old by now

@@ -1,0 +1,87 @@
+"""What all cases of a call have in common: the model, and what is wanted of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from volseg.cases.outputs import OutputSettings
+from volseg.config import CleanupConfig
+from volseg.core.label_choice import LabelChoice
+from volseg.core.labelmap import Label
+from volseg.network.devices import choose_device
+from volseg.network.file import Model
+from volseg.prediction.cleanup import resolve_cleanup
+from volseg.prediction.inference import INFERENCE
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What all cases of a call have in common; see `make_job`.
+
+    Parameters
+    ----------
+    model : Model
+    output : Path
+        Gets a folder for each case.
+    settings : OutputSettings
+    labels : tuple of Label
+        Those of the model that are wanted.
+    cleanup : dict of str to CleanupConfig
+        By label name.
+    device : str
+        As torch names it, or ``auto``.
+    """
+
+    model: Model
+    output: Path
+    settings: OutputSettings
+    labels: tuple[Label, ...]
+    cleanup: dict[str, CleanupConfig]
+    device: str
+
+    def how(self, *, by_weights: bool = False) -> dict[str, Any]:
+        """Return what decides over the labels, as in ``made_by`` of ``run.json``.
+
+        Parameters
+        ----------
+        by_weights : bool
+            Whether the model is known by its weights alone, as in versions before 0.1.0.
+        """
+        model = self.model
+        only = [label.name for label in self.labels]
+        cleanup = {name: entry.model_dump() for name, entry in self.cleanup.items()}
+        return {
+            "model": [model.fingerprint, model.sha256 if by_weights else model.digest, model.temperature],
+            "version of inference": INFERENCE,
+            "strict": self.settings.strict,
+            "only": None if self.labels == model.labels else only,
+            "cleanup": cleanup,
+        }
+
+
+def make_job(model: Model, output: Path | str, *, settings: OutputSettings | None = None, device: str = "auto") -> Job:
+    """Check what all cases have in common; nothing is written.
+
+    Parameters
+    ----------
+    model : Model
+    output : path
+        Folder that gets a folder for each case.
+    settings : OutputSettings, optional
+    device : str
+        As torch names it, or ``auto``.
+
+    Raises
+    ------
+    InputError
+        The model lacks a label that is wanted.
+    UsageError
+        There is no such device.
+    """
+    wanted = settings or OutputSettings()
+    choose_device(device)  # a missing device is no fault of any case
+    cleanup = resolve_cleanup([label.name for label in model.labels], model.config.cleanup, wanted.cleanup)
+    labels = LabelChoice(wanted.only).of(model.labels, "the model")
+    return Job(model, Path(output), wanted, labels, cleanup, device)

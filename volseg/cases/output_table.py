@@ -1,0 +1,297 @@
+"""The outputs of a case, one row each: the setting that asks for it, its files, what it needs, and how it is made.
+
+Everything else follows from the rows: which outputs are missing, which files are outputs, what is refused before the
+network is started, and what ``run.json`` says of the settings.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import IntEnum
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.cases.outputs import LABELS, MESHES, PROBABILITIES, TABLE, OutputSettings, dicom_name
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.volume import Volume
+from volseg.errors import InputError
+from volseg.files.names import IMAGE_SUFFIXES, has_suffix
+from volseg.io import LABEL_FORMS, write
+from volseg.io.case_record import RECORD
+from volseg.io.images.nifti import write_nifti
+from volseg.io.mesh import WRITTEN_SUFFIXES
+from volseg.io.scan_files import ScanFiles
+
+if TYPE_CHECKING:
+    from volseg.prediction.inference import Prediction
+
+_LOG = logging.getLogger(__name__)
+
+
+class Needs(IntEnum):
+    """What an output is made from; each includes those before it."""
+
+    LABELS = 0  # the label map alone, which may be there already
+    SCAN = 1  # the voxels of the scan, too
+    PREDICTION = 2  # the network, so that every output is made anew
+    PROBABILITIES = 3  # and all that it says, not its labels alone
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentedCase:
+    """What outputs are made from.
+
+    Parameters
+    ----------
+    name : str
+        What the case's folder is called.
+    settings : OutputSettings
+        What the case will hold.
+    labels : LabelMap
+        The wanted labels after clean-up, on the scan's own grid.
+    volumes : sequence of Volume
+        The channels of the scan; empty if no output needs it.
+    prediction : Prediction, optional
+        None if no output needs it; with probabilities if one needs them.
+    model_labels : tuple of Label
+        All labels of the model, in its order.
+    wanted_labels : tuple of Label
+        The wanted ones among them.
+    """
+
+    name: str
+    settings: OutputSettings
+    labels: LabelMap
+    volumes: Sequence[Volume]
+    prediction: Prediction | None
+    model_labels: tuple[Label, ...]
+    wanted_labels: tuple[Label, ...]
+
+    def probabilities(self, *, by_value: bool) -> NDArray[np.float16] | None:
+        """Return (L, I, J, K) probabilities of the wanted labels; None where they were not predicted.
+
+        Parameters
+        ----------
+        by_value : bool
+            In the order of the label values, as in ``labels.tsv``; else in that of `wanted_labels`.
+        """
+        if self.prediction is None or self.prediction.probabilities is None:
+            return None
+        labels = list(self.wanted_labels)
+        if by_value:
+            labels.sort(key=lambda label: label.value)
+        every = self.prediction.probabilities[1:]
+        if labels == list(self.model_labels):
+            return every
+        return every[[self.model_labels.index(label) for label in labels]]
+
+
+class Manner(NamedTuple):
+    """A setting that says how an output is made; a case has it in one way only.
+
+    Parameters
+    ----------
+    setting : str
+        A field of `OutputSettings`.
+    option : str
+        Of the command line.
+    """
+
+    setting: str
+    option: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a case.
+
+    Parameters
+    ----------
+    files : tuple of str
+        Their names in the case's folder; patterns, with ``*``, where they depend on the labels.
+    make : callable
+        Writes the files into a folder.
+    needs : Needs
+        What it is made from.
+    setting : str, optional
+        The field of `OutputSettings` that asks for it; None: it is always made.
+    choice : str, optional
+        What has to be among the values of the setting, where that asks for several outputs.
+    manner : Manner, optional
+    check : callable, optional
+        Raises where the output cannot be made for a scan. It is called before the scan is read, with None for its first
+        channel, and once more when it is read.
+    stage : str
+        Under which ``run.json`` counts the seconds.
+    """
+
+    files: tuple[str, ...]
+    make: Callable[[SegmentedCase, Path], None]
+    needs: Needs = Needs.LABELS
+    setting: str | None = None
+    choice: str | None = None
+    manner: Manner | None = None
+    check: Callable[[ScanFiles, Volume | None], None] | None = None
+    stage: str = "write"
+
+    def value(self, settings: OutputSettings) -> Any:
+        """Return what settings say of this output; it is asked for if that is true."""
+        if self.setting is None:
+            return True
+        value = getattr(settings, self.setting)
+        return value if self.choice is None else self.choice in value
+
+    def owns(self, name: str) -> bool:
+        """Whether a file in a case's folder has the name of one of this output's."""
+        return any(fnmatchcase(name, file) for file in self.files)
+
+    def is_whole(self, whole: AbstractSet[str], broken: AbstractSet[str]) -> bool:
+        """Whether no file of a case's output is missing or changed.
+
+        Parameters
+        ----------
+        whole, broken : set of str
+            The files that ``run.json`` lists, those that are as they were written and the others.
+        """
+        if any(self.owns(name) for name in broken):
+            return False
+        names = {file for file in self.files if "*" not in file}
+        return names <= whole
+
+
+def asked_outputs(settings: OutputSettings) -> list[Output]:
+    """Return the outputs that settings ask for, in the order in which they are made."""
+    return [output for output in OUTPUTS if output.value(settings)]
+
+
+def recorded_settings(settings: OutputSettings) -> dict[str, Any]:
+    """Return the settings that are about outputs, by name, as they are in ``made_by`` of ``run.json``."""
+    found = {}
+    for output in OUTPUTS:
+        if output.setting is not None:
+            found[output.setting] = getattr(settings, output.setting)
+        if output.manner is not None:
+            found[output.manner.setting] = getattr(settings, output.manner.setting)
+    return found
+
+
+def is_output(name: str, *, recorded: bool) -> bool:
+    """Whether a file in a case's folder has the name of an output.
+
+    Parameters
+    ----------
+    name : str
+        From the case's folder on, with ``/``.
+    recorded : bool
+        Whether a record lists the outputs of the folder. Then a file that only fits a pattern may be somebody else's,
+        such as a mesh beside ours.
+    """
+    names = {RECORD}
+    for output in OUTPUTS:
+        if not recorded and output.owns(name):
+            return True
+        names.update(output.files)
+    return name in names
+
+
+def _write_labels(case: SegmentedCase, folder: Path) -> None:
+    write(case.labels, folder / LABELS)
+
+
+def _write_probabilities(case: SegmentedCase, folder: Path) -> None:
+    arrays = case.probabilities(by_value=True)
+    if arrays is not None:
+        # Background is 1 minus the sum of the labels, which are along the fourth axis as in labels.tsv.
+        write_nifti(np.moveaxis(arrays, 0, -1), case.labels.grid, folder / PROBABILITIES)
+
+
+def _write_dicom_labels(form: str, case: SegmentedCase, folder: Path) -> None:
+    write(case.labels, folder / dicom_name(form), image=case.volumes[0], form=form)
+
+
+def _write_dicom_probabilities(case: SegmentedCase, folder: Path) -> None:
+    from volseg.io.dicom import write_dicom_probabilities
+
+    arrays = case.probabilities(by_value=False)
+    if arrays is not None:
+        path, source = folder / dicom_name("fractional"), case.volumes[0].source
+        write_dicom_probabilities(arrays, path, grid=case.labels.grid, labels=case.wanted_labels, source=source)
+
+
+def _check_is_dicom(scan: ScanFiles, image: Volume | None) -> None:
+    path = scan.paths[0]
+    is_image_file = path.is_file() and has_suffix(path, IMAGE_SUFFIXES)
+    if is_image_file or (image is not None and image.source is None):
+        raise InputError(
+            f"{path}: is no DICOM scan, so there are no files that a DICOM object could refer to; "
+            "leave out --dicom, or give the DICOM series"
+        )
+
+
+def _check_can_refer(scan: ScanFiles, image: Volume | None) -> None:
+    """See that a DICOM segmentation can lie on the slices; contours can lie on any."""
+    from volseg.io.dicom import checked_source
+
+    _check_is_dicom(scan, image)
+    if image is not None:
+        checked_source(image.source, scan.paths[0])
+
+
+def _write_meshes(case: SegmentedCase, folder: Path) -> None:
+    from volseg.cases.surfaces import kept_probabilities
+    from volseg.io.mesh import write_meshes
+    from volseg.surface import extract_surfaces
+
+    if 1 in case.labels.grid.shape:
+        _LOG.warning("%s: has a single slice; a surface needs at least 2, so no meshes are written", case.name)
+        return
+    # Only probabilities that are kept, so that `volseg mesh` makes the same surfaces of the outputs.
+    sharp: Sequence[NDArray[Any]] | NDArray[Any] | None = None
+    if case.prediction is None:
+        sharp = kept_probabilities(folder / LABELS, case.labels)
+    elif case.settings.probabilities:
+        sharp = case.probabilities(by_value=True)
+    meshes = extract_surfaces(case.labels, probabilities=sharp)
+    write_meshes(meshes, folder / MESHES, formats=case.settings.mesh_formats, space=case.settings.mesh_space)
+
+
+def _dicom_output(form: str) -> Output:
+    """Return the row of a DICOM object of labels."""
+    return Output(
+        (dicom_name(form),),
+        partial(_write_dicom_labels, form),
+        needs=Needs.SCAN,
+        setting="dicom_forms",
+        choice=form,
+        check=_check_is_dicom if form == "rtstruct" else _check_can_refer,
+    )
+
+
+OUTPUTS: tuple[Output, ...] = (
+    Output((LABELS, TABLE), _write_labels, needs=Needs.PREDICTION),
+    Output((PROBABILITIES,), _write_probabilities, needs=Needs.PROBABILITIES, setting="probabilities"),
+    *map(_dicom_output, LABEL_FORMS),
+    Output(
+        (dicom_name("fractional"),),
+        _write_dicom_probabilities,
+        needs=Needs.PROBABILITIES,
+        setting="dicom_forms",
+        choice="fractional",
+        check=_check_can_refer,
+    ),
+    Output(
+        tuple(f"{MESHES}/*{suffix}" for suffix in WRITTEN_SUFFIXES),
+        _write_meshes,
+        setting="mesh_formats",
+        manner=Manner("mesh_space", "--space"),
+        stage="mesh",
+    ),
+)
