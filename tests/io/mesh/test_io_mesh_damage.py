@@ -77,12 +77,13 @@ def vtp_bytes(folder: Path, **options: object) -> bytes:
 
 
 def sound_files(suffix: str, folder: Path) -> list[bytes]:
+    """Return files as other programs write them, where there is something to vary, else as volseg does."""
+    mine = write_mesh(Mesh(CORNERS, np.array(TRIANGLES), "box"), folder / f"mine{suffix}").read_bytes()
     if suffix == ".vtp":
-        mine = write_mesh(Mesh(CORNERS, np.array(TRIANGLES), "box"), folder / "mine.vtp").read_bytes()
         return [vtp_bytes(folder, binary=False), vtp_bytes(folder, binary=True), mine]
     mixed = [*QUADS[:3], *TRIANGLES[6:]]
     colours = {name: ("uchar", [9] * 12) for name in ("red", "green", "blue")}
-    return {
+    others = {
         ".stl": [stl_text().encode(), stl_bytes()],
         ".ply": [
             ply_bytes(form, faces=faces, of_faces=colours)
@@ -93,7 +94,8 @@ def sound_files(suffix: str, folder: Path) -> list[bytes]:
         ".vtm": [b'<VTKFile><DataSet name="a" file="1/a.vtp"/><DataSet name="b" file="b.vtp"/></VTKFile>'],
         ".glb": [glb_bytes(*glb_parts())],
         ".3mf": [model_3mf(box_3mf(), '<item objectid="1" transform="1 0 0 0 1 0 0 0 1 5 6 7"/>').encode()],
-    }[suffix]
+    }
+    return others.get(suffix, [mine])
 
 
 def damaged(data: bytes, dice: random.Random) -> bytes:
