@@ -33,6 +33,7 @@ LIES = {
     "vtp": (rb'NumberOfPoints="\d+"', b'NumberOfPoints="2000000000"'),
     "obj": (rb"\d+ vertices", b"2000000000 vertices"),
     "vtm": (rb'NumberOfPoints="\d+"', b'NumberOfPoints="2000000000"'),
+    "off": (rb"(?m)^\d+ \d+ 0$", b"2000000000 2000000000 0"),
     "3mf": (rb'v3="\d+"', b'v3="2000000000"'),
 }
 MOST_BYTES = 64 << 20

@@ -24,6 +24,7 @@ from volseg.io.mesh.content import MeshContent
 from volseg.io.mesh.glb import glb_bytes
 from volseg.io.mesh.glb_reading import parse_glb
 from volseg.io.mesh.obj import material_path, parse_obj, write_obj
+from volseg.io.mesh.off import parse_off, write_off
 from volseg.io.mesh.ply import parse_ply, write_ply
 from volseg.io.mesh.stl import parse_stl, write_stl
 from volseg.io.mesh.threemf import write_3mf
@@ -159,6 +160,14 @@ _ROWS = (
         "3D printers",
         _to_file(write_3mf),
         _alone(parse_3mf),
+    ),
+    MeshFormat(
+        "off",
+        "geometry programs, such as CGAL",
+        _to_file(write_off),
+        _alone(parse_off),
+        coloured=False,
+        named=False,
     ),
 )
 
