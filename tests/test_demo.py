@@ -15,19 +15,20 @@ from volseg.io.labels.table import write_label_table
 
 
 def test_demo_goes_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told, tables = [], []
+    told: list[tuple[str, int, int]] = []
+    tables: list[Path] = []
 
     def write_counted(labels: Iterable[Label], path: Path) -> None:
         tables.append(path)
         write_label_table(labels, path)
 
     monkeypatch.setattr("volseg.demo.write_label_table", write_counted)
-    result = run_demo(tmp_path / "demo", epochs=1, report=lambda text, share: told.append((text, share)))
+    result = run_demo(tmp_path / "demo", epochs=1, progress=lambda *step: told.append(step))
     assert all(path.is_file() for path in result.files)
     assert {row.label for row in result.evaluation.rows} >= {"liver", "spleen", "spine"}
     assert tables == [tmp_path / "demo" / "dataset" / "labels.tsv"]
-    assert told[-1] == ("done", 1.0)
-    assert {text for text, _ in told} >= {"making scans", "training"}
+    assert told[-1] == ("done", 1, 1)
+    assert {what for what, _, _ in told} >= {"making scans", "training"}
     scan = volseg.read(tmp_path / "demo" / "unseen_dicom")
     labels = volseg.read_labels(tmp_path / "demo" / "segmentation" / "unseen" / "labels.nii.gz")
     assert labels.grid.is_close(scan.grid)

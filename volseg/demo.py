@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +15,13 @@ from volseg.io import read, read_labels, write
 from volseg.io.dicom import write_dicom_series
 from volseg.io.labels import write_label_table
 from volseg.phantoms import make_ct_phantom
+from volseg.progress import Progress, ignore_progress
 from volseg.training.events import StepsMade
 from volseg.training.loop import iterate_training
 
 _CASES = 10
 _UNSEEN_SEED = 1000
 _CASE = "unseen"
-
-Report = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class DemoResult:
     note: str = ""
 
 
-def run_demo(output: Path | str, *, epochs: int = 40, report: Report | None = None) -> DemoResult:
+def run_demo(output: Path | str, *, epochs: int = 40, progress: Progress | None = None) -> DemoResult:
     """Make a small cohort of CT phantoms, train on it, segment an unseen DICOM series and look at the result.
 
     Parameters
@@ -54,15 +52,15 @@ def run_demo(output: Path | str, *, epochs: int = 40, report: Report | None = No
     epochs : int
         How long to train: passes over the labelled slices. About a minute in all on a CPU that has nothing else to do;
         not so many minutes by the clock, so that a busy machine takes longer and learns as much.
-    report : callable, optional
-        Called with what is being done and how far it is, 0 to 1.
+    progress : Progress, optional
+        Called with what is being done, and how much of it; of training in percent.
 
     Raises
     ------
     UsageError
         The folder holds something already, or is a file.
     """
-    folder, tell = Path(output), report or (lambda text, share: None)
+    folder, tell = Path(output), progress or ignore_progress
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; choose a folder with -o")
     if folder.exists() and any(folder.iterdir()):
@@ -75,23 +73,23 @@ def run_demo(output: Path | str, *, epochs: int = 40, report: Report | None = No
     # A narrow network on small batches: made-up organs need no more.
     quick = ("network.width=16", "training.batch_size=8", "optimiser.learning_rate=2.0e-3", "training.validations=4")
     config = load_config(overrides=(*quick, f"training.epochs={epochs}"))
-    tell("training", 0.0)
+    tell("training", 0, 100)
     for event in iterate_training(dataset, folder / "run", config=config):
         if isinstance(event, StepsMade):
-            tell("training", event.progress)
-    tell("segmenting the unseen scan", 0.0)
+            tell("training", round(100 * event.progress), 100)
+    tell("segmenting the unseen scan", 0, 1)
     files = _segment(folder)
-    tell("drawing", 0.5)
+    tell("drawing", 1, 2)
     pictures, note = _draw(folder)
     evaluation = evaluate(folder / "segmentation", references)
-    tell("done", 1.0)
+    tell("done", 1, 1)
     return DemoResult(evaluation, (folder / "run" / "curve.png", *files, *pictures), note)
 
 
-def _write_cohort(folder: Path, tell: Report) -> Path:
+def _write_cohort(folder: Path, progress: Progress) -> Path:
     """Write phantoms and their label maps in the plainest layout that `volseg train` reads."""
     for seed in range(_CASES):
-        tell("making scans", seed / _CASES)
+        progress("making scans", seed, _CASES)
         phantom = make_ct_phantom(seed=seed)
         name = f"phantom_{seed:03d}.nii.gz"
         write(phantom.volume, folder / "imagesTr" / name)

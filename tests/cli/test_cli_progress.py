@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from volseg.cli import app
 from volseg.cli.progress import progress_bar
-from volseg.demo import DemoResult, Report
+from volseg.demo import DemoResult
 from volseg.evaluation import Evaluation
+from volseg.progress import Progress
 
 
 def test_a_file_gets_a_line_a_minute(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,9 +37,9 @@ def test_what_is_over_within_a_minute_needs_no_line(capsys: pytest.CaptureFixtur
 
 
 def test_the_demo_says_what_it_does_while_it_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_demo(output: Path, *, epochs: int, report: Report) -> DemoResult:
-        for text, share in (("making scans", 0.0), ("making scans", 0.5), ("training", 0.0), ("done", 1.0)):
-            report(text, share)
+    def run_demo(output: Path, *, epochs: int, progress: Progress) -> DemoResult:
+        for what, done in (("making scans", 0), ("making scans", 1), ("training", 0), ("done", 2)):
+            progress(what, done, 2)
         return DemoResult(Evaluation(()), ())
 
     monkeypatch.setattr("volseg.demo.run_demo", run_demo)

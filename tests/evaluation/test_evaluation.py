@@ -135,7 +135,7 @@ def test_one_bad_case_does_not_stop_the_others(tmp_path: Path) -> None:
         write(REFERENCE, tmp_path / "r" / f"{case}.nii.gz")
     (tmp_path / "p" / "bad.nii.gz").write_bytes((tmp_path / "p" / "bad.nii.gz").read_bytes()[:200])
     seen: list[tuple[int, int]] = []
-    result = evaluate(tmp_path / "p", tmp_path / "r", progress=lambda done, total: seen.append((done, total)))
+    result = evaluate(tmp_path / "p", tmp_path / "r", progress=lambda what, done, total: seen.append((done, total)))
     assert result.cases == ("good",)
     assert list(result.failures) == ["bad"]
     assert "bad.nii.gz" in result.failures["bad"]

@@ -326,7 +326,7 @@ def test_json_has_the_documented_keys(folder: Path) -> None:
 
 def test_progress_reaches_its_end(folder: Path) -> None:
     steps: list[tuple[int, int]] = []
-    inspect(folder, progress=lambda done, total: steps.append((done, total)))
+    inspect(folder, progress=lambda what, done, total: steps.append((done, total)))
     assert steps[0][0] == 0
     assert steps[-1] == (steps[-1][1], steps[-1][1])
 

@@ -217,7 +217,9 @@ def test_progress_counts_slices() -> None:
     seen: list[tuple[int, int]] = []
     scan = random_classes(Grid.from_spacing((4, 5, 7)))
     config = settings_for("axial")
-    predict(model_of(Nearest(), config=config), scan, batch_size=3, progress=lambda done, of: seen.append((done, of)))
+    predict(
+        model_of(Nearest(), config=config), scan, batch_size=3, progress=lambda what, done, of: seen.append((done, of))
+    )
     assert seen == [(3, 7), (6, 7), (7, 7)]
 
 
@@ -374,7 +376,7 @@ def test_a_scan_of_thick_slices_is_segmented_as_by_the_one_plane_alone(storage: 
         model_across(axial=axial, coronal=Always(0.98, 0.01, 0.01), sagittal=Always(0.01, 0.01, 0.98)),
         scan,
         probabilities=True,
-        progress=lambda _done, total: seen.append(total),
+        progress=lambda _what, _done, total: seen.append(total),
     )
     alone = predict(model_of(axial, config=settings_for("axial")), scan, probabilities=True)
     assert np.array_equal(fused.labels.array, alone.labels.array)
@@ -450,7 +452,7 @@ def test_fusing_has_a_limit_of_memory(
     monkeypatch.setattr("volseg.prediction.inference._MOST_FUSED_BYTES", 2 * 3 * scan.array.size + spare)
     totals: list[int] = []
     model = model_across(**{**MINDS, best: Nearest(sharpness=1.0)})
-    found = predict(model, scan, progress=lambda _done, total: totals.append(total))
+    found = predict(model, scan, progress=lambda _what, _done, total: totals.append(total))
     assert bool(caplog.messages) == (planes == 1)
     if planes == 1:
         assert caplog.messages == [f"fusing planes would take 0.0 GB of memory; only {best} slices are segmented"]
@@ -476,7 +478,7 @@ def test_progress_counts_the_slices_of_all_planes() -> None:
     seen: list[tuple[int, int]] = []
     scan = random_classes(Grid.from_spacing((4, 5, 7)))
     model = model_of(Nearest(), config=settings_for(*PLANES))
-    predict(model, scan, batch_size=3, progress=lambda done, of: seen.append((done, of)))
+    predict(model, scan, batch_size=3, progress=lambda what, done, of: seen.append((done, of)))
     assert seen == [(done, 16) for done in (3, 6, 7, 10, 12, 15, 16)]
 
 

@@ -33,7 +33,8 @@ from volseg.io.case_record import RECORD, state_of
 from volseg.io.scan_files import ScanFiles, find_scan_files
 from volseg.network.devices import choose_device
 from volseg.prediction.cleanup import clean_labels
-from volseg.prediction.inference import Prediction, Progress, predict
+from volseg.prediction.inference import Prediction, predict
+from volseg.progress import Progress
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ def run_case(job: Job, plan: CasePlan, progress: Progress | None = None) -> Case
     job : Job
         The one that the plan was made for.
     plan : CasePlan
-    progress : callable, optional
-        Gets how many of how many slices are done.
+    progress : Progress, optional
+        Called with ("slices", slices done, slices in all).
 
     Raises
     ------

@@ -15,7 +15,7 @@ from volseg.cases.plan import plan_case
 from volseg.errors import VolsegError
 from volseg.files.atomic import check_writable
 from volseg.network.file import Model
-from volseg.prediction.inference import Progress
+from volseg.progress import Progress
 
 
 def process_cases(
@@ -42,8 +42,8 @@ def process_cases(
     settings : OutputSettings, optional
     device : str
         As torch names it, or ``auto``.
-    progress : callable, optional
-        Gets how many of how many slices of a case are done.
+    progress : Progress, optional
+        Called with ("slices", slices done, slices in all) of the case that is being segmented.
 
     Yields
     ------

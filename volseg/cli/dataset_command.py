@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from volseg.cli.console import say
-from volseg.cli.progress import progress_bar
+from volseg.cli.progress import show_progress
 
 
 def get(
@@ -24,12 +24,7 @@ def get(
     from volseg.datasets.catalogue import CITATION, LICENCE
     from volseg.datasets.public import get_dataset
 
-    with progress_bar(counts=False) as bar:
-        task = bar.add_task("connecting", total=None)
-
-        def show(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total or None)
-
+    with show_progress("connecting", counts=False) as show:
         folder = get_dataset(name, output, archive=archive, url=url, progress=show)
     found = read_dataset(folder)
     labels = ", ".join(label.name for label in found.labels)

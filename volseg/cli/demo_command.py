@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from volseg.cli.console import list_files, say
-from volseg.cli.progress import progress_bar
+from volseg.cli.progress import show_progress
 
 
 def demo(
@@ -21,17 +21,13 @@ def demo(
     from volseg.network.devices import Threads
 
     threads = Threads()
-    with progress_bar(counts=False) as bar:
-        task, begun = bar.add_task("starting", total=1.0), set[str]()
+    with show_progress("starting", counts=False, name_steps=True) as show:
 
-        def show(text: str, share: float) -> None:
+        def follow(what: str, done: int, total: int) -> None:
             threads.adjust()
-            if bar.disable and text not in begun:  # no terminal: what is being done, while it is
-                begun.add(text)
-                say(text, err=True)
-            bar.update(task, description=text, completed=share)
+            show(what, done, total)
 
-        result = run_demo(output, epochs=epochs, report=show)
+        result = run_demo(output, epochs=epochs, progress=follow)
     print_evaluation(result.evaluation)
     if result.note:
         say(f"no 3D picture: {result.note}", err=True)

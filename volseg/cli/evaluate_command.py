@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only
-from volseg.cli.progress import progress_bar
+from volseg.cli.progress import show_progress
 from volseg.errors import PartialError
 
 _SHOWN = 10  # reasons
@@ -41,8 +41,7 @@ def evaluate(
 
     check_free([file for file in (csv, json) if file], overwrite=overwrite)
     chosen = parse_only(only)
-    with progress_bar() as bar:
-        task = bar.add_task("comparing", total=None)
+    with show_progress("comparing") as show:
         result = compare(
             predictions,
             references,
@@ -50,7 +49,7 @@ def evaluate(
             only=chosen,
             series=series,
             tolerance_mm=tolerance,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=show,
         )
     print_evaluation(result)
     written = [result.to_csv(csv)] if csv else []

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from volseg.cli.console import FullPaths, say
-from volseg.cli.progress import progress_bar
+from volseg.cli.progress import show_progress
 
 _WIDTH_IN_FILES = 100
 
@@ -38,9 +38,8 @@ def inspect(
     from volseg.errors import InputError
     from volseg.inspection import inspect as look
 
-    with progress_bar() as bar:
-        task = bar.add_task("reading", total=None)
-        found = look(path, headers=headers, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    with show_progress("reading") as show:
+        found = look(path, headers=headers, progress=show)
     if as_json:
         say(*json.dumps(found.to_dict(full_paths=full_paths), indent=2, allow_nan=False).split("\n"))
     else:

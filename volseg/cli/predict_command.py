@@ -9,7 +9,7 @@ import typer
 
 from volseg.cli.console import FullPaths, Only, Series, list_files, parse_only, say, show_trace
 from volseg.cli.mesh_space import Space, parse_space
-from volseg.cli.progress import progress_bar
+from volseg.cli.progress import progress_bar, progress_on
 from volseg.cli.stopping import check_stopped
 from volseg.errors import PartialError, UsageError
 
@@ -90,13 +90,13 @@ def predict(
     threads.adjust()
     with progress_bar() as bar:
         overall = bar.add_task("cases", total=len(cases))
-        slices = bar.add_task("slices")
+        show = progress_on(bar, "slices")
 
-        def show(done: int, total: int) -> None:
+        def follow(what: str, done: int, total: int) -> None:
             threads.adjust()
-            bar.update(slices, completed=done, total=total)
+            show(what, done, total)
 
-        for result in process_cases(loaded, cases, output, settings=settings, device=device, progress=show):
+        for result in process_cases(loaded, cases, output, settings=settings, device=device, progress=follow):
             check_stopped()
             results.append(result)
             bar.update(overall, advance=1)

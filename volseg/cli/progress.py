@@ -12,19 +12,20 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
 
 from volseg.cli.console import say
+from volseg.progress import Progress
 
 _SECONDS_BETWEEN_LINES = 60
 
 
-class _Bars(Progress):
+class _Bars(Bars):
     """Bars; where they are switched off, a line on stderr a minute."""
 
     _told = float("-inf")
@@ -43,8 +44,57 @@ class _Bars(Progress):
 
 
 @contextmanager
-def progress_bar(*, counts: bool = True) -> Iterator[Progress]:
-    """Show a bar on stderr while the block runs; a line a minute where stderr is no terminal."""
+def show_progress(first: str, *, counts: bool = True, name_steps: bool = False) -> Iterator[Progress]:
+    """Give a function something to tell its progress to; it is shown as by `progress_bar`.
+
+    Parameters
+    ----------
+    first : str
+        What is being done until the function says so.
+    counts : bool
+        Whether to show how many of how many are done.
+    name_steps : bool
+        Whether each thing that is begun gets a line where stderr is no terminal.
+    """
+    with progress_bar(counts=counts) as bar:
+        shown, begun = progress_on(bar, first), set[str]()
+
+        def show(what: str, done: int, total: int) -> None:
+            if name_steps and bar.disable and what not in begun:
+                begun.add(what)
+                say(what, err=True)
+            shown(what, done, total)
+
+        yield show
+
+
+def progress_on(bar: Bars, first: str) -> Progress:
+    """Return what shows progress as one more task of a bar.
+
+    Parameters
+    ----------
+    bar : rich.progress.Progress
+        From `progress_bar`.
+    first : str
+        What the task is called until the function that is followed says so.
+    """
+    task = bar.add_task(first, total=None)
+
+    def show(what: str, done: int, total: int) -> None:
+        bar.update(task, description=what, completed=done, total=total or None)
+
+    return show
+
+
+@contextmanager
+def progress_bar(*, counts: bool = True) -> Iterator[Bars]:
+    """Show a bar on stderr while the block runs; a line a minute where stderr is no terminal.
+
+    Parameters
+    ----------
+    counts : bool
+        Whether to show how many of how many are done.
+    """
     columns = [TextColumn("{task.description}"), BarColumn()]
     if counts:
         columns.append(MofNCompleteColumn())

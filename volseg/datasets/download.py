@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
@@ -12,14 +12,14 @@ from urllib.request import Request, urlopen
 
 from volseg._version import __version__
 from volseg.errors import InputError
+from volseg.progress import Progress
 
-Progress = Callable[[str, int, int], None]
 CHUNK = 1 << 20
 
 _TIMEOUT_S = 60
 
 
-def download(url: str, path: Path, report: Progress) -> str:
+def download(url: str, path: Path, progress: Progress) -> str:
     """Write what an address holds to a file, and return its MD5 digest.
 
     Parameters
@@ -28,8 +28,8 @@ def download(url: str, path: Path, report: Progress) -> str:
         http or https. Nothing is resumed.
     path : path
         A temporary file; what has come stays there if the rest does not.
-    report : callable
-        Called with what is being done, and how many bytes are done of how many (0: not known).
+    progress : Progress
+        Called with ("downloading", bytes done, bytes in all).
 
     Raises
     ------
@@ -43,7 +43,7 @@ def download(url: str, path: Path, report: Progress) -> str:
         for chunk, total in chunks:
             stream.write(chunk)
             digest.update(chunk)
-            report("downloading", stream.tell(), total)
+            progress("downloading", stream.tell(), total)
     return digest.hexdigest()
 
 

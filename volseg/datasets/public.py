@@ -12,9 +12,10 @@ from pathlib import Path, PureWindowsPath
 
 from volseg.datasets import read_dataset
 from volseg.datasets.catalogue import HOST, PublicDataset, find_public
-from volseg.datasets.download import CHUNK, Progress, download
+from volseg.datasets.download import CHUNK, download
 from volseg.errors import DatasetError, InputError, MissingPackageError, OutputError, UsageError
 from volseg.files.regular import regular_file
+from volseg.progress import Progress, ignore_progress
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,8 +40,8 @@ def get_dataset(
         The ``.tar`` file, if it is here already; then nothing is downloaded.
     url : str, optional
         Where a mirror has the ``.tar`` files, instead of `HOST`; http or https.
-    progress : callable, optional
-        Called with what is being done, and how many bytes are done of how many (0: not known).
+    progress : Progress, optional
+        Called with (``downloading``, ``checking`` or ``unpacking``, bytes done, bytes in all).
 
     Returns
     -------
@@ -61,7 +62,7 @@ def get_dataset(
     """
     dataset = find_public(name)
     source = _source(dataset, archive, url)
-    target, report = Path(folder or dataset.folder), progress or _ignore
+    target, report = Path(folder or dataset.folder), progress or ignore_progress
     if target.exists():
         _check_kept(target)
         return target
@@ -99,10 +100,6 @@ def _source(dataset: PublicDataset, archive: str | Path | None, url: str | None)
     if url is not None and not url.lower().startswith(("http://", "https://")):
         raise UsageError(f"--url is {url!r}; expected an address that starts with https:// or http://")
     return f"{(url or HOST).rstrip('/')}/{dataset.folder}.tar" if archive is None else Path(archive)
-
-
-def _ignore(what: str, done: int, total: int) -> None:
-    pass
 
 
 def _check_kept(folder: Path) -> None:

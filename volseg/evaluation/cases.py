@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Unpack
 
@@ -17,10 +17,9 @@ from volseg.evaluation.result import Evaluation, Row
 from volseg.evaluation.scores import Scores, compare
 from volseg.evaluation.sides import Box, Reading, Side, read_sides
 from volseg.io.labels import names_of, read_label_table
+from volseg.progress import Progress
 
 _LOG = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
 
 _ONE_VOXEL: Box = (slice(0, 1), slice(0, 1), slice(0, 1))
 
@@ -48,8 +47,8 @@ def evaluate(
         whatever their names, if one of them is given as a file, LabelMap or output folder.
     tolerance_mm : float
         Tolerance of the surface Dice, mm.
-    progress : callable, optional
-        Called with (cases done, cases) after each case.
+    progress : Progress, optional
+        Called with ("comparing", cases done, cases) after each case.
     labels : path, optional
         Table of label names, or a ``dataset.json``. Without it names come from the references, a ``dataset.json`` in
         their folder or the one above, and the predictions, in this order.
@@ -88,7 +87,7 @@ def evaluate(
         except MemoryError:
             failures[case] = InputError("does not fit into memory; compare it on a machine with more")
         if progress:
-            progress(done, len(pairs))
+            progress("comparing", done, len(pairs))
     if not scores:
         raise _nothing_compared(failures)
     reasons = {case: str(error) for case, error in failures.items()}

@@ -11,6 +11,7 @@ from volseg.files.names import READABLE_FORMATS
 from volseg.inspection.entries import Entry, Inspection, Slices
 from volseg.inspection.image_entries import image_kind
 from volseg.io.labels import image_files
+from volseg.progress import Progress, ignore_progress
 
 __all__ = ["Entry", "Inspection", "Slices", "inspect"]
 
@@ -18,9 +19,7 @@ __all__ = ["Entry", "Inspection", "Slices", "inspect"]
 _NAMED = 5
 
 
-def inspect(
-    path: str | Path, *, headers: bool = False, progress: Callable[[int, int], None] | None = None
-) -> Inspection:
+def inspect(path: str | Path, *, headers: bool = False, progress: Progress | None = None) -> Inspection:
     """List the series, images, segmentations and damaged files of a file, zip archive or, at any depth, a folder.
 
     Parameters
@@ -31,8 +30,8 @@ def inspect(
     headers : bool
         Look at headers alone. Otherwise every image is read once, to see that it can be; the voxels of segmentations
         are not.
-    progress : callable, optional
-        Gets how many of how many entries are done.
+    progress : Progress, optional
+        Called with ("reading", entries done, entries in all).
 
     Returns
     -------
@@ -47,7 +46,7 @@ def inspect(
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
-    entries = tuple(_entries(path, headers=headers, report=progress or (lambda done, total: None)))
+    entries = tuple(_entries(path, headers=headers, progress=progress or ignore_progress))
     if not entries:
         files = sorted(file.name for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
         what = f" among its {len(files)} files ({', '.join(files[:_NAMED])}{', ...' * (len(files) > _NAMED)})"
@@ -55,12 +54,12 @@ def inspect(
     return Inspection(path, entries)
 
 
-def _entries(path: Path, *, headers: bool, report: Callable[[int, int], None]) -> Iterator[Entry]:
+def _entries(path: Path, *, headers: bool, progress: Progress) -> Iterator[Entry]:
     steps = [*_dicom_steps(path, headers=headers), *_image_steps(path, headers=headers)]
     for number, step in enumerate(steps):
-        report(number, len(steps))
+        progress("reading", number, len(steps))
         yield from step()
-    report(len(steps), len(steps))
+    progress("reading", len(steps), len(steps))
 
 
 def _dicom_steps(path: Path, *, headers: bool) -> Iterator[Callable[[], Iterator[Entry]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from volseg.network.file import Model
 from volseg.network.generator import fold_norms
 from volseg.prediction.calibration import soften
 from volseg.prediction.prepare import SliceStack, common_grid, prepare
+from volseg.progress import Progress
 
 _PIXELS_PER_BATCH = 8 * 256 * 256
 _MOST_FUSED_BYTES = 4e9
@@ -33,7 +34,6 @@ INFERENCE = 1  # raised whenever the same model gives other labels or probabilit
 _FLAT_MM = 1e6  # taken as the spacing of an axis with one voxel: slices that contain this axis would be lines
 
 _LOG = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +77,8 @@ def predict(
         memory; if that exceeds 4 GB and this is False, only the best plane is segmented, with a warning.
     batch_size : int, optional
         Slices per batch; by default about half a million pixels.
-    progress : callable, optional
-        Called with (slices done, slices in all).
+    progress : Progress, optional
+        Called with ("slices", slices done, slices in all).
 
     Returns
     -------
@@ -110,7 +110,7 @@ def predict(
         for start, stop in _batches(stack, batch_size):
             outputs.fill(start, stop, stack.to_native(_run(networks, stack.batch(start, stop), target)))
             if progress:
-                progress(done + stop, total)
+                progress("slices", done + stop, total)
         done += len(stack)
     return outputs.prediction()
 
