@@ -76,7 +76,7 @@ def test_with_vertices_keeps_everything_else() -> None:
         (CORNERS, SIDES, {}, r"faces have shape \(6, 4\); expected \(F, 3\)"),
         (CORNERS, FACES + 1, {}, r"faces name vertices outside 0\.\.7"),
         (CORNERS, FACES - 1, {}, r"faces name vertices outside 0\.\.7"),
-        (CORNERS, FACES, {"height": np.zeros(7)}, r"point data \['height'\] has not one value for each vertex"),
+        (CORNERS, FACES, {"height": np.zeros(7)}, r"point data \['height'\] does not have one value for each vertex"),
     ],
 )
 def test_impossible_meshes_are_refused(

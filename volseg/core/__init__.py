@@ -1,1 +1,1 @@
-"""What everything stands on, in memory: grids, volumes, label maps, meshes, slices. Imports no other room of volseg."""
+"""The data types that all rooms share, in memory: grids, volumes, label maps, meshes, slices."""

@@ -1,8 +1,8 @@
 """Common structures by name: their SNOMED CT codes and the colours that atlases give them.
 
-They stand in ``anatomy.tsv``: tab-separated, columns ``name``, ``aliases`` (joined by ``;``), ``code`` (``SCT:...``)
-and ``colour`` (``#rrggbb``); ``n/a`` where there are none. Names that mean several things are left out, so that nothing
-is guessed. A name that is not in the table still has a colour of its own (`colour_of`).
+The table is ``anatomy.tsv``: tab-separated, columns ``name``, ``aliases`` (joined by ``;``), ``code`` (``SCT:...``) and
+``colour`` (``#rrggbb``); ``n/a`` marks an empty cell. Ambiguous names are left out, so that nothing is guessed. A name
+that is not in the table still has a colour of its own (`colour_of`).
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ Words = tuple[str, ...]
 _Rgb = tuple[int, int, int]
 
 _SIDES = {"left": "left", "right": "right", "l": "left", "r": "right"}
-_NO_MATTER = {"of", "the"}
+_IGNORED = {"of", "the"}
 _ABSENT = "n/a"
-# How far the left side of a pair goes to white, and the right one to black.
+# The share by which the left side of a pair is mixed with white, and the right one with black.
 _LIGHTER, _DARKER = 0.12, 0.09
 
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What the table knows of a name.
+    """What the table says about a name.
 
     Parameters
     ----------
     name : str
-        As the table calls it, without side.
+        The name in the table, without a side.
     code : str or None
-        SNOMED CT, ``SCT:10200004``, of the structure without its side; None where no concept is known to fit.
+        SNOMED CT code of the structure without its side, such as ``SCT:10200004``; None if no concept is known to fit.
     colour : (red, green, blue), 0 to 255
         Left and right differ slightly.
     side : {"left", "right"}, optional
-        Where the name says so and the structure does not: ``left kidney``, but not ``left ventricle``.
+        Given if the side is no part of the structure's own name: for ``left kidney``, but not ``left ventricle``.
     """
 
     name: str
@@ -72,7 +72,13 @@ def find_structure(name: str) -> Structure | None:
 
 
 def colour_of(name: str) -> _Rgb:
-    """Return the colour (red, green, blue) of a name: the table's, else one computed from the name, always the same."""
+    """Return the colour (red, green, blue) of a name: the table's, or one that is computed from the name.
+
+    Parameters
+    ----------
+    name : str
+        As for `find_structure`. The same name always has the same colour.
+    """
     found = find_structure(name)
     if found is not None:
         return found.colour
@@ -85,34 +91,49 @@ def colour_of(name: str) -> _Rgb:
 
 
 def words_of(text: str) -> Words:
-    """Words of a name in alphabetical order, so that ``Kidney right`` and ``right_kidney`` are one; one spelling."""
+    """Return the words of a name in American spelling and alphabetical order.
+
+    Parameters
+    ----------
+    text : str
+        ``Kidney right``, ``right_kidney`` and ``RightKidney`` have the same words.
+    """
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
-    # Tumour, oedema, haemorrhage; the words that a name is compared with are changed in the same way.
+    # Tumour, oedema, haemorrhage; the words that a name is compared with go through the same changes.
     spelled = re.sub(r"our\b", "or", re.sub(r"ae|oe", "e", spaced.lower().replace("_", " ")))
-    return tuple(sorted(word for word in re.split(r"[\W_]+", spelled) if word and word not in _NO_MATTER))
+    words = []
+    for word in re.split(r"[\W_]+", spelled):
+        if word and word not in _IGNORED:
+            words.append(word)
+    return tuple(sorted(words))
 
 
 def _key(name: str) -> Words:
     """Words of a name in the singular, sides written out, numbers without leading zeros; in alphabetical order."""
-    return tuple(sorted(_SIDES.get(word) or _singular(word.lstrip("0") or word) for word in words_of(name)))
+    key = []
+    for word in words_of(name):
+        key.append(_SIDES.get(word) or _singular(word.lstrip("0") or word))
+    return tuple(sorted(key))
 
 
 def _singular(word: str) -> str:
     if word.endswith("ies"):
         return word[:-3] + "y"
-    # Not plural: pelvis, humerus, abscess; nor short words.
+    # Pelvis, humerus, abscess and short words are no plurals.
     return word[:-1] if re.fullmatch(r".{2,}[^isu]s", word) else word
 
 
 def _without_side(words: Words) -> tuple[Words, str | None]:
-    """Take the one side out of words; both or none, or nothing else, stay as they are."""
-    sides = [word for word in words if word in ("left", "right")]
-    rest = tuple(word for word in words if word not in sides)
-    return (rest, sides[0]) if len(sides) == 1 and rest else (words, None)
+    """Take the side out of words; words without exactly one side, or with nothing else, stay as they are."""
+    if words.count("left") + words.count("right") != 1 or len(words) == 1:
+        return words, None
+    side = "left" if "left" in words else "right"
+    place = words.index(side)
+    return words[:place] + words[place + 1 :], side
 
 
 def _on_side(colour: _Rgb, side: str) -> _Rgb:
-    """Change a colour slightly, in one way for left and in another for right; its hue stays."""
+    """Make a colour slightly lighter for left, or darker for right; its hue stays."""
     goal, share = (255, _LIGHTER) if side == "left" else (0, _DARKER)
     red, green, blue = (round(c + share * (goal - c)) for c in colour)
     return red, green, blue
@@ -120,12 +141,13 @@ def _on_side(colour: _Rgb, side: str) -> _Rgb:
 
 @cache
 def _rows() -> dict[Words, Structure]:
-    """Return the table by the words of its names and aliases."""
+    """Return the rows of the table by the words of their names and aliases."""
     text = resources.files("volseg.core").joinpath("anatomy.tsv").read_text(encoding="utf-8")
     rows = {}
     for row in csv.DictReader(io.StringIO(text), delimiter="\t"):
         red, green, blue = bytes.fromhex(row["colour"].removeprefix("#"))
         structure = Structure(row["name"], None if row["code"] == _ABSENT else row["code"], (red, green, blue))
         aliases = [] if row["aliases"] == _ABSENT else row["aliases"].split(";")
-        rows.update({_key(name): structure for name in (row["name"], *aliases)})
+        for name in (row["name"], *aliases):
+            rows[_key(name)] = structure
     return rows

@@ -23,9 +23,9 @@ RAS_TO_LPS.setflags(write=False)
 
 # Voxels from the centre of one to its edge, and rounding.
 TO_EDGE = 0.5 + 1e-3
-# Of the smallest spacing: what changes nothing that anyone could see, and what is surely the same voxel.
+# Tolerances as shares of the smallest spacing: a shift that nobody could see, and the largest that is allowed.
 _UNSEEN, _MOST = 0.05, 0.25
-# What headers round, of a coordinate in mm (float32) and for each voxel in a row (spacings of six decimals).
+# Rounding in headers: relative to a coordinate (float32), and mm for each voxel in a row (spacings of six decimals).
 _ROUNDING = 4e-6
 _AXIS_LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 
@@ -71,7 +71,17 @@ class Grid:
     def from_spacing(
         cls, shape: tuple[int, int, int], spacing: ArrayLike = (1, 1, 1), origin: ArrayLike = (0, 0, 0)
     ) -> Grid:
-        """Make an axis-aligned RAS grid from spacing (mm) and the world position of voxel (0, 0, 0)."""
+        """Make a grid whose axes are those of the world (RAS).
+
+        Parameters
+        ----------
+        shape : (I, J, K)
+            Number of voxels along each axis.
+        spacing : (3,) float
+            Distance between voxel centres, mm.
+        origin : (3,) float
+            World position of the centre of voxel (0, 0, 0), mm RAS+.
+        """
         affine = np.diag([*np.asarray(spacing, dtype=float), 1.0])
         affine[:3, 3] = np.asarray(origin, dtype=float)
         return cls(shape, affine)
@@ -100,9 +110,9 @@ class Grid:
 
     @property
     def world_axes(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-        """For each array axis the nearest world axis (0 x, 1 y, 2 z), and the sign along it."""
+        """The nearest world axis (0 x, 1 y, 2 z) of each array axis, and the sign along it."""
         direction = self.direction
-        # Rounded, so that at a tie (45 degrees) the same choice is made whatever the last digit.
+        # Rounded, so that a tie (45 degrees) is always decided in the same way, whatever the last digit.
         axes = max(permutations(range(3)), key=lambda p: round(sum(abs(direction[p[a], a]) for a in range(3)), 6))
         i, j, k = (1 if direction[axes[a], a] >= 0 else -1 for a in range(3))
         return (axes[0], axes[1], axes[2]), (i, j, k)
@@ -110,12 +120,14 @@ class Grid:
     @property
     def orientation(self) -> str:
         """Three letters: the patient direction towards which each array axis grows, such as ``RAS``."""
-        axes, signs = self.world_axes
-        return "".join(_AXIS_LETTERS[axis][sign > 0] for axis, sign in zip(axes, signs, strict=True))
+        letters = ""
+        for axis, sign in zip(*self.world_axes, strict=True):
+            letters += _AXIS_LETTERS[axis][sign > 0]
+        return letters
 
     @property
     def handedness(self) -> int:
-        """+1 where the array axes form a right-handed system in RAS, else -1."""
+        """+1 if the array axes form a right-handed system in RAS, else -1."""
         return 1 if np.linalg.det(self.affine[:3, :3]) > 0 else -1
 
     @property
@@ -124,16 +136,37 @@ class Grid:
         return bool(np.abs(self.direction.T @ self.direction - np.eye(3)).max() > 1e-4)
 
     def to_world(self, ijk: ArrayLike) -> Float:
-        """Map (..., 3) voxel coordinates to (..., 3) world mm, RAS+."""
+        """Map voxel coordinates to world coordinates.
+
+        Parameters
+        ----------
+        ijk : (..., 3) float
+
+        Returns
+        -------
+        (..., 3) float64
+            World mm, RAS+.
+        """
         i, j, k = np.moveaxis(np.asarray(ijk, dtype=np.float64), -1, 0)
         world = np.empty((*i.shape, 3))
-        # Not as a matrix product: many points by three make BLAS wake threads that cost more than the product.
+        # No matrix product: for many points by three BLAS starts threads, which cost more than the product.
         for axis, (a, b, c, offset) in enumerate(self.affine[:3]):
             world[..., axis] = a * i + b * j + c * k + offset
         return world
 
     def to_voxel(self, xyz: ArrayLike) -> Float:
-        """Map (..., 3) world mm, RAS+, to (..., 3) fractional voxel coordinates."""
+        """Map world coordinates to voxel coordinates.
+
+        Parameters
+        ----------
+        xyz : (..., 3) float
+            World mm, RAS+.
+
+        Returns
+        -------
+        (..., 3) float64
+            Fractional voxel coordinates.
+        """
         offsets = np.asarray(xyz, dtype=np.float64) - self.affine[:3, 3]
         return np.asarray(np.linalg.solve(self.affine[:3, :3], offsets.reshape(-1, 3).T).T.reshape(offsets.shape))
 
@@ -143,49 +176,73 @@ class Grid:
         return self.to_world(list(product(*ends)))
 
     def crop(self, start: tuple[int, int, int], stop: tuple[int, int, int]) -> Grid:
-        """Return the grid of ``array[i0:i1, j0:j1, k0:k1]``; values outside 0..shape pad instead of crop."""
+        """Return the grid of ``array[i0:i1, j0:j1, k0:k1]``.
+
+        Parameters
+        ----------
+        start, stop : (int, int, int)
+            The first voxel, and the one after the last, on each axis. Values outside 0..shape pad instead of crop.
+        """
         shape = tuple(b - a for a, b in zip(start, stop, strict=True))
         affine = self.affine.copy()
         affine[:3, 3] = self.to_world(start)
         return Grid((shape[0], shape[1], shape[2]), affine)
 
     def pad(self, width: int) -> Grid:
-        """Return the grid of an array padded by `width` voxels on every side."""
+        """Return the grid of an array that is padded on every side.
+
+        Parameters
+        ----------
+        width : int
+            Number of voxels on each side.
+        """
         i, j, k = self.shape
         return self.crop((-width, -width, -width), (i + width, j + width, k + width))
 
     def is_close(self, other: Grid, *, tolerance_mm: float | None = None) -> bool:
-        """Whether two grids are the same: of one shape, and every outer corner within the tolerance of the other's.
+        """Whether two grids are the same: equal shapes, and all corresponding outer corners within a tolerance.
 
-        This is the one rule, wherever files must lie on the same grid. The tolerance is 5 % of the smallest spacing of
-        the two. Where numbers in headers are rounded by more (float32; six decimals), which only very small voxels
-        show, it is that, up to 25 % of the spacing. Neither order nor the scale of the world matters.
+        All code that needs files on the same grid uses this rule. The tolerance is 5 % of the smallest spacing of both
+        grids. If the rounding of numbers in headers (float32; six decimals) is larger than that, which happens only for
+        very small voxels, the tolerance is the rounding, up to 25 % of the spacing. The result is the same if the grids
+        are exchanged, and if both are scaled.
 
         Parameters
         ----------
         other : Grid
         tolerance_mm : float, optional
-            In place of the rule's.
+            Replaces the tolerance of the rule.
         """
         if self.shape != other.shape:
             return False
         return self.distance_mm(other) <= (self.tolerance_mm(other) if tolerance_mm is None else tolerance_mm)
 
     def tolerance_mm(self, other: Grid) -> float:
-        """How far corners of two grids that are the same may be apart, mm; see `is_close`."""
+        """Return the largest distance of corresponding corners at which two grids are the same, mm; see `is_close`.
+
+        Parameters
+        ----------
+        other : Grid
+        """
         spacing = min(*self.spacing, *other.spacing)
-        rounded = _ROUNDING * max(*(np.abs(grid.corners()).max() for grid in (self, other)), *self.shape, *other.shape)
+        farthest = max(np.abs(self.corners()).max(), np.abs(other.corners()).max())
+        rounded = _ROUNDING * max(farthest, *self.shape, *other.shape)
         return float(np.clip(rounded, _UNSEEN * spacing, _MOST * spacing))
 
     def distance_mm(self, other: Grid) -> float:
-        """Largest distance between corresponding outer corners of the two grids, mm."""
+        """Return the largest distance between corresponding outer corners of the two grids, mm.
+
+        Parameters
+        ----------
+        other : Grid
+        """
         return float(np.linalg.norm(self.corners() - other.corners(), axis=1).max())
 
     def describe(self) -> str:
-        """One line for messages and tables: size, spacing, orientation, origin."""
-        size = "x".join(map(str, self.shape))
-        spacing = "x".join(f"{s:.4g}" for s in self.spacing)
-        origin = ", ".join(f"{x:.1f}" for x in self.origin)
+        """Return one line for messages and tables: size, spacing, orientation, origin."""
+        size = "{}x{}x{}".format(*self.shape)
+        spacing = "{:.4g}x{:.4g}x{:.4g}".format(*self.spacing)
+        origin = "{:.1f}, {:.1f}, {:.1f}".format(*self.origin)
         return f"{size} voxels, {spacing} mm, {self.orientation}, origin ({origin})"
 
     def __getstate__(self) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 _SAMPLES = 1_000_000
 _PERCENTILES = (0.5, 99.5)
 _BEYOND = 10.0
-# Of CT more lies near these values (HU) than the share; of MR phases, which take all values alike, less.
+# In CT at least these shares of the values lie in the ranges of air and soft tissue (HU). In MR phase images, whose
+# values are spread evenly, the shares are smaller.
 _PADDING_HU = -1500
 _AIR_HU, _LEAST_AIR = (-1100, -850), 0.01
 _TISSUE_HU, _LEAST_TISSUE = (-200, 200), 0.1
@@ -19,7 +20,7 @@ _TISSUE_HU, _LEAST_TISSUE = (-200, 200), 0.1
 
 @dataclass(frozen=True)
 class Rescaling:
-    """Clip to [low, high], subtract `mean`, divide by `std`: every normalisation that volseg has."""
+    """Clip to [low, high], subtract `mean`, divide by `std`: the form of all normalisations."""
 
     low: float
     high: float
@@ -27,47 +28,84 @@ class Rescaling:
     std: float
 
     def apply(self, array: NDArray[Any]) -> NDArray[np.float32]:
-        """Normalise an array of any shape to float32."""
+        """Normalise an array to float32.
+
+        Parameters
+        ----------
+        array : any shape, real numbers
+        """
         values = np.clip(array.astype(np.float32), self.low, self.high)
         return np.asarray((values - np.float32(self.mean)) / np.float32(self.std), dtype=np.float32)
 
 
 def sample(array: NDArray[Any], *, count: int = _SAMPLES) -> NDArray[np.float64]:
-    """Return about `count` values of an array, evenly spread over it, as float64."""
+    """Return values of an array, evenly spread over it, as float64.
+
+    Parameters
+    ----------
+    array : any shape, real numbers
+    count : int
+        About how many values.
+    """
     flat = array.ravel(order="K") if array.flags.forc else array.reshape(-1)
-    # A step that shares no factor with the row lengths would be ideal; an odd one avoids the usual powers of two.
+    # Ideally the step has no factor in common with the row lengths; an odd one avoids the usual powers of two.
     step = max(1, flat.size // count) | 1
     return np.asarray(flat[::step], dtype=np.float64)
 
 
 def is_like_ct(array: NDArray[Any]) -> bool:
-    """Whether values are those of CT in HU: of what is no padding 1 % or more near air's, 10 % near soft tissue's."""
+    """Whether values look like CT in HU: without padding, at least 1 % are near air and 10 % near soft tissue.
+
+    Parameters
+    ----------
+    array : any shape, real numbers
+    """
     values = sample(array)
     values = values[values > _PADDING_HU]
     if not values.size:
         return False
-    shares = [np.mean((values >= low) & (values <= high)) for low, high in (_AIR_HU, _TISSUE_HU)]
-    return bool(shares[0] >= _LEAST_AIR and shares[1] >= _LEAST_TISSUE)
+    return _share_within(values, _AIR_HU) >= _LEAST_AIR and _share_within(values, _TISSUE_HU) >= _LEAST_TISSUE
+
+
+def _share_within(values: NDArray[np.float64], limits: tuple[float, float]) -> float:
+    low, high = limits
+    return float(np.mean((values >= low) & (values <= high)))
 
 
 def percentiles(values: NDArray[Any]) -> tuple[float, float]:
-    """Return the 0.5th and the 99.5th percentile: what single odd voxels do not move."""
+    """Return the 0.5th and the 99.5th percentile, which a few extreme voxels do not change.
+
+    Parameters
+    ----------
+    values : any shape, real numbers
+    """
     low, high = np.percentile(values, _PERCENTILES)
     return float(low), float(high)
 
 
 def extremes(values: NDArray[Any]) -> tuple[float, float]:
-    """Return the `percentiles` of a scan's values, or the least and the largest if they are equal."""
+    """Return the `percentiles` of a scan's values, or the smallest and the largest value if they are equal.
+
+    Parameters
+    ----------
+    values : any shape, real numbers
+    """
     low, high = percentiles(values)
-    # Of a scan that is nearly all zero, the rest is what matters.
+    # Equal percentiles: nearly all voxels are 0, and only the others matter.
     return (low, high) if low < high else (float(values.min()), float(values.max()))
 
 
 def zscore(array: NDArray[Any], *, clip: bool = True) -> Rescaling:
-    """Normalisation of one scan by the mean and standard deviation that it has when clipped to its `extremes`.
+    """Return the normalisation of one scan by its mean and standard deviation, measured within its `extremes`.
 
-    For modalities without a unit (MR): scanners differ by orders of magnitude. A constant scan maps to zeros. Without
-    `clip` what is brighter or darker keeps its value, up to ten times that range away.
+    It is for modalities without a unit (MR), where scanners differ by orders of magnitude. A constant scan becomes 0.
+
+    Parameters
+    ----------
+    array : any shape, real numbers
+        Voxels of the scan.
+    clip : bool
+        Clip the scan to its extremes. Otherwise it is clipped ten times their range further out.
     """
     values = sample(array)
     low, high = extremes(values)

@@ -1,4 +1,4 @@
-"""A choice among the structures of a file, by name or value, made before anything of the others is read or drawn."""
+"""A choice among the structures of a file, by name or value. It is made before voxels are read or drawn."""
 
 from __future__ import annotations
 
@@ -21,53 +21,74 @@ class LabelChoice:
     Parameters
     ----------
     only : sequence of str, optional
-        Names, upper and lower case alike, or values, or patterns of names (``*``, ``?``, ``[ab]``). Each is the first
-        of these that matches anything. None or nothing: all structures.
+        Each entry is tried as a name, then as a value, then as a pattern of names (``*``, ``?``, ``[ab]``); the first
+        of these that matches counts. Case is ignored. None or empty: all structures.
     table : sequence of Label, optional
-        Names by value that take the place of those of the file.
+        Names by value that replace those of the file.
     """
 
     only: Sequence[str] | None = None
     table: Sequence[Label] | None = None
 
     def of(self, labels: Sequence[Label], what: object) -> tuple[Label, ...]:
-        """Return the wanted ones among labels, in their order.
+        """Return the wanted labels, in their order.
 
         Parameters
         ----------
         labels : sequence of Label
-            All that are there; two may have the same value or name.
+            All labels to choose from; two may have the same value or name.
         what : object
-            Whose labels they are, for messages.
+            What the labels belong to, for messages.
 
         Raises
         ------
         InputError
-            Something that is wanted is not there; lists at most 20 names of what is, and the number of the others.
+            An entry of `only` matches no label; the message lists the labels, at most 20 by name.
         """
-        picked = self._places(labels, what)
-        return tuple(label for place, label in enumerate(labels) if place in picked)
+        return tuple(labels[place] for place in sorted(self._places(labels, what)))
 
     def wants(self, name: str, value: int) -> bool:
-        """Whether a structure that is no label, as it cannot be read, is among what is wanted; its value may be 0."""
-        return not self.only or any(_matches(wanted, [self._known(name, value)]) for wanted in self.only)
+        """Whether one structure is wanted; for structures that cannot be read and so have no `Label`.
+
+        Parameters
+        ----------
+        name : str
+        value : int
+            May be 0.
+        """
+        if not self.only:
+            return True
+        known = [self._known(name, value)]
+        return any(_matches(wanted, known) for wanted in self.only)
 
     def apply(self, layers: Sequence[LabelMap], what: object) -> tuple[LabelMap, ...]:
-        """Return label maps of the wanted labels alone, all else background; a map without any is left out.
+        """Return label maps with only the wanted labels; other voxels become background, empty maps are left out.
 
-        Raises as `of`.
+        Parameters
+        ----------
+        layers : sequence of LabelMap
+        what : object
+            What the labels belong to, for messages.
+
+        Raises
+        ------
+        InputError
+            As `of`.
         """
         if not self.only:
             return tuple(layers)
-        owners = [(number, label) for number, layer in enumerate(layers) for label in layer.labels]
-        values: dict[int, set[int]] = {}
-        for place in self._places([label for _, label in owners], what):
-            number, label = owners[place]
-            values.setdefault(number, set()).add(label.value)
-        return tuple(keep_labels(layers[number], some) for number, some in sorted(values.items()))
+        labels: list[Label] = []
+        layer_numbers: list[int] = []
+        for number, layer in enumerate(layers):
+            labels.extend(layer.labels)
+            layer_numbers.extend([number] * len(layer.labels))
+        wanted: dict[int, set[int]] = {}
+        for place in self._places(labels, what):
+            wanted.setdefault(layer_numbers[place], set()).add(labels[place].value)
+        return tuple(keep_labels(layers[number], values) for number, values in sorted(wanted.items()))
 
     def _places(self, labels: Sequence[Label], what: object) -> set[int]:
-        """Return the places of the wanted ones in a list of labels."""
+        """Return the places of the wanted labels in a list of labels."""
         if not self.only:
             return set(range(len(labels)))
         known = [self._known(label.name, label.value) for label in labels]
@@ -75,21 +96,32 @@ class LabelChoice:
         for wanted in self.only:
             found = _matches(wanted, known)
             if not found:
-                names = list(dict.fromkeys(name for name, _ in known))
+                names = list(dict(known))
                 there = f"it has {len(names)}: {listed(names)}" if names else "it has none"
                 raise InputError(f"{what}: has no label {wanted!r}; {there}")
             picked |= found
         return picked
 
     def _known(self, name: str, value: int) -> tuple[str, int]:
-        """Return the name and value by which a structure is wanted."""
+        """Return the name and value that a structure is compared by."""
         if self.table is None:
             return name, value
-        return next((label.name for label in self.table if label.value == value), f"label_{value}"), value
+        for label in self.table:
+            if label.value == value:
+                return label.name, value
+        return f"label_{value}", value
 
 
 def keep_labels(labelmap: LabelMap, values: Collection[int]) -> LabelMap:
-    """Return a label map with the labels of these values alone; all else becomes background."""
+    """Return a label map with only some of its labels; the voxels of the others become background.
+
+    Parameters
+    ----------
+    labelmap : LabelMap
+        Returned itself if it has no other labels.
+    values : collection of int
+        Values of the labels to keep.
+    """
     labels = tuple(label for label in labelmap.labels if label.value in values)
     if len(labels) == len(labelmap.labels):
         return labelmap
@@ -98,15 +130,26 @@ def keep_labels(labelmap: LabelMap, values: Collection[int]) -> LabelMap:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names for a message: at most 20, and the number of the others."""
+    """Return a list for a message: at most 20 names, and the number of the others.
+
+    Parameters
+    ----------
+    names : sequence of str
+    """
     more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
     return ", ".join(names[:_MOST_LISTED]) + more
 
 
 def _matches(wanted: str, known: Sequence[tuple[str, int]]) -> set[int]:
-    """Return the places of the names and values that a name, else a value, else a pattern stands for."""
+    """Return the places of the pairs that match by name, else those by value, else those by pattern."""
     text = wanted.strip()
-    names = [name.strip().casefold() for name, _ in known]
-    exact = {n for n, name in enumerate(names) if name == text.casefold()}
-    by_value = {n for n, (_, value) in enumerate(known) if str(value) == text}
-    return exact or by_value or {n for n, name in enumerate(names) if fnmatchcase(name, text.casefold())}
+    by_name, by_value, by_pattern = set(), set(), set()
+    for place, (name, value) in enumerate(known):
+        folded = name.strip().casefold()
+        if folded == text.casefold():
+            by_name.add(place)
+        if str(value) == text:
+            by_value.add(place)
+        if fnmatchcase(folded, text.casefold()):
+            by_pattern.add(place)
+    return by_name or by_value or by_pattern

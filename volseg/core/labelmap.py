@@ -1,4 +1,4 @@
-"""`LabelMap`: named integers on a grid. Not a Volume, so that nothing interpolates it by accident."""
+"""`LabelMap`: named integers on a grid. It is no `Volume`, so that nothing interpolates it by accident."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ VoxelRange = tuple[tuple[float, float], ...]
 OTHER_ALGORITHMS = ("MANUAL", "SEMIAUTOMATIC")
 _LARGEST_LISTED_VALUE = 65535
 _UNNAMED = re.compile(r"(label|segment|roi)[ _]?\d+", re.IGNORECASE)
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # a zero byte and lone surrogates, which no text file can hold
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,18 @@ class Label:
     value : int
         The integer in the array, at least 1; 0 is background.
     name : str
-        What it is.
+        Name of the structure.
     colour : (red, green, blue), 0 to 255
-        How to draw it.
+        Colour in pictures and mesh files.
     code : str, optional
         A terminology code such as ``SCT:10200004``, kept as found.
     algorithm : {"MANUAL", "SEMIAUTOMATIC"}, optional
-        How it was made, where a DICOM object says that it was not automatically; only DICOM objects keep it.
+        How it was made, if a DICOM object says that it was not made automatically; only DICOM objects store it.
+
+    Raises
+    ------
+    InputError
+        The value is below 1, the name is empty or cannot be written, or the colour or algorithm is invalid.
     """
 
     value: int
@@ -52,16 +58,12 @@ class Label:
             raise InputError(f"label {self.name!r} has value {self.value}; expected at least 1, as 0 is background")
         if not self.name.strip():
             raise InputError(f"label {self.value} has an empty name; give it one")
-        if not self.name.isprintable() and ("\0" in self.name or not _is_encodable(self.name)):
+        if _UNWRITABLE.search(self.name):
             raise InputError(f"label {self.value} has the name {self.name!r}; expected a text that files can hold")
         if self.algorithm not in (None, *OTHER_ALGORITHMS):
             raise InputError(f"algorithm of {self.name!r} is {self.algorithm!r}; expected MANUAL or SEMIAUTOMATIC")
-        if len(self.colour) != 3 or not all(0 <= c <= 255 for c in self.colour):
+        if len(self.colour) != 3 or min(self.colour) < 0 or max(self.colour) > 255:
             raise InputError(f"colour of label {self.name!r} is {self.colour}; expected three numbers 0 to 255")
-
-
-def _is_encodable(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +73,18 @@ class LabelMap:
     Parameters
     ----------
     array : (I, J, K) integers
-        0 is background, none is negative. Values are kept as they are, never renumbered.
+        0 is background; negative values are refused. Values are never renumbered.
     grid : Grid
         Same shape as the array.
     labels : tuple of Label
-        Sorted by value; a label may be absent from the array, an array value may not be absent from the labels
-        (`LabelMap.from_array` names unnamed values).
+        Stored in order of value. A label need not occur in the array, but every value in the array needs a label
+        (`LabelMap.from_array` names values without one).
 
     Raises
     ------
     InputError
-        Not integers, a negative value, wrong shape, a value or name given twice, or a value in the array without label.
+        The array is not of integers, has a negative value, a value without label or another shape than the grid; or two
+        labels have the same value or name.
     """
 
     array: NDArray[Any]
@@ -92,27 +95,51 @@ class LabelMap:
         array = _as_integers(self.array)
         if array.shape != self.grid.shape:
             raise InputError(f"label map shape {array.shape} does not fit the grid's {self.grid.shape}")
-        for field in ("value", "name"):
-            entries = [getattr(label, field) for label in self.labels]
-            if twice := {entry for entry, count in Counter(entries).items() if count > 1}:
-                raise InputError(f"label {field}s given twice: {sorted(twice)}; each must be unique")
-        if unknown := present_values(array) - {label.value for label in self.labels}:
+        values, names = Counter[int](), Counter[str]()
+        for label in self.labels:
+            values[label.value] += 1
+            names[label.name] += 1
+        _check_unique("values", values)
+        _check_unique("names", names)
+        if unknown := present_values(array) - values.keys():
             raise InputError(f"label values {sorted(unknown)} have no name; name them or use LabelMap.from_array")
         object.__setattr__(self, "array", array)
         object.__setattr__(self, "labels", tuple(sorted(self.labels, key=lambda label: label.value)))
 
     @classmethod
     def from_array(cls, array: NDArray[Any], grid: Grid, *, labels: Iterable[Label] = ()) -> LabelMap:
-        """Make a label map, naming values without a label ``label_<value>``."""
+        """Make a label map; values without a label are named ``label_<value>``.
+
+        Parameters
+        ----------
+        array : (I, J, K) integers
+            0 is background.
+        grid : Grid
+            Same shape as the array.
+        labels : iterable of Label
+            Labels that are known.
+        """
         array = _as_integers(array)
-        known = tuple(labels)
-        missing = present_values(array) - {label.value for label in known}
-        extra = (Label(v, f"label_{v}", default_colour(v)) for v in sorted(missing))
-        return cls(array, grid, (*known, *extra))
+        complete = list(labels)
+        missing = present_values(array) - {label.value for label in complete}
+        for value in sorted(missing):
+            complete.append(Label(value, f"label_{value}", default_colour(value)))
+        return cls(array, grid, tuple(complete))
 
     def mask(self, label: Label) -> NDArray[np.bool_]:
-        """(I, J, K) bool: where the label is."""
+        """Return an (I, J, K) array of booleans, True where a label is.
+
+        Parameters
+        ----------
+        label : Label
+        """
         return np.asarray(self.array == label.value)
+
+
+def _check_unique(what: str, counts: Counter[int] | Counter[str]) -> None:
+    twice = sorted(entry for entry, count in counts.items() if count > 1)
+    if twice:
+        raise InputError(f"label {what} given twice: {twice}; each must be unique")
 
 
 def _as_integers(array: NDArray[Any]) -> NDArray[Any]:
@@ -127,9 +154,14 @@ def _as_integers(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def present_values(array: NDArray[Any]) -> set[int]:
-    """Values other than 0 that occur in an integer array; slab by slab, so that memory stays small."""
+    """Return the values other than 0 that occur in an array; slab by slab, to save memory.
+
+    Parameters
+    ----------
+    array : (I, J, K) integers
+    """
     array = np.asarray(array)
-    # Along memory, and by counting where the range is small: 10x faster than sorting.
+    # Slabs are contiguous in memory. Small integers are counted, which is 10 times as fast as sorting.
     slabs = np.moveaxis(array, int(np.argmax(np.abs(array.strides))), 0)
     small = array.dtype.kind == "u" and array.dtype.itemsize <= 2
     values: set[int] = set()
@@ -140,31 +172,46 @@ def present_values(array: NDArray[Any]) -> set[int]:
 
 
 def label_boxes(array: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
-    """Return the bounding box of every value that occurs in an array of integers >= 0, by value; not of 0."""
+    """Return the bounding box of every value that occurs in an array, except 0.
+
+    Parameters
+    ----------
+    array : (I, J, K) integers of at least 0
+
+    Returns
+    -------
+    dict of int to tuple of slice
+        One slice for each axis, by value.
+    """
     from scipy import ndimage
 
-    # SciPy goes over an array in C order, eight times slower where that is not the order in memory.
-    order = np.argsort([-abs(stride) for stride in array.strides], kind="stable")
+    # SciPy reads an array in C order, which is eight times slower if that is not the order in memory.
+    order = np.argsort(np.negative(np.abs(array.strides)), kind="stable")
     turned, back = array.transpose(order), np.argsort(order)
+    values: Sequence[int]
     if array.max() <= _LARGEST_LISTED_VALUE:
-        found = {n: box for n, box in enumerate(ndimage.find_objects(turned), start=1) if box is not None}
+        found = ndimage.find_objects(turned)
+        values = range(1, len(found) + 1)
     else:
-        # It makes a list up to the largest value: number such values 1, 2, 3 ... first.
+        # `find_objects` makes a list up to the largest value, so large values are numbered 1, 2, 3 ... first.
         values = sorted(present_values(array))
-        numbers = np.searchsorted(np.array([0, *values], dtype=array.dtype), turned)
-        found = dict(zip(values, ndimage.find_objects(numbers), strict=True))
-    return {value: tuple(box[axis] for axis in back) for value, box in found.items()}
+        found = ndimage.find_objects(np.searchsorted(np.array([0, *values], dtype=array.dtype), turned))
+    boxes = {}
+    for value, box in zip(values, found, strict=True):
+        if box is not None:
+            boxes[value] = tuple(box[axis] for axis in back)
+    return boxes
 
 
 def default_colour(value: int, name: str = "") -> Colour:
-    """Return the colour of a label that was given none.
+    """Return the colour of a label for which no colour was chosen.
 
     Parameters
     ----------
     value : int
-        Decides for labels without a name: neighbouring values differ clearly (golden-angle hues).
+        Sets the colour of labels without a name; neighbouring values differ clearly (golden-angle hues).
     name : str
-        Decides unless it is empty or only a number, such as ``label_7`` (`volseg.core.anatomy.colour_of`).
+        Sets the colour (`volseg.core.anatomy.colour_of`), unless it is empty or generic, such as ``label_7``.
     """
     if name.strip() and not _UNNAMED.fullmatch(name.strip()):
         return colour_of(name)
@@ -175,40 +222,46 @@ def default_colour(value: int, name: str = "") -> Colour:
 
 
 def keep_colours_apart(labels: Iterable[Label], given: Collection[int] = ()) -> tuple[Label, ...]:
-    """Change colours that nobody has chosen slightly where another label of the same map has them.
+    """Change default colours slightly if another label of the same map has the same one.
 
     Parameters
     ----------
     labels : iterable of Label
-        Those of one map. Of two equal colours that of the first stays.
+        All labels of one map. The first of several labels with one colour keeps it.
     given : collection of int
-        Values of the labels whose colour was chosen; it stays, as does that of labels without a name.
+        Values of the labels whose colour was chosen; they keep it, and so do labels without a name.
 
     Returns
     -------
     tuple of Label
-        In the same order; always the same for the same labels.
+        In the same order. The same labels always give the same result.
     """
     labels = tuple(labels)
-    fixed = [label.value in given or _UNNAMED.fullmatch(label.name) is not None for label in labels]
-    taken = {label.colour for label, stays in zip(labels, fixed, strict=True) if stays}
+    taken = {label.colour for label in labels if _keeps_colour(label, given)}
     apart = []
-    for label, stays in zip(labels, fixed, strict=True):
-        colour = label.colour if stays else next((c for c in _nearby(label.colour) if c not in taken), label.colour)
+    for label in labels:
+        colour = label.colour if _keeps_colour(label, given) else _free_colour(label.colour, taken)
         taken.add(colour)
         apart.append(replace(label, colour=colour))
     return tuple(apart)
 
 
 def label_extent(layers: Sequence[LabelMap], image: Grid) -> tuple[VoxelRange | None, float | None]:
-    """Say where in an image the labelled voxels of label maps on any grid lie.
+    """Measure where the labelled voxels of label maps lie in an image.
+
+    Parameters
+    ----------
+    layers : sequence of LabelMap
+        On any grids.
+    image : Grid
+        Grid of the image.
 
     Returns
     -------
     extent : 3 pairs of (first, last), optional
-        Image voxel coordinates of labelled voxels' centres along each axis; None where nothing is labelled.
+        Image voxel coordinates of labelled voxels' centres along each axis; None if nothing is labelled.
     outside : float, optional
-        Fraction of the labelled voxels whose centre lies outside the image, 0 to 1; None where nothing is labelled.
+        Fraction of the labelled voxels whose centre lies outside the image, 0 to 1; None if nothing is labelled.
     """
     lowest, highest, labelled, outside = np.full(3, np.inf), np.full(3, -np.inf), 0, 0
     last = np.array(image.shape) - 1
@@ -222,12 +275,24 @@ def label_extent(layers: Sequence[LabelMap], image: Grid) -> tuple[VoxelRange | 
                 labelled, outside = labelled + len(places), outside + int(beyond.any(axis=1).sum())
     if not labelled:
         return None, None
-    pairs = zip((lowest.round(2) + 0.0).tolist(), (highest.round(2) + 0.0).tolist(), strict=True)  # no -0.0
-    return tuple((low, high) for low, high in pairs), outside / labelled
+    pairs = np.stack([lowest, highest], axis=1).round(2) + 0.0  # turns -0.0 into 0.0
+    return tuple((low, high) for low, high in pairs.tolist()), outside / labelled
+
+
+def _keeps_colour(label: Label, given: Collection[int]) -> bool:
+    return label.value in given or _UNNAMED.fullmatch(label.name) is not None
+
+
+def _free_colour(colour: Colour, taken: Collection[Colour]) -> Colour:
+    """Return the colour nearest to one that is not taken; the colour itself if all near ones are taken."""
+    for near in _nearby(colour):
+        if near not in taken:
+            return near
+    return colour
 
 
 def _nearby(colour: Colour) -> Iterator[Colour]:
-    """Yield a colour and then others, ever less like it."""
+    """Yield a colour and then others, less and less like it."""
     yield colour
     for change in range(16, 128, 16):
         for step in (-change, change):

@@ -1,4 +1,4 @@
-"""Structures that may lie over each other, in as few arrays of label values as that needs."""
+"""Structures that may overlap, in as few arrays of label values as possible."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Parts = Callable[[NDArray[Any]], Iterable[tuple[NDArray[Any], NDArray[np.bool_]]
 
 @dataclass(eq=False)
 class Layers:
-    """Arrays of label values; each structure lies in the first in which it meets no other.
+    """Arrays of label values; each structure is put into the first array in which it overlaps no other.
 
     Parameters
     ----------
     shape : tuple of int
-        Of each array.
+        Shape of each array.
     dtype : integer type
-        Holds all values.
-    order : str
-        How the arrays lie in memory: ``C``, or ``F``, where slices across the last axis lie together.
+        Can hold all values.
+    order : {"C", "F"}
+        Order of the arrays in memory; with ``F`` slices across the last axis are contiguous.
     most : int, optional
-        How many arrays there may be.
+        Largest number of arrays.
     filled : list of (array, list of Label)
         The arrays, and the labels in each.
     """
@@ -39,26 +39,30 @@ class Layers:
     filled: list[tuple[NDArray[Any], list[Label]]] = field(default_factory=list)
 
     def add(self, label: Label, parts: Parts) -> None:
-        """Lay a structure into the first array where nothing is in its place, else into a new one.
+        """Put a structure into the first array in which its voxels are free, or into a new one.
 
         Parameters
         ----------
         label : Label
-        parts : function
-            Gives views of an array, each with a mask of the same shape that is true where the structure is.
+        parts : callable
+            Takes an array; returns views of it, each with a mask of the same shape that is True in the structure.
 
         Raises
         ------
         OverflowError
-            It would need more arrays than there may be.
+            It would need more than `most` arrays.
         """
-        free = (layer for layer in self.filled if not any(view[mask].any() for view, mask in parts(layer[0])))
-        array, members = next(free, (None, []))
-        if array is None:
-            if len(self.filled) == self.most:
-                raise OverflowError(f"structures overlap in more than {self.most} layers")
-            array = np.zeros(self.shape, self.dtype, order=self.order)
-            self.filled.append((array, members))
+        array, members = self._free_layer(parts)
         for view, mask in parts(array):
             view[mask] = label.value
         members.append(label)
+
+    def _free_layer(self, parts: Parts) -> tuple[NDArray[Any], list[Label]]:
+        """Return the first array, and its labels, in which the voxels of a structure are free, or a new one."""
+        for array, members in self.filled:
+            if not any(view[mask].any() for view, mask in parts(array)):
+                return array, members
+        if len(self.filled) == self.most:
+            raise OverflowError(f"structures overlap in more than {self.most} layers")
+        self.filled.append((np.zeros(self.shape, self.dtype, order=self.order), []))
+        return self.filled[-1]

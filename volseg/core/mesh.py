@@ -17,7 +17,7 @@ _AT_ONCE = 1 << 18  # faces
 
 @dataclass(frozen=True)
 class Quality:
-    """How sound a surface is, and how near to what it was made of; see `volseg.surface.quality`.
+    """How sound a surface is, and how far it is from the labels or scan it was made from; see `volseg.surface.quality`.
 
     Parameters
     ----------
@@ -25,18 +25,18 @@ class Quality:
     closed : bool
         Whether it bounds a solid.
     manifold : bool
-        Closed, and with two triangles at every edge: surfaces that touch themselves at an edge have four there.
+        Whether it is closed and every edge has two triangles; a surface that touches itself at an edge has four there.
     pieces : int
-        Connected surfaces; a hole inside has one of its own.
+        Number of connected surfaces; the wall of a cavity is one.
     euler_number : int
         2 for each piece without handles.
     self_intersections : int
-        Pairs of triangles that run through each other; those that share a vertex are not looked at.
+        Number of pairs of triangles that intersect, without pairs that share a vertex.
     volume_mm3, expected_mm3 : float
-        Enclosed, and of the voxels or the probabilities.
+        Volume inside the surface, and volume of the voxels or probabilities.
     area_mm2 : float
     mean_distance_mm, largest_distance_mm : float
-        Between this surface and the one before smoothing and simplification, both ways.
+        Distances between this surface and the one before smoothing and simplification, in both directions.
     """
 
     triangles: int
@@ -52,10 +52,15 @@ class Quality:
     largest_distance_mm: float
 
     def values(self) -> dict[str, str]:
-        """Return each grade as text, by name, for tables and metadata; numbers with six digits."""
-        grades = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        texts = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in grades.items()}
-        return texts | {name: "yes" if grades[name] else "no" for name in ("closed", "manifold")}
+        """Return each measure as text, by name, for tables and metadata; numbers have six digits."""
+        texts = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.name in ("closed", "manifold"):
+                texts[entry.name] = "yes" if value else "no"
+            else:
+                texts[entry.name] = f"{value:.6g}" if isinstance(value, float) else str(value)
+        return texts
 
     def __str__(self) -> str:
         return " ".join(f"{name}={text}" for name, text in self.values().items())
@@ -72,17 +77,17 @@ class Mesh:
     faces : (F, 3) int
         Vertex indices, counter-clockwise seen from outside.
     name : str
-        What it is the surface of.
+        Name of the structure.
     colour : (red, green, blue), 0 to 255
     point_data : dict of str to (V, ...) arrays
-        Values per vertex.
+        Values for each vertex.
     quality : Quality, optional
-        Its grades, where they were asked for.
+        Given if it was measured.
 
     Raises
     ------
     InputError
-        Wrong shapes, non-finite vertices, or faces that name vertices which are not there.
+        Wrong shapes, vertices that are not finite, or faces with indices out of range.
     """
 
     vertices: NDArray[np.float64]
@@ -99,22 +104,36 @@ class Mesh:
             raise InputError(f"mesh {self.name!r}: vertices have shape {vertices.shape}; expected finite (V, 3)")
         if faces.ndim != 2 or faces.shape[1] != 3:
             raise InputError(f"mesh {self.name!r}: faces have shape {faces.shape}; expected (F, 3)")
-        # Read as unsigned, negative numbers are too large as well: one search, not two.
+        # Read as unsigned, negative indices are too large as well, so one search finds both.
         if faces.size and faces.view(np.uint64).max() >= len(vertices):
             raise InputError(f"mesh {self.name!r}: faces name vertices outside 0..{len(vertices) - 1}")
-        if wrong := [key for key, values in self.point_data.items() if len(values) != len(vertices)]:
-            raise InputError(f"mesh {self.name!r}: point data {wrong} has not one value for each vertex")
+        self._check_point_data(len(vertices))
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "faces", faces)
 
+    def _check_point_data(self, count: int) -> None:
+        wrong = []
+        for name, values in self.point_data.items():
+            if len(values) != count:
+                wrong.append(name)
+        if wrong:
+            raise InputError(f"mesh {self.name!r}: point data {wrong} does not have one value for each vertex")
+
     @classmethod
     def joined(cls, meshes: Sequence[Mesh]) -> Mesh:
-        """Put the vertices and faces of at least one mesh into one, without names, colours and point data."""
-        offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes[:-1])])
-        return cls(
-            np.concatenate([mesh.vertices for mesh in meshes]),
-            np.concatenate([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=True)]),
-        )
+        """Put the vertices and faces of several meshes into one, without names, colours and point data.
+
+        Parameters
+        ----------
+        meshes : sequence of Mesh
+            At least one.
+        """
+        vertices, faces, offset = [], [], 0
+        for mesh in meshes:
+            vertices.append(mesh.vertices)
+            faces.append(mesh.faces + offset)
+            offset += len(mesh.vertices)
+        return cls(np.concatenate(vertices), np.concatenate(faces))
 
     @property
     def is_closed(self) -> bool:
@@ -126,19 +145,19 @@ class Mesh:
 
     @property
     def is_manifold(self) -> bool:
-        """Whether each edge is of exactly two triangles, which go along it in opposite directions."""
+        """Whether each edge belongs to exactly two triangles, which run along it in opposite directions."""
         edges = self.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
         directed = edges[:, 0] * len(self.vertices) + edges[:, 1]
         return self.is_closed and len(np.unique(directed)) == len(directed)
 
     @property
     def volume_mm3(self) -> float:
-        """Signed enclosed volume, mm3 (divergence theorem): positive where faces look outwards."""
+        """Signed enclosed volume, mm3 (divergence theorem); positive if faces look outwards."""
         return float(sum(volumes.sum() for volumes in self._signed_volumes()))
 
     @property
     def signed_volumes(self) -> NDArray[np.float64]:
-        """(F,) volume between each face and the first vertex, mm3, positive where it looks away from it."""
+        """(F,) volume between each face and the first vertex, mm3; positive if the face looks away from the vertex."""
         return np.concatenate([np.empty(0), *self._signed_volumes()])
 
     @property
@@ -148,26 +167,26 @@ class Mesh:
 
     @property
     def area_vectors(self) -> NDArray[np.float64]:
-        """(V, 3) sum of the outward normals of the faces at each vertex, each twice its face's area long, mm2."""
+        """(V, 3) sum of the outward normals of the faces at each vertex; a normal's length is twice its face's area."""
         sums = np.zeros_like(self.vertices)
         for faces, normals in self._normals():
             np.add.at(sums, faces, normals[:, None])
         return sums
 
     def _signed_volumes(self) -> Iterator[NDArray[np.float64]]:
-        # About a vertex of the mesh, not the scanner's origin, which may be far away and would cost digits.
+        # Relative to a vertex of the mesh: the scanner's origin may be far away, which would cost digits.
         for faces in self._parts():
             a, b, c = (self.vertices[faces[:, n]] - self.vertices[0] for n in range(3))
             yield np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
 
     def _normals(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """Yield some faces at a time and their normals, each twice the face's area long."""
+        """Yield some faces at a time and their normals, whose length is twice the face's area."""
         for faces in self._parts():
             a, b, c = (self.vertices[faces[:, n]] for n in range(3))
             yield faces, np.cross(b - a, c - a)
 
     def _parts(self) -> Iterator[NDArray[np.int64]]:
-        """Yield some faces at a time, for the sake of memory."""
+        """Yield some faces at a time, to save memory."""
         for start in range(0, len(self.faces), _AT_ONCE):
             yield self.faces[start : start + _AT_ONCE]
 
@@ -177,18 +196,19 @@ class Mesh:
         return np.stack([self.vertices.min(axis=0), self.vertices.max(axis=0)])
 
     def section(self, heights: NDArray[np.float64], level: float) -> NDArray[np.float64]:
-        """Cut the surface where a value of its vertices passes a level.
+        """Cut the surface along a level of a value of its vertices.
 
         Parameters
         ----------
         heights : (V,) float
-            Of the vertices, such as one coordinate.
+            A value for each vertex, such as one coordinate.
         level : float
+            Where to cut.
 
         Returns
         -------
         (S, 2, 3) float
-            Both ends of a segment through each triangle that is cut, in the coordinates of the vertices.
+            Both ends of a segment through each triangle that is cut, world mm, RAS+.
         """
         above = heights[self.faces] > level
         cut = above.any(axis=1) & ~above.all(axis=1)
@@ -204,5 +224,11 @@ class Mesh:
         return np.stack(ends, axis=1)
 
     def with_vertices(self, vertices: NDArray[np.float64]) -> Mesh:
-        """Return the same surface with its vertices moved."""
+        """Return the same surface with other vertices.
+
+        Parameters
+        ----------
+        vertices : (V, 3) float
+            World mm, RAS+, in the same order.
+        """
         return replace(self, vertices=vertices)

@@ -18,17 +18,23 @@ def join_meshes(meshes: Sequence[Mesh], *, first: int = 1) -> Mesh:
     meshes : sequence of Mesh
         At least one.
     first : int
-        Number of the first.
+        Number of the first mesh.
 
     Returns
     -------
     Mesh
-        With the point data that all of them have, the colour (``RGB``, uint8) and the number (``Label``, int32, counted
-        from `first`) of its mesh at each vertex.
+        Its point data are those that all meshes have, and of each vertex the colour (``RGB``, uint8) and number
+        (``Label``, int32, counted from `first`) of its mesh.
     """
-    counts = [len(mesh.vertices) for mesh in meshes]
-    shared = set.intersection(*(set(mesh.point_data) for mesh in meshes))
-    data = {key: np.concatenate([mesh.point_data[key] for mesh in meshes]) for key in sorted(shared)}
-    data["RGB"] = np.repeat(np.array([mesh.colour for mesh in meshes], dtype=np.uint8), counts, axis=0)
+    counts, colours = [], []
+    shared = set(meshes[0].point_data)
+    for mesh in meshes:
+        counts.append(len(mesh.vertices))
+        colours.append(mesh.colour)
+        shared &= mesh.point_data.keys()
+    data = {}
+    for key in sorted(shared):
+        data[key] = np.concatenate([mesh.point_data[key] for mesh in meshes])
+    data["RGB"] = np.repeat(np.array(colours, dtype=np.uint8), counts, axis=0)
     data["Label"] = np.repeat(np.arange(first, first + len(meshes), dtype=np.int32), counts)
     return replace(Mesh.joined(meshes), point_data=data)

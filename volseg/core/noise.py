@@ -1,7 +1,8 @@
-"""Label maps and scans whose surface is that of noise: it would take gigabytes of memory and minutes, and say nothing.
+"""Label maps and scans of noise are refused: their surface would take gigabytes and minutes, and show nothing.
 
-What is counted are the faces of voxels towards others. A body of 100 organs has some 10 million of them, the largest of
-its labels 4 million, and far less than one for each voxel; noise, where every second voxel is labelled, has three.
+Noise is recognised by its number of outer faces: faces of voxels towards voxels of another value. A body of 100 organs
+has some 10 million, its largest label 4 million, and far less than one for each voxel. Noise that labels every second
+voxel has three for each.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 from volseg.core.labelmap import LabelMap
 from volseg.errors import InputError
 
-# A surface of so many faces of voxels takes some 2.5 GB of memory while it is made.
+# Making a surface from this many outer faces takes some 2.5 GB of memory.
 MOST_FACES_OF_ONE = 8_000_000
 _MOST_FACES = 3 * MOST_FACES_OF_ONE
-# Thin shells have as many for each voxel as noise, but not so many in all.
+# Thin shells have as many faces for each voxel as noise, but fewer in total.
 _FACES_OF_SHELLS = 3_000_000
 _MOST_PER_VOXEL = 2.5
 _REMEDY = "remove its specks and holes, or leave it out (--only)"
@@ -31,12 +32,12 @@ def check_no_noise(labels: LabelMap, *, each: bool = True) -> None:
     ----------
     labels : LabelMap
     each : bool
-        Refuse it for one of its labels, too.
+        Also refuse the map if a single label has too many faces.
 
     Raises
     ------
     InputError
-        It has too many outer faces of voxels: in all, for its voxels, or in one label.
+        It has too many outer faces: in total, for each voxel, or in one label.
     """
     faces = count_faces(labels.array, most=_MOST_FACES)
     if reason := _reason(sum(faces.values()), labels.array):
@@ -50,16 +51,38 @@ def check_no_noise(labels: LabelMap, *, each: bool = True) -> None:
 
 
 def check_no_noise_inside(inside: NDArray[np.bool_], threshold: float) -> None:
-    """Refuse a threshold at which the surface of a scan is that of its noise; `inside` is what lies above it."""
+    """Refuse a threshold at which the surface of a scan is that of its noise.
+
+    Parameters
+    ----------
+    inside : (I, J, K) bool
+        The voxels above the threshold.
+    threshold : float
+        For messages.
+
+    Raises
+    ------
+    InputError
+        The voxels have too many outer faces.
+    """
     mask = inside.view(np.uint8)
     if reason := _reason(count_faces(mask, most=_MOST_FACES).get(1, 0), mask):
         raise InputError(f"threshold {threshold:g} gives {reason}; choose another, or smooth the scan first")
 
 
 def count_faces(array: NDArray[Any], *, most: float = np.inf) -> dict[int, int]:
-    """Count the faces of voxels towards other values and to the outside, by value; not those of 0.
+    """Count the outer faces of the voxels of each value except 0.
 
-    Counting ends soon after `most` in all.
+    Parameters
+    ----------
+    array : (I, J, K) integers
+    most : float
+        Counting ends soon after this total.
+
+    Returns
+    -------
+    dict of int to int
+        By value. Faces at the edge of the array count too.
     """
     counts: dict[int, int] = {}
     for values in _faces(array):
@@ -86,18 +109,19 @@ def _faces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def _histogram(values: NDArray[Any]) -> list[tuple[int, int]]:
-    """Values other than 0 and how often they occur."""
-    if values.dtype.kind == "u" and values.dtype.itemsize <= 2:  # ten times as fast as sorting
+    """Return the values other than 0, and how often each occurs."""
+    if values.dtype.kind == "u" and values.dtype.itemsize <= 2:  # counting is ten times as fast as sorting
         counts = np.bincount(values)
         found = np.flatnonzero(counts)
         counts = counts[found]
     else:
         found, counts = np.unique(values, return_counts=True)
-    return [(value, n) for value, n in zip(found.tolist(), counts.tolist(), strict=True) if value]
+    some = found != 0
+    return list(zip(found[some].tolist(), counts[some].tolist(), strict=True))
 
 
 def _reason(faces: int, array: NDArray[Any]) -> str:
-    """Return why so many faces are those of noise, or an empty text."""
+    """Return why this number of faces means noise, or an empty text."""
     if faces > _MOST_FACES:
         return f"more than {_millions(_MOST_FACES)} outer faces of voxels, as noise has"
     if faces > _FACES_OF_SHELLS and faces > _MOST_PER_VOXEL * (voxels := int(np.count_nonzero(array))):

@@ -1,6 +1,6 @@
-"""Other orientations and other spacings of the same patient space.
+"""Volumes with other orientations and spacings.
 
-The only place that permutes or flips voxel axes, and the only one that interpolates between voxels.
+Only this module permutes or flips voxel axes, and only this module interpolates between voxels.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ _LETTERS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "
 
 @dataclass(frozen=True)
 class Reorientation:
-    """A permutation and flips of the three voxel axes: exact, and undone by writing through the view that it gives.
+    """A permutation and flips of the three voxel axes.
+
+    Reoriented arrays are views. To undo a reorientation, write through the view.
 
     Parameters
     ----------
     axes : (int, int, int)
-        For each new axis the old axis that it is.
+        The old axis of each new axis.
     flips : (bool, bool, bool)
-        For each new axis whether it runs backwards.
+        Whether each new axis runs backwards.
     """
 
     axes: tuple[int, int, int]
@@ -35,19 +37,42 @@ class Reorientation:
 
     @classmethod
     def between(cls, grid: Grid, orientation: str) -> Reorientation:
-        """Find the reorientation that brings `grid` nearest to an orientation such as ``RAS``."""
-        wanted = [_LETTERS.get(letter) for letter in orientation]
-        world = [axis for axis, _ in filter(None, wanted)]
-        if len(wanted) != 3 or sorted(world) != [0, 1, 2]:
+        """Find the reorientation that brings a grid nearest to an orientation.
+
+        Parameters
+        ----------
+        grid : Grid
+        orientation : str
+            Three letters, one each of R/L, A/P and S/I, such as ``RAS``.
+
+        Raises
+        ------
+        GeometryError
+            The orientation is not three such letters.
+        """
+        wanted = [_LETTERS[letter] for letter in orientation if letter in _LETTERS]
+        world_axes = sorted(axis for axis, _ in wanted)
+        if len(orientation) != 3 or world_axes != [0, 1, 2]:
             raise GeometryError(f"orientation is {orientation!r}; expected three letters such as RAS or LPI")
         old_axes, old_signs = grid.world_axes
-        i, j, k = (old_axes.index(axis) for axis in world)
-        flips = [old_signs[a] != sign for a, (_, sign) in zip((i, j, k), filter(None, wanted), strict=True)]
-        return cls((i, j, k), (flips[0], flips[1], flips[2]))
+        axes, flips = [], []
+        for world_axis, sign in wanted:
+            axis = old_axes.index(world_axis)
+            axes.append(axis)
+            flips.append(old_signs[axis] != sign)
+        return cls((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
 
     @classmethod
     def onto(cls, grid: Grid, target: Grid) -> Reorientation:
-        """Find the reorientation that brings the axes of `grid` nearest to those of another grid."""
+        """Find the reorientation that brings the axes of a grid nearest to those of another.
+
+        Parameters
+        ----------
+        grid : Grid
+            The grid to reorient.
+        target : Grid
+            The grid whose axes it should have.
+        """
         alike = target.direction.T @ grid.direction
         i, j, k = max(
             permutations(range(3)), key=lambda axes: sum(abs(alike[new, old]) for new, old in enumerate(axes))
@@ -55,21 +80,31 @@ class Reorientation:
         return cls((i, j, k), (bool(alike[0, i] < 0), bool(alike[1, j] < 0), bool(alike[2, k] < 0)))
 
     def array(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Reorient the last three axes of an array; a view."""
+        """Return a view of an array with its last three axes reoriented.
+
+        Parameters
+        ----------
+        array : (..., I, J, K)
+        """
         lead = array.ndim - 3
         turned = array.transpose(*range(lead), *(lead + a for a in self.axes))
         i, j, k = (slice(None, None, -1 if flip else 1) for flip in self.flips)
         return turned[..., i, j, k]
 
     def grid(self, grid: Grid) -> Grid:
-        """Reorient a grid, so that every voxel keeps its world position."""
-        shape = [grid.shape[a] for a in self.axes]
+        """Reorient a grid, so that every voxel keeps its world position.
+
+        Parameters
+        ----------
+        grid : Grid
+        """
+        i, j, k = self.axes
         matrix = np.zeros((4, 4))
         matrix[3, 3] = 1
         for new, (old, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
             matrix[old, new] = -1 if flip else 1
             matrix[old, 3] = grid.shape[old] - 1 if flip else 0
-        return Grid((shape[0], shape[1], shape[2]), grid.affine @ matrix)
+        return Grid((grid.shape[i], grid.shape[j], grid.shape[k]), grid.affine @ matrix)
 
 
 def reorient(array: NDArray[Any], grid: Grid, orientation: str = "RAS") -> tuple[NDArray[Any], Grid]:
@@ -79,9 +114,9 @@ def reorient(array: NDArray[Any], grid: Grid, orientation: str = "RAS") -> tuple
     ----------
     array : (..., I, J, K)
     grid : Grid
-        Of the last three axes.
+        Grid of the last three axes.
     orientation : str
-        Three letters out of R/L, A/P, S/I.
+        Three letters, one each of R/L, A/P and S/I.
 
     Returns
     -------
@@ -93,10 +128,16 @@ def reorient(array: NDArray[Any], grid: Grid, orientation: str = "RAS") -> tuple
 
 
 def interpolation_matrix(size_in: int, size_out: int) -> Float:
-    """Linear interpolation of `size_in` samples to `size_out` over the same extent, as a matrix.
+    """Return linear interpolation over the same extent as a matrix.
 
-    Samples are pixel centres and the outer pixel edges of both samplings coincide (so nothing shifts by half a
-    pixel). When the output is coarser, the triangle filter widens to its pixels and so averages instead of skipping.
+    Samples are pixel centres, and the outer pixel edges of both samplings coincide, so that nothing shifts by half a
+    pixel. If the output is coarser, the triangle filter is as wide as its pixels, so that pixels are averaged, not
+    skipped.
+
+    Parameters
+    ----------
+    size_in, size_out : int
+        Number of samples before and after.
 
     Returns
     -------
@@ -112,9 +153,17 @@ def interpolation_matrix(size_in: int, size_out: int) -> Float:
 
 
 def resample_plane(slices: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Resample (..., H, W) slices to (..., h, w) over the same extent; float32.
+    """Resample slices to another size over the same extent.
 
-    Along an axis of the wanted size nothing is computed.
+    Parameters
+    ----------
+    slices : (..., H, W)
+    size : (h, w)
+        Size of the new slices. An axis that has its new size already is left as it is.
+
+    Returns
+    -------
+    (..., h, w) float32
     """
     result = np.asarray(slices, dtype=np.float32)
     for axis, wanted in ((-2, size[0]), (-1, size[1])):

@@ -1,7 +1,7 @@
-"""Cutting volumes into slices: the only place that does.
+"""Volumes are cut into slices here, and only here.
 
-Arrays here are in RAS order, so that a plane names one axis. A stack is ``(..., S, H, W)``: slices first, then the two
-axes of the plane.
+Arrays are in RAS order, so that each plane is across one axis. A stack is ``(..., S, H, W)``: slices first, then the
+two axes of the plane.
 """
 
 from __future__ import annotations
@@ -13,22 +13,53 @@ from numpy.typing import NDArray
 
 from volseg.core.planes import Plane
 
-ANISOTROPIC = 1.5  # ratio of spacings from which on slices are cut across the coarse axis only
+ANISOTROPIC = 1.5  # from this ratio of spacings on, slices are cut across the coarse axis only
 NORMAL_AXIS: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 
 
 def stack_slices(array: NDArray[Any], plane: Plane) -> NDArray[Any]:
-    """(..., I, J, K) in RAS order -> (..., S, H, W); a view, so that what is written into slices is in the volume."""
+    """Return a view of a volume as a stack of slices; writing into a slice writes into the volume.
+
+    Parameters
+    ----------
+    array : (..., I, J, K)
+        In RAS order.
+    plane : {"axial", "coronal", "sagittal"}
+
+    Returns
+    -------
+    (..., S, H, W)
+    """
     return np.moveaxis(array, NORMAL_AXIS[plane] - 3, -3)
 
 
 def neighbour_indices(indices: NDArray[np.int64], count: int, neighbours: int) -> NDArray[np.int64]:
-    """(B,) slice numbers -> (B, 2 * neighbours + 1): each slice amid its neighbours; the ends repeat themselves."""
+    """Return the numbers of slices together with those of their neighbours.
+
+    Parameters
+    ----------
+    indices : (B,) int
+        Slice numbers.
+    count : int
+        Number of slices in the stack.
+    neighbours : int
+        Number of neighbours on either side; beyond an end the last slice is repeated.
+
+    Returns
+    -------
+    (B, 2 * neighbours + 1) int64
+        In order along the stack.
+    """
     offsets = np.arange(-neighbours, neighbours + 1)
     return np.asarray(np.clip(np.asarray(indices)[:, None] + offsets, 0, count - 1))
 
 
 def in_plane(plane: Plane) -> tuple[int, int]:
-    """Return the two RAS axes of a plane, in the order (H, W)."""
+    """Return the two RAS axes of a plane, in the order (H, W).
+
+    Parameters
+    ----------
+    plane : {"axial", "coronal", "sagittal"}
+    """
     first, second = (axis for axis in range(3) if axis != NORMAL_AXIS[plane])
     return first, second

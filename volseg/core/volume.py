@@ -11,28 +11,28 @@ from numpy.typing import NDArray
 from volseg.core.grid import Grid
 from volseg.errors import InputError
 
-# What may have made a scan that is written as a DICOM series.
+# Modalities of scans that can be written as a DICOM series.
 MODALITIES = ("CT", "MR")
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """One scan: an array of numbers and the grid they lie on.
+    """One scan: an array of numbers on a grid.
 
     Parameters
     ----------
     array : (I, J, K) real numbers
-        Any integer or float dtype. Several sequences of one patient are several Volumes on one Grid.
+        Any integer or float dtype. Several sequences of a patient are several volumes on one grid.
     grid : Grid
         Same shape as the array.
     name : str, optional
         File stem or series description.
     modality : str, optional
-        DICOM's word: ``CT``, ``MR``, ``PT``.
+        DICOM code, such as ``CT``, ``MR`` or ``PT``.
     unit : str, optional
-        ``HU``, ``BQML``; None where the numbers have no unit.
+        ``HU`` or ``BQML``; None if the numbers have no unit.
     source : picklable, optional
-        Reference to the files it came from. Only `volseg.io` looks inside.
+        Reference to the files that it was read from; only `volseg.io` uses it.
 
     Raises
     ------
@@ -56,5 +56,11 @@ class Volume:
         object.__setattr__(self, "array", array)
 
     def with_array(self, array: NDArray[Any]) -> Volume:
-        """Return the same volume with other voxel values on the same grid."""
+        """Return the same volume with other voxel values.
+
+        Parameters
+        ----------
+        array : (I, J, K) real numbers
+            Same shape as the grid.
+        """
         return replace(self, array=array)

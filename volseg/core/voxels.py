@@ -1,4 +1,4 @@
-"""What every door does with the voxels and the geometry that it has read."""
+"""Checks of voxels and geometry that all image readers share."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from volseg.core.grid import Grid
 from volseg.errors import GeometryError, InputError
 
 _LOG = logging.getLogger(__name__)
-# From a nanometre to ten metres between voxels, and a kilometre from the scanner's origin: what lies beyond is no scan,
-# though units that were mistaken a thousandfold still pass.
+# A scan has from a nanometre to ten metres between voxels, and lies within a kilometre of the scanner's origin. These
+# limits are wide enough for units that are wrong by a factor of 1000.
 SPACING_LIMITS_MM = (1e-6, 1e4)
 FARTHEST_MM = 1e6
 _LABEL_TOLERANCE = 1e-3
-_LARGEST_EXACT = 2**24  # of float32, to which all fractions are read
+_LARGEST_EXACT = 2**24  # in float32, the type to which all fractions are read
 _LABEL_TYPES = (np.uint8, np.uint16, np.uint32, np.int64)
 
 
 def clean_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Return voxel values as volseg keeps them: native integers as they are, all else finite float32.
+    """Return voxel values in the types that volseg uses: integers in native byte order, or finite float32.
 
     Parameters
     ----------
@@ -61,15 +61,24 @@ def clean_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def make_grid(shape: tuple[int, int, int], affine: ArrayLike, path: Path) -> Grid:
-    """Make the grid of an image file; its errors name the file.
+    """Make the grid of an image file.
+
+    Parameters
+    ----------
+    shape : (I, J, K)
+        Number of voxels.
+    affine : (4, 4) float
+        Voxel index -> world mm, RAS+.
+    path : Path
+        The file, for messages.
 
     Raises
     ------
     GeometryError
-        The affine (4, 4; mm, RAS+) is not finite, singular, or its spacing or position are none of a scan.
+        The affine is not finite or singular, or its spacing or position is impossible for a scan.
     """
     try:
-        with np.errstate(all="ignore"):  # numbers whose square overflows are singular, and said to be
+        with np.errstate(all="ignore"):  # numbers whose square overflows are refused as singular
             grid = Grid(shape, np.asarray(affine, dtype=np.float64))
     except GeometryError as error:
         raise GeometryError(f"{path}: {error}") from error
@@ -88,10 +97,17 @@ def make_grid(shape: tuple[int, int, int], affine: ArrayLike, path: Path) -> Gri
 def to_label_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
     """Turn the numbers of a label map file into integers of the smallest type that holds them.
 
+    Parameters
+    ----------
+    array : any shape, real numbers
+        As read.
+    path : Path
+        The file, for messages.
+
     Raises
     ------
     InputError
-        A value is negative, further than 1e-3 from an integer, or a fraction type that is not exact so far from 0.
+        A value is negative, more than 1e-3 from an integer, or a float too large to be exact.
     """
     if array.dtype.kind == "f":
         if array.max() >= _LARGEST_EXACT:
@@ -112,7 +128,7 @@ def to_label_values(array: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def _rounded(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Return fractions that are integers as such, of the smallest type; slab by slab, so that memory stays small."""
+    """Convert floats that are whole numbers to integers of the smallest type; slab by slab, to save memory."""
     lowest, highest = np.rint(array.min()), np.rint(array.max())
     rounded = np.empty_like(array, dtype=np.int64 if lowest < 0 else smallest_integer(int(highest)))
     axis = int(np.argmax(np.abs(array.strides)))
@@ -129,5 +145,11 @@ def _rounded(array: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def smallest_integer(highest: int) -> np.dtype[Any]:
-    """Return the smallest type for label values from 0 to the highest."""
+    """Return the smallest type for label values.
+
+    Parameters
+    ----------
+    highest : int
+        The largest value, from 0 to 2**63 - 1.
+    """
     return np.dtype(next(t for t in _LABEL_TYPES if highest <= np.iinfo(t).max))
