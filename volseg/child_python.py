@@ -1,4 +1,4 @@
-"""The one way in which volseg starts a Python of its own: a decoder, a renderer, the training of a fold."""
+"""How volseg starts another Python process: for a decoder, a renderer, or the training of a fold."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ _HOME = Path(__file__).resolve().parents[1]
 def child_python(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """Return the command and the environment that run a module in another process.
 
-    It imports from where this process does, but not from the working folder, where a file under the name of a module
-    would be run; unless volseg itself lies there.
+    The process imports from the same folders as this one, except from the working folder, where any file with the name
+    of a module would be run. If volseg itself is in the working folder, that one is kept.
 
     Parameters
     ----------
     module : str
-        Such as ``volseg.io.dicom.decoder``.
-    arguments : str
-        What it finds in ``sys.argv``.
+        Name of a module, such as ``volseg.io.dicom.decoder``.
+    *arguments : str
+        Its ``sys.argv[1:]``.
     """
-    path = [entry or str(_HOME) for entry in sys.path if not _is(entry, ".") or _is(entry, _HOME)]
+    path = []
+    for entry in sys.path:
+        if not _is(entry, ".") or _is(entry, _HOME):
+            path.append(entry or str(_HOME))
     command = [sys.executable, "-P", "-m", module, *arguments]
     return command, {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
 
@@ -30,5 +33,5 @@ def child_python(module: str, *arguments: str) -> tuple[list[str], dict[str, str
 def _is(entry: str, folder: str | Path) -> bool:
     try:
         return Path(entry).samefile(folder)
-    except OSError:  # an entry that is not there
+    except OSError:  # the entry does not exist
         return False

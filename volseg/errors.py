@@ -25,8 +25,8 @@ import struct
 import zlib
 from zipfile import BadZipFile
 
-# What a damaged or hostile file makes parsers raise, of whatever format; libraries add their own classes to it. The
-# door of a format catches these once and raises an InputError. SyntaxError is for XML.
+# The exceptions that parsers of any format raise on a damaged or hostile file; libraries add classes of their own. The
+# reader of a format catches them in one place and raises an InputError. SyntaxError is raised for XML.
 DAMAGE: tuple[type[Exception], ...] = (
     ArithmeticError,
     AssertionError,
@@ -50,12 +50,18 @@ _LONGEST_REASON = 300
 
 
 def reason(error: BaseException) -> str:
-    """Return in one line why something failed; the name of its class where an exception does not say."""
+    """Return in one line why something failed.
+
+    Parameters
+    ----------
+    error : exception
+        If it has no message, the name of its class is returned.
+    """
     return " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
 
 
 class VolsegError(Exception):
-    """Base of all errors that volseg raises on purpose; `exit_code` is what the command line ends with."""
+    """Base of all errors that volseg raises on purpose; `exit_code` is the exit code of the command line."""
 
     exit_code = 1
 
@@ -65,7 +71,7 @@ class InputError(VolsegError):
 
 
 class AmbiguousError(InputError):
-    """Several volumes are there and one was asked for."""
+    """There are several volumes, and one was asked for."""
 
 
 class GeometryError(VolsegError):

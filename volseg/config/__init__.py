@@ -14,7 +14,7 @@ from volseg.config.text import Keys, parse_override, read_settings
 from volseg.core.planes import Plane
 from volseg.errors import ConfigError, UsageError
 
-# Upper bounds are far above anything useful: they keep a damaged file from taking memory and from overflowing.
+# Upper bounds are far above all useful values. With them a damaged file can neither take memory nor cause overflows.
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 Amount = Annotated[float, Field(ge=0, le=1e9)]
 Millimetres = Annotated[float, Field(ge=1e-6, le=1e4)]
@@ -69,10 +69,11 @@ class Normalisation(_Section):
 
 
 class PreparationConfig(_Section):
-    """What is done to a scan before the network sees its slices. `None` means: planned from the dataset.
+    """How a scan is prepared for the network. `None` means that the value is planned from the dataset.
 
-    ``planes``: along which slices are cut; the answers of several are fused. ``spacing_mm``: of slices, along the
-    patient's right-left, front-back and foot-head axes; across a slice nothing is resampled.
+    ``planes``: along which slices are cut; the answers of several planes are fused. ``spacing_mm``: spacing of slices
+    along the patient's right-left, front-back and foot-head axes; nothing is resampled across slices. ``neighbours``:
+    number of slices on either side that are further channels.
     """
 
     planes: Annotated[tuple[Plane, ...], Field(min_length=1)] | None = None
@@ -91,8 +92,8 @@ class PreparationConfig(_Section):
 class NetworkConfig(_Section):
     """The generator.
 
-    ``double``: two 3x3 convolutions a level, from full resolution down. ``pix2pix``: one 4x4 convolution of stride 2
-    a level, as published.
+    ``double``: two 3x3 convolutions at each level, from full resolution down. ``pix2pix``: one 4x4 convolution of
+    stride 2 at each level, as published.
     """
 
     block: Block = "double"
@@ -105,7 +106,7 @@ class NetworkConfig(_Section):
 
 
 class DiscriminatorConfig(_Section):
-    """The PatchGAN; its depth is the largest up to `max_layers` whose receptive field fits the slice."""
+    """The PatchGAN. Its depth is the largest, up to `max_layers`, whose receptive field fits into the slice."""
 
     width: Channels = 64
     max_layers: Annotated[int, Field(ge=1, le=4)] = 4
@@ -131,11 +132,11 @@ class OptimiserConfig(_Section):
 
 
 class AugmentationConfig(_Section):
-    """Random changes of training slices; every number is the largest change, 0 switches it off.
+    """Random changes of training slices; every number is the largest change, and 0 switches it off.
 
-    ``mirror``: swap the patient's left and right in half of the axial or coronal slices; sagittal slices have neither
-    and are never mirrored. ``fade``: over this last share of the training the changes shrink to nothing, so that the
-    networks end on slices as they are.
+    ``mirror``: swap the patient's left and right in half of the axial or coronal slices; sagittal slices are never
+    mirrored. ``fade``: over this last share of the training the changes shrink to nothing, so that training ends with
+    unchanged slices.
     """
 
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 30.0
@@ -151,14 +152,14 @@ class AugmentationConfig(_Section):
 
 
 class TrainingConfig(_Section):
-    """How long, how much at a time, and how it is checked.
+    """Length, batch size and validation of a training.
 
-    ``epochs``: passes over the labelled slices of all planes; by default 7,000 steps for each plane, or more where
-    that were less than 3 epochs. ``minutes``: wall-clock time, in place of both, from the first step on: reading the
-    scans is not counted.
+    ``epochs``: passes over the labelled slices of all planes; by default 7,000 steps for each plane, and at least 3
+    epochs. ``minutes``: wall-clock time from the first step on, in place of epochs; reading the scans is not counted.
     ``slice_size``: pixels along the patient's right-left, front-back and foot-head axes; a slice has two of them.
-    ``temperature``: of the model's probabilities; by default fitted on the held-out cases, 1 where there are none.
-    ``validations``: on the way, of ``validation_cases`` each, or of as many as take 15 % of the time, or a minute.
+    ``temperature``: temperature of the model's probabilities; by default fitted on the held-out cases, or 1 if there
+    are none. ``validations``: number of validations during training. Each has ``validation_cases`` cases, or as many
+    as take 15 % of the time or a minute.
     """
 
     epochs: Count | None = None
@@ -173,11 +174,12 @@ class TrainingConfig(_Section):
 
 
 class CleanupConfig(_Section):
-    """What is done to one label of a prediction, in this order.
+    """Clean-up of one label of a prediction, in this order.
 
-    ``largest_component``: keep the largest component (of equal ones the first in array order). ``minimum_mm3``: clear
-    components that are smaller. ``fill_holes``: give the label the background that it encloses, from which no path over
-    faces leads out (on a grid of one slice: in two dimensions); other labels inside it are kept.
+    ``largest_component``: keep only the largest component (the first in array order if several are equal).
+    ``minimum_mm3``: clear components that are smaller. ``fill_holes``: fill the background that the label encloses,
+    that is, from which no path across voxel faces leads out (on a grid of one slice: in two dimensions). Other labels
+    inside are kept.
     """
 
     largest_component: bool = False
@@ -186,7 +188,7 @@ class CleanupConfig(_Section):
 
 
 class Config(_Section):
-    """Everything that decides how a model is trained and used."""
+    """All settings of the training and use of a model."""
 
     preset: Literal["default", "pix2pix"] = "default"
     preparation: PreparationConfig = PreparationConfig()
@@ -199,11 +201,18 @@ class Config(_Section):
     cleanup: dict[str, CleanupConfig] = {}
 
     def augmentation_at(self, progress: float, plane: Plane) -> AugmentationConfig:
-        """Return the changes for slices of one plane when this share of the training is done."""
+        """Return the random changes at a moment of the training.
+
+        Parameters
+        ----------
+        progress : float
+            Share of the training that is done, 0 to 1.
+        plane : {"axial", "coronal", "sagittal"}
+            Plane of the slices; sagittal slices, which have no left and right, are not mirrored.
+        """
         full = self.augmentation
         strength = min(1.0, (1 - progress) / full.fade) if full.fade else 1.0
         amounts = {name: value * strength for name, value in full.model_dump(exclude={"mirror", "fade"}).items()}
-        # A sagittal slice has no left and right to swap.
         return full.model_copy(update={**amounts, "mirror": full.mirror and plane != "sagittal"})
 
     def to_yaml(self) -> str:
@@ -218,26 +227,26 @@ def load_config(
     preset: str | None = None,
     start: Config | None = None,
 ) -> Config:
-    """Read settings: a preset, over it a YAML file, over that ``key=value`` pairs.
+    """Read settings: those of a preset, overridden by a YAML file, overridden by ``key=value`` pairs.
 
     Parameters
     ----------
     path : Path, optional
-        YAML file; its ``preset`` key chooses what it starts from. ``plan.yaml`` of a run is one that sets everything.
+        YAML file; its ``preset`` key chooses the preset. ``plan.yaml`` of a run is a file that has all settings.
     overrides : tuple of str
         Dotted keys and YAML values, such as ``network.decoder=upsample``.
     preset : str, optional
-        ``default`` or ``pix2pix``, where nothing else names one.
+        ``default`` or ``pix2pix``; file and overrides may not name another.
     start : Config, optional
-        What to start from in place of a preset's settings: those of a run that is gone on with.
+        Settings to start from instead of a preset: those of a run that is continued.
 
     Raises
     ------
     UsageError
         Two different presets are named.
     ConfigError
-        The file cannot be read, is not YAML or more than settings need, or has unknown keys (named with the nearest
-        known one) or impossible values: all at once, with file and line.
+        The file cannot be read, is not YAML or too large or nested, or has unknown keys or impossible values. The
+        message lists all of these with file and line, and the nearest known key.
     """
     given, lines = read_settings(path) if path else ({}, {})
     presets: list[tuple[str, Any]] = [("the run", start.preset)] if start else []
@@ -254,12 +263,12 @@ def load_config(
     chosen = _one_preset(presets)
     base = start.model_dump(mode="json") if start else _read_preset(chosen)
     if "cleanup" in given:
-        base["cleanup"] = {}  # its entries are of labels: what is given is all of them
+        base["cleanup"] = {}  # given entries replace all earlier ones
     return parse_config(_merge(base, {**given, "preset": chosen}), places=lines)
 
 
 def _one_preset(named: list[tuple[str, Any]]) -> str:
-    """Return the preset on which all (place, name) agree; the settings beside one would hide most of another."""
+    """Return the preset that all pairs of (place, name) name; two presets cannot be combined."""
     for place, name in named:
         if name not in PRESETS:
             raise ConfigError(f"{place}: preset is {shown(name)}; expected one of {', '.join(PRESETS)}")
@@ -272,7 +281,20 @@ def _one_preset(named: list[tuple[str, Any]]) -> str:
 
 
 def parse_config(settings: dict[str, Any], *, places: dict[Keys, str] | None = None) -> Config:
-    """Check a nested dictionary of settings; `places` says where each key was written, for the messages."""
+    """Check settings and return them as a `Config`.
+
+    Parameters
+    ----------
+    settings : dict
+        Nested dictionaries, by key.
+    places : dict of tuple of str to str, optional
+        Where each key was written, for messages.
+
+    Raises
+    ------
+    ConfigError
+        There are unknown keys or impossible values; the message lists all of them.
+    """
     try:
         return Config.model_validate(settings)
     except ValidationError as error:

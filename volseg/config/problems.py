@@ -1,4 +1,4 @@
-"""What is wrong with settings, in words: where each was written, what was met, and the nearest known key."""
+"""Messages about wrong settings: where each was written, its value, and the nearest known key."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-_MOST = 20  # told at once
+_MOST = 20  # problems in one message
 
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong, _SHORT.maxother = 3, 80, 40, 80
 
 
 def shown(value: object) -> str:
-    """Return what `repr` does, cut short: a value may be as long as its file."""
+    """Return the `repr` of a value, shortened, as a value may be as long as its file.
+
+    Parameters
+    ----------
+    value : object
+    """
     return _SHORT.repr(value)
 
 
@@ -29,14 +34,16 @@ def explain(
     ----------
     error : ValidationError
     root : type of BaseModel
-        What was validated.
+        The model that was validated.
     places : mapping of tuple of str to str, optional
         Where each key was written.
     """
     problems = error.errors(include_url=False)
     lines = [_explain(problem, root, places or {}) for problem in problems[:_MOST]]
     more = len(problems) - len(lines)
-    return [*lines, *([f"and {more} more problems"] if more else [])]
+    if more:
+        lines.append(f"and {more} more problems")
+    return lines
 
 
 def _explain(problem: Any, root: type[BaseModel], places: Mapping[tuple[str, ...], str]) -> str:
@@ -53,7 +60,7 @@ def _explain(problem: Any, root: type[BaseModel], places: Mapping[tuple[str, ...
 
 def _known_keys(section: type[BaseModel], path: tuple[str, ...]) -> list[str]:
     for key in path:
-        # A number in a list or a label's name is no field: it stays in the section of the list's or table's items.
+        # The index of a list and the name of a label are no fields; their items are of the same section.
         field = section.model_fields.get(key)
         section = (field and _section_in(field.annotation)) or section
     return list(section.model_fields)

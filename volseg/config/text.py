@@ -1,7 +1,7 @@
-"""Settings as people write them: YAML that is short, hardly nested and without aliases. Else it is refused, at no cost.
+"""Settings as people write them: short YAML with little nesting and without aliases. All other YAML is refused early.
 
-An alias (``*name``) lets a few lines stand for billions of values or for themselves; deep nesting and endless numbers
-make parsers fail in ways of their own.
+With aliases (``*name``) a few lines can stand for billions of values or contain themselves. Deep nesting and very long
+numbers make parsers fail in unexpected ways.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _DEEPEST = 16  # levels
 _LONGEST_VALUE = 1000  # characters
 _LONGEST_PLACE = 100  # characters of an override in a message
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
-# Constructors of YAML let dates, numbers and keys fail as they like.
+# The constructors of YAML raise many kinds of exceptions for dates, numbers and keys.
 _UNREADABLE: tuple[type[Exception], ...] = (yaml.YAMLError, *DAMAGE)
 
 Keys = tuple[str, ...]
 
 
 class _RefusedError(Exception):
-    """What is YAML, but not of settings; the line, from 1, and why."""
+    """It is YAML, but not of settings; the arguments are the line, from 1, and the reason."""
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader within bounds; a date is a text here, as no setting is one."""
+    """The safe loader with limits; dates are read as texts, as no setting is a date."""
 
     depth = 0
 
@@ -38,9 +38,7 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call]
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
-            raise _RefusedError(
-                line, f"the alias *{event.anchor} is not taken in settings; write out what it stands for"
-            )
+            raise _RefusedError(line, f"the alias *{event.anchor} is not allowed in settings; write out its value")
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > _LONGEST_VALUE:
             raise _RefusedError(line, f"a value has {len(event.value)} characters; expected at most {_LONGEST_VALUE}")
         if self.depth == _DEEPEST:
@@ -70,14 +68,14 @@ def parse_yaml(text: str, place: str) -> tuple[Any, dict[Keys, str]]:
     Returns
     -------
     content : Any
-        None where the text is empty.
-    lines : dict
-        ``place:line`` of each key of a mapping in a mapping.
+        None if the text is empty.
+    lines : dict of tuple of str to str
+        ``place:line`` of each key in nested mappings.
 
     Raises
     ------
     ConfigError
-        It is not YAML, or longer or deeper than settings are, or has an alias.
+        It is not YAML, is too long or too deeply nested, or has an alias.
     """
     if len(text) > _LONGEST:
         raise ConfigError(f"{place}: has {len(text)} characters; settings have at most {_LONGEST}")
@@ -104,7 +102,18 @@ def _collect_lines(node: Any, keys: Keys, place: str, lines: dict[Keys, str]) ->
 
 
 def read_settings(path: Path) -> tuple[dict[str, Any], dict[Keys, str]]:
-    """Read a file of settings; an empty one has none. Returns what `parse_yaml` does.
+    """Read a file of settings.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    settings : dict
+        Empty if the file is.
+    lines : dict of tuple of str to str
+        ``path:line`` of each key.
 
     Raises
     ------
@@ -124,7 +133,26 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[Keys, str]]:
 
 
 def parse_override(override: str) -> tuple[Keys, Any, str]:
-    """Parse ``key.of.section=value`` of the command line into its keys, the value, and its place for messages."""
+    """Parse a setting of the command line.
+
+    Parameters
+    ----------
+    override : str
+        ``key.of.section=value``.
+
+    Returns
+    -------
+    keys : tuple of str
+    value : Any
+        The parsed YAML.
+    place : str
+        Where it is written, for messages.
+
+    Raises
+    ------
+    ConfigError
+        It has another form, or its value is not YAML.
+    """
     key, found, text = override.partition("=")
     keys = tuple(part.strip() for part in key.split("."))
     place = f"--set {override if len(override) <= _LONGEST_PLACE else override[:_LONGEST_PLACE] + '...'}"
@@ -133,7 +161,7 @@ def parse_override(override: str) -> tuple[Keys, Any, str]:
     if len(keys) > _DEEPEST:
         raise ConfigError(f"{place}: there is no such key; expected one such as network.decoder")
     value, _ = parse_yaml(text, place)
-    # YAML 1.1 reads 1e2 (no dot) as text, which pydantic takes for a fraction but not for a whole number.
+    # YAML 1.1 reads 1e2 (no dot) as text, which pydantic accepts for a float but not for an int.
     if isinstance(value, str):
         try:
             value = float(value)

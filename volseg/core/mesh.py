@@ -153,7 +153,10 @@ class Mesh:
     @property
     def volume_mm3(self) -> float:
         """Signed enclosed volume, mm3 (divergence theorem); positive if faces look outwards."""
-        return float(sum(volumes.sum() for volumes in self._signed_volumes()))
+        total = 0.0
+        for volumes in self._signed_volumes():
+            total += float(volumes.sum())
+        return total
 
     @property
     def signed_volumes(self) -> NDArray[np.float64]:
@@ -163,7 +166,10 @@ class Mesh:
     @property
     def area_mm2(self) -> float:
         """Surface area, mm2."""
-        return float(sum(np.linalg.norm(normals, axis=1).sum() for _, normals in self._normals()) / 2)
+        total = 0.0
+        for _, normals in self._normals():
+            total += float(np.linalg.norm(normals, axis=1).sum())
+        return total / 2
 
     @property
     def area_vectors(self) -> NDArray[np.float64]:

@@ -24,15 +24,15 @@ _LONGEST_SUFFIX = 12
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; on success it takes the place of `path`.
 
-    The temporary file is in the same folder and keeps all suffixes, since writers choose the format by them. It is
-    flushed to disk before it is renamed. On any failure it is removed and what was at `path` before is untouched; what
-    killed processes have left in the folder is removed, too (`remove_parts`). Missing parent folders are made. A
-    symbolic link at `path` stays, and the file that it points to is written.
+    The temporary file is in the same folder and keeps all suffixes, as writers choose the format by them. It is
+    flushed to disk before it is renamed. On any failure it is removed, and an older file at `path` is unchanged.
+    Temporary files that killed processes have left in the folder are removed too (`remove_parts`). Missing parent
+    folders are made. A symbolic link at `path` stays, and the file that it points to is written.
 
     Parameters
     ----------
     path : path
-        Where the finished file shall be.
+        Where to put the finished file.
 
     Yields
     ------
@@ -70,7 +70,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def reason_of(error: OSError) -> str:
-    """Return what the system says of a failure, also where a library has made an error of its own of it."""
+    """Return the operating system's reason for a failure, also if a library has wrapped its error.
+
+    Parameters
+    ----------
+    error : OSError
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
@@ -82,27 +87,41 @@ def reason_of(error: OSError) -> str:
 def write_text(path: str | Path, text: str) -> None:
     r"""Write a UTF-8 text file atomically, with Unix line ends on every system.
 
-    What no UTF-8 can hold, as file names may, is written as ``\udce9``.
+    Parameters
+    ----------
+    path : path
+        Replaced if it exists.
+    text : str
+        Lone surrogates, which file names may have and UTF-8 may not, are written as ``\udce9``.
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def is_part(path: str | Path) -> bool:
-    """Whether a file is one that `atomic_path` was or is being written to."""
+    """Whether a file is a temporary one of `atomic_path`.
+
+    Parameters
+    ----------
+    path : path
+        Only its name matters.
+    """
     return _PART.fullmatch(Path(path).name) is not None
 
 
 def part_name() -> str:
-    """Return a name for what this process is writing, which `remove_parts` knows when the process is gone."""
+    """Return a name for a temporary file of this process; `remove_parts` removes it when the process has ended."""
     return f".volseg-{process_mark()}-{secrets.token_hex(4)}.part"
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what killed processes have left of files, and folders, that they were writing in a folder.
+    """Remove temporary files and folders that killed processes have left in a folder.
 
-    Only where the process is gone for certain, see `volseg.files.processes.is_gone`: what runs now, or where nobody
-    here knows whether it runs, keeps its files.
+    Files of a process are removed only if it has certainly ended; see `volseg.files.processes.is_gone`.
+
+    Parameters
+    ----------
+    folder : Path
     """
     with suppress(OSError):
         for file in list(folder.iterdir()):
@@ -114,19 +133,26 @@ def remove_parts(folder: Path) -> None:
 
 @lru_cache(maxsize=1024)
 def _tidy_once(folder: Path) -> None:
-    """Look once in the life of a process: a series is many files in one folder."""
+    """Tidy a folder only once in a process, as a series is many files in one folder."""
     remove_parts(folder)
 
 
 def check_free(targets: Iterable[Path], *, overwrite: bool) -> None:
-    """Refuse to replace what is there, unless that is wanted: every command does, before it writes anything.
+    """Refuse to replace existing files, unless the user wants that; every command checks this before it writes.
+
+    Parameters
+    ----------
+    targets : iterable of Path
+        The files and folders that will be written.
+    overwrite : bool
+        Whether existing ones may be replaced.
 
     Raises
     ------
     OutputError
-        A file is there, or a folder that is not empty.
+        A target exists, and is no empty folder.
     UsageError
-        One file is named for two things.
+        Two outputs have the same path.
     """
     targets = list(targets)
     if twice := [target for target, count in Counter(targets).items() if count > 1]:
@@ -137,25 +163,34 @@ def check_free(targets: Iterable[Path], *, overwrite: bool) -> None:
 
 
 def flush(path: Path) -> None:
-    """Have a file written to disk."""
+    """Make the operating system write a file to disk.
+
+    Parameters
+    ----------
+    path : Path
+    """
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())
 
 
 def _apply_umask(path: Path) -> None:
-    # mkstemp makes files that only their owner can read; give the mode that open() would have given.
+    # mkstemp makes files that only their owner can read; this sets the mode that open() would have set.
     umask = os.umask(0)
     os.umask(umask)
     path.chmod(0o666 & ~umask)
 
 
 def check_writable(folder: str | Path) -> None:
-    """Make a folder and see that files can be written there, before hours of work depend on it.
+    """Make a folder and check that files can be written to it, before hours of work depend on it.
+
+    Parameters
+    ----------
+    folder : path
 
     Raises
     ------
     OutputError
-        It cannot be made or written.
+        It cannot be made or written to.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)

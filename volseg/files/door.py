@@ -1,4 +1,4 @@
-"""What is common to the doors: whatever a damaged file makes the code behind one raise is one InputError."""
+"""The outermost layer of the readers: every exception that a damaged file causes becomes one InputError."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ T = TypeVar("T")
 
 
 def door(read: Callable[P, T]) -> Callable[P, T]:
-    """Let a function that is given a path raise an InputError that names it, where the file is damaged or too large.
+    """Make a function that reads a path raise an InputError with the path if the file is damaged or too large.
 
-    The doors of the formats say more of what they know; this is for what they do not expect.
+    The readers of the formats raise errors that say more; this decorator is for exceptions that they do not expect.
+
+    Parameters
+    ----------
+    read : function
+        Its first argument of type str or Path is the path.
     """
 
     @wraps(read)

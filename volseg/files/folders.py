@@ -1,4 +1,4 @@
-"""Folders that appear whole: a new one takes the place of an old one, and no moment is between them."""
+"""Folders that appear whole: a new one replaces an old one at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,25 +22,25 @@ _RENAME_SWAP = 2  # macOS: renamex_np
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Give an empty folder to write files to; on success they are in the folder `path`, all of them at once.
+    """Give an empty folder to write files to; on success all of them appear in the folder `path` at once.
 
-    As `volseg.files.atomic.atomic_path` does for one file. Only where the folder holds other files too, which stay,
-    they get there one after the other.
+    It does for a folder what `volseg.files.atomic.atomic_path` does for a file. If the folder has other files as well,
+    these stay, and the new files are moved to it one after the other.
 
     Parameters
     ----------
     path : path
-        Where the files shall be. A symbolic link stays.
+        Where to put the files. A symbolic link stays.
 
     Yields
     ------
     Path
-        A hidden folder beside.
+        A hidden folder beside `path`.
 
     Raises
     ------
     OutputError
-        The folder cannot be written.
+        The folder cannot be written to.
     """
     target = Path(os.path.realpath(path))
     new = target.with_name(part_name())
@@ -52,7 +52,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         files = sorted(new.iterdir())
         for file in files:
             flush(file)
-        if target.is_dir() and {file.name for file in target.iterdir()} - {file.name for file in files}:
+        if _has_others(target, files):
             for file in files:
                 file.replace(target / file.name)
         else:
@@ -64,35 +64,49 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
+def _has_others(folder: Path, files: Sequence[Path]) -> bool:
+    """Whether there is a folder with entries of other names than those of files."""
+    names = {file.name for file in files}
+    return folder.is_dir() and any(entry.name not in names for entry in folder.iterdir())
+
+
 def make_beside(folder: Path, start: str) -> Path:
-    """Make an empty folder beside another one; its name begins with `start` and is nobody else's."""
+    """Make an empty folder beside another one.
+
+    Parameters
+    ----------
+    folder : Path
+        The other folder; it need not exist.
+    start : str
+        How the name begins; the rest is random.
+    """
     made = folder.with_name(start + secrets.token_hex(4))
     made.mkdir()
     return made
 
 
 def put_in_place(new: Path, place: Path, *, aside: Path) -> Path | None:
-    """Give a finished folder its place; what was there before is moved away whole.
+    """Move a finished folder to its place; an old folder there is moved away whole.
 
-    On Linux and macOS the two are exchanged at once. On Windows, and on file systems that cannot do that, the old one
-    is moved aside first; a process that is killed just then leaves it there, whole.
+    On Linux and macOS the two are exchanged at once. On Windows, and on file systems that cannot exchange, the old one
+    is moved aside first. A process that is killed at that moment leaves it there, whole.
 
     Parameters
     ----------
     new, place : Path
-        Folders beside each other; `place` need not exist.
+        Paths in the same folder; `place` need not exist.
     aside : Path
-        Where the old one goes meanwhile if the two cannot be exchanged.
+        Where to move the old folder if the two cannot be exchanged.
 
     Returns
     -------
     Path or None
-        Where the old one is now; None if there was none.
+        Where the old folder is now; None if there was none.
 
     Raises
     ------
     OSError
-        All is as it was.
+        It failed, and nothing has changed.
     """
     for folder in (new, *(path for path in new.rglob("*") if path.is_dir())):
         _flush(folder)
@@ -125,12 +139,12 @@ def _exchange(one: Path, other: Path) -> bool:
         if sys.platform == "darwin":
             return bool(library.renamex_np(*names, _RENAME_SWAP) == 0)
         return bool(library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
-    except AttributeError:  # a C library without it
+    except AttributeError:  # the C library lacks the function
         return False
 
 
 def _flush(folder: Path) -> None:
-    """Have the names in a folder written to disk, where the system can."""
+    """Make the operating system write the names in a folder to disk; Windows cannot."""
     if sys.platform != "win32":
         with suppress(OSError):
             handle = os.open(folder, os.O_RDONLY)

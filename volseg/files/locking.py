@@ -1,4 +1,4 @@
-"""A lock that one process at a time holds, and that ends with its process, however that ends."""
+"""A lock that one process holds at a time; it is released when the process ends, even if it is killed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from volseg.files.atomic import reason_of
 
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
-_BYTE = 1 << 30  # where Windows locks; far behind what the file says
+_BYTE = 1 << 30  # the byte that is locked on Windows, far behind the content of the file
 
 
 @dataclass(frozen=True)
 class Hold:
-    """What a lock file gave.
+    """Result of locking a file.
 
     Parameters
     ----------
     mine : bool
-        Whether this process may go on.
+        Whether this process has the lock.
     certain : bool
-        Whether no other process can think so, too; False on file systems without locks.
+        Whether no other process can have it too; False on file systems without locks.
     """
 
     mine: bool
@@ -38,16 +38,16 @@ class Hold:
 
 @contextmanager
 def lock_file(path: Path, *, wait_for: str = "") -> Iterator[Hold]:
-    """Hold a lock while the block runs. The operating system lets it go when the process ends, also when it is killed.
+    """Hold a lock while the block runs. The operating system releases it when the process ends, even if it is killed.
 
     Parameters
     ----------
     path : Path
-        A file that stands for the lock. It is made, and removed at the end; one that a killed process has left is
-        taken over. On network file systems it holds across machines where the server passes locks on, as NFS does.
+        The lock file. It is made, and removed at the end; one that a killed process has left is taken over. On network
+        file systems the lock holds across machines if the server supports that, as NFS does.
     wait_for : str
-        Name of what it guards; while another process holds it, this one waits, and says so once. If empty, it does not
-        wait, and the block gets a hold that is not its own.
+        Name of the thing that the lock protects. While another process holds the lock, this one waits, and logs that
+        once. If empty, it does not wait: the block runs with `Hold.mine` False.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def lock_file(path: Path, *, wait_for: str = "") -> Iterator[Hold]:
         try:
             locked = _lock(handle)
             if locked and not _is_at(handle, path):
-                continue  # its last owner has just removed it
+                continue  # the last owner has just removed the file
             if locked is not False:
                 _sign(handle)
             if locked is not False or not wait_for:
@@ -82,13 +82,13 @@ def _open(path: Path) -> int:
         where = f"{path.parent}: cannot be written ({reason_of(error)})"
         raise OutputError(f"{where}; check the folder and the disk") from error
     if sys.platform != "win32":
-        with suppress(OSError):  # somebody else's
-            os.fchmod(handle, 0o666)  # so that whoever shares the folder can take over what a killed process has left
+        with suppress(OSError):  # the file of another user
+            os.fchmod(handle, 0o666)  # so that others who share the folder can take over the file of a killed process
     return handle
 
 
 def _sign(handle: int) -> None:
-    """Say in the file who has it."""
+    """Write into the file which process has the lock."""
     with suppress(OSError):  # a full disk
         os.ftruncate(handle, 0)
         os.write(handle, f"process {os.getpid()} on {platform.node()}".encode())
@@ -104,12 +104,12 @@ def _is_at(handle: int, path: Path) -> bool:
 def _close(handle: int, path: Path, *, remove: bool) -> None:
     removed = False
     if remove and _is_at(handle, path):
-        with suppress(OSError):  # Windows removes no open file
+        with suppress(OSError):  # Windows does not remove open files
             path.unlink()
             removed = True
     os.close(handle)
     if remove and not removed and sys.platform == "win32":
-        with suppress(OSError):  # unless another process has opened it by now
+        with suppress(OSError):  # another process may have opened it by now
             path.unlink()
 
 

@@ -1,4 +1,4 @@
-"""Native code that talks to the terminal instead of its caller, or takes memory without end."""
+"""Limits for native code: its output on the terminal is caught, and its memory is bounded."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _STDERR_LOCK = threading.Lock()
 
 @dataclass
 class Printed:
-    """What was printed, once that is over."""
+    """The text that was printed; set at the end of the block."""
 
     text: str = field(default="")
 
 
 @contextmanager
 def quiet_stderr() -> Iterator[Printed]:
-    """Catch what native code prints on stderr: to the file descriptor, past every switch of its library.
+    """Catch the output of native code on stderr at the file descriptor, which no setting of its library can prevent.
 
-    Of threads one at a time; what another prints meanwhile is caught too.
+    One thread at a time enters the block; output of other threads in the meantime is caught too.
     """
     printed = Printed()
     with _STDERR_LOCK, _captured() as capture:
@@ -47,13 +47,19 @@ def quiet_stderr() -> Iterator[Printed]:
 
 
 def _captured() -> IO[bytes]:
-    """Open a file for what is printed: in memory where there are such, as C++ prints no more once a disk was full."""
+    """Open a file for the output; in memory if possible, as C++ stops printing for good once a disk was full."""
     make = getattr(os, "memfd_create", None)  # on Linux
     return os.fdopen(make("printed"), "w+b") if make else tempfile.TemporaryFile()
 
 
 def limit_memory(more: int) -> None:
-    """Let this process take at most so many bytes beyond those that it has; only Linux does."""
+    """Limit the memory of this process; has an effect only on Linux.
+
+    Parameters
+    ----------
+    more : int
+        Number of bytes beyond those in use now.
+    """
     if resource is None or not _MEMORY.exists():
         return
     pages = int(_MEMORY.read_text(encoding="ascii").split()[0])

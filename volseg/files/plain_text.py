@@ -1,14 +1,24 @@
-"""Texts from files as a terminal and a table may show them."""
+"""Texts from files, made safe for a terminal and a table."""
 
 from __future__ import annotations
 
-# Joiners that isprintable() rejects, without which words of Persian and Indian scripts are misspelt.
+# Joiners that isprintable() rejects; words in Persian and Indian scripts are misspelt without them.
 _JOINERS = "\u200c\u200d"
 
 
 def plain(text: str) -> str:
-    """Return a text on one line, without characters that move the cursor, change colours or turn the direction.
+    """Return a text on one line, without characters that move the cursor, change colours or reverse the direction.
 
-    Names in image headers come from anywhere; an escape sequence in one must not reach the terminal.
+    Names in image headers are not trusted; an escape sequence in one must not reach the terminal.
+
+    Parameters
+    ----------
+    text : str
     """
-    return "".join(c if c.isprintable() or c in _JOINERS else " " if c.isspace() else "?" for c in text)
+    characters = []
+    for character in text:
+        if character.isprintable() or character in _JOINERS:
+            characters.append(character)
+        else:
+            characters.append(" " if character.isspace() else "?")
+    return "".join(characters)

@@ -1,4 +1,4 @@
-"""Which process a file name says that it comes from, and whether that one is certainly gone."""
+"""Marks in file names that say which process made a file, and whether that process has ended."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ _SYNCHRONIZE = 0x00100000
 
 
 def process_mark() -> str:
-    """Return letters, digits and ``-`` for a file name that tell this process from all others."""
+    """Return a mark for file names, of letters, digits and ``-``, that no other process has."""
     return f"{_machine()}-{os.getpid()}"
 
 
 def is_gone(mark: str) -> bool:
-    """Whether the process of a mark has ended for certain: it ran on this machine, as it was started last.
+    """Whether the process of a mark has certainly ended.
 
-    Of a process on another machine or in another container nothing is known, so it is not gone.
+    That is known only of processes on this machine, in this container, since the last start of the machine.
+
+    Parameters
+    ----------
+    mark : str
+        From `process_mark`.
     """
     machine, _, number = mark.rpartition("-")
     return machine == _machine() and number.isdecimal() and not _is_running(int(number))
@@ -30,12 +35,12 @@ def is_gone(mark: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _machine() -> str:
-    """Return 8 hex digits for this machine as it was started last and, in a container, for its own process numbers."""
+    """Return 8 hex digits for this machine, its last start and, in a container, the container."""
     told = [platform.node()]
     for name in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         try:
             told.append(os.readlink(name) if name.endswith("pid") else Path(name).read_text(encoding="ascii"))  # noqa: PTH115
-        except OSError:  # there are such files on Linux alone
+        except OSError:  # only Linux has these files
             continue
     return hashlib.sha256("\n".join(told).encode("utf-8", "replace")).hexdigest()[:8]
 
@@ -61,6 +66,6 @@ else:
             os.kill(number, 0)
         except ProcessLookupError:
             return False
-        except (OSError, OverflowError):  # somebody else's, or no number that a process has
+        except (OSError, OverflowError):  # the process of another user, or a number that no process has
             return True
         return True

@@ -1,6 +1,6 @@
-"""Files that a user or another file names: only regular ones are opened, and of a text a bounded length is read.
+"""Files that a user or another file names: only regular files are opened, and texts only up to a bounded length.
 
-Opening a pipe may never end, nor reading a device; neither may stand where a scan, a table or a config is expected.
+Opening a pipe and reading a device may never end, so neither is accepted as a scan, a table or a config.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ from typing import Any
 
 from volseg.errors import InputError
 
-# Of the shortest values JSON has, so much text becomes 0.8 GB of objects.
+# JSON text of this length becomes at most 0.8 GB of objects.
 LONGEST_TEXT = 1 << 25
 
 
 def regular_file(path: str | Path) -> Path:
-    """Return the path of what is a regular file, or a link to one; nothing is opened.
+    """Return the path if it is a regular file, or a link to one; the file is not opened.
+
+    Parameters
+    ----------
+    path : path
 
     Raises
     ------
     InputError
-        Nothing is there, or a folder, pipe, device or socket, or it cannot be looked at.
+        It does not exist, cannot be accessed, or is a folder, pipe, device or socket.
     """
     path = Path(path)
     try:
@@ -37,7 +41,7 @@ def regular_file(path: str | Path) -> Path:
         return path
     if stat.S_ISDIR(mode):
         raise InputError(f"{path}: is a folder; expected a file")
-    raise InputError(f"{path}: is a pipe or device; expected a regular file; save what it gives to one")
+    raise InputError(f"{path}: is a pipe or device; expected a regular file; save its content to one")
 
 
 def file_beside(path: Path, name: str) -> Path:
@@ -53,7 +57,7 @@ def file_beside(path: Path, name: str) -> Path:
     Raises
     ------
     InputError
-        It lies elsewhere than beside or below `path`, or is no regular file.
+        It is not in the folder of `path` or below, or is no regular file.
     """
     absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or PureWindowsPath(name).root
     if not name or absolute or ".." in re.split(r"[/\\]", name):
@@ -65,7 +69,19 @@ def file_beside(path: Path, name: str) -> Path:
 
 
 def read_bytes(path: str | Path, *, most: int) -> bytes:
-    """Read a regular file of at most so many bytes; failure is one InputError."""
+    """Read a regular file.
+
+    Parameters
+    ----------
+    path : path
+    most : int
+        Largest size, bytes.
+
+    Raises
+    ------
+    InputError
+        It is larger, cannot be read, or is no regular file.
+    """
     path = regular_file(path)
     size = path.stat().st_size
     if size > most:
@@ -83,9 +99,18 @@ def read_bytes(path: str | Path, *, most: int) -> bytes:
 
 
 def read_text(path: str | Path, *, most: int = LONGEST_TEXT) -> str:
-    """Read a UTF-8 text of at most so many bytes; failure is one InputError.
+    """Read a UTF-8 text; a byte order mark is dropped, and line ends become Unix ones.
 
-    A byte order mark is dropped; line ends are Unix's.
+    Parameters
+    ----------
+    path : path
+    most : int
+        Largest size, bytes.
+
+    Raises
+    ------
+    InputError
+        It is larger, cannot be read, or is not UTF-8.
     """
     try:
         text = read_bytes(path, most=most).decode("utf-8-sig")
@@ -95,7 +120,19 @@ def read_text(path: str | Path, *, most: int = LONGEST_TEXT) -> str:
 
 
 def read_json(path: str | Path, *, most: int = LONGEST_TEXT) -> Any:
-    """Read a JSON file as `read_text` reads a text."""
+    """Read a JSON file.
+
+    Parameters
+    ----------
+    path : path
+    most : int
+        Largest size, bytes.
+
+    Raises
+    ------
+    InputError
+        It is larger, cannot be read, or is not JSON.
+    """
     text = read_text(path, most=most)
     try:
         return json.loads(text)

@@ -1,4 +1,4 @@
-"""Plain or gzipped files; when read, the content says which, not the name, and a file that swells is refused."""
+"""Plain or gzipped files. The content, not the name, decides which; a decompression bomb is refused."""
 
 from __future__ import annotations
 
@@ -18,33 +18,54 @@ _LOG = logging.getLogger(__name__)
 _GZIP_LEVEL = 2
 GZIP_MARK = b"\x1f\x8b"
 _GIB = 1 << 30
-# No deflate stream grows further (https://zlib.net/zlib_tech.html); zeros come near, scans are at 2 to 10.
+# Deflate expands one byte to at most 1,032 (https://zlib.net/zlib_tech.html). Zeros come near; scans are at 2 to 10.
 MAX_DEFLATE_RATIO = 1032
-# Scans shrink to a tenth, emptied ones and sparse label maps further, but the larger ones not so much.
+# Scans compress up to 10-fold, nearly empty ones and sparse label maps more, but not if they are large.
 _PER_BYTE = 50
 _LONGEST_TAIL = 1 << 26
 _CHUNK = 1 << 24
 
 
 def most_unpacked(there: int, *, always: int = _GIB) -> int:
-    """Return how many bytes so many compressed ones may become: some `always`, and so many more for each byte."""
+    """Return how many bytes a compressed file may become.
+
+    Parameters
+    ----------
+    there : int
+        Size of the file, bytes.
+    always : int
+        Size that is always allowed, bytes.
+    """
     return always + _PER_BYTE * there
 
 
 @contextmanager
 def compressed(file: BufferedIOBase, path: Path) -> Iterator[BufferedIOBase]:
-    """Give a stream to write to: `file`, or its gzip if the name of `path` ends in ``.gz``."""
+    """Give a stream to write to: the file, or a gzip stream into it.
+
+    Parameters
+    ----------
+    file : binary stream
+        Open for writing.
+    path : Path
+        The stream is gzipped if this name ends in ``.gz``.
+    """
     if not has_suffix(path, (".gz",)):
         yield file
         return
-    # No name and no time inside, so that equal images are equal files.
+    # Without name and time, so that equal images give equal files.
     with gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=file, mtime=0) as stream:
         yield stream
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BufferedIOBase]:
-    """Open a plain or gzipped file for reading; whatever goes wrong while it is open is one InputError."""
+    """Open a plain or gzipped file for reading; any failure while it is open becomes one InputError.
+
+    Parameters
+    ----------
+    path : Path
+    """
     regular_file(path)
     try:
         with path.open("rb") as file:
@@ -57,7 +78,19 @@ def opened(path: Path) -> Iterator[BufferedIOBase]:
 
 
 def read_exactly(stream: BufferedIOBase, size: int) -> bytes:
-    """Read `size` bytes, or raise EOFError."""
+    """Read a number of bytes.
+
+    Parameters
+    ----------
+    stream : binary stream
+    size : int
+        Number of bytes.
+
+    Raises
+    ------
+    EOFError
+        The stream has fewer.
+    """
     content = stream.read(size)
     if len(content) < size:
         raise EOFError(f"{size - len(content)} bytes are missing")
@@ -65,21 +98,21 @@ def read_exactly(stream: BufferedIOBase, size: int) -> bytes:
 
 
 def check_promise(path: Path, needed: int, there: int, *, zipped: bool) -> None:
-    """Refuse voxels that the file cannot hold or that swell out of proportion, before memory is taken.
+    """Refuse voxels that the file cannot hold, or that are out of proportion to it, before memory is taken.
 
     Parameters
     ----------
     path : Path
         The file, for messages.
     needed, there : int
-        Bytes that the header promises, and bytes that are in the file.
+        Bytes that the header asks for, and bytes in the file.
     zipped : bool
         Whether the voxels are deflated.
 
     Raises
     ------
     InputError
-        More is promised than the file can hold, or than `most_unpacked` allows.
+        The header asks for more than the file can hold, or than `most_unpacked` allows.
     """
     if needed > (MAX_DEFLATE_RATIO if zipped else 1) * there:
         raise InputError(
@@ -90,19 +123,36 @@ def check_promise(path: Path, needed: int, there: int, *, zipped: bool) -> None:
 
 
 def check_growth(path: Path, needed: int, there: int, *, always: int = _GIB) -> None:
-    """Refuse what becomes far larger than its compressed file; see `check_promise` and `most_unpacked`."""
+    """Refuse content that is far larger than its compressed file; see `most_unpacked`.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    needed, there : int
+        Bytes of the content, and bytes in the file.
+    always : int
+        Size that is always allowed, bytes.
+    """
     if needed > most_unpacked(there, always=always):
         raise InputError(
             f"{path}: {there} bytes would become {needed / _GIB:.1f} GiB, {needed // max(there, 1)} times as much; if "
-            "that is right, give it uncompressed (gunzip, or saved anew without compression)"
+            "that is right, give the file uncompressed (gunzip it, or save it again without compression)"
         )
 
 
 def read_tail(stream: BufferedIOBase, path: Path, *, after: int = 0) -> None:
-    """Read a gzip stream on to its end, where its checksum is.
+    """Read a gzip stream to its end, where its checksum is; a plain file has no checksum, and is not read further.
 
-    At most 64 MiB beyond the `after` bytes that are known to follow, so that a bomb behind the voxels does nothing. A
-    plain file has no checksum, and what follows in it is not read.
+    Parameters
+    ----------
+    stream : binary stream
+        At the end of the voxels.
+    path : Path
+        The file, for messages.
+    after : int
+        Number of bytes that are known to follow. At most 64 MiB more are read, so that a bomb behind the voxels is
+        harmless.
     """
     if not isinstance(stream, gzip.GzipFile):
         return

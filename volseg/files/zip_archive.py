@@ -1,6 +1,6 @@
-"""Zip archives of scans, read in place: their lists of members, checked before anything is unpacked.
+"""Zip archives of scans, read in place: their lists of members are checked before a member is unpacked.
 
-No member is ever written to disk, so none can land outside a folder.
+Members are never written to disk, so that none can end up outside a folder.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ from volseg.files.streams import most_unpacked
 _MARKS = (b"PK\x03\x04", b"PK\x05\x06")
 _LARGEST_ARCHIVE = 1 << 36
 _MOST_MEMBERS = 200_000
-# The list at the end, read whole by zipfile, which makes an object of each of its at least 46 bytes.
+# Bytes of the list of members at the end. zipfile reads all of it, and makes an object of each entry (46 bytes or more)
 _LONGEST_LIST = 1 << 25
 _END, _END_64, _LONGEST_END = b"PK\x05\x06", b"PK\x06\x06", (1 << 16) + 22
-# Of other kinds one block may become gigabytes before zipfile looks at how long the member is.
+# With other methods one block may become gigabytes before zipfile checks the length of the member.
 _KINDS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _IS_ENCRYPTED = 1
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file is a zip archive, by its content.
+    """Whether the content of a file is a zip archive.
+
+    Parameters
+    ----------
+    path : Path
 
     Raises
     ------
@@ -46,23 +50,35 @@ def is_zip(path: Path) -> bool:
 
 
 def open_archive(path: Path) -> zipfile.ZipFile:
-    """Open an archive; its list of members is read once, not again for every member."""
+    """Open an archive, or return the open one; its list of members is read only once.
+
+    Parameters
+    ----------
+    path : Path
+    """
     return _archive_as_of(path, _state(path))
 
 
 def archive_members(path: Path) -> tuple[zipfile.ZipInfo, ...]:
-    """Return the members of an archive that are files and neither hidden nor macOS's.
+    """Return the members of an archive that are files, without hidden files and those of macOS.
+
+    Parameters
+    ----------
+    path : Path
 
     Raises
     ------
     InputError
-        It is damaged, a bomb, encrypted, or has members outside its folder.
+        The archive is damaged, a decompression bomb or encrypted, or has members outside its folder.
     """
     return _members_as_of(path, _state(path))
 
 
 def _state(path: Path) -> tuple[int, int, int]:
-    """Return what changes when the file does; a forked process shares its position, so it needs one of its own."""
+    """Return the state of a file, so that a changed one is read again.
+
+    The number of the process is part of it: a forked process would share the position in the open file.
+    """
     found = path.stat()
     return os.getpid(), found.st_mtime_ns, found.st_size
 
@@ -75,11 +91,11 @@ def _archive_as_of(path: Path, state: tuple[int, int, int]) -> zipfile.ZipFile:
 
 
 def _length_of_list(path: Path) -> int:
-    """Return the length that the end of an archive says its list of members to have."""
+    """Return the length of the list of members, as the end of the archive gives it."""
     with path.open("rb") as stream:
         stream.seek(max(path.stat().st_size - _LONGEST_END - 100, 0))
         tail = stream.read()
-    # As zipfile does: the last one; of archives over 4 GB it points to another, in front of it.
+    # The last record counts, as in zipfile. In archives over 4 GB it refers to another record in front of it.
     end, end_64 = tail.rfind(_END), tail.rfind(_END_64)
     lengths = [struct.unpack_from("<I", tail, end + 12)[0]] if 0 <= end <= len(tail) - 22 else [0]
     if lengths == [0xFFFFFFFF] and 0 <= end_64 <= len(tail) - 56:
@@ -102,6 +118,7 @@ def _members_as_of(path: Path, state: tuple[int, int, int]) -> tuple[zipfile.Zip
 
 
 def _is_shown(member: zipfile.ZipInfo) -> bool:
+    """Whether a member is neither hidden nor one of macOS."""
     return not any(part.startswith((".", "__MACOSX")) for part in _name(member).parts)
 
 
@@ -110,7 +127,7 @@ def _name(member: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _check_sizes(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
-    """Refuse what no honest archive of scans holds, before a byte is unpacked."""
+    """Refuse sizes that no honest archive of scans has, before a byte is unpacked."""
     there = path.stat().st_size
     total = sum(member.file_size for member in members)
     if len(members) > _MOST_MEMBERS or total > _LARGEST_ARCHIVE:
@@ -125,7 +142,7 @@ def _check_sizes(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
 
 
 def _problem(member: zipfile.ZipInfo, count: int) -> str:
-    """Say why a member must not be read; `count` have its name."""
+    """Return why a member must not be read, or an empty text; `count` members have its name."""
     called, name = f"its member {member.filename!r}", _name(member)
     if count > 1:
         return (

@@ -75,13 +75,29 @@ class SliceStack:
         return np.stack(channels)
 
     def batch(self, start: int, stop: int) -> NDArray[np.float32]:
-        """(B, C * (2 * neighbours + 1), h, w): the network's input for slices start..stop; parameters of `plain`."""
+        """(B, C * (2 * neighbours + 1), h, w): the network's input for slices start..stop.
+
+        Parameters
+        ----------
+        start, stop : int
+            First slice, and the one after the last.
+        """
         first, last = max(0, start - self.neighbours), min(len(self), stop + self.neighbours)
         wanted = neighbour_indices(np.arange(start, stop), len(self), self.neighbours) - first
         return gather_neighbours(self.plain(first, last), wanted)
 
     def to_native(self, slices: NDArray[Any]) -> NDArray[np.float32]:
-        """Resample (..., h, w) slices at the model's spacing to (..., H, W) as scanned."""
+        """Resample slices to the spacing of the scan.
+
+        Parameters
+        ----------
+        slices : (..., h, w)
+            At the model's spacing.
+
+        Returns
+        -------
+        (..., H, W) float32
+        """
         return resample_plane(slices, self.native_size)
 
 
