@@ -61,7 +61,17 @@ def reason(error: BaseException) -> str:
 
 
 class VolsegError(Exception):
-    """Base of all errors that volseg raises on purpose; `exit_code` is the exit code of the command line."""
+    """Base of all errors that volseg raises on purpose; `exit_code` is the exit code of the command line.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> try:
+    ...     volseg.read("missing.nii.gz")
+    ... except volseg.VolsegError as error:
+    ...     print(error)
+    missing.nii.gz: no such file or folder; check the path
+    """
 
     exit_code = 1
 

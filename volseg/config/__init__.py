@@ -188,7 +188,15 @@ class CleanupConfig(_Section):
 
 
 class Config(_Section):
-    """All settings of the training and use of a model."""
+    """All settings of the training and use of a model.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> config = volseg.Config()
+    >>> config.network.block, config.loss.reconstruction
+    ('double', 'ce_dice')
+    """
 
     preset: Literal["default", "pix2pix"] = "default"
     preparation: PreparationConfig = PreparationConfig()
@@ -247,6 +255,13 @@ def load_config(
     ConfigError
         The file cannot be read, is not YAML or too large or nested, or has unknown keys or impossible values. The
         message lists all of these with file and line, and the nearest known key.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> config = volseg.load_config(overrides=("training.minutes=30", "network.width=16"))
+    >>> config.training.minutes, config.network.width
+    (30.0, 16)
     """
     given, lines = read_settings(path) if path else ({}, {})
     presets: list[tuple[str, Any]] = [("the run", start.preset)] if start else []

@@ -75,6 +75,14 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
         The source or image cannot be read; more than half of the labelled voxels lie outside the image.
     OutputError
         A target is there already, or cannot be written.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import make_ct_phantom
+    >>> files = volseg.write(make_ct_phantom(seed=1).volume, "scan.nii.gz")
+    >>> [path.name for path in volseg.convert("scan.nii.gz", "scan.mha")]
+    ['scan.mha']
     """
     target, settings = Path(target), ConversionSettings(**options)
     source = _single_file_of(Path(source), target, known=names_of(settings.labels))

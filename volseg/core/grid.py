@@ -45,6 +45,15 @@ class Grid:
     ------
     GeometryError
         Wrong shape, non-finite or singular affine.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> grid = volseg.Grid.from_spacing((64, 64, 20), spacing=(1, 1, 5), origin=(-30, -40, 100))
+    >>> grid.to_world((10, 0, 2))
+    array([-20., -40., 110.])
+    >>> grid.describe()
+    '64x64x20 voxels, 1x1x5 mm, RAS, origin (-30.0, -40.0, 100.0)'
     """
 
     shape: tuple[int, int, int]

@@ -45,6 +45,12 @@ class Label:
     ------
     InputError
         The value is below 1, the name is empty or cannot be written, or the colour or algorithm is invalid.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> volseg.Label(value=1, name="liver", colour=(168, 84, 68)).name
+    'liver'
     """
 
     value: int
@@ -85,6 +91,16 @@ class LabelMap:
     InputError
         The array is not of integers, has a negative value, a value without label or another shape than the grid; or two
         labels have the same value or name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import volseg
+    >>> array = np.zeros((8, 8, 4), np.uint8)
+    >>> array[2:5, 2:5, 1:3] = 7
+    >>> labels = volseg.LabelMap.from_array(array, volseg.Grid.from_spacing(array.shape))
+    >>> [label.name for label in labels.labels], int(labels.mask(labels.labels[0]).sum())
+    (['label_7'], 18)
     """
 
     array: NDArray[Any]

@@ -88,6 +88,14 @@ class Mesh:
     ------
     InputError
         Wrong shapes, vertices that are not finite, or faces with indices out of range.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> corners = [(0, 0, 0), (10, 0, 0), (0, 10, 0), (0, 0, 10)]
+    >>> mesh = volseg.Mesh(corners, [(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)], name="tetrahedron")
+    >>> mesh.is_closed, round(mesh.volume_mm3, 1)
+    (True, 166.7)
     """
 
     vertices: NDArray[np.float64]

@@ -38,6 +38,16 @@ class Volume:
     ------
     InputError
         The array is not three-dimensional real numbers, or does not fit the grid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import volseg
+    >>> grid = volseg.Grid.from_spacing((64, 64, 20), spacing=(1, 1, 5))
+    >>> scan = volseg.Volume(np.zeros((64, 64, 20), np.int16), grid, modality="CT", unit="HU")
+    >>> brighter = scan.with_array(scan.array + 40)
+    >>> int(brighter.array.max()), brighter.unit
+    (40, 'HU')
     """
 
     array: NDArray[Any]

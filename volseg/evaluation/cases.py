@@ -70,6 +70,16 @@ def evaluate(
         There is only one case, and its prediction lies on another grid than its reference.
     UsageError
         The tolerance is negative or not finite.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import sphere_labelmap
+    >>> grid = volseg.Grid.from_spacing((32, 32, 32))
+    >>> prediction, reference = sphere_labelmap(grid, radius_mm=9), sphere_labelmap(grid, radius_mm=10)
+    >>> (row,) = volseg.evaluate(prediction, reference).rows
+    >>> row.label, round(row.scores.dice, 2), round(row.scores.hd95_mm, 1)
+    ('sphere', 0.85, 1.4)
     """
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise UsageError(f"tolerance is {tolerance_mm} mm; expected a number of at least 0")

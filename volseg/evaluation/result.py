@@ -66,6 +66,15 @@ class Evaluation:
         Cases that could not be compared, and why. They are left out of rows and statistics.
     unpaired : tuple of str
         References without a prediction.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import sphere_labelmap
+    >>> labels = sphere_labelmap(volseg.Grid.from_spacing((32, 32, 32)), radius_mm=10)
+    >>> evaluation = volseg.evaluate(labels, labels)
+    >>> evaluation.class_mean_dice.mean, evaluation.to_csv("scores.csv").name
+    (1.0, 'scores.csv')
     """
 
     rows: tuple[Row, ...]

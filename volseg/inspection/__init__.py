@@ -42,6 +42,14 @@ def inspect(path: str | Path, *, headers: bool = False, progress: Progress | Non
     ------
     InputError
         There is no such path, or no image file of any kind in it.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import make_ct_phantom
+    >>> files = volseg.write(make_ct_phantom(seed=1).volume, "scan.nii.gz")
+    >>> [entry.kind for entry in volseg.inspect("scan.nii.gz").entries]
+    ['NIfTI']
     """
     path = Path(path)
     if not path.exists():

@@ -42,6 +42,15 @@ def read(path: str | Path, *, series: str | None = None, strict: bool = False) -
         Missing, damaged, or nothing that volseg reads.
     GeometryError
         The position of the voxels is impossible.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import make_ct_phantom
+    >>> files = volseg.write(make_ct_phantom(seed=1).volume, "scan.nii.gz")
+    >>> scan = volseg.read("scan.nii.gz")
+    >>> scan.array.shape, scan.grid.spacing
+    ((96, 96, 24), (3.0, 3.0, 6.0))
     """
     path = Path(path)
     kind = kind_of(path)
@@ -67,6 +76,14 @@ def read_all(path: str | Path, *, strict: bool = False) -> dict[str, Volume]:
     dict of str to Volume
         One entry for each volume of a DICOM series (time points, echoes and b-values apart) and for each volume of a 4D
         or 5D NIfTI or 4D NRRD file (``<stem>_<n>``); else one, ``<stem>``.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import make_ct_phantom
+    >>> files = volseg.write(make_ct_phantom(seed=1).volume, "scan.nrrd")
+    >>> [volume.array.shape for volume in volseg.read_all("scan.nrrd").values()]
+    [(96, 96, 24)]
     """
     path = Path(path)
     kind = kind_of(path)

@@ -53,6 +53,14 @@ def write(
         Another suffix or form, or a DICOM object without its scan.
     OutputError
         All labels lie outside the image, or a file cannot be written; nothing is left half-written.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import make_ct_phantom
+    >>> labels = make_ct_phantom(seed=1).labels
+    >>> [path.name for path in volseg.write(labels, "labels.nii.gz")]
+    ['labels.nii.gz', 'labels.tsv']
     """
     path = Path(path)
     if not isinstance(thing, Volume | LabelMap):

@@ -67,6 +67,13 @@ class Model:
         Of the weights' bytes, where it was loaded from a file.
     digest : str
         Of everything in that file.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> model = volseg.load_model("hippocampus")
+    >>> model.modalities, [label.name for label in model.labels]
+    (('MR',), ['Anterior', 'Posterior'])
     """
 
     config: Config
@@ -89,7 +96,15 @@ def make_generator(config: Config, *, channels: int, labels: int) -> Generator:
 
 
 def save_model(model: Model, path: str | Path) -> Path:
-    """Write a model file atomically and return its path."""
+    """Write a model file atomically and return its path.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> model = volseg.load_model("hippocampus")
+    >>> volseg.save_model(model, "copy.safetensors").name
+    'copy.safetensors'
+    """
     tensors = {
         f"net.{name}.{key}": value.detach().cpu().contiguous()
         for name, network in model.networks.items()
@@ -128,6 +143,13 @@ def load_model(path: str | Path) -> Model:
     ModelError
         Not a volseg model, damaged (digest), of a newer format, with impossible settings, or with weights that do not
         fit them.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> model = volseg.load_model("hippocampus")
+    >>> sorted(model.networks)
+    ['axial.all', 'coronal.all', 'sagittal.all']
     """
     file = _find(path)
     content, digests = _read_content(file)

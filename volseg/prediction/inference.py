@@ -47,6 +47,16 @@ class Prediction:
     probabilities : (K, I, J, K) float16, optional
         Probabilities of background and each label, in the model's order, on the scan's grid: the softmax of each
         network at a temperature of 2, averaged over networks and planes, then calibrated if the model is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import volseg
+    >>> array = np.random.default_rng(0).normal(size=(32, 32, 32))
+    >>> scan = volseg.Volume(array, volseg.Grid.from_spacing(array.shape))
+    >>> prediction = volseg.predict(volseg.load_model("hippocampus"), scan, probabilities=True)
+    >>> prediction.probabilities.shape  # background and two labels
+    (3, 32, 32, 32)
     """
 
     labels: LabelMap
@@ -93,6 +103,15 @@ def predict(
         The channels lie on different grids.
     UsageError
         The device cannot be used, or `batch_size` is below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import volseg
+    >>> array = np.random.default_rng(0).normal(size=(32, 32, 32))
+    >>> scan = volseg.Volume(array, volseg.Grid.from_spacing(array.shape))
+    >>> volseg.predict(volseg.load_model("hippocampus"), scan).labels.array.shape
+    (32, 32, 32)
     """
     channels = [volumes] if isinstance(volumes, Volume) else list(volumes)
     grid, target = common_grid(channels), choose_device(device)

@@ -81,6 +81,15 @@ def extract_surfaces(
         The probabilities are not those of these labels, or the label map is noise; see `volseg.core.noise`.
     UsageError
         Shared walls or a solid are asked of probabilities.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import sphere_labelmap
+    >>> labels = sphere_labelmap(volseg.Grid.from_spacing((32, 32, 32)), radius_mm=10)
+    >>> (mesh,) = volseg.extract_surfaces(labels)
+    >>> mesh.name, mesh.is_closed, round(mesh.volume_mm3 / 1000, 1)
+    ('sphere', True, 4.2)
     """
     chosen = settings or SurfaceSettings()
     _check_slices(labels.grid)
@@ -129,6 +138,14 @@ def extract_isosurface(
         No voxel, or every voxel, is inside, or what is inside is noise; see `volseg.core.noise`.
     GeometryError
         The volume is a single slice.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import make_ct_phantom
+    >>> body = volseg.extract_isosurface(make_ct_phantom(seed=1).volume, -500)
+    >>> body.is_closed
+    True
     """
     chosen = settings or SurfaceSettings()
     _check_slices(volume.grid)

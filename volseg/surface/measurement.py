@@ -100,6 +100,15 @@ def measure(labels: LabelMap, *, pieces: bool = False, probabilities: Probabilit
     ------
     InputError
         The probabilities are not those of these labels, or the label map is noise; see `volseg.core.noise`.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import sphere_labelmap
+    >>> labels = sphere_labelmap(volseg.Grid.from_spacing((32, 32, 32)), radius_mm=10)
+    >>> (sphere,) = volseg.measure(labels)
+    >>> sphere.voxels, round(sphere.by_surface.volume_ml, 2)
+    (4224, 4.22)
     """
     if probabilities is not None:
         check_probabilities(labels, probabilities)

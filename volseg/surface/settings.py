@@ -41,6 +41,15 @@ class SurfaceSettings:
     ------
     UsageError
         A value is out of its range, or two do not go together.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import sphere_labelmap
+    >>> labels = sphere_labelmap(volseg.Grid.from_spacing((32, 32, 32)), radius_mm=10)
+    >>> (mesh,) = volseg.extract_surfaces(labels, volseg.SurfaceSettings(faces=500))
+    >>> len(mesh.faces) <= 500
+    True
     """
 
     smooth: bool = True

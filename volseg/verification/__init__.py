@@ -73,6 +73,16 @@ class Verification:
         How many contours lie between its slices.
     made_on : tuple of str
         SeriesInstanceUID of what a DICOM object refers to.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import make_ct_phantom
+    >>> phantom = make_ct_phantom(seed=1)
+    >>> files = volseg.write(phantom.volume, "scan.nii.gz"), volseg.write(phantom.labels, "labels.nii.gz")
+    >>> verification = volseg.verify("scan.nii.gz", "labels.nii.gz")
+    >>> verification.agrees, verification.relation, verification.outside_fraction
+    (True, 'same grid', 0.0)
     """
 
     image: str
@@ -162,6 +172,15 @@ def verify(
         One of the two cannot be read.
     UsageError
         `tolerance_mm` is negative or not finite.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import make_ct_phantom
+    >>> phantom = make_ct_phantom(seed=1)
+    >>> files = volseg.write(phantom.volume, "scan.nii.gz"), volseg.write(phantom.labels, "labels.nii.gz")
+    >>> volseg.verify("scan.nii.gz", "labels.nii.gz").describe()
+    'labels.nii.gz: lies on the grid of the image (corners up to 0 mm apart)'
     """
     _check_tolerance(tolerance_mm)
     path = single_label_map(Path(segmentation)) or Path(segmentation)

@@ -72,6 +72,15 @@ def read_labels(
     InputError
         As `read`; also negative values, fractions, a table with mistakes, and an entry of `only` that nothing there
         answers to.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import make_ct_phantom
+    >>> files = volseg.write(make_ct_phantom(seed=1).labels, "labels.nii.gz")
+    >>> labels = volseg.read_labels("labels.nii.gz", only=["*kidney"])
+    >>> [label.name for label in labels.labels]
+    ['right_kidney', 'left_kidney']
     """
     layers = read_label_layers(path, labels=labels, image=image, only=only, series=series)
     if len(layers) == 1:

@@ -60,6 +60,15 @@ def write_meshes(
         Unknown format or space.
     OutputError
         The folder cannot be written.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import sphere_labelmap
+    >>> labels = sphere_labelmap(volseg.Grid.from_spacing((32, 32, 32)), radius_mm=10)
+    >>> meshes = volseg.extract_surfaces(labels)
+    >>> [path.name for path in volseg.write_meshes(meshes, "meshes", formats=["stl", "glb"])]
+    ['sphere.stl', 'sphere.glb']
     """
     targets = mesh_targets(meshes, folder, formats=formats)
     return [file for path, some in targets for file in write_mesh_files(some, path, space=space)]
@@ -119,6 +128,14 @@ def write_mesh(meshes: Mesh | Sequence[Mesh], path: str | Path, *, space: str = 
         No mesh, or one without faces.
     OutputError
         The file cannot be written.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import sphere_labelmap
+    >>> labels = sphere_labelmap(volseg.Grid.from_spacing((32, 32, 32)), radius_mm=10)
+    >>> volseg.write_mesh(volseg.extract_surfaces(labels), "sphere.stl").name
+    'sphere.stl'
     """
     return write_mesh_files(meshes, path, space=space)[-1]
 
