@@ -149,12 +149,7 @@ def test_a_folder_is_listed_once_and_a_file_parsed_once(
 
 
 @pytest.mark.parametrize(
-    ("what", "has_names"),
-    [
-        not_yet("3 decodes of a label map today", "labelsTr", True),
-        not_yet("4 decodes of a label map today", "labelsTr", False),
-        not_yet("2 decodes of an image today", "imagesTr", True),
-    ],
+    ("what", "has_names"), [("labelsTr", True), ("labelsTr", False), ("imagesTr", True), ("imagesTr", False)]
 )
 def test_a_file_is_decoded_once_before_the_first_step_of_training(
     what: str, has_names: bool, dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

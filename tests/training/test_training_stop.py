@@ -91,7 +91,7 @@ MOMENTS = [
     "volseg.training.step.nn.utils.clip_grad_norm_",
     "torch.optim.AdamW.step",
     "volseg.training.loop.validate",
-    "volseg.training.validation.read_case",
+    "volseg.training.validation.read_images",
     "volseg.training.validation.predict",
     "volseg.training.validation.dice",
     "volseg.training.validation.fit_temperature",

@@ -12,8 +12,8 @@ A label map may be a folder of masks, one a structure and called like it (`volse
 then have the values that their names have in the dataset.
 
 Where no ``dataset.json`` names the labels, ``labels.tsv`` at the root does (see `volseg.io.labels.table`); without that
-every label map is read once to see which values there are. Files and folders whose names start with ``.`` or ``_`` are
-left out. ``splits_final.json`` at the root gives the folds.
+every label map is decoded to see which values there are, and kept packed in memory. Files and folders whose names
+start with ``.`` or ``_`` are left out. ``splits_final.json`` at the root gives the folds.
 """
 
 from volseg.datasets.check import check_dataset

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from volseg.core.grid import Grid
-from volseg.core.labelmap import present_values
+from volseg.core.labelmap import LabelMap, present_values
 from volseg.core.resample import Reorientation
-from volseg.datasets.types import Case, Dataset, read_reference
+from volseg.datasets.types import Case, Dataset, pack_reference
 from volseg.errors import DatasetError, VolsegError
 from volseg.io import count_volumes, read_grid
 
 _LISTED = 20
 
 
-def check_dataset(dataset: Dataset) -> None:
+def check_dataset(dataset: Dataset) -> Dataset:
     """Check every case: files readable, channels complete, one grid, label values known; and names and folds.
 
     Grids are read from headers where the format has one (NIfTI, NRRD, MetaImage); label maps are read whole.
+
+    Parameters
+    ----------
+    dataset : Dataset
+
+    Returns
+    -------
+    Dataset
+        The same, but its cases keep their label maps packed: `read_reference` need not decode them again.
 
     Raises
     ------
@@ -27,10 +37,14 @@ def check_dataset(dataset: Dataset) -> None:
         Everything that is wrong, one line each; the first 20 are listed.
     """
     problems = [*_name_problems(dataset), *_split_problems(dataset)]
+    cases = []
     for case in dataset.cases:
-        problems.extend(f"case {case.name}: {problem}" for problem in _case_problems(case, dataset))
+        checked, found = _check_case(case, dataset)
+        cases.append(checked)
+        for problem in found:
+            problems.append(f"case {case.name}: {problem}")
     if not problems:
-        return
+        return replace(dataset, cases=tuple(cases))
     lines = problems[:_LISTED]
     if len(problems) > _LISTED:
         lines.append(f"and {len(problems) - _LISTED} more")
@@ -65,41 +79,46 @@ def _split_problems(dataset: Dataset) -> Iterator[str]:
             yield f"splits_final.json: fold {number} has {_few(both)} in training and validation"
 
 
-def _case_problems(case: Case, dataset: Dataset) -> Iterator[str]:
+def _check_case(case: Case, dataset: Dataset) -> tuple[Case, list[str]]:
+    """Return the case with its label map packed, and what is wrong with it."""
     if not case.images:
-        yield f"label map {case.label} has no image"
-        return
+        return case, [f"label map {case.label} has no image"]
+    reference, problems = _check_images(case, dataset)
     if case.label is None:
-        yield f"image {case.images[0]} has no label map"
+        return case, [f"image {case.images[0]} has no label map", *problems]
+    try:
+        packed, labels = pack_reference(case)
+    except VolsegError as error:
+        return case, [*problems, str(error)]
+    if reference is not None:
+        problems += _grid_problems(case.label, labels.grid, reference)
+    return packed, [*problems, *_value_problems(case.label, labels, dataset)]
+
+
+def _check_images(case: Case, dataset: Dataset) -> tuple[tuple[Path, Grid] | None, list[str]]:
+    """Return the first image that can be read, with its grid, and what is wrong with the images."""
+    problems: list[str] = []
     reference: tuple[Path, Grid] | None = None
-    found = 0
+    channels = 0
     for path in case.images:
         try:
             grid = read_grid(path)
-            found += count_volumes(path)
+            channels += count_volumes(path)
         except VolsegError as error:
-            yield str(error)
+            problems.append(str(error))
             continue
         if reference is None:
             reference = path, grid
         else:
-            yield from _grid_problems(path, grid, reference)
+            problems += _grid_problems(path, grid, reference)
     expected = len(dataset.channel_names)
-    if found and found != expected and reference:
+    if reference is not None and channels != expected:
         names = _few(dataset.channel_names)
-        yield f"has {found} channels, starting with {reference[0].name}; expected {expected}: {names}"
-    if case.label is not None:
-        yield from _label_problems(case, case.label, dataset, reference)
+        problems.append(f"has {channels} channels, starting with {reference[0].name}; expected {expected}: {names}")
+    return reference, problems
 
 
-def _label_problems(case: Case, path: Path, dataset: Dataset, reference: tuple[Path, Grid] | None) -> Iterator[str]:
-    try:
-        labels = read_reference(case)
-    except VolsegError as error:
-        yield str(error)
-        return
-    if reference is not None:
-        yield from _grid_problems(path, labels.grid, reference)
+def _value_problems(path: Path, labels: LabelMap, dataset: Dataset) -> Iterator[str]:
     known = {label.value for label in dataset.labels}
     if {label.value for label in labels.labels} <= known:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from volseg.core.labelmap import Label
-from volseg.datasets.types import Case, Dataset, Splits
+from volseg.datasets.types import Case, Dataset, Splits, pack_reference
 from volseg.errors import DatasetError, UsageError
 from volseg.files.names import IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_name, has_suffix
 from volseg.files.regular import read_json
-from volseg.io import read_labels
 from volseg.io.labels import labels_from_json, mask_files, name_labels, read_label_table, read_table
 
 _Checked = TypeVar("_Checked")
@@ -223,36 +222,53 @@ def _without_json(root: Path, name: str, cases: Sequence[Case], channels: Sequen
     count = max((len(case.images) for case in cases), default=0)
     channels = channels or ([f"image_{n}" for n in range(count)] if count > 1 else ["image"])
     table = root / "labels.tsv"
-    return _dataset(root, name, cases, read_label_table(table) if table.is_file() else _used_labels(cases), channels)
+    if table.is_file():
+        return _dataset(root, name, cases, read_label_table(table), channels)
+    packed, labels = _find_labels(cases)
+    return _dataset(root, name, packed, labels, channels)
 
 
-def _used_labels(cases: Sequence[Case]) -> tuple[Label, ...]:
+def _find_labels(cases: Sequence[Case]) -> tuple[list[Case], tuple[Label, ...]]:
+    """Return the cases with their label maps packed, and the labels that occur in them."""
+    packed: list[Case] = []
     labels: dict[int, Label] = {}
     structures: set[str] = set()
     for case in cases:
         if case.label is None or not case.label.exists():
-            continue
-        if masks := mask_files(case.label):
+            packed.append(case)
+        elif masks := mask_files(case.label):
+            # Their values are known only when the structures of all cases are.
             structures.update(masks)
-            continue
-        for label in read_labels(case.label).labels:
-            known = labels.setdefault(label.value, label)
-            if known.name != label.name:
-                raise DatasetError(
-                    f"{case.label}: label {label.value} is {label.name!r}, elsewhere {known.name!r}; expected one name"
-                )
-    named = name_labels(sorted(structures), tuple(labels.values())).values()
-    labels |= {label.value: label for label in named}
-    return tuple(sorted(labels.values(), key=lambda label: label.value))
+            packed.append(case)
+        else:
+            read, label_map = pack_reference(case)
+            packed.append(read)
+            _add_labels(labels, label_map.labels, case.label)
+    for label in name_labels(sorted(structures), tuple(labels.values())).values():
+        labels[label.value] = label
+    return packed, tuple(labels[value] for value in sorted(labels))
+
+
+def _add_labels(known: dict[int, Label], found: Iterable[Label], path: Path) -> None:
+    for label in found:
+        other = known.setdefault(label.value, label)
+        if other.name != label.name:
+            raise DatasetError(
+                f"{path}: label {label.value} is {label.name!r}, elsewhere {other.name!r}; expected one name"
+            )
 
 
 def _dataset(
     root: Path, name: str, cases: Sequence[Case], labels: tuple[Label, ...], channel_names: Sequence[str]
 ) -> Dataset:
     modalities = tuple(_MODALITIES.get(channel.upper()) for channel in channel_names)
-    cases = [replace(case, masks=labels) if case.label is not None and case.label.is_dir() else case for case in cases]
-    ordered = tuple(sorted(cases, key=lambda case: case.name))
-    return Dataset(name or case_name(root), ordered, labels, tuple(channel_names), modalities, _read_splits(root), root)
+    ordered = []
+    for case in sorted(cases, key=lambda case: case.name):
+        if case.label is not None and case.label.is_dir():
+            case = replace(case, masks=labels, packed=None)  # it is read with other values from now on
+        ordered.append(case)
+    splits = _read_splits(root)
+    return Dataset(name or case_name(root), tuple(ordered), labels, tuple(channel_names), modalities, splits, root)
 
 
 def _read_splits(root: Path) -> Splits | None:

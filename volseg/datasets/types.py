@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from volseg.core.labelmap import Label, LabelMap
 from volseg.core.volume import Volume
+from volseg.datasets.packed import PackedLabels
 from volseg.errors import DatasetError, UsageError
 from volseg.io import read_channels, read_labels
+from volseg.io.scan_files import file_state
 
 Splits = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
 
@@ -32,12 +34,15 @@ class Case:
         Its label map, or folder of masks.
     masks : tuple of Label
         Where it is a folder, which values its labels have; masks are matched by name.
+    packed : PackedLabels, optional
+        The label map as it was decoded; see `decode_reference`.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path | None = None
     masks: tuple[Label, ...] = ()
+    packed: PackedLabels | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -72,21 +77,59 @@ class Dataset:
 
 
 def read_images(case: Case) -> list[Volume]:
-    """Read the channels of a case in order, also where one 4D file holds them."""
+    """Read the channels of a case in order, also where one 4D file holds them.
+
+    Parameters
+    ----------
+    case : Case
+    """
     return read_channels(case.images)
 
 
 def read_reference(case: Case) -> LabelMap:
     """Read the label map of a case, or its folder of masks with the values of the dataset.
 
+    Parameters
+    ----------
+    case : Case
+        If it has its label map packed and the files are as they were, nothing is decoded.
+
     Raises
     ------
     DatasetError
         It has none.
     """
+    label, state = _label_of(case)
+    if case.packed is not None and case.packed.state == state:
+        return case.packed.unpack()
+    return read_labels(label, labels=case.masks or None)
+
+
+def pack_reference(case: Case) -> tuple[Case, LabelMap]:
+    """Read the label map of a case and pack it, so that `read_reference` need not decode it again.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    case : Case
+        With its label map packed.
+    labels : LabelMap
+    """
+    _, state = _label_of(case)  # before the files are read: if they change meanwhile, they are read again
+    labels = read_reference(case)
+    if case.packed is None or case.packed.state != state:
+        case = replace(case, packed=PackedLabels.pack(labels, state))
+    return case, labels
+
+
+def _label_of(case: Case) -> tuple[Path, str]:
+    """Return where the label map of a case is, and the state of its files."""
     if case.label is None:
         raise DatasetError(f"case {case.name} has no label map; training needs one for every case")
-    return read_labels(case.label, labels=case.masks or None)
+    return case.label, file_state([case.label])
 
 
 def split(dataset: Dataset, fold: int) -> tuple[tuple[Case, ...], tuple[Case, ...]]:

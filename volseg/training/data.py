@@ -16,14 +16,15 @@ from volseg.core.labelmap import Label, LabelMap
 from volseg.core.planes import Plane
 from volseg.core.resample import resample_plane
 from volseg.core.slices import in_plane, neighbour_indices, stack_slices
-from volseg.datasets import Case
+from volseg.core.volume import Volume
+from volseg.datasets import Case, read_images, read_reference
 from volseg.errors import OutputError
 from volseg.files.atomic import write_text
 from volseg.io.scan_files import file_state
 from volseg.prediction.inference import plane_weights
 from volseg.prediction.prepare import SliceStack, common_grid, gather_neighbours, prepare
 from volseg.training.cache import load_array, save_array
-from volseg.training.plan import read_case
+from volseg.training.kept_scans import KeptScans
 
 _SLAB = 32  # slices prepared at a time
 
@@ -37,10 +38,22 @@ class CachedCase:
     foreground: NDArray[np.int64]  # slices that hold any label
 
 
-def cache_case(case: Case, folder: Path, *, config: Config, labels: Sequence[Label]) -> dict[Plane, CachedCase]:
-    """Prepare one case into `folder` for each plane along which it would be predicted, or take what is there.
+def cache_case(
+    case: Case, folder: Path, *, config: Config, labels: Sequence[Label], scans: KeptScans | None = None
+) -> dict[Plane, CachedCase]:
+    """Prepare one case for each plane along which it would be predicted, or take what is there.
 
-    What is there is made anew if the case's files have changed since.
+    Parameters
+    ----------
+    case : Case
+    folder : Path
+        For the files. Those of a case are made anew if the scan or the label map has changed since.
+    config : Config
+        Planned.
+    labels : sequence of Label
+        Of the dataset; the classes are 0 and their numbers from 1.
+    scans : KeptScans, optional
+        May have kept the scan.
     """
     planes = config.preparation.planes or ()
     files = {plane: [folder / f"{case.name}.{plane}.{kind}.npy" for kind in ("image", "classes")] for plane in planes}
@@ -48,17 +61,23 @@ def cache_case(case: Case, folder: Path, *, config: Config, labels: Sequence[Lab
     state = file_state(file for file in (*case.images, case.label) if file is not None)
     is_done = done.is_file() and done.read_text(encoding="utf-8") == state
     if not is_done:
-        _prepare_case(case, files, config, labels)
+        volumes = read_images(case) if scans is None else scans.read(case)
+        _prepare_case(volumes, read_reference(case), files, config, labels)
         write_text(done, state)
     return {plane: _load(*pair) for plane, pair in files.items() if pair[1].is_file()}
 
 
-def _prepare_case(case: Case, files: Mapping[Plane, list[Path]], config: Config, labels: Sequence[Label]) -> None:
+def _prepare_case(
+    volumes: Sequence[Volume],
+    label_map: LabelMap,
+    files: Mapping[Plane, list[Path]],
+    config: Config,
+    labels: Sequence[Label],
+) -> None:
     """Write the slices and classes of a case for each plane; files of before are removed first."""
     for pair in files.values():
         for file in pair:
             file.unlink(missing_ok=True)
-    volumes, label_map = read_case(case)
     for plane in plane_weights(config.preparation, common_grid(volumes)):
         stack = prepare(volumes, config.preparation, plane)
         image_file, classes_file = files[plane]
@@ -66,8 +85,17 @@ def _prepare_case(case: Case, files: Mapping[Plane, list[Path]], config: Config,
         save_array(_prepare_classes(stack, label_map, plane, labels), classes_file)
 
 
-def check_space(folder: Path, cases: Sequence[Case]) -> None:
+def check_space(folder: Path, cases: Sequence[Case], *, spare: int = 0) -> None:
     """See that there is room for the cases that are not prepared yet, by the size of the first one.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the prepared slices.
+    cases : sequence of Case
+        All that are to be prepared.
+    spare : int
+        Bytes that will be free by then, besides those that are now.
 
     Raises
     ------
@@ -77,7 +105,7 @@ def check_space(folder: Path, cases: Sequence[Case]) -> None:
     missing = sum(not (folder / f"{case.name}.done").is_file() for case in cases)
     first = (file for file in folder.iterdir() if file.name.startswith(f"{cases[0].name}."))
     needed = missing * sum(file.stat().st_size for file in first)
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(folder).free + spare
     if needed > free:
         raise OutputError(
             f"{folder}: the prepared slices will take about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "

@@ -13,18 +13,18 @@ from pathlib import Path
 import torch
 
 from volseg.config import Config, load_config
-from volseg.core.planes import Plane
-from volseg.datasets import Case, Dataset, read_dataset
+from volseg.datasets import Case, Dataset, check_dataset, read_dataset
 from volseg.errors import DatasetError, ModelError, UsageError
 from volseg.files.atomic import write_text
 from volseg.network.devices import choose_device
 from volseg.network.file import save_model
 from volseg.training.augment import augment
 from volseg.training.curve import draw_curve
-from volseg.training.data import SliceSampler, cache_case, check_space, make_samplers
+from volseg.training.data import cache_case, check_space, make_samplers
 from volseg.training.events import CaseRead, Finished, Planned, StepsMade, TrainingEvent, Validated
 from volseg.training.journal import cut_events, read_events
-from volseg.training.plan import Fold, choose_cases, fingerprint, iterate_planning, write_plan
+from volseg.training.kept_scans import KeptScans
+from volseg.training.plan import Fold, choose_cases, fingerprint, plan_checked, write_plan
 from volseg.training.resumption import resumed_plan
 from volseg.training.run import Run
 from volseg.training.run_folder import locked_folder
@@ -109,40 +109,44 @@ def iterate_training(
     found = dataset if isinstance(dataset, Dataset) else read_dataset(Path(dataset))
     target = choose_device(device)
     with locked_folder(folder, resume=resume):
-        if not resume:
-            for done, total in iterate_planning(found, folder, config=config, fold=fold):
-                yield CaseRead(done, 2 * total)
-        plan = load_config(folder / "plan.yaml")
-        if resume and config is not None:
-            plan = resumed_plan(plan, config, found)
-        training, held_out = choose_cases(found, fold)
-        # By fingerprint: slices that an interrupted attempt prepared by another plan must not be taken for these.
-        mark = fingerprint(found, plan, training)
-        samplers = yield from _prepare(training, folder / "cache" / mark, plan, found)
-        run = Run(folder, found, plan, target, fold, mark, held_out, samplers)
+        run = yield from _prepare(found, folder, config, fold, target, resume=resume)
         state = _resume(run) if resume else _begin(run)
-        reading_seconds = time.monotonic() - started
-        planned = Planned(plan, fold, len(training), len(held_out), reading_seconds, str(target))
+        cases, held_out = choose_cases(found, fold)
+        seconds = time.monotonic() - started
+        planned = Planned(run.config, fold, len(cases), len(held_out), seconds, str(target))
         yield planned if resume else run.note(planned)
         if resume and config is not None:
-            write_plan(plan, found, folder / "plan.yaml")
+            write_plan(run.config, found, folder / "plan.yaml")
         yield from _train(run, state)
 
 
 def _prepare(
-    cases: Sequence[Case], cache: Path, plan: Config, dataset: Dataset
-) -> Generator[CaseRead, None, dict[Plane, SliceSampler]]:
-    """Prepare the slices of the training cases, or take those that are in the cache already."""
-    prepared = []
+    dataset: Dataset, folder: Path, config: Config | None, fold: Fold, device: torch.device, *, resume: bool
+) -> Generator[CaseRead, None, Run]:
+    """Plan, unless the run is resumed, and prepare the slices of the training cases; each file is decoded once."""
+    # Both hold what was decoded; they end with this function, so that only the held-out label maps stay in memory.
+    checked, scans = dataset, KeptScans(folder / "cache" / "scans")
+    if not resume:
+        checked = check_dataset(dataset)
+        for done, total in plan_checked(checked, folder, config=config, fold=fold, scans=scans):
+            yield CaseRead(done, 2 * total)
+    plan = load_config(folder / "plan.yaml")
+    if resume and config is not None:
+        plan = resumed_plan(plan, config, dataset)
+    cases, held_out = choose_cases(checked, fold)
+    # By fingerprint: slices that an interrupted attempt prepared by another plan must not be taken for these.
+    mark = fingerprint(dataset, plan, cases)
+    cache, prepared = folder / "cache" / mark, []
     for case in cases:
-        prepared.append(cache_case(case, cache, config=plan, labels=dataset.labels))
+        prepared.append(cache_case(case, cache, config=plan, labels=dataset.labels, scans=scans))
+        scans.remove(case)
         if len(prepared) == 1:
-            check_space(cache, cases)
+            check_space(cache, cases, spare=scans.size)
         yield CaseRead(len(cases) + len(prepared), 2 * len(cases))
     samplers = make_samplers(prepared, plan)
     if not any(sampler.has_labels for sampler in samplers.values()):
         raise DatasetError(f"{dataset.name}: no training case has a single labelled voxel")
-    return samplers
+    return Run(folder, dataset, plan, device, fold, mark, held_out, samplers)
 
 
 def _begin(run: Run) -> RunState:

@@ -23,6 +23,7 @@ from volseg.errors import DatasetError, UsageError
 from volseg.files.atomic import write_text
 from volseg.network.generator import NETWORKS
 from volseg.prediction.cleanup import resolve_cleanup
+from volseg.training.kept_scans import KeptScans
 
 Fold = int | Literal["all"]
 
@@ -58,20 +59,17 @@ class CaseFacts:
     extreme: tuple[dict[int, float], ...]
 
 
-def read_case(case: Case) -> tuple[list[Volume], LabelMap]:
-    """Read the channels of a case and its label map.
+def find_facts(case: Case, scans: KeptScans | None = None) -> CaseFacts:
+    """Read a case and note what planning needs of it.
 
-    Raises
-    ------
-    DatasetError
-        The case has no label map.
+    Parameters
+    ----------
+    case : Case
+    scans : KeptScans, optional
+        Keeps the scan for whoever reads it next.
     """
-    return read_images(case), read_reference(case)
-
-
-def find_facts(case: Case) -> CaseFacts:
-    """Read a case and note what planning needs of it."""
-    return _facts(*read_case(case))
+    volumes = read_images(case) if scans is None else scans.read_and_keep(case)
+    return _facts(volumes, read_reference(case))
 
 
 def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:
@@ -100,7 +98,20 @@ def iterate_planning(
 ) -> Iterator[tuple[int, int]]:
     """Check a dataset, plan what the settings leave open and write ``plan.yaml`` into `output`.
 
-    Yields (cases read, cases in all).
+    Parameters
+    ----------
+    dataset : Dataset
+    output : path
+        A folder.
+    config : Config, optional
+        Settings; what is None in them is planned. Default: the ``default`` preset.
+    fold : int or "all"
+        Its training cases are read.
+
+    Yields
+    ------
+    done, total : int
+        Cases that are read, and cases in all.
 
     Raises
     ------
@@ -109,14 +120,28 @@ def iterate_planning(
     UsageError
         There is another plan already, and `config` is None or something else than that plan.
     """
-    check_dataset(dataset)
+    yield from plan_checked(check_dataset(dataset), Path(output), config=config, fold=fold)
+
+
+def plan_checked(
+    dataset: Dataset, output: Path, *, config: Config | None, fold: Fold, scans: KeptScans | None = None
+) -> Iterator[tuple[int, int]]:
+    """Do the same for a dataset that `check_dataset` has returned; its label maps are not decoded again.
+
+    Parameters
+    ----------
+    dataset, output, config, fold
+        As for `iterate_planning`.
+    scans : KeptScans, optional
+        Keeps the scans for whoever reads them next.
+    """
     cases, _ = choose_cases(dataset, fold)
     settings, facts = config or load_config(), []
     for number, case in enumerate(cases if _is_open(settings) else (), 1):
-        facts.append(find_facts(case))
+        facts.append(find_facts(case, scans))
         yield number, len(cases)
     planned = make_plan(settings, dataset, facts)
-    path = Path(output) / "plan.yaml"
+    path = output / "plan.yaml"
     if path.exists() and load_config(path) not in (planned, config):
         raise UsageError(f"{path}: is another plan; use it with --config {path}, or delete it to plan anew")
     write_plan(planned, dataset, path)

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.core.labelmap import LabelMap
-from volseg.datasets import Case
+from volseg.datasets import Case, read_images, read_reference
 from volseg.evaluation.metrics import dice
 from volseg.network.file import Model
 from volseg.prediction.calibration import calibration_error, fit_temperature, soften
 from volseg.prediction.inference import can_fuse, predict
-from volseg.training.plan import read_case
 
 _VOXELS = 500_000  # of all cases together, to calibrate with
 _CERTAIN = 0.01  # background of which the network is surer than this does not tell how well it is calibrated
@@ -89,7 +88,7 @@ def validate(
         if allowance_seconds is not None and len(rows) >= 2 and time.monotonic() - start > allowance_seconds:
             break
         heed()
-        volumes, reference = read_case(case)
+        volumes, reference = read_images(case), read_reference(case)
         keep = calibrate and can_fuse(model, volumes[0].grid)
         prediction = predict(model, volumes, device=device, probabilities=keep, progress=lambda *_: heed())
         rows.append([dice(prediction.labels.mask(label), reference.mask(label)) for label in model.labels])
