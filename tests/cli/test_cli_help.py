@@ -11,6 +11,10 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from volseg.cli import app
+from volseg.config import PRESETS
+from volseg.conversion import FORMATS
+from volseg.evaluation.scores import DEFINITIONS, METRICS
+from volseg.io import LABEL_FORMS
 from volseg.io.mesh import MESH_FORMATS, MESH_SUFFIXES
 
 COMMANDS: list[str] = []
@@ -47,7 +51,18 @@ def test_no_large_library_is_loaded_for_help() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "listed"), [("mesh", MESH_SUFFIXES), ("predict", MESH_FORMATS), ("view", MESH_FORMATS)]
+    ("command", "listed"),
+    [
+        ("mesh", ", ".join(MESH_SUFFIXES)),
+        ("predict", ", ".join(MESH_FORMATS)),
+        ("predict", ", ".join(LABEL_FORMS)),
+        ("view", ", ".join(MESH_FORMATS)),
+        ("convert", ", ".join(FORMATS)),
+        ("convert", ", ".join(LABEL_FORMS)),
+        ("train", " or ".join(PRESETS)),
+        *(("evaluate", name) for name in METRICS),
+        *(("evaluate", definition) for definition in DEFINITIONS.values()),
+    ],
 )
-def test_mesh_formats_are_listed(command: str, listed: tuple[str, ...]) -> None:
-    assert ", ".join(listed) in shown(command)
+def test_lists_are_those_of_the_tables(command: str, listed: str) -> None:
+    assert listed in shown(command)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from volseg.conversion import ConvertedVolume
 
-_FORMS = ("seg", "labelmap", "rtstruct", "fractional")
-
 
 def convert(
     input_: Annotated[
@@ -36,7 +34,7 @@ def convert(
         bool, typer.Option("--all", help="Every scan and volume of IN, each a file in the folder OUT.")
     ] = False,
     format_: Annotated[
-        str | None, typer.Option("--format", help="With --all: nii.gz (default), nii, nrrd, mha, dicom.")
+        str | None, typer.Option("--format", help="With --all: nii.gz, nii, nrrd, mha, dicom. Default nii.gz.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="IN is labels, and this table has their names.")] = None,
     only: Only = None,
@@ -48,7 +46,7 @@ def convert(
         typer.Option(
             "--as",
             metavar="FORM",
-            help="What OUT.dcm is: seg (default), labelmap, rtstruct, fractional (probabilities).",
+            help="What OUT.dcm is: {labels.forms}, or fractional (probabilities). Default seg.",
         ),
     ] = None,
     modality: Annotated[
@@ -73,11 +71,13 @@ def convert(
     Examples: volseg convert slices/ scan.nii.gz; volseg convert labels.nii.gz labels.dcm --image slices/;
     volseg convert RS.dcm structures.seg.nrrd --image slices/; volseg convert study/ out/ --all.
     """
+    from volseg.conversion import FRACTIONAL, convert_all
     from volseg.conversion import convert as write_as
-    from volseg.conversion import convert_all
+    from volseg.io import LABEL_FORMS
 
-    if form is not None and form not in _FORMS:
-        raise UsageError(f"--as {form} is unknown; choose from {', '.join(_FORMS)}")
+    forms = (*LABEL_FORMS, FRACTIONAL)
+    if form is not None and form not in forms:
+        raise UsageError(f"--as {form} is unknown; choose from {', '.join(forms)}")
     if every:
         if series or labels or only or image or form:
             raise UsageError(

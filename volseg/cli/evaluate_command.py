@@ -29,11 +29,10 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="Write rows and statistics.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Compare predicted label maps with references: Dice, IoU, HD95, ASSD, surface Dice, volumes.
+    """Compare predicted label maps with references: overlap, distances of surfaces, volumes.
 
-    Labels are matched by value and cases by name; references without a prediction are left out. Distances are in
-    millimetres between surface voxels; HD95 is the larger of the two directed 95th percentiles. Surface Dice is the
-    share of the area of both surfaces within the tolerance of the other, as published (doi:10.2196/26151).
+    Labels are matched by value and cases by name; references without a prediction are left out. The metrics, by their
+    names in files, are {scores.metrics}.
     """
     from volseg.cli.tables import print_evaluation
     from volseg.evaluation import evaluate as compare

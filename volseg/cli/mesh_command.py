@@ -11,8 +11,10 @@ import typer
 from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only
 from volseg.cli.label_scan import LabelScan, read_label_scan
 from volseg.cli.mesh_space import Space, parse_space
+from volseg.cli.settings_options import options_from
 from volseg.errors import InputError, PartialError, UsageError, VolsegError
 from volseg.files.atomic import check_free
+from volseg.surface import SurfaceSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from volseg.core.mesh import Mesh
 
 
+@options_from(SurfaceSettings)
 def mesh(
     input_: Annotated[
         Path,
@@ -50,32 +53,8 @@ def mesh(
     strict: Annotated[
         bool, typer.Option("--strict", help="With --threshold: refuse tilted, uneven or incomplete DICOM stacks.")
     ] = False,
-    smooth: Annotated[bool, typer.Option(help="Remove the voxel staircase; the volume is kept.")] = True,
-    simplify: Annotated[
-        float | None, typer.Option(help="Fraction of the triangles to keep; more where a small shape would suffer.")
-    ] = None,
-    faces: Annotated[int | None, typer.Option(help="Most triangles of each surface, instead of a fraction.")] = None,
-    max_error: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MM",
-            help="How far smoothing and simplification may move a surface. Alone: as few triangles as that allows.",
-        ),
-    ] = None,
-    shared_walls: Annotated[
-        bool, typer.Option("--shared-walls", help="Labels that touch get one wall, without gap or overlap.")
-    ] = False,
-    print_ready: Annotated[
-        bool,
-        typer.Option("--print-ready", help="One solid of all: the largest piece, without cavities, watertight."),
-    ] = False,
-    report: Annotated[
-        bool,
-        typer.Option(
-            "--report",
-            help="Grade each surface, in a table ..._quality.tsv and in the files, except {mesh.ungraded}.",
-        ),
-    ] = False,
+    *,
+    settings: SurfaceSettings,
     single_file: Annotated[
         bool, typer.Option("--single-file", help="All labels in surfaces.<format>, not one file a label.")
     ] = False,
@@ -89,21 +68,11 @@ def mesh(
     """
     from volseg.cases.surfaces import surface_of_scan, surfaces_of_labels
     from volseg.io.labels import find_label_maps, names_of, single_label_map
-    from volseg.surface.settings import SurfaceSettings
 
-    settings = SurfaceSettings(
-        smooth=smooth,
-        simplify=simplify,
-        faces=faces,
-        max_error_mm=max_error,
-        shared_walls=shared_walls,
-        print_ready=print_ready,
-        report=report,
-    )
     chosen = parse_only(only)
     target = _make_target(output, formats, space, single_file=single_file, overwrite=overwrite)
     if threshold is not None:
-        of_labels = {"--labels": labels, "--only": only, "--image": image, "--shared-walls": shared_walls}
+        of_labels = {"--labels": labels, "--only": only, "--image": image, "--shared-walls": settings.shared_walls}
         if given := [option for option, value in of_labels.items() if value]:
             raise UsageError(f"with --threshold there are no labels; leave out {' and '.join(given)}")
         surface = surface_of_scan(input_, threshold, series=series, strict=strict, settings=settings)

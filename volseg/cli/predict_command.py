@@ -37,9 +37,7 @@ def predict(
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also the probability of each label.")] = False,
     dicom: Annotated[
         str,
-        typer.Option(
-            help="Also DICOM objects on the scan's own slices: seg, labelmap, rtstruct, fractional; by commas."
-        ),
+        typer.Option(help="Also DICOM objects on the scan's own slices: {labels.forms}, fractional; by commas."),
     ] = "",
     only: Only = None,
     series: Series = None,

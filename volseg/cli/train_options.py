@@ -16,7 +16,7 @@ DatasetPath = Annotated[
     Path, typer.Argument(help="Decathlon or nnU-Net folder, CSV of pairs, or a folder with --images and --labels.")
 ]
 ConfigFile = Annotated[Path | None, typer.Option(help="YAML settings; plan.yaml of a run is one.")]
-Preset = Annotated[str | None, typer.Option(help="default or pix2pix.")]
+Preset = Annotated[str | None, typer.Option(help="{config.presets}.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
 ]

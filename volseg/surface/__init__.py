@@ -3,10 +3,33 @@
 Stages, one a module, each a function from one type to the next: `extract` (marching cubes on a padded crop), `smooth`,
 `simplify`, or `shared_walls` for all labels at once, as `settings` say; `measurement` counts voxels and measures the
 smoothed surface.
+
+All but the settings is loaded when it is first used: the command line needs the settings alone, and VTK takes time.
 """
 
-from volseg.surface.extract import extract_isosurface, extract_surfaces
-from volseg.surface.measurement import Extent, Measurement, measure
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from volseg.surface.settings import SurfaceSettings
 
+if TYPE_CHECKING:
+    from volseg.surface.extract import extract_isosurface, extract_surfaces
+    from volseg.surface.measurement import Extent, Measurement, measure
+
+_HOMES = {
+    "Extent": "measurement",
+    "Measurement": "measurement",
+    "extract_isosurface": "extract",
+    "extract_surfaces": "extract",
+    "measure": "measurement",
+}
+
 __all__ = ["Extent", "Measurement", "SurfaceSettings", "extract_isosurface", "extract_surfaces", "measure"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"volseg.surface.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'volseg.surface' has no attribute {name!r}")

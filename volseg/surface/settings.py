@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
+from typing import Any
 
 from volseg.errors import UsageError
 
@@ -11,9 +12,15 @@ _FEWEST_FACES = 4
 _COARSEST = 1 / 64  # fraction of the triangles from which simplification within an error starts
 
 
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass(frozen=True)
 class SurfaceSettings:
     """How to make surfaces of labels or of a scan.
+
+    Each field is an option of ``volseg mesh`` too, with the text in its metadata as help.
 
     Parameters
     ----------
@@ -52,13 +59,17 @@ class SurfaceSettings:
     True
     """
 
-    smooth: bool = True
-    simplify: float | None = None
-    faces: int | None = None
-    max_error_mm: float | None = None
-    shared_walls: bool = False
-    print_ready: bool = False
-    report: bool = False
+    smooth: bool = _setting(True, "Remove the voxel staircase; the volume is kept.")
+    simplify: float | None = _setting(None, "Fraction of the triangles to keep; more where a small shape would suffer.")
+    faces: int | None = _setting(None, "Most triangles of each surface, instead of a fraction.")
+    max_error_mm: float | None = _setting(
+        None, "How far smoothing and simplification may move a surface. Alone: as few triangles as that allows."
+    )
+    shared_walls: bool = _setting(False, "Labels that touch get one wall, without gap or overlap.")
+    print_ready: bool = _setting(False, "One solid of all: the largest piece, without cavities, watertight.")
+    report: bool = _setting(
+        False, "Grade each surface, into a table ..._quality.tsv and, where the format has room, the files themselves."
+    )
 
     def __post_init__(self) -> None:
         if self.simplify is not None and not 0 < self.simplify <= 1:
