@@ -162,4 +162,4 @@ def test_crossings_that_are_left_are_said(monkeypatch: pytest.MonkeyPatch, caplo
 
     monkeypatch.setattr("volseg.surface.extract.without_crossings", unmended)
     extract_surfaces(random_solid(0), PRINT)
-    assert "pairs of triangles run through each other" in caplog.text
+    assert "pairs of triangles intersect" in caplog.text

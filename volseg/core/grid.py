@@ -7,6 +7,7 @@ is the one constant that changes between the two, and is its own inverse.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
 from typing import Any
@@ -261,3 +262,17 @@ class Grid:
         object.__setattr__(self, "shape", state["shape"])
         object.__setattr__(self, "affine", state["affine"])
         self.affine.setflags(write=False)
+
+
+def box_grid(grid: Grid, box: Sequence[slice]) -> Grid:
+    """Return the grid of ``array[box]``.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the whole array.
+    box : three slices
+        With explicit starts and stops.
+    """
+    i, j, k = box
+    return grid.crop((i.start, j.start, k.start), (i.stop, j.stop, k.stop))

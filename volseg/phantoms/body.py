@@ -27,9 +27,9 @@ class Phantom:
 def make_ct_phantom(*, seed: int, grid: Grid | None = None, noise_hu: float = 20.0) -> Phantom:
     """Make a CT scan of an abdomen in the portal-venous phase, and its labels.
 
-    Place, size, rotation and attenuation of the organs differ with the seed. Liver and spleen, and spine and aorta,
-    have nearly the same attenuation; the stomach is there but has no label. Partial volume (by supersampling), blur
-    and slightly correlated noise are like a scanner's.
+    Place, size, rotation and attenuation of the organs differ with the seed. Liver and spleen have nearly the same
+    attenuation, and so have spine and aorta. The stomach is in the scan but has no label. Partial volume (by
+    supersampling), blur and slightly correlated noise are like a scanner's.
 
     Parameters
     ----------
@@ -52,14 +52,19 @@ def make_ct_phantom(*, seed: int, grid: Grid | None = None, noise_hu: float = 20
 def make_mr_phantom(*, seed: int, grid: Grid | None = None, noise: float = 20.0) -> Phantom:
     """Make an MR scan of the same anatomy: no unit, an unknown scale, and a smooth receive-coil bias of about 30 %.
 
-    Parameters and result are those of `make_ct_phantom`; noise is relative to fat at about 700 before scaling.
+    Parameters
+    ----------
+    seed, grid
+        As for `make_ct_phantom`, and so is the result.
+    noise : float
+        Standard deviation of the noise; fat has about 700 before scaling.
     """
     phantom = _scan(_MR, seed, grid or default_grid(), noise)
     random = np.random.default_rng([seed, 2])
     ramp = np.zeros(phantom.volume.grid.shape)
     for axis, size in enumerate(ramp.shape):
         line = random.uniform(-0.15, 0.15) * np.linspace(-1, 1, size) ** random.integers(1, 3)
-        ramp += np.expand_dims(line, [a for a in range(3) if a != axis])
+        ramp += np.expand_dims(line, tuple({0, 1, 2} - {axis}))
     signal = phantom.volume.array.clip(0) * (1 + ramp) * random.uniform(0.5, 5)
     return Phantom(phantom.volume.with_array(np.round(signal).astype(np.int16)), phantom.labels, phantom.shapes)
 
@@ -69,7 +74,7 @@ def default_grid() -> Grid:
     return Grid.from_spacing((96, 96, 24), (3, 3, 6), (-142.5, -142.5, -69))
 
 
-# What stands where in mm about the middle of the body, painted in this order. The stomach gets no label.
+# Organs in mm from the middle of the body, painted in this order. The stomach gets no label.
 _ORGANS: dict[str, Ellipsoid | Capsule] = {
     "stomach": Ellipsoid((-52, 34, 22), (34, 26, 36)),
     "liver": Ellipsoid((50, 22, 20), (54, 42, 38), (0, 0, -12)),
@@ -116,11 +121,15 @@ _MR = _Scanner(
 
 
 def _scan(scanner: _Scanner, seed: int, grid: Grid, noise: float) -> Phantom:
-    """Draw an anatomy, paint it and add what the scanner does to it."""
+    """Draw an anatomy at random, paint it, and add the blur and the noise of the scanner."""
     random = np.random.default_rng([seed, 0])
     middle = grid.corners().mean(axis=0) + random.uniform(-5, 5, 3)
     scale = random.uniform(0.92, 1.04)
-    organs = {name: _vary(shape, middle, scale, random) for name, shape in _ORGANS.items()}
+    organs, labelled = {}, {}
+    for name, mean_shape in _ORGANS.items():
+        organs[name] = _vary(mean_shape, middle, scale, random)
+        if name != "stomach":
+            labelled[name] = organs[name]
     body = {"fat": _trunk(middle, 138 * scale, 104 * scale), "muscle": _trunk(middle, 125 * scale, 91 * scale)}
     image = np.full(grid.shape, scanner.values["air"], dtype=np.float32)
     for name, shape in (body | organs).items():
@@ -130,18 +139,18 @@ def _scan(scanner: _Scanner, seed: int, grid: Grid, noise: float) -> Phantom:
     image = _blur_and_noise(image, grid, noise, np.random.default_rng([seed, 1]))
     array = np.round(image).clip(-1024, 3071).astype(np.int16)
     volume = Volume(array, grid, f"phantom_{seed:03d}", scanner.modality, scanner.unit)
-    labelled = {name: shape for name, shape in organs.items() if name != "stomach"}
+
     return Phantom(volume, rasterise(labelled, grid, colours=_COLOURS), labelled)
 
 
 def _trunk(middle: Float, half_width_mm: float, half_depth_mm: float) -> Shape:
     """Return an ellipsoid so long that it is nearly a cylinder within the picture."""
-    x, y, z = (float(m) for m in middle)
+    x, y, z = middle.tolist()
     return Ellipsoid((x, y, z), (half_width_mm, half_depth_mm, 900))
 
 
 def _vary(shape: Ellipsoid | Capsule, middle: Float, scale: float, random: np.random.Generator) -> Shape:
-    """Return the shape at its place in this body, moved, resized and turned a little."""
+    """Return the shape at its place in this body, moved, resized and turned a little at random."""
     shift, resize, turn = random.uniform(-2.5, 2.5, 3), random.uniform(0.9, 1.06, 3), random.uniform(-8, 8, 3)
 
     def place(point: Point) -> Point:
@@ -150,15 +159,15 @@ def _vary(shape: Ellipsoid | Capsule, middle: Float, scale: float, random: np.ra
 
     if isinstance(shape, Capsule):
         return Capsule(place(shape.start_mm), place(shape.end_mm), float(scale * resize[0] * shape.radius_mm))
-    a, b, c = (float(r) for r in scale * resize * shape.radii_mm)
-    x, y, z = (float(t) for t in shape.rotation_deg + turn)
+    a, b, c = (scale * resize * shape.radii_mm).tolist()
+    x, y, z = (shape.rotation_deg + turn).tolist()
     return Ellipsoid(place(shape.centre_mm), (a, b, c), (x, y, z))
 
 
 def _blur_and_noise(
     image: NDArray[np.float32], grid: Grid, noise: float, random: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Blur by a 1.2 mm point spread within the finest plane, and add noise correlated over about a voxel there."""
+    """Blur by a 1.2 mm point spread within the finest plane, and add noise correlated over about a voxel in it."""
     spacing = np.asarray(grid.spacing)
     in_plane = spacing < 1.5 * spacing.min()
     blurred = ndimage.gaussian_filter(image, np.where(in_plane, 1.2 / spacing, 0), mode="nearest")

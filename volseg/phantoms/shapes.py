@@ -183,13 +183,23 @@ def rasterise(
 
 
 def sphere_labelmap(grid: Grid, *, radius_mm: float, centre_mm: Point | None = None, name: str = "sphere") -> LabelMap:
-    """Make a label map of one sphere, by default in the middle of the grid."""
+    """Make a label map of one sphere.
+
+    Parameters
+    ----------
+    grid : Grid
+    radius_mm : float
+    centre_mm : (x, y, z), optional
+        World mm, RAS+; default the middle of the grid.
+    name : str
+        Of the label.
+    """
     x, y, z = grid.corners().mean(axis=0) if centre_mm is None else centre_mm
     return rasterise({name: Ellipsoid((x, y, z), (radius_mm, radius_mm, radius_mm))}, grid)
 
 
 def coverage(shape: Shape, grid: Grid, box: Box) -> NDArray[np.float32]:
-    """Fraction of each voxel of a box that a shape fills, 0 to 1, from sub-voxels of about 1.5 mm (4 at most a side).
+    """Return the fraction of each voxel of a box that a shape fills, from sub-voxels of about 1.5 mm.
 
     Parameters
     ----------
@@ -201,10 +211,13 @@ def coverage(shape: Shape, grid: Grid, box: Box) -> NDArray[np.float32]:
     Returns
     -------
     (i, j, k) float32
-        Of the box.
+        0 to 1, for the voxels of the box. A voxel has 4 sub-voxels along each axis at most.
     """
-    counts = [int(np.clip(round(s / 1.5), 1, 4)) for s in grid.spacing]
-    offsets = list(product(*((np.arange(n) + 0.5) / n - 0.5 for n in counts)))
+    places = []
+    for spacing_mm in grid.spacing:
+        count = int(np.clip(round(spacing_mm / 1.5), 1, 4))
+        places.append((np.arange(count) + 0.5) / count - 0.5)
+    offsets = list(product(*places))
     total = np.zeros([s.stop - s.start for s in box], dtype=np.float32)
     for offset in offsets:
         total += _inside(shape, grid, box, offset)
@@ -212,11 +225,17 @@ def coverage(shape: Shape, grid: Grid, box: Box) -> NDArray[np.float32]:
 
 
 def touched_box(shape: Shape, grid: Grid) -> Box:
-    """Return the voxels that the shape can touch."""
+    """Return the box of voxels that a shape can touch.
+
+    Parameters
+    ----------
+    shape : Shape
+    grid : Grid
+    """
     ijk = grid.to_voxel(list(product(*shape.bounds.T)))
     start = np.clip(np.floor(ijk.min(axis=0)), 0, grid.shape).astype(int)
     stop = np.clip(np.ceil(ijk.max(axis=0)) + 1, start, grid.shape).astype(int)
-    i, j, k = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    i, j, k = map(slice, start.tolist(), stop.tolist())
     return i, j, k
 
 
@@ -224,7 +243,7 @@ def _inside(shape: Shape, grid: Grid, box: Box, offset: Point) -> NDArray[np.boo
     """Return for each voxel of the box whether the shape contains its centre, moved by `offset` voxels."""
     rows, columns, layers = (np.arange(s.start, s.stop) + o for s, o in zip(box, offset, strict=True))
     inside = np.zeros((len(rows), len(columns), len(layers)), dtype=bool)
-    # Layer by layer, so that the points of a large grid need little memory.
+    # Points are computed layer by layer, so that a large grid needs little memory.
     i, j = np.meshgrid(rows, columns, indexing="ij")
     plane = grid.to_world(np.stack([i, j, np.zeros(i.shape)], axis=-1))
     for index, layer in enumerate(layers):

@@ -1,10 +1,10 @@
 """Label maps and scans to closed surfaces in world mm.
 
-Stages, one a module, each a function from one type to the next: `extract` (marching cubes on a padded crop), `smooth`,
-`simplify`, or `shared_walls` for all labels at once, as `settings` say; `measurement` counts voxels and measures the
-smoothed surface.
+Each stage is a module: `extract` (marching cubes on a padded crop), `smooth` and `simplify`, or `shared_walls` for all
+labels at once. `settings` choose among them. `measurement` measures the voxels and the smoothed surface.
 
-All but the settings is loaded when it is first used: the command line needs the settings alone, and VTK takes time.
+The settings are loaded at once, the other modules at first use: the command line needs only the settings, and VTK takes
+time to load.
 """
 
 from __future__ import annotations

@@ -9,19 +9,18 @@ import numpy as np
 from volseg.core.grid import Float
 from volseg.surface.slice_groups import Section, Stack, moved
 
-_LONGEST = 0.98  # slices that a body may go on beyond its last; in the next one it is not
+_LONGEST = 0.98  # slices by which a body may extend beyond its last slice without reaching the next
 _SHORTEST = 0.1
 _SMALLEST_RIM = 0.1  # slices
-_PARALLEL = 0.05  # a taper of at most this ends far away: the walls are parallel
-_BULKY = 2  # slices of size, from which on parallel walls end flat: a round end would show in the slice before
+_PARALLEL = 0.05  # walls that taper less than this are parallel
+_BULKY = 2  # size in slices; larger bodies with parallel walls end flat: a round end would show in the slice before
 
 
 @dataclass(frozen=True)
 class _Profile:
-    """How the square of the size runs beyond the last outline, by slices: ``1 + slope z + bend z**2``.
+    """How the squared size changes beyond the last outline, with z in slices: ``1 + slope z + bend z**2``.
 
-    Only what lies within `rim_mm` of the outline becomes smaller by it. Without a rim the end is flat, after half a
-    slice.
+    Only the part within `rim_mm` of the outline shrinks. Without a rim the end is flat, after half a slice.
     """
 
     rim_mm: float = 0.0
@@ -39,10 +38,10 @@ _FLAT = _Profile()
 
 @dataclass(frozen=True, eq=False)
 class End:
-    """The field beyond outlines that have none in the next slice.
+    """The field beyond the last outlines of a body.
 
-    `by` (2,) is by how many pixels it leans from slice to slice. `profile` is None where the scan ends, so that the
-    body goes on to the border.
+    `by` (2,) is how far the body leans from slice to slice, in pixels. `profile` is None where the scan ends: there
+    the body continues to the border.
     """
 
     outlines: Section
@@ -53,17 +52,17 @@ class End:
 
     @classmethod
     def of(cls, stack: Stack, number: int, pieces: frozenset[int], step: int) -> End:
-        """Make the end of some pieces of a slice, upwards (step 1) or downwards (-1)."""
+        """Return the end of some pieces of a slice, upwards (step 1) or downwards (-1)."""
         outlines = stack.section(number, pieces)
         profile = None if stack.is_cut(number, step) else _profile(stack, number, pieces, -step)
         by = -stack.lean(number, pieces, -step)
         if profile is None and np.linalg.norm(by * stack.pixel_mm) > outlines.size_mm:
-            by = np.zeros(2)  # it may leave the scan by its side before its end
+            by = np.zeros(2)  # such a body may leave the scan through its side
         return cls(outlines, stack.inside_box, by, stack.slice_mm, profile)
 
     @property
     def square_beyond(self) -> float:
-        """Square of the size, mm2, that the walls lead to one slice on; negative where they have met before."""
+        """Squared size, mm2, to which the walls lead one slice further; negative where they meet before that."""
         size = self.outlines.size_mm
         if self.profile is None or self.profile is _FLAT:
             return size**2
@@ -80,12 +79,12 @@ class End:
         else:
             rim = self.profile.rim_mm
             field = np.minimum(field, rim) + rim * (self.profile.root(place) - 1)
-        # What leans does not run on beyond the box of the body's own pixels.
+        # A leaning body does not extend beyond the box of its own pixels.
         return np.minimum(moved(field, place * self.by), self.inside_box) if self.by.any() else field
 
 
 def _profile(stack: Stack, number: int, pieces: frozenset[int], inwards: int) -> _Profile:
-    """Return how outlines end that have none in the next slice, from what they and the two slices before them say."""
+    """Return how the last outlines of a body end, judged by them and by the two slices before them."""
     outlines = stack.section(number, pieces)
     before = [stack.section(*place) for place in stack.chain(number, pieces, inwards, 2)]
     if len(before) == 1 and (ball := _ball(outlines.size_mm, before[0].size_mm, stack.slice_mm)):
@@ -97,7 +96,7 @@ def _profile(stack: Stack, number: int, pieces: frozenset[int], inwards: int) ->
         return _Profile(outlines.size_mm, -1 / _SHORTEST)
     if tip <= _LONGEST:
         return _Profile(outlines.size_mm, slope / areas[0], bend / areas[0])
-    # It ends sooner than it would, and the more bluntly the less it tapers.
+    # The walls would meet beyond the next slice. The body ends before it, the more bluntly the less it tapers.
     taper = _LONGEST / tip
     if taper < _PARALLEL and outlines.size_mm >= _BULKY * stack.slice_mm:
         return _FLAT
@@ -108,7 +107,7 @@ def _profile(stack: Stack, number: int, pieces: frozenset[int], inwards: int) ->
 
 
 def _trend(areas: list[float]) -> tuple[float, float]:
-    """Return slope and bend of the area beyond the first of up to three: that of an ellipsoid is a quadratic."""
+    """Return slope and bend of the area beyond the first of up to three areas; an ellipsoid's area is a quadratic."""
     if len(areas) == 1:
         return 0.0, 0.0
     bend = min(0.0, (areas[0] - 2 * areas[1] + areas[2]) / 2) if len(areas) > 2 else 0.0
@@ -116,13 +115,15 @@ def _trend(areas: list[float]) -> tuple[float, float]:
 
 
 def _tip(area: float, slope: float, bend: float) -> float:
-    """Return where an area leads to zero, in slices."""
-    roots = np.roots([bend, slope, area]) if bend else np.array([-area / slope if slope else np.inf])
-    return min((float(root) for root in roots if root > 0), default=np.inf)
+    """Return the place, in slices, at which the area becomes zero; infinity if it does not."""
+    if not bend:
+        return -area / slope if slope < 0 else np.inf
+    roots = np.roots([bend, slope, area])
+    return float(roots[roots > 0].min(initial=np.inf))
 
 
 def _ball(size: float, before: float, slice_mm: float) -> _Profile | None:
-    """Return the end of the ball that is so large in the last two slices, if it ends before the next."""
+    """Return the end of the ball that has these sizes in the last two slices, or None if it reaches the next slice."""
     centre = (before**2 - size**2 + slice_mm**2) / (2 * slice_mm)  # mm before the last slice
     tip = (np.hypot(size, centre) - centre) / slice_mm
     if tip > _LONGEST:
@@ -131,9 +132,9 @@ def _ball(size: float, before: float, slice_mm: float) -> _Profile | None:
 
 
 def _blunt(outlines: Section, slice_mm: float) -> tuple[float, float]:
-    """Return rim (mm) and length (slices) of an end that does not taper: it holds half a slice, as is to be expected.
+    """Return rim (mm) and length (slices) of an end that does not taper; it has the expected volume, half a slice.
 
-    What is no larger than a slice is thick ends as an ellipsoid, what is twice as large nearly flat.
+    Outlines no larger than the slices are thick end as an ellipsoid, outlines twice as large nearly flat.
     """
     rim = max(outlines.size_mm * float(np.clip(2 - outlines.size_mm / slice_mm, 0, 1)), _SMALLEST_RIM * slice_mm)
     depth = np.minimum(outlines.distance[outlines.mask] / rim, 1)

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.core.grid import Float, Grid
+from volseg.core.grid import Float, Grid, box_grid
 from volseg.core.labelmap import Label, LabelMap, label_boxes
 from volseg.core.mesh import Mesh
 from volseg.core.noise import check_no_noise, check_no_noise_inside
@@ -29,12 +29,9 @@ from volseg.surface.solid import largest_shell, solid_field, solid_of
 from volseg.surface.thick import ThickSlices, warn_of_pieces
 
 _LOG = logging.getLogger(__name__)
-Triple = tuple[int, int, int]
 _NOTABLY_MORE = 1.1
 _NOTABLE_VOLUME = 0.02
-_CROSSED = (
-    "%s: %d pairs of triangles run through each other, which a printing program has to repair; smooth or simplify less"
-)
+_CROSSED = "%s: %d pairs of triangles intersect, which a printing program has to repair; smooth or simplify less"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +39,7 @@ class LabelCrop:
     """Where one label is: its mask (bool) in the smallest box that holds it, and the grid of that box.
 
     `room` (2, 3) are the lowest and highest voxel coordinates of the whole label map, up to the outer faces of its
-    voxels. `sharp` is what its probabilities say, where there are any.
+    voxels. `sharp` is the field of its probabilities, if they are given.
     """
 
     label: Label
@@ -64,23 +61,23 @@ def extract_surfaces(
     settings : SurfaceSettings, optional
         Smoothing, number of triangles, largest error, shared walls; default smoothed, with all triangles.
     probabilities : (L, I, J, K), optional
-        Of each label, in the order of ``labels.labels``: the surface runs where they say, between voxels; see
+        One array for each label, in the order of ``labels.labels``. They place the surface between voxels; see
         `volseg.surface.sharpen`. Across thick slices only the volume is taken from them.
 
     Returns
     -------
     list of Mesh
         One for each label that occurs, in order of value, with its name and colour: world mm RAS+, closed, faces
-        counter-clockwise seen from outside. A label that does not occur has none, which is logged.
+        counter-clockwise seen from outside. Labels that do not occur are logged.
 
     Raises
     ------
     GeometryError
         The label map is a single slice.
     InputError
-        The probabilities are not those of these labels, or the label map is noise; see `volseg.core.noise`.
+        The probabilities do not fit the labels, or the label map is noise; see `volseg.core.noise`.
     UsageError
-        Shared walls or a solid are asked of probabilities.
+        Probabilities are given for shared walls or a solid.
 
     Examples
     --------
@@ -95,8 +92,8 @@ def extract_surfaces(
     _check_slices(labels.grid)
     if probabilities is not None:
         check_probabilities(labels, probabilities)
-    if probabilities is not None and chosen.of_labels_alone:
-        raise UsageError("shared walls and solids are made of the label map alone; leave out the probabilities")
+        if chosen.of_labels_alone:
+            raise UsageError("shared walls and solids are made of the label map alone; leave out the probabilities")
     check_no_noise(labels)
     if chosen.print_ready:
         labels = solid_of([labels])
@@ -104,9 +101,7 @@ def extract_surfaces(
         meshes = extract_shared(labels, smooth=chosen.smooth, report=chosen.report)
     else:
         meshes = _extract_each(crop_labels(labels, probabilities), chosen)
-    present = {mesh.name for mesh in meshes}
-    if absent := [label.name for label in labels.labels if label.name not in present]:
-        _LOG.warning("no voxels, so no surface: %s", ", ".join(absent))
+    _warn_of_absent(labels, meshes)
     return meshes
 
 
@@ -122,10 +117,11 @@ def extract_isosurface(
     threshold : float
         In the volume's unit; about 200 HU for bone in CT.
     settings : SurfaceSettings, optional
-        As for `extract_surfaces`, but for shared walls. Print-ready: of the largest piece inside, cavities filled; see
-        `volseg.surface.solid`. Unsmoothed, the scan interpolated at each vertex has the threshold value.
+        As for `extract_surfaces`; shared walls have no effect. A print-ready surface is that of the largest piece, with
+        its cavities filled; see `volseg.surface.solid`. Without smoothing, the scan interpolated at each vertex has the
+        threshold value.
     name : str, optional
-        The mesh's; default the volume's.
+        Of the mesh; default that of the volume.
 
     Returns
     -------
@@ -135,7 +131,7 @@ def extract_isosurface(
     Raises
     ------
     InputError
-        No voxel, or every voxel, is inside, or what is inside is noise; see `volseg.core.noise`.
+        No voxel or every voxel is inside, or the voxels inside are noise; see `volseg.core.noise`.
     GeometryError
         The volume is a single slice.
 
@@ -160,9 +156,8 @@ def extract_isosurface(
     if chosen.print_ready:
         field = solid_field(field, volume.grid)
         inside = field > 0
-    start, stop = _box_with_neighbours(inside)
-    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    marched = replace(march(field[box], volume.grid.crop(start, stop)), name=name or volume.name or "surface")
+    box = _box_with_neighbours(inside)
+    marched = replace(march(field[box], box_grid(volume.grid, box)), name=name or volume.name or "surface")
     smooth = partial(smooth_mesh, marched, voxel_mm=volume.grid.affine[:3, :3])
     mesh = _finish(marched, chosen, smooth, marched.volume_mm3)
     _warn_of_more([(mesh, len(marched.faces))], chosen)
@@ -170,7 +165,18 @@ def extract_isosurface(
 
 
 def extract_surface(crop: LabelCrop, settings: SurfaceSettings) -> tuple[Mesh, int]:
-    """Extract the surface of one cropped label; see `extract_surfaces`. Returns also how many triangles there were."""
+    """Extract the surface of one cropped label; see `extract_surfaces`.
+
+    Parameters
+    ----------
+    crop : LabelCrop
+    settings : SurfaceSettings
+
+    Returns
+    -------
+    (Mesh, int)
+        The surface, and the number of triangles before it was simplified.
+    """
     counted_mm3 = np.count_nonzero(crop.mask) * crop.grid.voxel_volume_mm3
     volume_mm3 = counted_mm3 if crop.sharp is None else crop.sharp.volume_mm3
     axis = thick_axis(crop.grid) if settings.smooth else None
@@ -195,7 +201,7 @@ def _extract_each(crops: Iterator[LabelCrop], settings: SurfaceSettings) -> list
 
 
 def _finish(marched: Mesh, settings: SurfaceSettings, smooth: Callable[..., Mesh], expected_mm3: float) -> Mesh:
-    """Smooth and simplify a surface as it was extracted; `smooth` takes how far it may be moved, `max_move_mm`."""
+    """Smooth and simplify an extracted surface; `smooth` is called with the largest move, `max_move_mm`."""
     mesh, error = marched, settings.max_error_mm
     if settings.smooth:
         # Half of the error is left for simplification.
@@ -207,7 +213,7 @@ def _finish(marched: Mesh, settings: SurfaceSettings, smooth: Callable[..., Mesh
     mesh = simplify_mesh(mesh, keep=fraction, reference=marched, max_error_mm=error, uncrossed=uncrossed)
     if error is not None and abs(mesh.volume_mm3 - expected_mm3) > _NOTABLE_VOLUME * expected_mm3:
         off = mesh.volume_mm3 / expected_mm3 - 1
-        _LOG.warning("%s: within %g mm its volume stays %+.0f %% of what it should be", mesh.name, error, 100 * off)
+        _LOG.warning("%s: moved by %g mm at most, its volume stays %+.0f %% off", mesh.name, error, 100 * off)
     if settings.print_ready:
         mesh = largest_shell(mesh)
         if crossings := count_self_intersections(mesh):
@@ -218,39 +224,54 @@ def _finish(marched: Mesh, settings: SurfaceSettings, smooth: Callable[..., Mesh
 
 
 def _warn_of_more(found: Sequence[tuple[Mesh, int]], settings: SurfaceSettings) -> None:
-    """Name in one warning the surfaces that keep notably more triangles than asked; `found` has how many there were."""
+    """Log one warning that names the surfaces with notably more triangles than asked for.
+
+    `found` has each surface and its number of triangles before simplification.
+    """
     if settings.simplify is None and settings.faces is None:
         return
-    shares = [(mesh.name, len(mesh.faces) / count, settings.fraction(count)) for mesh, count in found]
-    if more := [f"{name} ({share:.0%})" for name, share, asked in shares if share > _NOTABLY_MORE * asked]:
+    more = []
+    for mesh, count in found:
+        share = len(mesh.faces) / count
+        if share > _NOTABLY_MORE * settings.fraction(count):
+            more.append(f"{mesh.name} ({share:.0%})")
+    if more:
         asked_for = f"{100 * settings.simplify:.3g}% of the" if settings.simplify is not None else f"{settings.faces}"
         _LOG.warning("more than %s triangles kept, to keep the shape: %s", asked_for, ", ".join(more))
 
 
+def _warn_of_absent(labels: LabelMap, meshes: Sequence[Mesh]) -> None:
+    present = {mesh.name for mesh in meshes}
+    absent = [label.name for label in labels.labels if label.name not in present]
+    if absent:
+        _LOG.warning("no voxels, so no surface: %s", ", ".join(absent))
+
+
 def crop_labels(labels: LabelMap, probabilities: Probabilities | None = None) -> Iterator[LabelCrop]:
-    """Cut each label that occurs out of a label map, in order of value; the whole array is searched once."""
+    """Cut each label that occurs out of a label map, in order of value; the whole array is searched once.
+
+    Parameters
+    ----------
+    labels : LabelMap
+    probabilities : (L, I, J, K), optional
+        See `extract_surfaces`.
+    """
     boxes = label_boxes(labels.array)
     for number, label in enumerate(labels.labels):
         if box := boxes.get(label.value):
-            start, stop = _triple([s.start for s in box]), _triple([s.stop for s in box])
-            room = np.array([np.zeros(3), labels.grid.shape]) - start - 0.5
+            i, j, k = box
+            room = np.array([np.zeros(3), labels.grid.shape]) - (i.start, j.start, k.start) - 0.5
             sharp = None if probabilities is None else probability_field(labels, number, probabilities, box)
-            yield LabelCrop(label, labels.array[box] == label.value, labels.grid.crop(start, stop), room, sharp)
+            yield LabelCrop(label, labels.array[box] == label.value, box_grid(labels.grid, box), room, sharp)
 
 
-def _box_with_neighbours(inside: NDArray[np.bool_]) -> tuple[Triple, Triple]:
-    """Smallest box of the voxels inside and, as the surface runs between the two, their neighbours outside."""
-    start, stop = [], []
+def _box_with_neighbours(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Return the smallest box of the voxels inside and their neighbours outside: the surface runs between the two."""
+    box = []
     for axis, length in enumerate(inside.shape):
         where = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))
-        start.append(max(int(where[0]) - 1, 0))
-        stop.append(min(int(where[-1]) + 2, length))
-    return _triple(start), _triple(stop)
-
-
-def _triple(numbers: Sequence[int]) -> Triple:
-    i, j, k = numbers
-    return i, j, k
+        box.append(slice(max(int(where[0]) - 1, 0), min(int(where[-1]) + 2, length)))
+    return tuple(box)
 
 
 def _check_slices(grid: Grid) -> None:

@@ -1,4 +1,4 @@
-"""Whether a surface runs through itself, and how it no longer does."""
+"""Where a surface intersects itself, and the repair of such places after smoothing."""
 
 from __future__ import annotations
 
@@ -14,28 +14,33 @@ _RINGS = 4
 
 
 def count_self_intersections(mesh: Mesh) -> int:
-    """Return how many pairs of triangles that share no vertex run through each other.
+    """Return how many pairs of triangles without a common vertex intersect.
 
     Triangles that only touch, or lie in one plane, are not counted.
+
+    Parameters
+    ----------
+    mesh : Mesh
     """
     return len(_crossings(mesh))
 
 
 def without_crossings(smoothed: Mesh, marched: Mesh) -> Mesh:
-    """Take smoothing back where a surface runs through itself.
+    """Take smoothing back where a surface intersects itself.
 
-    The vertices of such triangles go half of the way back to where they were extracted, those around them less, until
-    no triangles cross: as it was extracted, the surface of a solid without hinges does not run through itself.
+    The vertices of intersecting triangles go half of the way back to where they were extracted, and those around them
+    less, until no triangles intersect. The surface of a solid without hinges does not intersect itself as extracted.
 
     Parameters
     ----------
-    smoothed, marched : Mesh
-        The same faces; the latter as it was extracted.
+    smoothed : Mesh
+    marched : Mesh
+        The same faces before smoothing.
 
     Returns
     -------
     Mesh
-        The same faces. Where crossings are left they were there before smoothing, or are too many.
+        The same faces. Intersections remain if they were there before smoothing, or after 12 rounds.
     """
     mesh, kept = smoothed, np.ones(len(smoothed.vertices))
     edges = smoothed.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
@@ -56,7 +61,7 @@ def without_crossings(smoothed: Mesh, marched: Mesh) -> Mesh:
 
 
 def _crossings(mesh: Mesh) -> Pairs:
-    """(P, 2) triangles without a common vertex that run through each other."""
+    """(P, 2) pairs of triangles that intersect and have no common vertex."""
     if not len(mesh.faces):
         return np.empty((0, 2), dtype=np.int64)
     corners = mesh.vertices[mesh.faces] - mesh.vertices[0]
@@ -71,9 +76,13 @@ def _crossings(mesh: Mesh) -> Pairs:
 
 
 def _near_pairs(faces: NDArray[np.int64], low: Float, high: Float) -> Pairs:
-    """(P, 2) triangles without a common vertex whose boxes overlap, each pair once: those with a common grid cell."""
+    """(P, 2) pairs of triangles with overlapping boxes and no common vertex, each pair once.
+
+    Only triangles in a common cell of a grid are compared.
+    """
     size, origin = float((high - low).max(axis=1).mean()) or 1.0, low.min(axis=0)
-    first, last = (np.floor((corner - origin) / size).astype(np.int64) for corner in (low, high))
+    first = np.floor((low - origin) / size).astype(np.int64)
+    last = np.floor((high - origin) / size).astype(np.int64)
     cell, face = _cells(first, last)
     order = np.argsort(cell, kind="stable")
     cell, face = cell[order], face[order]
@@ -89,7 +98,7 @@ def _near_pairs(faces: NDArray[np.int64], low: Float, high: Float) -> Pairs:
 
 
 def _cells(first: NDArray[np.int64], last: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (cell, triangle) for every grid cell that the box of a triangle, cells `first` to `last`, lies in."""
+    """Return (cell, triangle) for every grid cell of every triangle; its box covers the cells `first` to `last`."""
     spans = last - first + 1
     counts = spans.prod(axis=1)
     face = np.repeat(np.arange(len(first)), counts)
@@ -102,9 +111,11 @@ def _cells(first: NDArray[np.int64], last: NDArray[np.int64]) -> tuple[NDArray[n
 
 def _pierces(start: Float, end: Float, triangles: Float) -> NDArray[np.bool_]:
     """(P,) whether each segment passes through the inside of its triangle."""
-    a, b, c = (triangles[:, n] for n in range(3))
+    a, b, c = triangles.swapaxes(0, 1)
     normal = np.cross(b - a, c - a)
     through = np.einsum("ij,ij->i", start - a, normal) * np.einsum("ij,ij->i", end - a, normal) < 0
     way = end - start
-    sides = [np.einsum("ij,ij->i", way, np.cross(p - start, q - start)) for p, q in ((a, b), (b, c), (c, a))]
-    return np.asarray(through & (np.all([s > 0 for s in sides], axis=0) | np.all([s < 0 for s in sides], axis=0)))
+    sides = np.empty((3, len(way)))
+    for n, (p, q) in enumerate(((a, b), (b, c), (c, a))):
+        sides[n] = np.einsum("ij,ij->i", way, np.cross(p - start, q - start))
+    return np.asarray(through & ((sides > 0).all(axis=0) | (sides < 0).all(axis=0)))

@@ -1,9 +1,9 @@
-"""The largest distance between two points of a set: that of all pairs, without a look at all pairs.
+"""The largest distance between two points of a set, exactly, without comparing all pairs.
 
-The points are halved again and again, each part in a box of its own direction. Of two parts whose boxes allow no
-distance above the best that is known, no pair is looked at any more (dual-tree search: A. Gray and A. Moore, "N-body
-problems in statistical learning", NIPS 13, 2000). The time grows a little faster than the number of points, for balls
-too, where each point has another nearly as far away as any.
+The points are halved repeatedly, and each part gets a box along its own directions. Two parts are skipped if their
+boxes allow no distance above the largest found so far (dual-tree search: A. Gray and A. Moore, "N-body problems in
+statistical learning", NIPS 13, 2000). The time grows a little faster than the number of points. This holds for balls
+too, where every point has one nearly opposite.
 """
 
 from __future__ import annotations
@@ -25,17 +25,25 @@ _ROUNDS = 4
 
 
 class _Parts(NamedTuple):
-    """Points (N, m, 3) in N parts of m; of each the box around it, and the radius about the middle of that."""
+    """Points (N, m, 3) in N parts of m, each with its box and the radius of the points around the box's middle."""
 
     points: Float
     middle: Float  # (N, 3)
     axes: Float  # (N, 3, 3), unit vectors as columns
-    half: Float  # (N, 3), half the box's edges along them
+    half: Float  # (N, 3), half the edges of the box along the axes
     radius: Float  # (N,)
 
 
 def longest_distance(points: Float, *, at_least: float = 0.0) -> float:
-    """Largest distance between two of (N, 3) points, or `at_least` where that is more."""
+    """Return the largest distance between two points.
+
+    Parameters
+    ----------
+    points : (N, 3) float
+        mm.
+    at_least : float
+        mm; returned if no two points are further apart.
+    """
     if len(points) < 2:
         return at_least
     points = points - (points.min(axis=0) + points.max(axis=0)) / 2
@@ -46,15 +54,24 @@ def longest_distance(points: Float, *, at_least: float = 0.0) -> float:
         if away.max() <= best:
             break
         best, start = float(away.max()), points[away.argmax()]
-    # Of a longer distance, neither end is nearer to the middle than this.
+    # Points nearer to the middle than this are on no longer distance.
     points = points[reach >= best - reach.max()]
     return _search(_halve(points), best) if len(points) > 1 else best
 
 
 def longest_within(sets: Iterable[Float]) -> float:
-    """Largest distance between two points of the same set; 0 without any."""
-    found = [points for points in sets if len(points)]
-    diagonals = [float(np.linalg.norm(np.ptp(points, axis=0))) for points in found]
+    """Return the largest distance between two points of the same set; 0 without points.
+
+    Parameters
+    ----------
+    sets : iterable of (N, 3) float
+        mm.
+    """
+    found, diagonals = [], []
+    for points in sets:
+        if len(points):
+            found.append(points)
+            diagonals.append(float(np.linalg.norm(np.ptp(points, axis=0))))
     best = 0.0
     for n in np.argsort(diagonals)[::-1]:
         if diagonals[n] > best:
@@ -63,9 +80,9 @@ def longest_within(sets: Iterable[Float]) -> float:
 
 
 def _halve(points: Float) -> list[_Parts]:
-    """Halve points across their longest extent until few are left in a part; the parts of every step."""
+    """Halve points across their longest extent until few are left in a part; return the parts of every step."""
     steps = max(0, int(np.ceil(np.log2(len(points) / _IN_A_PART))))
-    # Some points twice, so that all parts are of one size.
+    # Some points are repeated, so that all parts have the same size.
     parts = np.resize(points, (1, -(-len(points) // 2**steps) * 2**steps, 3))
     for _ in range(steps):
         longest = np.ptp(parts, axis=1).argmax(axis=1)
@@ -87,7 +104,7 @@ def _boxes(points: Float) -> _Parts:
 
 
 def _search(steps: list[_Parts], best: float) -> float:
-    """Go down from pairs of large parts to pairs of small ones, those that allow most first."""
+    """Go down from pairs of large parts to pairs of small ones; pairs that allow the largest distances come first."""
     waiting: list[tuple[int, Pairs]] = [(0, np.zeros((1, 2), dtype=np.intp))]
     while waiting:
         step, pairs = waiting.pop()
@@ -99,7 +116,8 @@ def _search(steps: list[_Parts], best: float) -> float:
         if step + 1 < len(steps):
             halves = (2 * pairs[:, None] + _HALVES).reshape(-1, 2)
             halves = halves[halves[:, 0] <= halves[:, 1]]
-            waiting += [(step + 1, halves[n : n + _PAIRS_AT_ONCE]) for n in range(0, len(halves), _PAIRS_AT_ONCE)]
+            for n in range(0, len(halves), _PAIRS_AT_ONCE):
+                waiting.append((step + 1, halves[n : n + _PAIRS_AT_ONCE]))
         else:
             for n in range(0, len(pairs), _PAIRS_AT_ONCE // _IN_A_PART):
                 first, second = pairs[n : n + _PAIRS_AT_ONCE // _IN_A_PART].T
@@ -108,7 +126,10 @@ def _search(steps: list[_Parts], best: float) -> float:
 
 
 def _bounds(parts: _Parts, first: NDArray[np.intp], second: NDArray[np.intp]) -> Float:
-    """Return what no distance between the points of two parts exceeds: by their boxes along, by radii across."""
+    """Return upper bounds of the distances between the points of two parts.
+
+    Along the line between the two middles the boxes give the bound, and across it the radii.
+    """
     step = parts.middle[second] - parts.middle[first]
     between = np.sqrt((step**2).sum(axis=1))
     direction = step / np.where(between > 0, between, 1)[:, None]
@@ -120,6 +141,6 @@ def _bounds(parts: _Parts, first: NDArray[np.intp], second: NDArray[np.intp]) ->
 
 
 def _largest(first: Float, second: Float) -> float:
-    """Largest distance between points of (N, m, 3) parts, each with the other at its place; 0 for none."""
+    """Return the largest distance between points of (N, m, 3) parts, each with its counterpart; 0 without parts."""
     squares = ((first[:, :, None] - second[:, None]) ** 2).sum(axis=-1)
     return float(np.sqrt(squares.max(initial=0)))

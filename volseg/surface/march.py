@@ -14,24 +14,23 @@ from volseg.core.mesh import Mesh
 
 
 def march(field: NDArray[Any], grid: Grid) -> Mesh:
-    """Extract the surface on which a field is zero, or that lies halfway between the voxels in and around a mask.
+    """Extract the surface on which a field is zero, or that lies halfway between the voxels of a mask and those around.
 
     The array is padded by one layer of voxels, each the opposite of its neighbour inside. So the surface is closed
-    where the object reaches the border, and lies there on the outer faces of the voxels, half a voxel outside their
-    centres.
+    where the object reaches the border; there it lies on the outer faces of the voxels.
 
     Parameters
     ----------
     field : (I, J, K) bool or real numbers
         True or positive inside the object.
     grid : Grid
-        Of the field. The one way from array to world is its `to_world`.
+        Of the field.
 
     Returns
     -------
     Mesh
-        Closed; faces counter-clockwise seen from outside, on left-handed grids too. Without faces where no voxel is
-        inside.
+        World mm RAS+, closed; faces counter-clockwise seen from outside, on left-handed grids too. It has no faces if
+        no voxel is inside.
 
     References
     ----------
@@ -49,13 +48,13 @@ def march(field: NDArray[Any], grid: Grid) -> Mesh:
 
 def _padded_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], float]:
     """Return what is outside a mask as bytes, a quarter of the memory of a field, and the value of the surface."""
-    outside = np.ones([n + 2 for n in mask.shape], dtype=np.uint8, order="F")
+    outside = np.ones(np.add(mask.shape, 2), dtype=np.uint8, order="F")
     np.logical_not(mask, out=outside[1:-1, 1:-1, 1:-1], casting="unsafe")
     return outside, 0.5
 
 
 def _padded_field(field: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
-    # Marched upside down, since a zero is inside to VTK: an object of zeros alone would be a surface of one point.
+    # The field is negated, as VTK takes a zero for inside: an object of zeros would become a surface of one point.
     outside = np.pad(-field.astype(np.float32, copy=False), 1, mode="edge")
     for axis, end in product(range(3), (0, -1)):
         face = np.moveaxis(outside, axis, 0)[end]

@@ -1,4 +1,4 @@
-"""Size and place of each label, and of each of its pieces: of the voxels and of the surface, side by side."""
+"""Size and place of each label and of each of its pieces, by its voxels and by its surface."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from volseg.core.grid import Float, Grid
+from volseg.core.grid import Float, Grid, box_grid
 from volseg.core.labelmap import Label, LabelMap
 from volseg.core.mesh import Mesh
 from volseg.core.noise import MOST_FACES_OF_ONE, check_no_noise
@@ -28,21 +28,21 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Extent:
-    """Size and place of a body, in one of two ways: of its voxels, or of its smoothed surface.
+    """Size and place of a body, measured by its voxels or by its smoothed surface.
 
     Parameters
     ----------
     volume_ml : float
     area_mm2 : float
-        The staircase of voxels has up to half too much, and finer voxels do not help; the surface has not.
+        By voxels up to half too large, as they form a staircase; finer voxels do not help.
     centre_mm : (x, y, z)
-        Of its volume, world RAS+.
+        Centroid of the volume, world RAS+.
     bounds_mm : ((x, y, z), (x, y, z))
-        Lowest and highest world coordinates, RAS+; of the voxels' outer corners.
+        Lowest and highest world coordinates, RAS+; for voxels, those of their outer corners.
     longest_mm : float
-        Largest distance between two of its points; of voxels, between outer corners.
+        Largest distance between two points of the body; for voxels, between their outer corners.
     longest_axial_mm : float
-        The same within one axial slice of the scan, whichever has the largest.
+        Largest distance between two points in the same axial slice of the scan.
     """
 
     volume_ml: float
@@ -61,14 +61,14 @@ class Measurement:
     ----------
     name : str
     value : int
-        The label's.
-    piece : int, optional
-        From 1, the largest; None for the whole label. Voxels that touch at a corner are of one piece.
-    pieces : int
         Of the label.
+    piece : int, optional
+        Counted from 1, the largest; None for the whole label. Voxels that touch at a corner belong to one piece.
+    pieces : int
+        Number of pieces of the label.
     voxels : int
     by_voxels, by_surface : Extent, optional
-        None where the label does not occur; by surface also where the scan is a single slice, or the label noise.
+        None if the label does not occur. `by_surface` is also None if the scan is a single slice or the label is noise.
     """
 
     name: str
@@ -87,19 +87,20 @@ def measure(labels: LabelMap, *, pieces: bool = False, probabilities: Probabilit
     ----------
     labels : LabelMap
     pieces : bool
-        Also each piece of labels that have several, after the whole one, the largest first; up to 10,000 of a label.
+        For labels of several pieces, also measure each piece. Pieces follow their label, the largest first; at most
+        10,000 for a label.
     probabilities : (L, I, J, K), optional
-        Of each label, for the surfaces of whole labels; see `extract_surfaces`.
+        One array for each label, for the surfaces of whole labels; see `extract_surfaces`.
 
     Returns
     -------
     list of Measurement
-        In order of label value, present or not.
+        In order of label value. Labels that do not occur are included.
 
     Raises
     ------
     InputError
-        The probabilities are not those of these labels, or the label map is noise; see `volseg.core.noise`.
+        The probabilities do not fit the labels, or the label map is noise; see `volseg.core.noise`.
 
     Examples
     --------
@@ -117,11 +118,15 @@ def measure(labels: LabelMap, *, pieces: bool = False, probabilities: Probabilit
     found: dict[int, list[Measurement]] = {}
     for crop in crop_labels(labels, probabilities):
         numbers, count = ndimage.label(crop.mask, np.ones((3, 3, 3)))
-        parts = _pieces(crop, numbers) if pieces and count > 1 else iter(())
-        found[crop.label.value] = [
-            _measure_crop(part, n or None, count, surface=not single) for n, part in enumerate((crop, *parts))
-        ]
-    return [entry for label in labels.labels for entry in found.get(label.value, [_absent(label)])]
+        entries = [_measure_crop(crop, None, count, surface=not single)]
+        if pieces and count > 1:
+            for n, part in enumerate(_pieces(crop, numbers), start=1):
+                entries.append(_measure_crop(part, n, count, surface=not single))
+        found[crop.label.value] = entries
+    measured = []
+    for label in labels.labels:
+        measured += found.get(label.value, [_absent(label)])
+    return measured
 
 
 def _absent(label: Label) -> Measurement:
@@ -134,14 +139,14 @@ def _pieces(crop: LabelCrop, numbers: NDArray[np.int32]) -> Iterator[LabelCrop]:
     sizes = np.bincount(numbers.ravel())[1:]
     if len(boxes) > _MOST_PIECES:
         _LOG.warning(
-            "%s: has %d pieces; the %d largest are measured, remove its specks to have all",
+            "%s: has %d pieces; the %d largest are measured, remove its specks to measure all",
             *(crop.label.name, len(boxes), _MOST_PIECES),
         )
     for n in np.argsort(-sizes, kind="stable")[:_MOST_PIECES]:
         box = boxes[n]
-        start = tuple(s.start for s in box)
-        grid = crop.grid.crop(start, tuple(s.stop for s in box))
-        yield replace(crop, mask=numbers[box] == n + 1, grid=grid, room=crop.room - start, sharp=None)
+        i, j, k = box
+        room = crop.room - (i.start, j.start, k.start)
+        yield replace(crop, mask=numbers[box] == n + 1, grid=box_grid(crop.grid, box), room=room, sharp=None)
 
 
 def _measure_crop(crop: LabelCrop, piece: int | None, pieces: int, *, surface: bool) -> Measurement:
@@ -183,14 +188,14 @@ def _of_voxels(mask: NDArray[np.bool_], grid: Grid, faces: list[int]) -> Extent:
 
 def _middle(mask: NDArray[np.bool_], axis: int) -> float:
     """Return the mean place of the voxels along an axis."""
-    counts = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
+    counts = np.count_nonzero(mask, axis=tuple({0, 1, 2} - {axis}))
     return float(np.average(np.arange(len(counts)), weights=counts))
 
 
 def _outer_sides(mask: NDArray[np.bool_], axis: int) -> Float:
-    """(N, 3) corners, in voxels, of slices across an axis: of the first and the last voxel of each row, some twice.
+    """(N, 3) corners of the first and the last voxel of each row in slices across an axis, some twice; in voxels.
 
-    They lie in the middle of the slice, between the voxels' corners in front of and behind it.
+    They lie in the middle of the slice, half a slice from the voxels' corners in front of and behind it.
     """
     row, other = (axis + 1) % 3, (axis + 2) % 3
     rows = mask.any(axis=row)
@@ -205,13 +210,13 @@ def _outer_sides(mask: NDArray[np.bool_], axis: int) -> Float:
 
 
 def _split(points: Float, slices: Float) -> list[Float]:
-    """Put points of one slice together."""
+    """Group points by their slice."""
     order = np.argsort(slices, kind="stable")
     return np.split(points[order], np.flatnonzero(np.diff(slices[order])) + 1)
 
 
 def _outer_faces(mask: NDArray[np.bool_]) -> list[int]:
-    """Count the voxels' faces to the outside, by the axis that they lie across."""
+    """Count the outer faces of the voxels, by the axis across which they lie."""
     padded = np.pad(mask, 1)
     return [int(np.count_nonzero(np.diff(padded, axis=axis))) for axis in range(3)]
 
@@ -249,11 +254,11 @@ def _centre(mesh: Mesh) -> Float:
 
 
 def _sections(mesh: Mesh, grid: Grid) -> Iterator[Float]:
-    """Yield the points of the outlines of a surface in each axial slice; nothing where it lies between two."""
+    """Yield the points of the outlines of a surface in each axial slice; nothing if it lies between two slices."""
     axis = _axial_axis(grid)
     height = grid.to_voxel(mesh.vertices)[:, axis]
     levels = range(int(np.ceil(height.min())), int(np.floor(height.max())) + 1)
-    # Sorted by their lowest corner, so that of all faces only a few are asked for each slice.
+    # Faces are sorted by their lowest corner, so that each slice looks only at a few of them.
     lowest, highest = height[mesh.faces].min(axis=1), height[mesh.faces].max(axis=1)
     order, tallest = np.argsort(lowest), (highest - lowest).max()
     lowest = lowest[order]

@@ -1,4 +1,4 @@
-"""Grades of a surface: whether it is sound, and how far it lies from what it was made of."""
+"""Grades of a surface: whether it is sound, and how far it lies from the surface as extracted."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def graded(mesh: Mesh, extracted: Mesh, expected_mm3: float) -> Mesh:
     Parameters
     ----------
     mesh : Mesh
-        Finished.
+        The finished surface.
     extracted : Mesh
         The same surface before it was smoothed and simplified.
     expected_mm3 : float
-        What it shall enclose.
+        Volume that the surface should enclose.
     """
     away = np.concatenate([distances(mesh, extracted), distances(extracted, mesh)])
     edges = np.sort(mesh.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)

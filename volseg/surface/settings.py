@@ -1,4 +1,4 @@
-"""How surfaces are to be made."""
+"""Settings of surfaces."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class SurfaceSettings:
     ----------
     smooth : bool
         Remove the voxel staircase (`volseg.surface.smooth`), after interpolating the shape between thick slices
-        (`volseg.surface.between_slices`); each surface then encloses as much as its label's voxels, or its
-        probabilities: on thick slices as far as moving it by a fifth of a pixel can do so.
+        (`volseg.surface.between_slices`). Each surface then encloses as much as the voxels of its label, or as its
+        probabilities say. On thick slices it is moved by a fifth of a pixel at most to do so.
     simplify : float, optional
-        Fraction of the triangles to keep, over 0 up to 1 (`volseg.surface.simplify`); default all, or with
+        Fraction of the triangles to keep, over 0 up to 1 (`volseg.surface.simplify`). By default all are kept, or with
         `max_error_mm` as few as it allows. Surfaces that keep notably more are logged.
     faces : int, optional
-        Most triangles that each surface shall have, instead of a fraction.
+        Largest number of triangles of each surface, instead of a fraction.
     max_error_mm : float, optional
-        How far smoothing and simplification together may move the surface, either way, from where it was extracted: a
-        bound before the volume and the number of triangles.
+        How far smoothing and simplification together may move the surface, either way, from where it was extracted.
+        This bound goes before the volume and the number of triangles.
     shared_walls : bool
         Labels that touch have one wall, without gap or overlap (`volseg.surface.shared_walls`); from label maps,
         without simplification.
@@ -47,7 +47,7 @@ class SurfaceSettings:
     Raises
     ------
     UsageError
-        A value is out of its range, or two do not go together.
+        A value is out of its range, or two settings contradict each other.
 
     Examples
     --------
@@ -72,22 +72,28 @@ class SurfaceSettings:
     )
 
     def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_combinations()
+
+    def _check_numbers(self) -> None:
         if self.simplify is not None and not 0 < self.simplify <= 1:
             raise UsageError(f"fraction of triangles to keep is {self.simplify:g}; expected a number over 0 up to 1")
         if self.faces is not None and self.faces < _FEWEST_FACES:
             raise UsageError(f"number of triangles is {self.faces}; a closed surface has at least {_FEWEST_FACES}")
-        if self.simplify is not None and self.faces is not None:
-            raise UsageError("a fraction of the triangles and a number of them are given; leave one out")
         if self.max_error_mm is not None and not 0 < self.max_error_mm < inf:
             raise UsageError(f"largest error of a surface is {self.max_error_mm:g} mm; expected a number over 0")
+
+    def _check_combinations(self) -> None:
+        if self.simplify is not None and self.faces is not None:
+            raise UsageError("a fraction and a number of triangles are given; leave one out")
         if self.shared_walls and self.print_ready:
-            raise UsageError("shared walls are of several labels, a print-ready solid is one; leave one out")
+            raise UsageError("shared walls need several labels, but a print-ready solid is one label; leave one out")
         if self.shared_walls and (self.simplifies or self.max_error_mm is not None):
             raise UsageError("surfaces with shared walls cannot be simplified or bounded in error; leave one out")
 
     @property
     def of_labels_alone(self) -> bool:
-        """Whether probabilities have no part in the surfaces."""
+        """Whether the surfaces are made without probabilities."""
         return self.shared_walls or self.print_ready
 
     @property
@@ -96,7 +102,7 @@ class SurfaceSettings:
         return self.faces is not None or self.fraction(1) < 1
 
     def fraction(self, count: int) -> float:
-        """Return the fraction of `count` triangles that shall be kept."""
+        """Return the fraction of `count` triangles to keep."""
         if self.faces is not None:
             return min(1.0, self.faces / count)
         if self.simplify is not None:

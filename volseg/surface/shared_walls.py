@@ -1,8 +1,8 @@
-"""Surfaces of all labels in one piece: where two labels touch, both have the same wall, so nothing lies between them.
+"""Surfaces of all labels with shared walls: where two labels touch, both have the same wall, without gap or overlap.
 
-The start are the faces between voxels of different labels. All vertices are smoothed together, and then every label
-gets its volume back: each has a pressure, and a wall moves along its normal by the difference of the pressures on its
-two sides. No surface is ever moved alone, so gaps and overlaps cannot come about.
+The walls start as the faces between voxels of different labels. All vertices are smoothed together, and then every
+label gets its volume back: each has a pressure, and a wall moves along its normal by the difference of the pressures on
+its two sides. No surface is ever moved alone, so gaps and overlaps cannot arise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
-from volseg.core.grid import Float, Grid
+from volseg.core.grid import Float, Grid, box_grid
 from volseg.core.labelmap import LabelMap, label_boxes
 from volseg.core.mesh import Mesh
 from volseg.surface.between_slices import field_between_slices, thick_axis, thinner_slices
@@ -30,7 +30,7 @@ _VOLUME_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Walls:
-    """Quadrilaterals between voxels: `quads` (Q, 4) go round counter-clockwise seen from their `outer` label.
+    """Quadrilaterals between voxels: the corners of `quads` are counter-clockwise seen from the `outer` label.
 
     Parameters
     ----------
@@ -48,8 +48,9 @@ class Walls:
 
     def triangles(self) -> NDArray[np.int64]:
         """(2 Q, 3) the two triangles of each quadrilateral, one after the other, cut along its shorter diagonal."""
-        a, b, c, d = (self.vertices[self.quads[:, n]] for n in range(4))
-        turned = np.linalg.norm(c - a, axis=1) > np.linalg.norm(d - b, axis=1)
+        places = self.vertices[self.quads]
+        diagonals = np.linalg.norm(places[:, 2:] - places[:, :2], axis=2)
+        turned = diagonals[:, 0] > diagonals[:, 1]
         corners = np.where(turned[:, None], np.roll(self.quads, -1, axis=1), self.quads)
         return corners[:, [[0, 1, 2], [0, 2, 3]]].reshape(-1, 3)
 
@@ -61,8 +62,8 @@ def extract_shared(labels: LabelMap, *, smooth: bool = True, report: bool = Fals
     ----------
     labels : LabelMap
     smooth : bool
-        Remove the voxel staircase, after interpolating between thick slices; each label then encloses what its voxels
-        do. Without, the surfaces are the faces of the voxels.
+        Remove the voxel staircase, after interpolating between thick slices; each surface then encloses as much as the
+        voxels of its label. If False, the surfaces are the faces of the voxels.
     report : bool
         Grade each surface; `volseg.surface.quality`.
 
@@ -70,7 +71,7 @@ def extract_shared(labels: LabelMap, *, smooth: bool = True, report: bool = Fals
     -------
     list of Mesh
         One for each label that occurs, in order of value: closed, world mm RAS+, faces counter-clockwise seen from
-        outside. Vertices of a wall are the same numbers in both of its surfaces.
+        outside. The two surfaces of a wall have exactly the same vertices there.
     """
     finer = _interpolate(labels) if smooth else labels
     walls = voxel_walls(finer.array, finer.grid)
@@ -80,15 +81,14 @@ def extract_shared(labels: LabelMap, *, smooth: bool = True, report: bool = Fals
         return []
     smoothed = replace(walls, vertices=_filtered(walls)) if smooth else walls
     triangles = smoothed.triangles()
-    shells = [_Shell.of(walls, triangles, label.value) for label in present]
+    shells, counts = [], []
+    for label in present:
+        shells.append(_Shell.of(walls, triangles, label.value))
+        counts.append(np.count_nonzero(labels.array == label.value))
+    volumes_mm3 = np.array(counts, dtype=np.float64) * labels.grid.voxel_volume_mm3
     vertices = smoothed.vertices
-    counts = np.array([np.count_nonzero(labels.array == label.value) for label in present])
-    volumes_mm3 = counts * labels.grid.voxel_volume_mm3
     if smooth:
-        kept = np.zeros(len(vertices), dtype=np.bool_)
-        for shell in shells:
-            kept[shell.used] |= collapsed(shell.faces, walls.vertices[shell.used], vertices[shell.used])
-        vertices = np.where(kept[:, None], walls.vertices, vertices)
+        vertices = _without_collapse(vertices, walls.vertices, shells)
         vertices = _moved_to_volumes(vertices, triangles, shells, volumes_mm3)
     meshes = []
     for shell, label, volume in zip(shells, present, volumes_mm3, strict=True):
@@ -100,14 +100,14 @@ def extract_shared(labels: LabelMap, *, smooth: bool = True, report: bool = Fals
 
 
 def voxel_walls(array: NDArray[np.integer], grid: Grid) -> Walls:
-    """Return the faces between voxels of different value; what is beyond the border counts as background.
+    """Return the faces between voxels of different value; beyond the border all is background.
 
     Parameters
     ----------
     array : (I, J, K) int
     grid : Grid
     """
-    corners_shape = tuple(n + 1 for n in array.shape)
+    corners_shape = array.shape[0] + 1, array.shape[1] + 1, array.shape[2] + 1
     strides = (corners_shape[1] * corners_shape[2], corners_shape[2], 1)
     quads, inner, outer = [], [], []
     for axis in range(3):
@@ -116,7 +116,7 @@ def voxel_walls(array: NDArray[np.integer], grid: Grid) -> Walls:
         padded = np.moveaxis(np.pad(array, edge), axis, 0)
         low, high = np.moveaxis(padded[:-1], 0, axis), np.moveaxis(padded[1:], 0, axis)
         where = np.nonzero(low != high)
-        first = sum(index * stride for index, stride in zip(where, strides, strict=True))
+        first = np.ravel_multi_index(where, corners_shape)
         across, along = strides[(axis + 1) % 3], strides[(axis + 2) % 3]
         quads.append(np.stack([first, first + across, first + across + along, first + along], axis=1))
         inner.append(low[where].astype(np.int64))
@@ -131,7 +131,10 @@ def voxel_walls(array: NDArray[np.integer], grid: Grid) -> Walls:
 
 @dataclass(frozen=True, eq=False)
 class _Shell:
-    """The closed surface of one label: its vertices, as numbers of all, and triangles (F, 3), as numbers of its own."""
+    """The closed surface of one label.
+
+    `used` (U,) are the numbers of its vertices among all; `faces` (F, 3) are triangles, numbered within `used`.
+    """
 
     used: NDArray[np.int64]
     faces: NDArray[np.int64]
@@ -144,7 +147,7 @@ class _Shell:
         return cls(used, numbers.reshape(-1, 3))
 
     def volume_slopes(self, vertices: Float) -> Float:
-        """(U, 3) by how much the volume grows with each coordinate of its vertices."""
+        """(U, 3) derivative of the volume by each coordinate of its vertices."""
         return Mesh(vertices[self.used], self.faces).area_vectors / 6
 
 
@@ -154,7 +157,7 @@ def _filtered(walls: Walls) -> Float:
     count = len(walls.vertices)
     ones = np.ones(len(ends), dtype=np.float32)
     neighbours = sparse.coo_array((ones, (ends[:, 0], ends[:, 1])), shape=(count, count)).tocsr()
-    neighbours = neighbours + neighbours.T  # an edge of the border of a volume is in one direction only
+    neighbours = neighbours + neighbours.T  # an edge at the border of the volume occurs in one direction only
     neighbours.data[:] = 1
     mean = sparse.diags_array(1 / neighbours.sum(axis=1)) @ neighbours
     origin = walls.vertices.mean(axis=0)
@@ -165,6 +168,14 @@ def _filtered(walls: Walls) -> Float:
     return np.asarray(points + origin)
 
 
+def _without_collapse(vertices: Float, before: Float, shells: Sequence[_Shell]) -> Float:
+    """Give back their places `before` smoothing to the pieces that smoothing shrank too much."""
+    kept = np.zeros(len(vertices), dtype=np.bool_)
+    for shell in shells:
+        kept[shell.used] |= collapsed(shell.faces, before[shell.used], vertices[shell.used])
+    return np.asarray(np.where(kept[:, None], before, vertices))
+
+
 def _moved_to_volumes(
     vertices: Float, triangles: NDArray[np.int64], shells: Sequence[_Shell], volumes_mm3: Float
 ) -> Float:
@@ -173,30 +184,34 @@ def _moved_to_volumes(
         missing = volumes_mm3 - [Mesh(vertices[shell.used], shell.faces).volume_mm3 for shell in shells]
         if np.all(np.abs(missing) <= _VOLUME_TOLERANCE * volumes_mm3):
             break
-        slopes = _stacked([shell.volume_slopes(vertices) for shell in shells], shells, len(vertices))
-        a, b, c = (vertices[triangles[:, n]] for n in range(3))
+        slopes = _volume_slopes(shells, vertices)
+        a, b, c = vertices[triangles].swapaxes(0, 1)
         areas = np.zeros(len(vertices))
         np.add.at(areas, triangles, np.linalg.norm(np.cross(b - a, c - a), axis=1)[:, None])
         moves = slopes @ sparse.diags_array((1 / areas).repeat(3))
-        # How much each volume (row) gains by each pressure (column).
+        # The matrix has the gain of each volume (row) by each pressure (column).
         pressures = np.linalg.lstsq((slopes @ moves.T).toarray(), missing, rcond=1e-9)[0]
         vertices = vertices + (pressures @ moves).reshape(-1, 3)
     return vertices
 
 
-def _stacked(slopes: Sequence[Float], shells: Sequence[_Shell], count: int) -> sparse.csr_array:
-    """(L, 3 V) the slopes of each label, with zeros at the vertices of others."""
-    columns = np.concatenate([(3 * shell.used[:, None] + np.arange(3)).ravel() for shell in shells])
-    rows = np.repeat(np.arange(len(shells)), [slope.size for slope in slopes])
-    values = np.concatenate([slope.ravel() for slope in slopes])
-    return sparse.coo_array((values, (rows, columns)), shape=(len(shells), 3 * count)).tocsr()
+def _volume_slopes(shells: Sequence[_Shell], vertices: Float) -> sparse.csr_array:
+    """(L, 3 V) derivative of each label's volume by the coordinates of all vertices."""
+    rows, columns, values = [], [], []
+    for n, shell in enumerate(shells):
+        slopes = shell.volume_slopes(vertices).ravel()
+        rows.append(np.full(len(slopes), n))
+        columns.append((3 * shell.used[:, None] + np.arange(3)).ravel())
+        values.append(slopes)
+    places = np.concatenate(rows), np.concatenate(columns)
+    return sparse.coo_array((np.concatenate(values), places), shape=(len(shells), vertices.size)).tocsr()
 
 
 def _interpolate(labels: LabelMap) -> LabelMap:
     """Cut thick slices into thinner ones, about as thick as pixels are wide.
 
-    A voxel is of the label that has the most of it, where that label reaches by itself or all labels together do: so
-    touching labels stay in touch, and each ends as it would alone.
+    Each label is interpolated alone, and so are all labels together. A voxel inside either goes to the label whose own
+    field is largest there. So touching labels stay in touch, and each ends as it would alone.
     """
     axis = thick_axis(labels.grid)
     if axis is None:
@@ -207,10 +222,11 @@ def _interpolate(labels: LabelMap) -> LabelMap:
     finer = np.zeros(inside.shape, dtype=labels.array.dtype)
     for value, found in label_boxes(labels.array).items():
         # A label reaches into the next slice at most, and there not beyond its own pixels.
-        box = [slice(max(s.start - 1, 0), min(s.stop + 1, count)) if n == axis else s for n, s in enumerate(found)]
-        grid = labels.grid.crop(tuple(s.start for s in box), tuple(s.stop for s in box))
-        field = field_between_slices(labels.array[*box] == value, grid, axis)
-        box[axis] = slice(box[axis].start * parts, box[axis].stop * parts)
+        first, last = max(found[axis].start - 1, 0), min(found[axis].stop + 1, count)
+        box = [*found]
+        box[axis] = slice(first, last)
+        field = field_between_slices(labels.array[*box] == value, box_grid(labels.grid, box), axis)
+        box[axis] = slice(first * parts, last * parts)
         nearer = field > best[*box]
         finer[*box][nearer], best[*box][nearer] = value, field[nearer]
     finer[~(inside | (best > 0))] = 0
@@ -221,7 +237,7 @@ def _interpolate(labels: LabelMap) -> LabelMap:
 
 
 def _give_back_lost(finer: NDArray[np.integer], thick: NDArray[np.integer], axis: int, parts: int) -> None:
-    """Let pieces of a label, such as small lesions, that others have taken whole have their own voxels again."""
+    """Restore pieces of a label, such as small lesions, whose voxels have all gone to other labels."""
     for value, box in label_boxes(thick).items():
         mask = thick[box] == value
         finer_box = *box[:axis], slice(box[axis].start * parts, box[axis].stop * parts), *box[axis + 1 :]

@@ -1,4 +1,4 @@
-"""Probabilities to a field whose zero is the surface of one label: sharper than the voxels of the label map."""
+"""Probabilities to a field that is zero on the surface of one label; it is sharper than the voxels of the label map."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from volseg.core.grid import Grid
+from volseg.core.grid import Grid, box_grid
 from volseg.core.labelmap import LabelMap
 from volseg.errors import InputError
 
@@ -22,7 +22,7 @@ _SMALLEST = np.float32(1e-6)  # so that every voxel is inside or outside
 
 @dataclass(frozen=True, eq=False)
 class ProbabilityField:
-    """One label around its voxels: `field` (float32, positive inside), its grid, and the volume to expect, mm3."""
+    """One label around its voxels: `field` (float32, positive inside), its grid, and the expected volume in mm3."""
 
     field: NDArray[np.float32]
     grid: Grid
@@ -30,12 +30,17 @@ class ProbabilityField:
 
 
 def check_probabilities(labels: LabelMap, probabilities: Probabilities) -> None:
-    """See that there is one array for each label, and perhaps more for other classes, on the grid of the label map.
+    """Check that every label has an array on the grid of the label map; arrays of other classes may follow.
+
+    Parameters
+    ----------
+    labels : LabelMap
+    probabilities : (L, I, J, K)
 
     Raises
     ------
     InputError
-        There is not.
+        Arrays are missing or have another shape.
     """
     shapes = [tuple(array.shape) for array in probabilities]
     if len(shapes) < len(labels.labels) or set(shapes) - {labels.grid.shape}:
@@ -48,33 +53,41 @@ def check_probabilities(labels: LabelMap, probabilities: Probabilities) -> None:
 def probability_field(labels: LabelMap, number: int, probabilities: Probabilities, box: Box) -> ProbabilityField:
     """Make the field of ``labels.labels[number]``, whose voxels lie in `box`.
 
-    It is by how much the label is likelier than the likeliest other class, so that two labels that touch have the same
-    surface between them. The label map has the last word on what is inside: where clean-up has changed it, the field
-    keeps its size and takes the label map's sign. The volume is the sum of the probabilities of the voxels and their
-    neighbours, which is that of the body where they are its shares of the voxels.
+    The field is the probability of the label minus that of the likeliest other class, so two labels that touch have the
+    same surface between them. The label map decides what is inside: where clean-up has changed it, the field keeps its
+    size and takes the label map's sign. The volume is the sum of the probabilities of the voxels and their neighbours.
+    That is the true volume if each probability is the share of the voxel that the body fills.
 
     Parameters
     ----------
     labels : LabelMap
     number : int
     probabilities : (L, I, J, K)
-        Of each label, in the order of ``labels.labels``, then perhaps of other classes; what is missing to 1 is
-        background's.
+        One array for each label, in the order of ``labels.labels``; those of other classes may follow. Their sum is
+        less than 1 by the probability of background.
     box : tuple of slice
+        The smallest that holds the voxels of the label.
     """
-    grown = tuple(slice(max(s.start - 1, 0), min(s.stop + 1, n)) for s, n in zip(box, labels.grid.shape, strict=True))
-    own = np.asarray(probabilities[number][grown], dtype=np.float32)
+    box = _grown(box, labels.grid.shape)
+    own = np.asarray(probabilities[number][box], dtype=np.float32)
     background, other = 1 - own, np.zeros_like(own)
     for n, array in enumerate(probabilities):
         if n != number:
-            crop = np.asarray(array[grown], dtype=np.float32)
+            crop = np.asarray(array[box], dtype=np.float32)
             background -= crop
             np.maximum(other, crop, out=other)
     lead = own - np.maximum(other, background)
-    mask = labels.array[grown] == labels.labels[number].value
+    mask = labels.array[box] == labels.labels[number].value
     size = np.maximum(np.abs(lead), _SMALLEST)
     near = ndimage.binary_dilation(mask, np.ones((3, 3, 3)))
     shares = np.where((lead > 0) == mask, own, mask)[near]
-    start, stop = (tuple(getattr(s, end) for s in grown) for end in ("start", "stop"))
-    grid = labels.grid.crop(start, stop)
+    grid = box_grid(labels.grid, box)
     return ProbabilityField(np.where(mask, size, -size), grid, float(shares.sum(dtype=float)) * grid.voxel_volume_mm3)
+
+
+def _grown(box: Box, shape: Sequence[int]) -> Box:
+    """Enlarge a box by one voxel on every side, within the array."""
+    grown = []
+    for side, length in zip(box, shape, strict=True):
+        grown.append(slice(max(side.start - 1, 0), min(side.stop + 1, length)))
+    return tuple(grown)

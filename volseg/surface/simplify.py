@@ -13,7 +13,7 @@ from volseg.surface.distance import largest_distance
 from volseg.surface.intersections import count_self_intersections
 
 _VOLUME_TOLERANCE = 0.05
-_REFINEMENTS = 3  # of the number of triangles, between the last attempt that failed and the first that did not
+_REFINEMENTS = 3  # attempts between the last fraction of triangles that failed and the first that did not
 
 
 def simplify_mesh(
@@ -31,19 +31,19 @@ def simplify_mesh(
     mesh : Mesh
         Closed.
     keep : float
-        Fraction of the triangles to keep, over 0 up to 1. More are kept where fewer would open the surface, fold it
-        onto itself at an edge, change its volume by over 5 % or move it too far: small things have few to spare.
+        Fraction of the triangles to keep, over 0 up to 1. More are kept if fewer would open the surface, fold it onto
+        itself at an edge, change its volume by over 5 % or move it too far: small bodies have few to spare.
     reference : Mesh, optional
-        Which the result must lie near; default `mesh`.
+        Surface that the result must stay near; default `mesh`.
     max_error_mm : float, optional
-        How near, both ways (`volseg.surface.distance`).
+        Largest distance to the reference, both ways (`volseg.surface.distance`).
     uncrossed : bool
-        More triangles are also kept where fewer would run through each other.
+        Also keep more triangles if fewer would intersect each other.
 
     Returns
     -------
     Mesh
-        Closed; without point data, as the vertices are others.
+        Closed; without point data, as its vertices are new.
 
     References
     ----------
@@ -71,7 +71,7 @@ def simplify_mesh(
 
 
 def _attempt(mesh: Mesh, fraction: float, reference: Mesh, max_error_mm: float | None) -> Mesh | None:
-    """Keep this fraction of the triangles; None where the shape suffers."""
+    """Keep this fraction of the triangles; return None if the shape suffers."""
     points, faces = fast_simplification.simplify(mesh.vertices, mesh.faces.astype(np.int32), 1 - fraction)
     simpler = replace(mesh, vertices=points, faces=faces, point_data={})
     return simpler if _is_alike(simpler, mesh) and _is_near(simpler, reference, max_error_mm) else None

@@ -1,11 +1,11 @@
-"""Which outlines of neighbouring slices belong together, and how they lie against each other."""
+"""Which outlines of neighbouring slices belong together, and how far they lie apart in the plane."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,11 @@ from scipy.sparse.csgraph import connected_components
 
 from volseg.core.grid import Float
 
-_EXPLAINED = 0.6  # of the difference of two outlines at most left when one is moved onto the other
+_EXPLAINED = 0.6  # largest share of the difference of two outlines that may be left when one is moved onto the other
 _LIKE, _LIKE_SLACK = 0.5, 0.5  # share of a step, and pixels, by which the step in the next pair of slices may differ
-_FEW = 64  # pixels of an outline that is moved to enclose as much as they do,
-_MOST_ROUNDING = 0.2  # pixels, at most by so much,
-_FINER = 5  # measured on pixels so much smaller
+_FEW = 64  # outlines of at most this many pixels are moved outwards to enclose as much as the pixels
+_MOST_ROUNDING = 0.2  # largest such move, pixels
+_FINER = 5  # the pixels on which such a move is measured are smaller by this factor
 _TOUCHING = np.ones((3, 3), dtype=np.bool_)
 
 Pieces = frozenset[int]
@@ -27,7 +27,14 @@ Ends = tuple[bool, bool]
 
 
 def moved(image: Float, by: Float) -> Float:
-    """Move an image by fractions of pixels; beyond its edges it goes on as there."""
+    """Move an image by fractions of pixels; its edge values continue beyond its edges.
+
+    Parameters
+    ----------
+    image : (I, J) float
+    by : (2,) float
+        Pixels.
+    """
     return np.asarray(ndimage.shift(image, by, order=1, mode="nearest")) if by.any() else image
 
 
@@ -40,7 +47,7 @@ class Section:
 
     @cached_property
     def distance(self) -> Float:
-        """(I, J) distance in mm to the outlines between the pixels, positive inside."""
+        """(I, J) distance in mm to the outlines, which run between pixels; positive inside."""
         half = min(self.spacing) / 2
         inside = ndimage.distance_transform_edt(self.mask, self.spacing) - half * self.mask
         outside = ndimage.distance_transform_edt(~self.mask, self.spacing) - half * ~self.mask
@@ -78,7 +85,7 @@ class Stack:
     ----------
     mask : (I, J, S) bool
     spacing : (float, float, float)
-        Of the pixels and across slices, mm.
+        Of rows, columns and slices, mm.
     cut : (bool, bool)
         Whether the scan ends with the first, and with the last slice.
     """
@@ -89,10 +96,12 @@ class Stack:
         self.mask, self.cut = mask, cut
         self.pixel_mm, self.slice_mm = spacing[:2], spacing[2]
         self.count = mask.shape[2]
-        labelled = [ndimage.label(mask[:, :, n], _TOUCHING) for n in range(self.count)]
-        self._pieces = [pieces for pieces, _ in labelled]
-        self._numbers = [count for _, count in labelled]
-        self._links = [_linked(a, b) for a, b in zip(self._pieces[:-1], self._pieces[1:], strict=True)]
+        self._pieces, self._numbers = [], []
+        for n in range(self.count):
+            pieces, count = ndimage.label(mask[:, :, n], _TOUCHING)
+            self._pieces.append(pieces)
+            self._numbers.append(count)
+        self._links = [_linked(below, above) for below, above in pairwise(self._pieces)]
         self._sections: dict[tuple[int, Pieces], Section] = {}
 
     def is_cut(self, number: int, step: int) -> bool:
@@ -113,13 +122,13 @@ class Stack:
         """Return the outlines of some pieces of a slice."""
         key = number, pieces
         if key not in self._sections:
-            # Slices are gone through in order, and at most two before and behind are asked for.
+            # Callers go through the slices in order, and ask for at most two before and behind.
             self._sections = {place: found for place, found in self._sections.items() if abs(place[0] - number) < 5}
             self._sections[key] = Section(np.isin(self._pieces[number], list(pieces)), self.pixel_mm)
         return self._sections[key]
 
     def groups(self, first: int) -> Iterator[Group]:
-        """Cut a slice and the next one into groups of pieces that are linked; -1 and the last have one side only."""
+        """Yield the groups of linked pieces of a slice and the next; for slice -1 and the last one side is empty."""
         below = self._numbers[first] if first >= 0 else 0
         above = self._numbers[first + 1] if first + 1 < self.count else 0
         links = self._links[first] if 0 <= first < self.count - 1 else np.empty((0, 2), dtype=np.int64)
@@ -132,7 +141,7 @@ class Stack:
             yield Group(frozenset(lower.tolist()), frozenset(upper.tolist()))
 
     def linked(self, number: int, pieces: Pieces, step: int) -> Pieces:
-        """Return the pieces of the slice before (step -1) or behind (+1) that are linked with some pieces."""
+        """Return the pieces of the slice before (step -1) or behind (+1) that are linked with the given pieces."""
         first = number if step > 0 else number - 1
         if not 0 <= first < self.count - 1:
             return frozenset()
@@ -141,7 +150,7 @@ class Stack:
         return frozenset(links[np.isin(links[:, own], list(pieces)), other].tolist())
 
     def chain(self, number: int, pieces: Pieces, step: int, most: int) -> list[tuple[int, Pieces]]:
-        """Return slices and pieces that follow on some pieces, one slice after the other, `most` at most."""
+        """Return the slices and pieces that follow the given pieces, slice by slice, `most` slices at most."""
         found: list[tuple[int, Pieces]] = []
         while len(found) < most and (pieces := self.linked(number, pieces, step)):
             number += step
@@ -150,15 +159,18 @@ class Stack:
 
     @property
     def longest_lean(self) -> float:
-        """By how many pixels outlines are moved at most from slice to slice."""
-        pairs = ((first, group) for first in range(self.count - 1) for group in self.groups(first))
-        return max((float(np.abs(self.lean(first, group.below, 1)).max()) for first, group in pairs), default=0.0)
+        """Largest move of an outline from slice to slice along rows or columns, pixels."""
+        longest = 0.0
+        for first in range(self.count - 1):
+            for group in self.groups(first):
+                longest = max(longest, float(np.abs(self.lean(first, group.below, 1)).max()))
+        return longest
 
     def lean(self, number: int, pieces: Pieces, step: int) -> Float:
-        """(2,) pixels by which a body that runs obliquely lies further in the next slice (or before), else zero.
+        """(2,) pixels by which an oblique body lies further in the next slice (or the one before); zero for others.
 
-        So it does where one outline moved onto the other covers most of it, or where the next pair of slices shows
-        about the same step.
+        A body is oblique if its outline, moved onto the next, covers most of it, or if a neighbouring pair of slices
+        shows about the same step.
         """
         still = np.zeros(2)
         by = self._step(number, pieces, step)
@@ -167,8 +179,9 @@ class Stack:
         other = self.linked(number, pieces, step)
         one, two = self.section(number, pieces), self.section(number + step, other)
         shifted = ndimage.shift(one.mask, np.round(by), order=0, prefilter=False)
-        # What is moved out of the array covers nothing either.
-        before, after = (one.area + two.area - 2 * np.count_nonzero(mask & two.mask) for mask in (one.mask, shifted))
+        # Pixels that are moved out of the array count as uncovered.
+        before = one.area + two.area - 2 * np.count_nonzero(one.mask & two.mask)
+        after = one.area + two.area - 2 * np.count_nonzero(shifted & two.mask)
         if after > before:
             return still
         if after <= _EXPLAINED * before:
@@ -177,7 +190,7 @@ class Stack:
         return by if _alike(by, onwards) or (back is not None and _alike(by, -back)) else still
 
     def _step(self, number: int, pieces: Pieces, step: int) -> Float | None:
-        """(2,) pixels from the centre of one piece to that of the only one that it is linked with."""
+        """(2,) pixels from the centre of a piece to that of its only linked piece; None unless it is one to one."""
         other = self.linked(number, pieces, step)
         if len(pieces) != 1 or len(other) != 1 or self.linked(number + step, other, -step) != pieces:
             return None
@@ -185,19 +198,21 @@ class Stack:
 
 
 def _rounding(distance: Float, area: int, spacing: tuple[float, float]) -> float:
-    """Return by how much (mm) the outline of few pixels is to be moved to enclose as much as they do.
+    """Return how far (mm) the outline of few pixels must be moved outwards to enclose as much as the pixels.
 
-    It runs between their centres and those around, so it cuts their corners.
+    The outline runs between their centres and those around, so it cuts their corners.
     """
-    rows, columns = (slice(max(n[0] - 1, 0), n[-1] + 2) for n in map(np.unique, np.nonzero(distance > 0)))
-    finer = ndimage.zoom(distance[rows, columns], _FINER, order=1, mode="nearest", grid_mode=True)
+    inside = distance > 0
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    around = distance[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
+    finer = ndimage.zoom(around, _FINER, order=1, mode="nearest", grid_mode=True)
     wanted = area * _FINER**2
     place = max(finer.size - wanted, 0)
     return float(np.clip(-np.partition(finer.ravel(), place)[place], 0, _MOST_ROUNDING * min(spacing)))
 
 
 def _linked(below: NDArray[np.integer], above: NDArray[np.integer]) -> NDArray[np.int64]:
-    """(N, 2) numbers of pieces of two slices that overlap or touch, by an edge or a corner too."""
+    """(N, 2) numbers of pieces of two slices that overlap, or touch by an edge or a corner."""
     height, width = below.shape
     around = np.pad(below, 1)
     found = []

@@ -27,26 +27,26 @@ def smooth_mesh(
 ) -> Mesh:
     """Smooth a closed surface without shrinking it.
 
-    The windowed sinc filter passes what is longer than a few voxels. A separate piece that is itself as small as that
-    would collapse to a point: where a piece loses over a fifth of its volume, it keeps its unsmoothed shape. The
-    surface is then moved outwards, everywhere by the same fraction of a voxel, until it encloses `volume_mm3`.
-    All of it is covariant: smoothing in voxel coordinates would give the same surface.
+    The windowed sinc filter keeps shapes longer than a few voxels. It would collapse smaller separate pieces to points,
+    so a piece that loses over a fifth of its volume keeps its unsmoothed shape. The surface is then moved outwards,
+    everywhere by the same fraction of a voxel, until it encloses `volume_mm3`. All steps are covariant: smoothing in
+    voxel coordinates would give the same surface.
 
     Parameters
     ----------
     mesh : Mesh
         Closed, faces counter-clockwise seen from outside.
     volume_mm3 : float, optional
-        What the result shall enclose, to 0.1 % or 0.001 voxels; default what `mesh` encloses.
+        Volume of the result, reached to 0.1 % or 0.001 voxels; default that of `mesh`.
     voxel_mm : (3, 3) float, optional
         Edges of a voxel as columns, world mm; default a cube.
     max_move_mm : float, optional
-        How far a vertex may move, and with it any point of the surface; the volume may then stay another.
+        How far a vertex may move, and with it any point of the surface. The volume may then not be reached.
 
     Returns
     -------
     Mesh
-        The same faces, moved vertices.
+        With the same faces and moved vertices.
 
     References
     ----------
@@ -69,16 +69,40 @@ def _held(before: Float, after: Float, most_mm: float) -> Float:
 
 
 def collapsed(faces: NDArray[np.int64], before: Float, after: Float) -> NDArray[np.bool_]:
-    """(V,) whether a vertex is of a connected piece that smoothing shrank too much."""
+    """Find the vertices of connected pieces that smoothing shrank too much.
+
+    Parameters
+    ----------
+    faces : (F, 3) int
+    before, after : (V, 3) float
+        Vertices before and after smoothing, mm.
+
+    Returns
+    -------
+    (V,) bool
+    """
     pieces = connected_pieces(faces, len(before))
     of_face = pieces[faces[:, 0]]
-    # A hole is a piece of negative volume. What was a point before has no volume, and becomes NaN.
-    old, new = (np.abs(np.bincount(of_face, weights=Mesh(points, faces).signed_volumes)) for points in (before, after))
+    # A hole is a piece of negative volume. Smoothing a single point gives NaN, which the negated comparison catches.
+    old = np.abs(np.bincount(of_face, weights=Mesh(before, faces).signed_volumes))
+    new = np.abs(np.bincount(of_face, weights=Mesh(after, faces).signed_volumes))
     return np.asarray(~(new >= _LEAST_KEPT * old)[pieces])
 
 
 def connected_pieces(faces: NDArray[np.int64], count: int) -> NDArray[np.int32]:
-    """(V,) number of the connected piece of each of `count` vertices."""
+    """Find the connected pieces of a surface.
+
+    Parameters
+    ----------
+    faces : (F, 3) int
+    count : int
+        Number of vertices.
+
+    Returns
+    -------
+    (V,) int
+        Number of the piece of each vertex, from 0. A vertex without a face is a piece of its own.
+    """
     narrow = faces.astype(np.int32)  # half of the memory
     ends = np.concatenate([narrow[:, :2], narrow[:, 1:]])
     graph = coo_array((np.ones(len(ends), dtype=np.bool_), (ends[:, 0], ends[:, 1])), shape=(count, count))
@@ -86,14 +110,26 @@ def connected_pieces(faces: NDArray[np.int64], count: int) -> NDArray[np.int32]:
 
 
 def moved_to_volume(mesh: Mesh, volume_mm3: float, voxel_mm: Float, most: float = np.inf) -> Mesh:
-    """Move all vertices outwards by the one fraction of a voxel, `most` at most, that gives the volume (Newton)."""
+    """Move all vertices outwards by the same fraction of a voxel, so that the volume is reached (Newton's method).
+
+    Parameters
+    ----------
+    mesh : Mesh
+        Closed.
+    volume_mm3 : float
+        To reach, to 0.1 % or 0.001 voxels.
+    voxel_mm : (3, 3) float
+        Edges of a voxel as columns, world mm.
+    most : float
+        Largest move, voxels.
+    """
     tolerance_mm3 = _VOLUME_TOLERANCE * max(volume_mm3, abs(np.linalg.det(voxel_mm)))
     moved = 0.0
     for _ in range(_NEWTON_STEPS):
         missing = volume_mm3 - mesh.volume_mm3
         if abs(missing) <= tolerance_mm3:
             break
-        # Normals are covectors: from world to voxel coordinates they go by the transpose of the matrix that goes back.
+        # Normals are covectors: the matrix from voxels to the world, transposed, takes them from the world to voxels.
         areas = mesh.area_vectors
         normals = areas @ voxel_mm
         lengths = np.linalg.norm(normals, axis=1, keepdims=True)
@@ -107,7 +143,7 @@ def moved_to_volume(mesh: Mesh, volume_mm3: float, voxel_mm: Float, most: float 
 
 
 def _filtered(mesh: Mesh) -> Float:
-    """(V, 3) where the filter puts the vertices."""
+    """(V, 3) vertices after the filter."""
     filtered = pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces).smooth_taubin(
         n_iter=_ITERATIONS,
         pass_band=_PASS_BAND,

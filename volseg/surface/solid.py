@@ -1,4 +1,4 @@
-"""All labels as one solid that can be printed: one piece, without cavities, with two triangles at every edge."""
+"""All labels as one printable solid: one piece, without cavities, with two triangles at every edge."""
 
 from __future__ import annotations
 
@@ -30,11 +30,15 @@ def solid_of(layers: Sequence[LabelMap]) -> LabelMap:
     Returns
     -------
     LabelMap
-        With one label, of the voxels that `solid_mask` keeps. Its name is the one of the only label that occurs, or
-        ``solid``.
+        With one label for the voxels that `solid_mask` keeps. If only one label occurs, it keeps its name; else the
+        name is ``solid``. Without labels that occur the label map is empty.
     """
     mask = np.any([layer.array > 0 for layer in layers], axis=0)
-    present = [label for layer in layers for label in layer.labels if np.any(layer.array == label.value)]
+    present = []
+    for layer in layers:
+        for label in layer.labels:
+            if np.any(layer.array == label.value):
+                present.append(label)
     solid = solid_mask(mask, layers[0].grid)
     name = present[0].name if len(present) == 1 else _NAME
     labels = (Label(1, name, present[0].colour),) if present else ()
@@ -42,10 +46,16 @@ def solid_of(layers: Sequence[LabelMap]) -> LabelMap:
 
 
 def solid_mask(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
-    """Keep the largest piece of voxels that are connected by their faces, with its cavities filled.
+    """Keep the largest piece of voxels that are connected by their faces, and fill its cavities.
 
-    Where two voxels would touch by an edge or a corner only, which leaves a hinge without thickness, a neighbour is
-    filled in. What is left out is logged.
+    Two voxels that touch by an edge or a corner only form a hinge without thickness; a neighbour of theirs is filled.
+    The volume that is left out is logged.
+
+    Parameters
+    ----------
+    mask : (I, J, K) bool
+    grid : Grid
+        For the volume in the log.
     """
     piece = _largest_piece(mask)
     if lost := np.count_nonzero(mask) - np.count_nonzero(piece):
@@ -56,9 +66,15 @@ def solid_mask(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
 
 
 def solid_field(field: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
-    """Return a field (I, J, K) that is positive in the solid of its positive voxels; elsewhere as far from 0 as it was.
+    """Change the signs of a field so that it is positive in the solid of its positive voxels alone.
 
-    So the surface of the solid runs between the voxels where the field says.
+    The absolute values stay, so that the surface of the solid runs between voxels where the field puts it.
+
+    Parameters
+    ----------
+    field : (I, J, K) float32
+        Positive inside.
+    grid : Grid
     """
     size = np.maximum(np.abs(field), np.finfo(np.float32).tiny)
     return np.where(solid_mask(field > 0, grid), size, -size)
@@ -70,18 +86,24 @@ def _largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def largest_shell(mesh: Mesh) -> Mesh:
-    """Keep the connected surface that encloses most: between thick slices a thin bridge may have been lost."""
-    pieces = connected_pieces(mesh.faces, len(mesh.vertices))[mesh.faces[:, 0]]
-    shells = [mesh.faces[pieces == n] for n in np.unique(pieces)]
-    if len(shells) < 2:
+    """Keep the connected surface of the largest volume: between thick slices a thin bridge may have been lost.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        Closed.
+    """
+    piece_of_face = connected_pieces(mesh.faces, len(mesh.vertices))[mesh.faces[:, 0]]
+    pieces = np.unique(piece_of_face)
+    if len(pieces) < 2:
         return mesh
     parts = []
-    for shell in shells:
-        used, numbers = np.unique(shell, return_inverse=True)
+    for piece in pieces:
+        used, numbers = np.unique(mesh.faces[piece_of_face == piece], return_inverse=True)
         parts.append(replace(mesh, vertices=mesh.vertices[used], faces=numbers.reshape(-1, 3)))
     largest = max(parts, key=lambda part: part.volume_mm3)
     _LOG.warning(
-        "the solid comes apart between thick slices; of %d pieces the largest is kept, %.3g of %.3g ml",
+        "the solid comes apart between thick slices into %d pieces; the largest is kept, %.3g of %.3g ml",
         len(parts),
         largest.volume_mm3 / 1000,
         mesh.volume_mm3 / 1000,
@@ -90,7 +112,7 @@ def largest_shell(mesh: Mesh) -> Mesh:
 
 
 def _without_hinges(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill voxels until no two that are full, nor two that are empty, touch by an edge or a corner alone."""
+    """Fill voxels until no two full ones, and no two empty ones, touch by an edge or a corner alone."""
     solid = np.pad(mask, 1)
     while True:
         before = np.count_nonzero(solid)
@@ -104,7 +126,7 @@ def _without_hinges(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _fill_edges(solid: NDArray[np.bool_]) -> None:
-    """In 2x2 voxels across the third axis of which a diagonal is full and the other empty, fill one of the other."""
+    """In squares of 2x2 voxels across the third axis with one diagonal full and the other empty, fill a voxel."""
     a, b, c, d = solid[:-1, :-1], solid[:-1, 1:], solid[1:, :-1], solid[1:, 1:]
     rising, falling = a & d & ~b & ~c, b & c & ~a & ~d
     b |= rising
@@ -112,11 +134,13 @@ def _fill_edges(solid: NDArray[np.bool_]) -> None:
 
 
 def _fill_corners(solid: NDArray[np.bool_]) -> None:
-    """In 2x2x2 voxels of which two opposite ones alone are full, or alone are empty, fill."""
-    parts = {
-        (i, j, k): solid[i : i - 1 or None, j : j - 1 or None, k : k - 1 or None] for i, j, k in np.ndindex(2, 2, 2)
-    }
-    count = sum(part.astype(np.uint8) for part in parts.values())
+    """Fill voxels in cubes of 2x2x2 where only two opposite voxels are full, or only two are empty."""
+    sides = slice(None, -1), slice(1, None)
+    parts = {}
+    count = np.zeros(np.subtract(solid.shape, 1), dtype=np.uint8)
+    for i, j, k in np.ndindex(2, 2, 2):
+        parts[i, j, k] = solid[sides[i], sides[j], sides[k]]
+        count += parts[i, j, k]
     for i, j, k in ((0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)):
         one, other = parts[i, j, k], parts[1 - i, 1 - j, 1 - k]
         two_full, two_empty = one & other & (count == 2), ~one & ~other & (count == 6)

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from volseg.core.grid import Float, Grid
 from volseg.core.mesh import Mesh
-from volseg.surface.between_slices import march_between_slices
+from volseg.surface.between_slices import march_between_slices, pixel_mm
 from volseg.surface.smooth import connected_pieces, moved_to_volume, smooth_mesh
 
 _LOG = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 MOST_MOVED = 0.2  # pixels by which a body may be moved outwards to enclose as much as its voxels
 _MOST_SMOOTHED = 0.22  # pixels by which a vertex may be moved by smoothing
 _MOST_SLID = 0.05  # pixels by which an outline moves in its slice where a wall slides along itself
-_STEEPEST = 1e-6  # slope from which on a wall is as good as upright
+_STEEPEST = 1e-6  # steeper walls count as upright
 _AT_END = 1e-3  # slices
 _CORNERS = np.ones((3, 3, 3), dtype=np.bool_)
 
@@ -29,7 +29,7 @@ class ThickSlices:
     """The connected bodies of a mask on thick slices.
 
     `bodies` are their surfaces as marched, with the volume of their voxels in mm3. `room` (2, 3) are the lowest and
-    highest coordinates on `grid` that the scan has, `axis` is the one across slices.
+    highest voxel coordinates of the scan on `grid`; `axis` is the one across slices.
     """
 
     bodies: tuple[tuple[Mesh, float], ...]
@@ -56,8 +56,8 @@ class ThickSlices:
     def smoothed(self, volume_mm3: float, max_move_mm: float | None = None) -> Mesh:
         """Smooth the surfaces; they stay within the scan, and flat where it cuts them.
 
-        Each encloses its share of the volume as far as moving it by `MOST_MOVED` pixels can do so. No vertex moves
-        further than half a pixel, or `max_move_mm`.
+        Each is moved by `MOST_MOVED` pixels at most to enclose its share of the volume. No vertex moves further than
+        half a pixel, or `max_move_mm`.
         """
         most = _MOST_SMOOTHED * self._pixel_mm
         outwards = MOST_MOVED * self._pixel_mm
@@ -74,14 +74,14 @@ class ThickSlices:
     def _held(self, before: Mesh, after: Mesh) -> Mesh:
         """Keep a smoothed surface within the scan, and its outlines in the slices where they are.
 
-        Across slices a vertex comes at most half as near to one, or to the face where the scan ends, as it was: a flat
-        end just above a slice would else leave it.
+        Across slices a vertex moves at most half of its distance to a slice, or to the face where the scan ends. A flat
+        end just above a slice would otherwise move away from it.
         """
         old, new = self.grid.to_voxel(before.vertices), self.grid.to_voxel(after.vertices)
         place = old[:, self.axis]
         low, high = self.room[:, self.axis]
         most = np.min(np.abs([place - np.round(place), place - low, place - high]), axis=0) / 2
-        # A steep wall may slide along itself; that moves its outline little.
+        # A steep wall may slide along itself, as that moves its outline little.
         normals = before.area_vectors @ self.grid.affine[:3, :3] / self.grid.spacing
         across = np.abs(normals[:, self.axis])
         along = np.sqrt(np.maximum((normals**2).sum(axis=1) - across**2, 0))
@@ -93,16 +93,26 @@ class ThickSlices:
 
     @property
     def _pixel_mm(self) -> float:
-        return min(mm for n, mm in enumerate(self.grid.spacing) if n != self.axis)
+        return pixel_mm(self.grid, self.axis)
 
 
 def warn_of_pieces(mesh: Mesh, mask: NDArray[np.bool_]) -> None:
-    """Warn where a surface has not as many pieces, or cavities, as its voxels; some may touch by a corner alone."""
+    """Warn if a surface has not as many pieces or cavities as its voxels.
+
+    Voxels that touch by an edge or a corner only may count as one piece or as two.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        The surface of the mask.
+    mask : (I, J, K) bool
+    """
     numbers = connected_pieces(mesh.faces, len(mesh.vertices))[mesh.faces[:, 0]]
     volumes = np.bincount(numbers, weights=mesh.signed_volumes)
     pieces, cavities = np.count_nonzero(volumes > 0), np.count_nonzero(volumes < 0)
     outside = np.pad(~mask, 1, constant_values=True)
     for name, found, voxels, extra in (("pieces", pieces, mask, 0), ("cavities", cavities, outside, 1)):
-        fewest, most = (ndimage.label(voxels, shape)[1] - extra for shape in (_CORNERS, None))
+        fewest = ndimage.label(voxels, _CORNERS)[1] - extra
+        most = ndimage.label(voxels)[1] - extra
         if not fewest <= found <= most:
             _LOG.warning("%s: the surface has %d %s, the voxels have %d", mesh.name, found, name, fewest)

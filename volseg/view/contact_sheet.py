@@ -1,10 +1,11 @@
-"""A contact sheet: many slices with label outlines in one picture. Needs no renderer."""
+"""A contact sheet: many slices with label outlines in one picture. It needs no renderer."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,39 +46,39 @@ def save_contact_sheet(
     slices: int = 15,
     width: int = 1600,
 ) -> Path:
-    """Write a PNG with slices of a scan, the outlines of its labels, their names, and where surfaces cut the slices.
+    """Write a PNG with slices of a scan, the outlines and names of its labels, and the lines where meshes cut them.
 
-    The slices are cut across the coarse axis, evenly over the extent of the labels, and drawn in the radiological
+    The slices lie across the coarse axis, evenly over the extent of the labels. They are drawn in the radiological
     display convention (the patient's right is on the left of the picture) at their physical proportions. An oblique
     scan is drawn along its own axes, with the nearest letters.
 
     Parameters
     ----------
     volume : Volume or None
-        The scan. None draws the labels alone.
+        The scan; with None the labels are drawn on black.
     labels : LabelMap, sequence of LabelMap or None
-        On the voxels of the scan; they may cover only a part of them, or reach beyond, and several may overlap. None
-        draws the scan alone.
+        On the voxels of the scan. They may cover a part of it only, or reach beyond it, and several may overlap. With
+        None the scan is drawn without outlines.
     path : path
         A name that ends in ``.png``.
     meshes : sequence of Mesh
         World mm RAS+, drawn as white lines where the middle of a slice cuts them.
     slices : int
-        At most so many slices.
+        Largest number of slices.
     width : int
         Width of the picture in pixels; its height follows.
 
     Returns
     -------
     Path
-        The file written.
+        The written file.
 
     Raises
     ------
     InputError
-        Neither a scan nor a label map.
+        Neither a scan nor a label map is given.
     GeometryError
-        The voxels of the label map do not coincide with the scan's.
+        The voxels of the label map do not coincide with those of the scan.
     UsageError
         The name does not end in ``.png``.
     OutputError
@@ -85,7 +86,7 @@ def save_contact_sheet(
     """
     figure = draw_contact_sheet(volume, labels, meshes=meshes, slices=slices, width=width)
     with png_path(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # of a script that the font lacks
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # names in a script that the font lacks
         figure.savefig(temporary, format="png", dpi=_DPI)
     return Path(path)
 
@@ -98,11 +99,17 @@ def draw_contact_sheet(
     slices: int = 15,
     width: int = 1600,
 ) -> Figure:
-    """Draw what `save_contact_sheet` writes, as a matplotlib figure of `width` pixels at 100 dpi."""
+    """Draw what `save_contact_sheet` writes, as a matplotlib figure at 100 dpi.
+
+    Parameters
+    ----------
+    volume, labels, meshes, slices, width
+        As for `save_contact_sheet`.
+    """
     layers = [labels] if isinstance(labels, LabelMap) else [*(labels or ())]
     sheet = select_slices(volume, layers, count=slices)
     drawn = [_occurring(layer) for layer in layers]
-    shown = [label for some in drawn for label in some]
+    shown = [*chain.from_iterable(drawn)]
     layout = _Layout.of(sheet, shown, width)
     figure, axes = _canvas(width, layout.height)
     em = layout.em
@@ -121,7 +128,7 @@ def draw_contact_sheet(
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where things lie, in pixels from the upper left corner. `em` is the height of a letter."""
+    """Places of slices and legend, in pixels from the upper left corner. `em` is the height of a letter."""
 
     em: float
     across: int
@@ -137,7 +144,7 @@ class _Layout:
         proportion = rows * sheet.pixel_mm[0] / (columns * sheet.pixel_mm[1])
         across = _across(len(sheet.slices), proportion)
         down = -(-len(sheet.slices) // across)
-        # A lone tall slice would make a picture that no screen shows.
+        # A single tall slice would make a picture that is too tall for a screen.
         tile_width = min((width - em / 2) / across - em / 2, _TALLEST * width / down / proportion)
         tile = (tile_width * proportion, tile_width)
         legend_top = 3 * em + down * (tile[0] + em / 2) + em / 2
@@ -152,7 +159,7 @@ class _Layout:
         return round(self.legend_top + (self.legend_shape[0] * 1.6 + 0.5 * bool(self.legend_shape[0])) * self.em)
 
     def extent(self, number: int) -> PlotExtent:
-        """Return where a slice lies: left, right, bottom, top."""
+        """Return the edges of a slice: left, right, bottom, top."""
         down, right = divmod(number, self.across)
         top, left = (
             3 * self.em + down * (self.tile[0] + self.em / 2),
@@ -161,13 +168,13 @@ class _Layout:
         return left, left + self.tile[1], top + self.tile[0], top
 
     def legend_place(self, number: int) -> tuple[float, float]:
-        """Return middle and left of a legend entry; the names run down the columns."""
+        """Return the middle and the left edge of a legend entry; entries run down the columns."""
         right, down = divmod(number, self.legend_shape[0])
         return self.legend_top + (down + 0.5) * 1.6 * self.em, self.em + right * self.legend_width
 
 
 def _across(count: int, proportion: float) -> int:
-    """Choose how many slices stand side by side: near the wanted shape, with few empty places."""
+    """Choose the number of slices in a row: near the wanted shape, with few empty places."""
     choices = np.arange(1, count + 1)
     down = -(-count // choices)
     empty = 1 - count / (down * choices)
@@ -187,7 +194,7 @@ def _title(volume: Volume | None, sheet: Sheet) -> str:
 
 
 def _canvas(width: int, height: int) -> tuple[Figure, Axes]:
-    # The Figure object and its own canvas: no pyplot, whose figures are global.
+    # A Figure of its own, as the figures of pyplot are global.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=_BACKGROUND)
@@ -209,7 +216,7 @@ def _draw_slice(axes: Axes, one: SheetSlice, drawn: list[list[Label]], extent: P
 def _draw_sections(
     axes: Axes, sections: Sequence[NDArray[np.float64]], shape: tuple[int, ...], extent: PlotExtent, em: float
 ) -> None:
-    """Draw segments given by row and column in pixels, of a slice of this shape."""
+    """Draw segments, given by row and column in pixels of a slice of this shape."""
     from matplotlib.collections import LineCollection
     from matplotlib.patches import Rectangle
 
@@ -237,7 +244,7 @@ def _draw_outlines(axes: Axes, values: NDArray[np.integer], shown: list[Label], 
     size = np.array([(bottom - top) / values.shape[0], (right - left) / values.shape[1]])
     lines, colours = [], []
     for label in shown:
-        # Padded, so that an outline at the border of the slice is closed too.
+        # The padding closes outlines at the border of the slice.
         mask = np.pad(values == label.value, 1)
         for contour in find_contours(mask.astype(np.float32), 0.5) if mask.any() else ():
             # Contours are in padded pixel centres; pixel (0, 0) has its centre half a pixel from the corner.
@@ -279,7 +286,7 @@ def _draw_legend_entry(axes: Axes, name: str, colour: Colour | None, layout: _La
     em = layout.em
     if colour is not None:
         axes.add_patch(Rectangle((left, middle - em / 2), em, em, facecolor=np.divide(colour, 255)))
-    # Names are shown as they are: "$" starts no formula.
+    # A "$" in a name does not start a formula.
     axes.text(left + 1.5 * em, middle, plain(name), color=_TEXT, va="center", size=_points(em), parse_math=False)
 
 

@@ -1,4 +1,4 @@
-"""From intensities to grey: how a scan looks on a screen."""
+"""Intensities to grey values, for pictures of a scan."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ SOFT_TISSUE_HU = (-160.0, 240.0)
 def display_window(volume: Volume) -> tuple[float, float]:
     """Choose the intensities that are drawn black and white.
 
-    CT has a unit, so it is drawn in the soft-tissue window (centre 40 HU, width 400 HU); a NIfTI file does not say what
-    it is, and is taken for CT if its values are like those. All else is drawn from its 0.5th to its 99.5th percentile.
+    CT has a unit, so it is drawn in the soft-tissue window (centre 40 HU, width 400 HU). A NIfTI file does not say its
+    modality, and is taken for CT if its values look like CT. All other scans are drawn from their 0.5th to their 99.5th
+    percentile.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ def display_window(volume: Volume) -> tuple[float, float]:
     Returns
     -------
     (low, high) : (float, float)
-        In the volume's unit; high is above low even for a constant scan.
+        In the unit of the volume; high is above low even for a constant scan.
     """
     values = sample(volume.array)
     values = values[np.isfinite(values)]
@@ -45,7 +46,7 @@ def to_grey(array: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uint
     ----------
     array : real numbers
     window : (low, high)
-        As `display_window` chooses it.
+        As returned by `display_window`.
     """
     low, high = window
     scaled = np.clip((array.astype(np.float32) - low) / (high - low), 0, 1)

@@ -1,4 +1,4 @@
-"""Picture files: PNG, written whole or not at all."""
+"""Picture files: PNG, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from volseg.files.atomic import atomic_path
 def png_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path to draw a PNG into; on success it takes the place of `path`.
 
+    Parameters
+    ----------
+    path : path
+        A name that ends in ``.png``.
+
     Raises
     ------
     UsageError
@@ -27,6 +32,16 @@ def png_path(path: str | Path) -> Iterator[Path]:
 
 
 def check_png(path: str | Path) -> None:
-    """Refuse a name that does not end in ``.png``, with a UsageError."""
+    """Check that a name ends in ``.png``.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    UsageError
+        It does not.
+    """
     if Path(path).suffix.lower() != ".png":
-        raise UsageError(f"picture is to be written to {path}; expected a name that ends in .png")
+        raise UsageError(f"name of the picture is {path}; expected a name that ends in .png")

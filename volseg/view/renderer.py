@@ -1,8 +1,8 @@
 """Pictures of 3D scenes on any machine, with or without a display.
 
-VTK chooses its window class when it is loaded, and ends the whole process (a segmentation fault, which no `try` can
-catch) where the libraries behind that class are missing. So every scene is drawn in a child process, for which the
-environment chooses a class that a small trial picture has shown to work.
+VTK chooses its window class when it is loaded. If the libraries behind that class are missing, VTK ends the process by
+a segmentation fault, which no `try` can catch. So every scene is drawn in a child process. An environment variable
+selects the window class there, and a small trial picture finds out first which class works.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TRIAL_SECONDS = 60
 _PICTURE_SECONDS = 600
 _ADVICE = (
     "install a renderer: on Debian or Ubuntu `apt-get install libegl1 libgl1-mesa-dri` (or libosmesa6), with conda "
-    "`conda install -c conda-forge mesalib`; contact sheets, meshes and label maps need none"
+    "`conda install -c conda-forge mesalib`; contact sheets, meshes and label maps need no renderer"
 )
 
 
@@ -44,23 +44,23 @@ def save_screenshot(
     path : path
         A name that ends in ``.png``.
     meshes : sequence of Mesh
-        World mm RAS+; drawn in their colours, with a legend of their names. Those without faces are left out.
+        World mm RAS+; drawn in their colours, with a legend of their names. Meshes without faces are left out.
     volume : Volume, optional
-        Its slices run through the middle of the meshes, along its own axes; black is clear.
+        Its slices run through the middle of the meshes, along its own axes; black is transparent.
     size : (int, int)
         Width and height in pixels.
 
     Returns
     -------
     Path
-        The file written.
+        The written file.
 
     Raises
     ------
     InputError
-        Neither a mesh with faces nor a scan.
+        Neither a mesh with faces nor a scan is given.
     RenderError
-        Nothing on this machine can draw; the message says what to install.
+        No renderer works on this machine; the message says what to install.
     UsageError
         The name does not end in ``.png``.
     OutputError
@@ -77,12 +77,17 @@ def save_screenshot(
 
 
 def show(*, meshes: Sequence[Mesh] = (), volume: Volume | None = None, size: tuple[int, int] = (1200, 900)) -> None:
-    """Open a window with what `save_screenshot` draws, to turn with the mouse; returns when it is closed.
+    """Open a window with what `save_screenshot` draws, to turn with the mouse; return when it is closed.
+
+    Parameters
+    ----------
+    meshes, volume, size
+        As for `save_screenshot`.
 
     Raises
     ------
     InputError
-        Neither a mesh with faces nor a scan.
+        Neither a mesh with faces nor a scan is given.
     RenderError
         There is no display.
     """
@@ -99,8 +104,8 @@ def available_renderer() -> str | None:
     Returns
     -------
     str or None
-        The class name for the environment variable ``VTK_DEFAULT_OPENGL_WINDOW``; empty where VTK's own choice works;
-        None where nothing does. The answer is kept until the process ends.
+        The class name for the environment variable ``VTK_DEFAULT_OPENGL_WINDOW``: empty if VTK's own choice works, None
+        if no class does. The answer is kept until the process ends.
     """
     triangle = Mesh(np.eye(3), np.array([[0, 1, 2]]))
     with tempfile.TemporaryDirectory() as folder:
@@ -126,7 +131,7 @@ def _has_display() -> bool:
 def _draw(
     scene: Scene, size: tuple[int, int], path: Path | None, *, renderer: str, seconds: float | None = None
 ) -> str | None:
-    """Draw in a child process; return None, or what went wrong."""
+    """Draw in a child process; return None on success, else the problem."""
     command, environment = child_python("volseg.view.drawing")
     environment[_CHOICE] = renderer
     if not renderer:

@@ -1,9 +1,10 @@
-"""What a 3D picture holds: coloured meshes and three slices of a scan, all in world millimetres."""
+"""The content of a 3D picture: coloured meshes and three slices of a scan, all in world millimetres."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class SlicePicture:
 
 @dataclass(frozen=True)
 class Scene:
-    """Meshes and slices to draw. Plain data that can be pickled, so that another process can draw it."""
+    """Meshes and slices to draw. The data can be pickled, so that another process can draw it."""
 
     meshes: tuple[Mesh, ...]
     slices: tuple[SlicePicture, ...]
@@ -48,10 +49,16 @@ def make_scene(*, meshes: Sequence[Mesh] = (), volume: Volume | None = None) -> 
     The slices run along the scan's own voxel axes through the middle of the meshes, and reach a little beyond them.
     They are placed by the scan's affine, so an oblique or sheared scan is drawn where it lies.
 
+    Parameters
+    ----------
+    meshes : sequence of Mesh
+        World mm RAS+. Meshes without faces are left out.
+    volume : Volume, optional
+
     Raises
     ------
     InputError
-        Neither a mesh with faces nor a scan.
+        Neither a mesh with faces nor a scan is given.
     """
     solid = tuple(mesh for mesh in meshes if len(mesh.faces))
     if not solid and volume is None:
@@ -61,6 +68,7 @@ def make_scene(*, meshes: Sequence[Mesh] = (), volume: Volume | None = None) -> 
 
 
 def _bounds(meshes: tuple[Mesh, ...]) -> Float | None:
+    """(2, 3) lowest and highest world coordinates of all meshes."""
     if not meshes:
         return None
     bounds = np.stack([mesh.bounds for mesh in meshes])
@@ -76,26 +84,25 @@ def _slices(volume: Volume, bounds: Float | None) -> tuple[SlicePicture, ...]:
     pictures = []
     for axis in range(3):
         centre = int(middle[axis])
-        box = [slice(a, b) for a, b in zip(start, stop, strict=True)]
-        box[axis] = slice(centre, centre + 1)
-        rows, columns = (other for other in range(3) if other != axis)
-        corner = np.tile(np.array([float(a) for a in start]) - 0.5, (4, 1))
+        rows, columns = sorted({0, 1, 2} - {axis})
+        corner = np.tile(np.subtract(start, 0.5), (4, 1))
         corner[:, axis] = centre
         corner[2:, rows] = stop[rows] - 0.5
         corner[1:3, columns] = stop[columns] - 0.5
-        grey = to_grey(volume.array[tuple(box)].squeeze(axis), window)
-        pictures.append(SlicePicture(grey, volume.grid.to_world(corner)))
+        # The two axes that are left keep their order: rows, then columns.
+        picture = volume.array.take(centre, axis)[start[rows] : stop[rows], start[columns] : stop[columns]]
+        pictures.append(SlicePicture(to_grey(picture, window), volume.grid.to_world(corner)))
     return tuple(pictures)
 
 
 def _voxel_box(volume: Volume, bounds: Float | None) -> tuple[list[int], list[int]]:
-    """Return first and one-past-last voxels of the part of the scan around the meshes."""
+    """Return the first and one-past-last voxels of the part of the scan around the meshes."""
     shape = np.array(volume.grid.shape)
     if bounds is None:
         return [0, 0, 0], shape.tolist()
     margin = _MARGIN_MM + _MARGIN_FRACTION * (bounds[1] - bounds[0])
     low, high = bounds[0] - margin, bounds[1] + margin
-    corners = volume.grid.to_voxel([[(low, high)[n >> a & 1][a] for a in range(3)] for n in range(8)])
+    corners = volume.grid.to_voxel([*product(*np.stack([low, high], axis=1))])
     # Meshes that lie outside the scan leave one layer of voxels at its border.
     start = np.clip(np.floor(corners.min(axis=0)), 0, shape - 1).astype(int)
     stop = np.clip(np.ceil(corners.max(axis=0)) + 1, start + 1, shape).astype(int)

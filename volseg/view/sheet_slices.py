@@ -1,4 +1,4 @@
-"""Which slices of a scan a contact sheet shows, turned the way radiologists look at them."""
+"""The slices of a scan that a contact sheet shows, in the radiological display convention."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.core.grid import Grid
+from volseg.core.grid import Grid, box_grid
 from volseg.core.labelmap import LabelMap
 from volseg.core.mesh import Mesh
 from volseg.core.planes import Plane
@@ -19,17 +19,17 @@ from volseg.core.volume import Volume
 from volseg.errors import GeometryError, InputError
 from volseg.view.greyscale import display_window, to_grey
 
-# Array axes grow to the patient's left, back and feet: columns then run to the right of the picture and rows down
+# The array axes grow to the patient's left, back and feet. Then columns run to the right of the picture and rows down
 # in all three planes of the radiological convention (patient's right on the left; sagittal: front on the left).
 _DISPLAY = "LPI"
 _MARGIN_MM = 20.0
 _MARGIN_FRACTION = 0.25
-_FARTHEST = 8  # times the voxels of all label maps
+_FARTHEST = 8  # largest common grid, as a multiple of the voxels of all label maps
 
 
 @dataclass(frozen=True)
 class SheetSlice:
-    """One slice: (H, W) uint8 `grey`, (L, H, W) values of each label map, place such as ``S 43.5 mm``, and number."""
+    """One slice: (H, W) uint8 `grey`, (L, H, W) values of each label map, a position as in ``S 43.5 mm``, a number."""
 
     grey: NDArray[np.uint8]
     values: NDArray[Any]
@@ -39,7 +39,7 @@ class SheetSlice:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Slices of one plane: which voxels of `grid` they show, as (normal, row, column) axes of it."""
+    """Slices of one plane through the voxels of `grid`, with its (normal, row, column) axes."""
 
     slices: tuple[SheetSlice, ...]
     plane: Plane
@@ -66,9 +66,9 @@ def select_slices(volume: Volume | None, labels: Sequence[LabelMap], *, count: i
     volume : Volume or None
         The scan; without it the slices are black.
     labels : sequence of LabelMap
-        They may overlap. Without labels, or where none occurs, the slices cover the whole scan.
+        They may overlap. If no label occurs, the slices cover the whole scan.
     count : int
-        At most so many slices.
+        Largest number of slices.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def select_slices(volume: Volume | None, labels: Sequence[LabelMap], *, count: i
     Raises
     ------
     InputError
-        Neither a scan nor a label map.
+        Neither a scan nor a label map is given.
     GeometryError
         The voxels of scan and label maps do not coincide.
     """
@@ -98,53 +98,56 @@ def select_slices(volume: Volume | None, labels: Sequence[LabelMap], *, count: i
     scan_stack = stack_slices(array, plane)[crop].transpose(0, 2, 1)
     value_stacks = [stack_slices(layer, plane)[crop].transpose(0, 2, 1) for layer in values]
     window = display_window(volume) if volume else None
-    slices = tuple(
-        SheetSlice(
-            to_grey(scan_stack[n], window) if window else np.zeros(scan_stack[n].shape, dtype=np.uint8),
-            np.array([stack[n] for stack in value_stacks]).reshape(-1, *scan_stack[n].shape),
-            _position(grid, plane, int(n)),
-            int(n) - first,
-        )
-        for n in indices
-    )
-    i, j, k = box
-    cropped = grid.crop((i.start, j.start, k.start), (i.stop, j.stop, k.stop))
-    return Sheet(slices, plane, cropped, (normal, row_axis, column_axis))
+    slices = []
+    for n in indices.tolist():
+        scan = scan_stack[n]
+        grey = to_grey(scan, window) if window else np.zeros(scan.shape, dtype=np.uint8)
+        values_here = np.array([stack[n] for stack in value_stacks]).reshape(-1, *scan.shape)
+        slices.append(SheetSlice(grey, values_here, _position(grid, plane, n), n - first))
+    return Sheet(tuple(slices), plane, box_grid(grid, box), (normal, row_axis, column_axis))
 
 
 def _common_grid(labels: Sequence[LabelMap]) -> Grid:
     """Return the grid of the first label map, in display order, enlarged to hold the others."""
     if not labels:
         raise InputError("nothing to draw; a contact sheet needs a scan or a label map")
-    grids = [Reorientation.between(layer.grid, _DISPLAY).grid(layer.grid) for layer in labels]
-    first = grids[0]
-    corners = first.to_voxel(np.concatenate([grid.corners() for grid in grids]))
-    low, high = np.rint(corners.min(axis=0) + 0.5).astype(int), np.rint(corners.max(axis=0) + 0.5).astype(int)
-    if np.prod((high - low).astype(float)) > _FARTHEST * sum(np.prod(grid.shape) for grid in grids):
+    first = Reorientation.between(labels[0].grid, _DISPLAY).grid(labels[0].grid)
+    corners, voxels = [], 0
+    for layer in labels:
+        corners.append(first.to_voxel(layer.grid.corners()))
+        voxels += layer.array.size
+    places = np.concatenate(corners)
+    low, high = np.rint(places.min(axis=0) + 0.5).astype(int), np.rint(places.max(axis=0) + 0.5).astype(int)
+    if np.prod((high - low).astype(float)) > _FARTHEST * voxels:
         raise GeometryError("the label maps lie apart from each other; look at them one by one, or take a screenshot")
     start, stop = low.tolist(), high.tolist()
     return first.crop((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
 def _values_on(grid: Grid, labels: LabelMap, *, described: str) -> NDArray[Any]:
+    """(I, J, K) values of a label map on the voxels of a grid; 0 outside the label map."""
     change = Reorientation.onto(labels.grid, grid)
     values, label_grid = change.array(labels.array), change.grid(labels.grid)
     i, j, k = np.rint(grid.to_voxel(label_grid.origin)).astype(int).tolist()
     start, stop = (i, j, k), (i + values.shape[0], j + values.shape[1], k + values.shape[2])
-    overlap = [(max(a, 0), min(b, n)) for a, b, n in zip(start, stop, grid.shape, strict=True)]
-    if not grid.crop(start, stop).is_close(label_grid) or any(a >= b for a, b in overlap):
+    target, source, overlaps = [], [], True
+    for first, last, size in zip(start, stop, grid.shape, strict=True):
+        low, high = max(first, 0), min(last, size)
+        target.append(slice(low, high))
+        source.append(slice(low - first, high - first))
+        overlaps = overlaps and low < high
+    if not overlaps or not grid.crop(start, stop).is_close(label_grid):
         raise GeometryError(
             f"the label map ({labels.grid.describe()}) does not lie on voxels of the scan ({described}); "
             f"resample one onto the other, or take a screenshot, which places both by millimetres"
         )
     placed = np.zeros(grid.shape, dtype=values.dtype)
-    inside = tuple(slice(a - s, b - s) for (a, b), s in zip(overlap, start, strict=True))
-    placed[tuple(slice(a, b) for a, b in overlap)] = values[inside]
+    placed[*target] = values[*source]
     return placed
 
 
 def _coarse_plane(grid: Grid) -> Plane:
-    # A lone slice shows its own plane; near-isotropic scans are looked at in axial slices.
+    # A single slice shows its own plane; nearly isotropic scans are shown in axial slices.
     by_axis: dict[int, Plane] = {axis: plane for plane, axis in NORMAL_AXIS.items()}
     if grid.shape.count(1) == 1:
         return by_axis[grid.shape.index(1)]
@@ -153,6 +156,7 @@ def _coarse_plane(grid: Grid) -> Plane:
 
 
 def _box_around(values: Sequence[NDArray[Any]], grid: Grid, plane: Plane) -> list[slice]:
+    """Return the box of all labels, with a margin within the plane."""
     box = []
     present = np.zeros(grid.shape, dtype=np.bool_)
     for layer in values:

@@ -1,9 +1,9 @@
-"""Labels of several files in one picture: names and colours by which they are told apart."""
+"""Labels of several files in one picture, told apart by their names and colours."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -13,28 +13,32 @@ from volseg.io.labels import case_of
 
 
 def tell_apart(files: Sequence[tuple[Path, Sequence[LabelMap]]]) -> tuple[LabelMap, ...]:
-    """Give labels of several files names of their own, and colours that no other file has.
+    """Give the labels of several files unique names, and each file colours that no other file has.
 
     Parameters
     ----------
     files : sequence of (Path, layers)
-        What each file holds.
+        Each file and the label maps in it.
 
     Returns
     -------
     tuple of LabelMap
-        All layers. A name that several files have is followed by that of its file, ``liver (reference)``; of equal
-        colours the first stays.
+        All layers. If several files have the same label name, the name of the file follows it, as in
+        ``liver (reference)``. If several files have the same colour, the first file keeps it.
     """
-    labels_of = [[label for layer in layers for label in layer.labels] for _, layers in files]
     owners: Counter[str] = Counter()
-    for labels in labels_of:
-        owners.update({label.name for label in labels})
-    given = {label.colour for labels in labels_of for label in labels}
-    fresh = (colour for colour in map(default_colour, count(1)) if colour not in given)
+    given: set[Colour] = set()
+    for _, layers in files:
+        names: set[str] = set()
+        for layer in layers:
+            names.update(label.name for label in layer.labels)
+            given.update(label.colour for label in layer.labels)
+        owners.update(names)
+    fresh = _colours_without(given)
     taken: set[Colour] = set()  # by the files before
     shown: list[LabelMap] = []
-    for (_, layers), title in zip(files, _titles([path for path, _ in files]), strict=True):
+    for path, layers in files:
+        title = _title(path, files)
         used: set[Colour] = set()
         for layer in layers:
             labels = []
@@ -48,10 +52,16 @@ def tell_apart(files: Sequence[tuple[Path, Sequence[LabelMap]]]) -> tuple[LabelM
     return tuple(shown)
 
 
-def _titles(paths: Sequence[Path]) -> list[str]:
-    """Return the case of each file, with its folder where two have the same."""
-    cases = [case_of(path) for path in paths]
-    return [
-        f"{path.resolve().parent.name}/{case}" if cases.count(case) > 1 else case
-        for path, case in zip(paths, cases, strict=True)
-    ]
+def _colours_without(given: set[Colour]) -> Iterator[Colour]:
+    """Yield default colours that are not among those given."""
+    for value in count(1):
+        colour = default_colour(value)
+        if colour not in given:
+            yield colour
+
+
+def _title(path: Path, files: Sequence[tuple[Path, Sequence[LabelMap]]]) -> str:
+    """Return the case of a file, with its folder if another file has the same case."""
+    cases = [case_of(other) for other, _ in files]
+    case = case_of(path)
+    return f"{path.resolve().parent.name}/{case}" if cases.count(case) > 1 else case
