@@ -5,10 +5,10 @@
 
 Studies: recipe (each choice of the default preset changed alone), adversarial (four losses, two decoders), few (5, 10,
 20, 50 or all of the training cases), thin (the adversarial term on a dataset of `vessel_phantoms.py`). An arm is
-trained by `volseg train`, one plane or three, on one thread where several run side by side; the held-out cases of the
-fold are predicted by `volseg predict`. Arms that are in OUTPUT/STUDY.json are not run again. Prints that file as a
-table, with the difference to the first arm of the same fold and seed, paired over cases; `--print` only prints.
-`--altered` scores trained arms on held-out scans that have been changed as another scanner might: darker, noisy,
+trained by `volseg train`, on one plane or three, with one thread if several run side by side. The held-out cases of the
+fold are predicted by `volseg predict`. Arms that are in OUTPUT/STUDY.json are not run again. The script prints this
+file as a table, with the difference to the first arm of the same fold and seed, paired over cases; `--print` only
+prints. `--altered` scores trained arms on held-out scans that were changed as by another scanner: darker, noisy,
 blurred.
 """
 
@@ -101,7 +101,7 @@ STUDIES = {"recipe": RECIPE, "adversarial": ADVERSARIAL, "few": FEW, "thin": THI
 
 
 class Study:
-    """The arms of one study and what they have shown so far."""
+    """The arms of one study and their results so far."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options

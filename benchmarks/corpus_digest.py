@@ -1,13 +1,13 @@
-"""What every file and folder of a corpus reads as, and what has changed since an older digest.
+"""The contents of every file and folder of a corpus as volseg reads them, and the changes since an older digest.
 
     python benchmarks/corpus_digest.py FOLDER [--json OUT] [--against OLD.json]
 
 Each folder that holds files, and each file, is read by `volseg.read`, `read_all`, `read_labels` and `inspect` (headers
-alone). Of files whose names are alike but for digits, as the slices of a series are, only the folder is read where
-there are more than four. Labels that were made on a scan of the corpus are also read on that scan, and verified. The
-digest has grids, types, units, labels, the SHA-256 of the values and all warnings; of what is refused, the type and
-text of the error. Paths in it are relative to FOLDER. To compare two versions of the code, run this file with
-PYTHONPATH at each of them. The exit code is 1 where a digest differs from the older one.
+alone). If more than four files of a folder have the same name apart from digits, as the slices of a series have, only
+the folder is read. Labels that were made on a scan of the corpus are also read on that scan, and verified. The digest
+has grids, types, units, labels, the SHA-256 of the values and all warnings, or the type and text of the error. Paths in
+it are relative to FOLDER. To compare two versions of the code, run this file with PYTHONPATH at each of them. The exit
+code is 1 if a digest differs from the older one.
 """
 
 from __future__ import annotations
@@ -95,14 +95,14 @@ def label_scans(root: Path, digest: dict[str, dict[str, Any]]) -> list[tuple[str
 
 
 def outcome(reader: Reader, path: Path, root: Path) -> dict[str, Any]:
-    """Return what a function makes of a path: its result or error, and what it warns of."""
+    """Return the result or the error of a function for a path, and its warnings."""
     collector, log = Collector(), logging.getLogger("volseg")
     log.addHandler(collector)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             result = {"result": reader(path)}
-        except Exception as error:  # noqa: BLE001 - an error of any kind is what the file reads as
+        except Exception as error:  # noqa: BLE001 - any error is the result of reading the file
             result = {"error": f"{type(error).__name__}: {error}"}
         finally:
             log.removeHandler(collector)

@@ -1,4 +1,4 @@
-"""What a cross-validation of the hippocampus set showed: rows, figures, and pictures of its worst cases.
+"""Results of a cross-validation of the hippocampus set: rows, figures, and pictures of its worst cases.
 
     volseg crossval Task04_Hippocampus -o CROSSVAL
     python benchmarks/crossval_report.py Task04_Hippocampus CROSSVAL benchmarks/results [COMMIT]

@@ -1,6 +1,6 @@
-"""A command of volseg in a forked process that is killed, at a time or one of its file events, or kept short of disk.
+"""A command of volseg in a forked process that is killed, at a time or at a file event, or runs out of disk.
 
-All that commands import while they run is imported here, so that a forked process begins at once.
+Modules that commands import while they run are imported here, so that a forked process begins at once.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def on_file_events(folder: Path, tell: Callable[[], None]) -> None:
         writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
         if not writes and event not in FILE_EVENTS:
             return
-        # What removes a folder names its files from inside.
+        # Functions that remove a folder name its files relative to it.
         relative = event in ("os.remove", "os.rmdir") and arguments[-1] != -1
         if relative or str(folder) in str(arguments[0]):
             tell()

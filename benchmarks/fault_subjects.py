@@ -1,4 +1,4 @@
-"""What is disturbed: commands of volseg, the states before and after them, and what a state is."""
+"""Subjects of the disturbances: commands of volseg, and the states before and after them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Digests = dict[str, str]
 
 @dataclass(frozen=True)
 class Command:
-    """What is run, and where its result is.
+    """A command line, and the place of its result.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ class Command:
     result : str
         The folder of a case or a series, or a file.
     before : str
-        What has been run before.
+        Command line that ran before.
     pair : str
-        For a second process; by default the same.
+        Command line of a second process; default `line`.
     """
 
     name: str
@@ -129,7 +129,7 @@ def digest(path: Path) -> str:
 
 
 def state_of(path: Path) -> Digests | None:
-    """Return what a result holds, but for run.json, which has times in it; None where there is none."""
+    """Return the digests of a result's files, or None without a result; run.json is left out, as it has times."""
     if path.is_file():
         return {"": digest(path)}
     if not path.is_dir():

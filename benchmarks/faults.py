@@ -1,21 +1,21 @@
-"""Faults while volseg writes: kills, full disks and two processes at once; what is there afterwards must be whole.
+"""Faults while volseg writes: kills, full disks and two processes at once. Results must stay complete.
 
     python benchmarks/faults.py [--minutes N] [--seed N]
 
-Linux or macOS. Commands are run on a made-up scan and two small untrained models, each from a state with earlier
-results, in a forked process that has volseg loaded, and disturbed:
+It runs on Linux or macOS. Commands run on a made-up scan and two small untrained models, each from a state with earlier
+results, in a forked process that has volseg loaded. They are disturbed in these ways:
 
-* event: SIGKILL before the n-th change of a file or folder, for each n, in an order by chance, then once more
+* event: SIGKILL before the n-th change of a file or folder, for each n in random order, then once more
 * moment: SIGKILL at a random time
 * SIGTERM: at a random time; the command must end by itself, with code 130, and tidy up
 * limit: no file may grow beyond a random size, as on a full disk
-* disk: a file system of its own (tmpfs) with room for a random part of what is new; needs root, else left out
-* pair: a second process with the same words, of another scan of the same name where it predicts, and perhaps a kill
+* disk: a file system of its own (tmpfs) with room for a random part of the new files; skipped without root
+* pair: a second process with the same command, for `predict` on another scan of the same name, and perhaps a kill
 
-After each, the result is the old or the new one, all of it, as its `run.json` says; results of others and the user's
-own files are as they were; nothing is left but after SIGKILL. Then the same command runs undisturbed: it ends with 0,
-the result is the new one, and nothing at all is left. Prints how often what was found; any violation is named, and the
-exit code is 1.
+After each, the result is the complete old or new one, as its `run.json` says. Other results and the user's own files
+are unchanged. Hidden files are left only after SIGKILL. Then the same command runs undisturbed: it ends with 0, the
+result is the new one, and no hidden file is left. The script prints how often each state was found. It names every
+violation, and its exit code is then 1.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from fault_subjects import COMMANDS, Subject, digest, hidden, is_as_recorded, ma
 
 
 class Trial:
-    """One disturbed run of a command in a copy of its folder, and what is wrong afterwards."""
+    """One disturbed run of a command in a copy of its folder, and the violations found afterwards."""
 
     def __init__(self, subject: Subject, folder: Path, chance: random.Random) -> None:
         self.subject, self.folder, self.chance = subject, folder, chance
@@ -76,7 +76,7 @@ class Trial:
         self._expect_full(outcome)
 
     def _disk(self) -> None:
-        """Run on a file system with room for what is there and a part of what comes."""
+        """Run on a file system with room for the existing files and a part of the new ones."""
         there = sum(file.stat().st_size // 4096 + 1 for file in self.subject.template.rglob("*"))
         size = (there + int(self.chance.uniform(2, 40))) * 4096
         disk = self.folder.with_name("disk")
@@ -199,7 +199,7 @@ def main() -> int:
             make_subject(c, scratch / "world", scratch / f"template {n}", scratch) for n, c in enumerate(COMMANDS)
         ]
         end = time.monotonic() + 60 * options.minutes
-        # Of the file events there are more than of all else.
+        # File events come more often than other faults, as there are many of them.
         for subject, fault in itertools.cycle([(s, f) for f in [*faults, *["event"] * 9] for s in subjects]):
             if time.monotonic() > end:
                 break

@@ -1,11 +1,11 @@
-"""Hostile input: what each volseg command says to it, how much memory and time it takes.
+"""Hostile input: the answer of each volseg command to it, and the memory and time that it takes.
 
     python benchmarks/hostile.py [--only WORD] [--markdown FILE] [FILE ...]
 
-Makes bombs, lying headers, pipes and the like in a temporary folder, and runs the command that would meet each, in a
-process of its own. FILEs are tried too, by the command that fits their name. Prints exit code, last line, peak memory,
-seconds and processor seconds of each; ends with 1 if any ended in a traceback or by a signal, took more than 1.5 GB, or
-more than 120 s.
+The script makes bombs, false headers, pipes and other such inputs in a temporary folder. The command that would meet
+each runs in a process of its own. FILEs are tried too, by the command that fits their name. The script prints exit
+code, last line, peak memory, seconds and processor seconds of each. It ends with 1 if a command ended in a traceback or
+by a signal, took more than 1.5 GB, or more than 120 s.
 """
 
 import argparse
@@ -29,10 +29,10 @@ MOST_MB, MOST_SECONDS = 1500, 120
 HEAD = (
     "# Hostile input",
     "",
-    "What each command says to it, by `python benchmarks/hostile.py --markdown benchmarks/hostile.md`,",
-    f"{date.today()}, {os.cpu_count()} cores. Peak memory is of the largest process; wrong would be a traceback, an",
-    f"end by a signal, more than {MOST_MB} MB, or more than {MOST_SECONDS} s by the clock, with whatever else the",
-    "machine did meanwhile.",
+    "The answers of the commands, by `python benchmarks/hostile.py --markdown benchmarks/hostile.md`,",
+    f"{date.today()}, {os.cpu_count()} cores. Peak memory is that of the largest process. An answer is wrong if it is",
+    f"a traceback or an end by a signal, or takes more than {MOST_MB} MB or {MOST_SECONDS} s by the clock (other",
+    "programs may run at the same time).",
     "",
 )
 SCANS = (".nii", ".gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".zip", "")
@@ -54,7 +54,7 @@ class Result:
 
     @property
     def faults(self) -> str:
-        """What is wrong with it, or an empty text."""
+        """The faults found, or an empty text."""
         found = {
             "traceback": self.traceback,
             "signal": self.code < 0 or (self.code > 128 and self.code != 130),
@@ -127,7 +127,7 @@ def cases(folder: Path, only: str, files: list[Path]) -> Iterator[tuple[str, lis
 
 
 def made(name: str, folder: Path) -> list[str]:
-    """Make an input in a process of its own: what is started by one that took memory counts it as its own peak."""
+    """Make an input in a process of its own, as a child process starts with the peak memory of its parent."""
     command = [sys.executable, str(Path(__file__).with_name("hostile_files.py")), name, str(folder)]
     maker = subprocess.run(command, capture_output=True, text=True, check=False)
     if maker.returncode:  # no pipes or devices here

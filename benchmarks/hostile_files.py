@@ -126,7 +126,7 @@ def lying_meta(folder: Path) -> list[str]:
 
 @case("NRRD bombs of fractions and of two volumes")
 def converted_nrrd(folder: Path) -> list[str]:
-    """They are small enough as they are stored, not as they are read."""
+    """Make voxels that are small enough as stored, but not in the type that is read."""
     head = "NRRD0005\ntype: {}\ndimension: {}\nsizes: {}\nspacings: 1 1 1{}\nencoding: gzip\nendian: little\n\n"
     zeros(folder / "voxels.gz", b"", 10**9)
     packed = (folder / "voxels.gz").read_bytes()
@@ -429,7 +429,7 @@ def overlapping(folder: Path) -> list[str]:
     return ["inspect @/a.zip"]
 
 
-# ------------------------------------------------------------------------------------------- what is no regular file
+# ------------------------------------------------------------------------------------------------- irregular files
 
 
 @case("pipe")

@@ -2,7 +2,7 @@
 
     python benchmarks/inference.py [ROUNDS]
 
-The network has random weights: time and memory do not depend on them. Labels must be the same but for rounding.
+The network has random weights: time and memory do not depend on them. Labels must be the same up to rounding.
 """
 
 import statistics

@@ -2,9 +2,9 @@
 
     python benchmarks/measure_speed.py [LABELS]
 
-LABELS is a label map file; without it, bodies of known shape. Prints the CPU seconds of the surface alone, of all that
-`measure` does, and of `measure` where the longest diameters are taken from all pairs of hull points, as it did at
-first; and the largest difference between the two diameters, mm.
+LABELS is a label map file; without it, bodies of known shape are measured. The script prints the CPU seconds of the
+surface alone, of `measure`, and of `measure` with the longest diameters from all pairs of hull points, and the largest
+difference between the two diameters in mm.
 """
 
 from __future__ import annotations

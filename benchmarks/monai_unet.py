@@ -2,14 +2,15 @@
 
     python benchmarks/monai_unet.py Task04_Hippocampus OUTPUT.json [MINUTES] [FOLD] [unet|dynunet]
 
-Without more: 28 minutes, fold 0, unet; `OMP_NUM_THREADS=1` in front gives it one thread. Follows MONAI's tutorials
-(2d_segmentation, 2d_slices_from_3d_training, fast_model_training_guide, dynunet_pipeline): all that is not random is
-cached, coronal slices are cropped around a labelled voxel two times in three, `SliceInferer` predicts whole scans.
-``unet`` has AdamW and a cosine; ``dynunet``, nnU-Net's architecture, has nnU-Net's SGD and polynomial. Both have
-nnU-Net's Dice over the whole batch and its clipping, and bfloat16 where the machine computes it natively.
+The defaults are 28 minutes, fold 0 and unet; `OMP_NUM_THREADS=1` in front gives it one thread. The script follows
+MONAI's tutorials (2d_segmentation, 2d_slices_from_3d_training, fast_model_training_guide, dynunet_pipeline): all steps
+that are not random are cached, coronal slices are cropped around a labelled voxel two times in three, and
+`SliceInferer` predicts whole scans. ``unet`` has AdamW and a cosine schedule; ``dynunet``, nnU-Net's architecture, has
+nnU-Net's SGD and polynomial schedule. Both have nnU-Net's Dice over the whole batch and its clipping, and bfloat16 if
+the machine computes it natively.
 
-The minutes are the wall clock from reading the first scan to the last step; unlike ours, they pay for no validation.
-The last weights are taken; the held-out scans are predicted once, and scored as `volseg evaluate` does.
+The minutes are counted from reading the first scan to the last step. Unlike those of volseg, they include no
+validation. The last weights are used; the held-out scans are predicted once and scored as by `volseg evaluate`.
 """
 
 import json

@@ -32,7 +32,7 @@ def fine_mesh(shape: Shape, spacing_mm: float) -> Mesh:
 
 
 class Composite:
-    """A body whose volume and area are taken from a fine march of its signed distance."""
+    """A body with volume and area from a fine march of its signed distance."""
 
     @cached_property
     def _mesh(self) -> Mesh:
@@ -49,7 +49,7 @@ class Composite:
 
 @dataclass(frozen=True)
 class Union(Composite):
-    """What is in any of the parts; inside, near where they meet, the distance is too small."""
+    """The union of several bodies; inside, near the place where they meet, the distance is too small."""
 
     parts: tuple[Shape, ...]
 
@@ -166,7 +166,7 @@ class Turned(Composite):
 
 @dataclass(frozen=True)
 class Scanned(Composite):
-    """What of a body lies in the box of a scan: in the voxels of its grid, up to their outer faces."""
+    """The part of a body within a scan: in the voxels of its grid, up to their outer faces."""
 
     body: Shape
     grid: Grid

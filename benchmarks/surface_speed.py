@@ -3,8 +3,9 @@
     python benchmarks/surface_speed.py [LABELS] [--repeats N]
 
 LABELS is a label map file; without it, three organs of a phantom. scikit-image gets each label's mask of the whole
-scan, as its examples do, and also the crop that volseg makes; neither is smoothed. Prints medians and ratios. VTK runs
-on one core, on all with VTK_SMP_BACKEND_IN_USE=STDThread in the environment, as volseg's commands do.
+scan, as its examples do, and also the crop that volseg makes; neither is smoothed. The script prints medians and
+ratios. VTK runs on one core; with VTK_SMP_BACKEND_IN_USE=STDThread in the environment it runs on all, as in volseg's
+commands.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     python benchmarks/surfaces.py [--phases N] [--shapes sphere8,tube] [--slices 5] [--json FILE]
 
 Bodies of known shape are scanned at 0.8 mm in-plane, at slices of 0.8, 2.5 and 5 mm, on a straight and on an oblique
-grid, each at several places between the slices; printed are means over those of the sizes of the errors: mm from the
-surface to the body (mean and 95th percentile by area; the largest both ways), percent of volume against the voxels
-and against the body, and of area against the body. Dice: the surface filled again against the body. "probabilities" is
+grid, each at several places between the slices. The script prints mean absolute errors over these places: mm from the
+surface to the body (mean and 95th percentile by area; the largest both ways), percent of volume against the voxels and
+against the body, and of area against the body. Dice is that of the filled surface against the body. "probabilities" is
 volseg with the share of each voxel that the body fills, "shared walls" volseg with one wall where labels touch.
 """
 
@@ -208,7 +208,7 @@ def grade(mesh: Mesh, shape: Shape, truth: Truth, voxels_mm3: float) -> list[flo
 
 
 class Truth:
-    """What a body is, measured once: points on it, its volume and area, and which points of a fine grid are inside."""
+    """A body, measured once: points on it, its volume and area, and the points of a fine grid that are inside."""
 
     def __init__(self, shape: Shape) -> None:
         self.points, self.volume_mm3, self.area_mm2 = points_on(shape), shape.volume_mm3, shape.area_mm2

@@ -2,10 +2,10 @@
 
     python benchmarks/surfaces_thinned.py LABELS... [--every 3,4,5] [--most N] [--json FILE]
 
-Of each label map (files, or folders of them) every third, fourth and fifth slice along its third axis is kept, as a
-scan with thicker slices would have it. The reference is scikit-image's marching cubes of all slices, cut to the box of
-the thick ones. Printed are means over labels: mm from the surface to the reference (mean, 95th percentile by area), the
-largest distance both ways, and how many labels come out in another number of pieces than their voxels have.
+Every third, fourth and fifth slice of each label map (files, or folders of them) along its third axis is kept, as in a
+scan with thicker slices. The reference is scikit-image's marching cubes of all slices, cut to the box of the thick
+ones. The script prints means over labels: mm from the surface to the reference (mean, 95th percentile by area), the
+largest distance both ways, and the number of labels whose surface has another number of pieces than their voxels.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ COLUMNS = ("mean mm", "p95 mm", "max mm", "other pieces")
 
 
 def thinned(labels: LabelMap, every: int) -> tuple[LabelMap, LabelMap]:
-    """Return the middle of every so many slices as a label map, and the fine one cut to the same box."""
+    """Return the middle slice of each `every` slices as a label map, and the fine one cut to the same box."""
     count = labels.grid.shape[2] // every
     first = every // 2
     array = labels.array[:, :, first : count * every : every]
     affine = labels.grid.affine @ np.diag([1.0, 1.0, every, 1.0])
     affine[:3, 3] = labels.grid.to_world((0, 0, first))
     shape = (*array.shape[:2], count)
-    # Of an even number the kept slice is half a fine one off the middle; the thick slices are then cut as they lie.
+    # If `every` is even, the kept slice lies half a fine slice off the middle, and so does the box.
     low = first - (every - 1) // 2 if every % 2 else first - every // 2
     high = low + count * every
     fine = labels.array[:, :, low:high]
@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("labels", type=Path, nargs="+")
     parser.add_argument("--every", default="3,4,5")
-    parser.add_argument("--most", type=int, help="of so many files, spread evenly")
+    parser.add_argument("--most", type=int, help="number of files, spread evenly")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     maps = [volseg.read_labels(file) for file in files_of(options.labels, options.most)]

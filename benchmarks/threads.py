@@ -2,7 +2,7 @@
 
     python benchmarks/threads.py [SECONDS]
 
-Steps of the demo's network on 8 slices of 96 x 96, for 10 seconds each; prints the median of each.
+The steps are those of the demo's network on 8 slices of 96 x 96, for 10 seconds each. The script prints medians.
 """
 
 import os

@@ -2,10 +2,10 @@
 
     python benchmarks/vessel_phantoms.py FOLDER [--cases 50]
 
-FOLDER can be trained from (`volseg train FOLDER`). Scans of 48 x 48 x 48 voxels of 1 mm; vessels of radius 0.9 to 2.4
-mm, 100 above a background that varies smoothly by 20 (one standard deviation), blurred by 0.6 voxels, with noise of 25.
-Every reference is one piece without tunnels and cavities, so that stray components and topology errors of a prediction
-are errors.
+FOLDER is a dataset for `volseg train FOLDER`. The scans have 48 x 48 x 48 voxels of 1 mm, and vessels of radius 0.9 to
+2.4 mm. The vessels are 100 above a background that varies smoothly by 20 (one standard deviation), blurred by 0.6
+voxels, with noise of 25. Every reference is one piece without tunnels and cavities, so each further piece, tunnel or
+cavity of a prediction is an error.
 """
 
 import argparse

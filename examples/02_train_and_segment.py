@@ -2,7 +2,7 @@
 
     python examples/02_train_and_segment.py [OUTPUT] [MINUTES]
 
-OUTPUT is a folder; without it, a new temporary one. MINUTES is 1 where nothing is said.
+OUTPUT is a folder; without it, a new temporary one. MINUTES is 1 by default.
 Here the scans are made up; give `volseg.train` a Decathlon or nnU-Net folder for real ones.
 """
 

@@ -3,8 +3,8 @@
     python examples/05_dicom_labels.py [OUTPUT] [SERIES]
 
 OUTPUT is a folder; without it, a new temporary one.
-SERIES is a folder or zip archive with a CT series; without it, one is made. What is brighter than 150 HU is labelled,
-written as a DICOM SEG and an RTSTRUCT, and read back.
+SERIES is a folder or zip archive with a CT series; without it, one is made. Voxels brighter than 150 HU are labelled.
+The labels are written as a DICOM SEG and an RTSTRUCT, and read back.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A disk on which only so much fits."""
+"""A disk with little room."""
 
 from __future__ import annotations
 

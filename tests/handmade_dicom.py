@@ -152,7 +152,7 @@ def write_united_imaging(volume: Volume, path: Path) -> Path:
 
 
 def write_film(volume: Volume, path: Path, **values: object) -> Path:
-    """Write a volume as a multi-frame image without functional groups; `values` are set over what it says."""
+    """Write a volume as a multi-frame image without functional groups; `values` replace its elements."""
     dataset = _first_slice(volume, path)
     spacing = volume.grid.spacing
     dataset.NumberOfFrames = volume.grid.shape[2]
@@ -167,7 +167,7 @@ def write_film(volume: Volume, path: Path, **values: object) -> Path:
 
 
 def jpeg_of_blocks(values: Sequence[Sequence[int]], *, bits: int = 12) -> bytes:
-    """Write a JPEG Extended stream whose blocks of 8 x 8 pixels have these values: no loss, as each is even.
+    """Write a JPEG Extended stream with these values for its blocks of 8 x 8 pixels: no loss, as each is even.
 
     ITU T.81, process 4: one quantiser of 8, so that the coefficient of a block is its value less half the range; four
     bits say how long the difference to the block before is, then it follows, then the end of the block.

@@ -40,7 +40,7 @@ def _killer(folder: str, at: int) -> Callable[[str, tuple[Any, ...]], None]:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal count
         writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        # What removes whole folders names their files from inside.
+        # Functions that remove whole folders name the files relative to them.
         inside = event in ("os.remove", "os.rmdir") and arguments[-1] != -1
         if (writes or event in EVENTS) and (inside or folder in str(arguments[0])):
             count += 1

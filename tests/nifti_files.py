@@ -13,7 +13,7 @@ VALUES = np.arange(5 * 4 * 3, dtype=np.int16).reshape(5, 4, 3)
 
 
 def nifti_bytes(array=VALUES, affine=AFFINE, kind=nib.Nifti1Image, change=None) -> bytearray:
-    """Bytes of an image whose sform and qform are `affine`; `change` gets the header."""
+    """Bytes of an image with sform and qform `affine`; `change` gets the header."""
     image = kind(array, affine)
     image.set_qform(affine, 1)
     image.set_sform(affine, 1)

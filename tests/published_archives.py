@@ -77,6 +77,6 @@ def serving(body: bytes, *, length: int | None = None, asked: list[tuple[str, st
 
 
 def dead_address() -> str:
-    """Return an address on this machine where nothing listens."""
+    """Return an address on this machine without a server."""
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         return f"http://127.0.0.1:{server.server_port}/mirror"

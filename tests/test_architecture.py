@@ -1,4 +1,4 @@
-"""The document on how volseg is built says what is so."""
+"""The document on how volseg is built is true."""
 
 from __future__ import annotations
 

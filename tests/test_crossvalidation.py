@@ -80,7 +80,7 @@ def test_folds_are_trained_continued_and_summed_up(dataset_folder: Path, tmp_pat
     assert predicting == [(0, 1, 2), (0, 2, 2), (2, 1, 1)]
     finished = {fold: written(output / f"fold_{fold}") for fold in (0, 2)}
 
-    # Without settings the plan that is there is gone on with, and what is finished stays as it is.
+    # Without settings the existing plan is continued, and finished folds do not change.
     interrupt(dataset_folder, output, 4)
     summary = cross_validate(dataset_folder, output, folds=[4])[-1]
     assert summary["missing_folds"] == [1, 3]

@@ -1,4 +1,4 @@
-"""The package as a whole: what it loads, what it exports, what its wheel holds."""
+"""The package as a whole: the modules that it loads, its exports, and the contents of its wheel."""
 
 from __future__ import annotations
 

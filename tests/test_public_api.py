@@ -1,4 +1,4 @@
-"""What users call: every name of `volseg.__all__` with its signature, and the fields and methods of its classes.
+"""The public interface: every name of `volseg.__all__` with its signature, and the fields and methods of its classes.
 
 The snapshot is `public_api.txt` beside this file. Where a change of it is meant, write it anew, look at the difference,
 and name it in the changelog::

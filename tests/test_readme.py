@@ -1,4 +1,4 @@
-"""What README.md promises is there: files, commands, options, settings, functions."""
+"""README.md names only files, commands, options, settings and functions that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of a pipeline need: a model that is a threshold, so that what must come out is known, and its scan."""
+"""For tests of a pipeline: a model that is a threshold, so that the right answer is known, and a scan for it."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ def bright_box(grid: Grid) -> Volume:
 
 
 def run(model: Model, inputs: list[str | Path], output: Path, **settings: object) -> list[CaseResult]:
-    """Segment what the command line would."""
+    """Segment the scans that the command line would segment."""
     cases = collect_cases([str(path) for path in inputs], channels=len(model.channel_names))
     return list(process_cases(model, cases, output, settings=OutputSettings(**settings)))  # type: ignore[arg-type]

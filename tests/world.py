@@ -18,7 +18,7 @@ def voxel_centres(grid: Grid) -> Float:
 
 
 def values_at(thing: Volume | LabelMap, points: Float) -> NDArray[np.generic]:
-    """Values of the voxels whose centres are at the points; a point that is no centre fails."""
+    """Values of the voxels with centres at the points; a point that is no centre fails."""
     ijk = thing.grid.to_voxel(points)
     nearest = np.rint(ijk).astype(int)
     assert np.abs(ijk - nearest).max() < 1e-3

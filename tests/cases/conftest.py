@@ -1,4 +1,4 @@
-"""A model and a scan whose segmentation is known."""
+"""A model and a scan with a known segmentation."""
 
 from __future__ import annotations
 

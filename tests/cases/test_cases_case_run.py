@@ -144,7 +144,7 @@ def test_a_tilted_series_is_segmented_and_results_return_onto_its_slices(
 ) -> None:
     for k, path in enumerate(write_dicom_series(scan, tmp_path / "slices", description="tilted")):
         dataset = pydicom.dcmread(path)
-        # Each slice 1.5 mm further along its columns: the stack leans, the slices stay as they are.
+        # Each slice lies 1.5 mm further along its columns: the stack leans, the slices do not change.
         step = 1.5 * k * np.array(dataset.ImageOrientationPatient[3:], dtype=float)
         dataset.ImagePositionPatient = [f"{x:.8f}" for x in np.array(dataset.ImagePositionPatient, dtype=float) + step]
         dataset.save_as(path)

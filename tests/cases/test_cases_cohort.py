@@ -35,7 +35,7 @@ def three(scan: Volume, tmp_path: Path) -> list[str | Path]:
 
 
 class StrangeError(Exception):
-    """What no list of exceptions foresees."""
+    """An exception that no list foresees."""
 
 
 REASONS = [

@@ -1,4 +1,4 @@
-"""What inputs mean: which paths are the channels of which case, and what a case is called, wherever its files lie."""
+"""Inputs: which paths are the channels of which case, and the name of a case, wherever its files lie."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     root = tmp_path_factory.mktemp("world")
     places: dict[str, list[Path]] = {}
     for number in range(4):
-        # Two share their description, two have none, and one is not called by it.
+        # Two share their description, two have no description, and one is not named by it.
         folder = root / "first" / f"patient_{number}"
         description = ("head", "head", "", "")[number]
         for file in write_dicom_series(scan_of(number), folder, description=description):

@@ -1,4 +1,4 @@
-"""Some labels of a model alone: in every output all else is background."""
+"""Some labels of a model alone: in every output the rest is background."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from volseg.io.mesh.reading import read_meshes
 from volseg.network.file import Model
 
 GRID = Grid.from_spacing((20, 16, 8), (1, 1, 1.2))
-# Not in the order of their values, as a model may have them.
+# The labels are not in the order of their values, as in some models.
 LABELS = (Label(7, "liver", (200, 50, 50)), Label(3, "spleen", (50, 50, 200)), Label(5, "rib left", (9, 9, 9)))
 
 
 class Bins(nn.Module):
-    """Logits of the class whose number is nearest to the value of the middle slice."""
+    """Logits of the class with the number nearest to the value of the middle slice."""
 
     def forward(self, x: Tensor) -> Tensor:
         value = x[:, x.shape[1] // 2]

@@ -1,4 +1,4 @@
-"""Plans: when a case is finished, what is made of one that lacks something, and when it is refused."""
+"""Plans: when a case is finished, when it is refused, and which missing parts are made."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def test_meshes_without_colours_have_those_of_their_names(tmp_path: Path) -> Non
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
     files = [write_mesh([tetrahedron], tmp_path / name) for name in names]
-    # Of one name twice, as of two predictions, the second is told apart.
+    # If a name occurs twice, as in two predictions, the second is told apart.
     expected = [colour_of("liver"), colour_of("left kidney"), default_colour(3)]
     assert [mesh.colour for mesh in read_subject(files).surfaces()] == expected
 

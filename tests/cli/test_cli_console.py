@@ -1,4 +1,4 @@
-"""What reaches a terminal is plain, whatever files and labels are called, and however narrow its alphabet is."""
+"""Text on a terminal is plain, for any names of files and labels and for any alphabet of the terminal."""
 
 from __future__ import annotations
 

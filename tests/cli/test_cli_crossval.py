@@ -1,4 +1,4 @@
-"""`volseg crossval` where its folds are trained already: what it tells, and what it refuses before any work."""
+"""`volseg crossval` with trained folds: its output, and its refusals before any work."""
 
 from __future__ import annotations
 

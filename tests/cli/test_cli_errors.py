@@ -1,4 +1,4 @@
-"""What a user sees of bad input: one clear line, the right exit code, no traceback, nothing half-written."""
+"""Bad input gives one clear line, the right exit code, no traceback, and no incomplete files."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_a_cross_validation_that_is_stopped_lets_its_folds_save(
 
 @linux
 def test_a_cross_validation_that_is_killed_leaves_no_training_behind(dataset_folder: Path, tmp_path: Path) -> None:
-    """Started again at once, it waits for the fold whose process is still saving, and goes on with it."""
+    """Started again at once, it waits for the fold that is still being saved, and continues with it."""
     output, scratch = tmp_path / "cv", tmp_path / "scratch"
     scratch.mkdir()
     run = output / "fold_0"

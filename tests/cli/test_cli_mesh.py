@@ -74,7 +74,7 @@ def test_one_file_a_label_and_a_list_of_them(labels_file: Path, tmp_path: Path) 
     names = ["liver.stl", "liver.glb", "left_kidney.stl", "left_kidney.glb"]
     assert result.output.splitlines()[-4:] == [f"wrote {out / name}" for name in names]
     liver = read_stl(out / "liver.stl")
-    # Slices are thick: a third of one is what the rounded ends of a box may reach beyond it.
+    # Slices are thick: the rounded ends of a box may reach a third of a slice beyond it.
     np.testing.assert_allclose(liver.bounds, [[50.5, -59.5, 71], [53.5, -52.5, 83]], atol=0.67)
     assert liver.volume_mm3 == pytest.approx(3 * 7 * 6 * 2, rel=0.01)
 
@@ -287,7 +287,7 @@ def test_report_is_a_table_and_in_every_file_but_stl(labels_file: Path, tmp_path
     assert area in pv.read(tmp_path / "out" / "surfaces.vtp").field_data["Quality"][0]
     document = json.loads(content["glb"][20 : 20 + int.from_bytes(content["glb"][12:16], "little")])
     assert document["nodes"][0]["extras"]["quality"]["area_mm2"] == pytest.approx(float(liver["area_mm2"]), rel=1e-5)
-    # What is written is still read.
+    # Written files can be read.
     assert [len(read_meshes(tmp_path / "out" / f"surfaces.{suffix}")) for suffix in ("ply", "obj", "vtp")] == [2, 2, 2]
 
 

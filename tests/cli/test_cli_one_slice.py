@@ -1,4 +1,4 @@
-"""Labels on one slice of a scan: what has no surface says what would help, and that helps."""
+"""Labels on one slice of a scan have no surface: the error names a remedy, and the remedy works."""
 
 from __future__ import annotations
 

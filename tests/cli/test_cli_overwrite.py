@@ -1,4 +1,4 @@
-"""One rule for every command that writes where the user says: what is there stays, unless --overwrite is given."""
+"""One rule for every command that writes where the user says: existing files stay unless --overwrite is given."""
 
 from __future__ import annotations
 

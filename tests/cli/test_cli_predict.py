@@ -1,4 +1,4 @@
-"""`volseg predict` as a user meets it: what it prints, how it ends, and what it leaves when it is stopped."""
+"""`volseg predict` as a user sees it: its output, its exit codes, and the files that are left when it is stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command tells while it works, where its output goes to a file."""
+"""The progress of a command if its output goes to a file."""
 
 from __future__ import annotations
 

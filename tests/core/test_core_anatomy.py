@@ -33,7 +33,7 @@ TOTALSEGMENTATOR = [
 ]
 
 # Not in the dictionary of DICOM, which has few muscles: SNOMED CT's own, as 3D Slicer codes TotalSegmentator's classes
-# (but for gluteus minimus, which it codes as medius).
+# (except gluteus minimus, which it codes as medius).
 NOT_DICOM = {"SCT:181674001", "SCT:78333006", "SCT:75297007", "SCT:68455001"}
 
 UNCHANGING = {

@@ -192,7 +192,7 @@ def test_the_same_grid_is_the_same_both_ways_and_at_any_scale(grid: Grid, seed: 
     assert grid.is_close(other) == other.is_close(grid)
     assert grid.tolerance_mm(other) == other.tolerance_mm(grid)
     assert grid.is_close(other) == (grid.distance_mm(other) <= grid.tolerance_mm(other))
-    # No voxel is ever taken for its neighbour, and nothing that cannot be seen makes two grids of one.
+    # No voxel is ever taken for its neighbour, and invisible differences do not make grids differ.
     assert 0.05 * min(grid.spacing) * 0.5 < grid.tolerance_mm(other) <= 0.25 * min(grid.spacing)
     in_metres, other_in_metres = (Grid(g.shape, np.diag([1e3, 1e3, 1e3, 1]) @ g.affine) for g in (grid, other))
     if grid.tolerance_mm(other) == pytest.approx(0.05 * min(*grid.spacing, *other.spacing)):

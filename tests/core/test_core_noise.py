@@ -1,4 +1,4 @@
-"""Label maps whose surface is that of noise are refused, others are not."""
+"""Label maps with the surface of noise are refused, others are not."""
 
 from __future__ import annotations
 

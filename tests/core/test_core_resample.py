@@ -28,7 +28,7 @@ SHAPE = (3, 4, 5)
 
 
 def stored(storage: np.ndarray, angles: tuple[float, float, float]) -> Grid:
-    """An anisotropic grid whose axes are stored in one of 48 ways and rotated in the patient."""
+    """An anisotropic grid with axes stored in one of 48 ways and rotated in the patient."""
     rotation = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
     affine = np.eye(4)
     affine[:3, :3] = rotation @ storage @ np.diag((0.7, 1.1, 4))

@@ -36,7 +36,7 @@ def test_cubes_shifted_by_one_voxel_by_hand() -> None:
     assert scores.hd95_mm == pytest.approx(0.8)
     assert scores.surface_dice == 1.0  # 0.8 mm is within 1 mm
     assert scores.prediction_ml == pytest.approx(64 * 0.8 * 1.1 * 2.5 / 1000)
-    # Of the 56 surface voxels of each, 16 on the far side and 4 hidden in the other's inside are one voxel away.
+    # Each has 56 surface voxels; 16 on the far side and 4 hidden inside the other are one voxel away.
     distances = metrics.surface_distances(first, second, GRID)
     assert len(distances.to_reference) == 56
     assert scores.assd_mm == pytest.approx(0.8 * np.count_nonzero(distances.to_reference) / 56)

@@ -1,4 +1,4 @@
-"""A disk that is full at any byte of a file, also its last: the writer says so, and what was there stays."""
+"""A disk that is full at any byte of a file, also its last: the writer says so, and the old file stays."""
 
 from __future__ import annotations
 

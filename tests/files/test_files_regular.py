@@ -19,7 +19,7 @@ NAMES = ("scan.nii", "scan.nii.gz", "scan.hdr", "scan.nrrd", "scan.mha", "scan.d
 
 
 def make_pipe(path: Path) -> Path:
-    """A pipe that nobody writes to: opening it would wait for ever."""
+    """A pipe without a writer: opening it would wait for ever."""
     if not hasattr(os, "mkfifo"):
         pytest.skip("this system has no named pipes")
     os.mkfifo(path)

@@ -75,7 +75,7 @@ def test_too_many_members_are_refused(archive: Path, monkeypatch: pytest.MonkeyP
 def test_a_long_header_is_read_a_long_picture_is_not_unpacked(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is far larger than it is stored is listed by its header; only to read it is refused."""
+    """Members that expand a lot are listed by their header; only to read it is refused."""
     monkeypatch.setattr("volseg.io.dicom.storage.ALWAYS_UNPACKED", 1 << 20)
     with zipfile.ZipFile(archive) as source, source.open("0001.dcm") as member:
         dataset = pydicom.dcmread(member)

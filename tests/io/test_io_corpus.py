@@ -34,7 +34,7 @@ DERIVED_WITHOUT_TRUTH = {
     "m-nii-nan-inf",
     "m-nii-pixdim-zero",
 }
-# Not graded at all: three patients in one folder.
+# Three patients in one folder are not graded at all.
 UNGRADED = {"ct-dicomdir-three-patients"}
 
 

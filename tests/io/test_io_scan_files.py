@@ -1,4 +1,4 @@
-"""The files of a scan: the same wherever they lie, and told from others and from what they were."""
+"""The files of a scan: the same in any place, and told from other files and from their earlier contents."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_change_since_it_was_looked_at_is_noticed(tmp_path: Path, change: str,
 
 
 def test_files_beside_a_series_do_not_change_it(tmp_path: Path) -> None:
-    """Such as the results that a scan's own folder gets."""
+    """Such files are, for example, results in the scan's own folder."""
     write_dicom_series(volume(), tmp_path / "a")
     before = find_scan_files([tmp_path / "a"])
     image = volseg.read(tmp_path / "a")

@@ -1,4 +1,4 @@
-"""Temperatures and the calibration error, against what can be worked out by hand."""
+"""Temperatures and the calibration error, against numbers worked out by hand."""
 
 from __future__ import annotations
 

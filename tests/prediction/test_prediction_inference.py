@@ -29,7 +29,7 @@ STORAGES = [np.eye(3)[:, list(p)] * s for p in permutations(range(3)) for s in p
 
 
 class Nearest(nn.Module):
-    """Stands in for a network: the class whose level is nearest to one input channel."""
+    """Stands in for a network: the class with the level nearest to one input channel."""
 
     def __init__(self, channel: int = 0, *, levels: Tensor = LEVELS, sharpness: float = 20.0) -> None:
         super().__init__()
@@ -281,7 +281,7 @@ def preparation_across(spacing: tuple[float, float, float] = (1, 1, 1)) -> Prepa
 
 
 def grid_of(spacing: Sequence[float], shape: tuple[int, int, int] = (7, 9, 11)) -> Grid:
-    """Of a scan with this spacing along the patient's axes."""
+    """For a scan with this spacing along the patient's axes."""
     return Grid.from_spacing(shape, (spacing[0], spacing[1], spacing[2]))
 
 

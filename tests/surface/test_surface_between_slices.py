@@ -131,7 +131,7 @@ def test_bodies_of_one_slice_and_of_one_voxel_keep_about_their_volume() -> None:
     for mesh, value in zip(extract_surfaces(LabelMap.from_array(array, grid)), (1, 2, 3), strict=True):
         assert mesh.is_closed
         where = np.argwhere(array == value)
-        # What is one pixel wide would have to be moved too far for all of its volume.
+        # A body one pixel wide would have to be moved too far for all of its volume.
         rel = 0.01 if value == 1 else 0.15
         assert mesh.volume_mm3 == pytest.approx(len(where) * grid.voxel_volume_mm3, rel=rel)
         np.testing.assert_allclose(mesh.bounds.mean(axis=0), grid.to_world(where).mean(axis=0), atol=0.15)

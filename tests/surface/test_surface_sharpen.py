@@ -60,7 +60,7 @@ def test_shares_of_voxels_give_the_body_better_than_the_voxels(shape: Shape, smo
     assert sharp.volume_mm3 > 0
     assert sharp.area_mm2 == pytest.approx(shape.area_mm2, rel=0.03)
     away, of_voxels = (np.abs(shape.distance_mm(mesh.vertices)).mean() for mesh in (sharp, voxels))
-    # Smoothing, which both share, moves what is strongly curved more than the voxels do.
+    # Smoothing, which both share, moves strongly curved places more than the voxels do.
     assert away < of_voxels * (0.75 if smooth else 0.5)
     if smooth:
         assert sharp.volume_mm3 == pytest.approx(shape.volume_mm3, rel=0.01)

@@ -1,4 +1,4 @@
-"""What surfaces of thick slices keep of the slices: properties over random shapes, and bodies that were once lost."""
+"""Surfaces of thick slices keep the shape of the slices: random shapes, and bodies that were once lost."""
 
 from __future__ import annotations
 

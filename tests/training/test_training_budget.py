@@ -1,4 +1,4 @@
-"""How long a training is, and what is said of one that was too short to learn."""
+"""The length of a training, and the message for one that was too short to learn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TINY = ("network.width=2", "network.levels=1", "training.batch_size=4", "trainin
 
 
 class Clock:
-    """Stands still but for what is said to take time."""
+    """A clock that moves only when told to."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""A checkpoint is what was saved, to the bit, or it is refused."""
+"""A checkpoint is loaded as saved, to the bit, or refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_what_was_saved_comes_back(saved: Path) -> None:
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_bit_can_change(saved: Path, data: st.DataObject) -> None:
-    """Nor can a byte be left out or added."""
+    """A byte cannot be left out or added either."""
     whole = saved.read_bytes()
     place = data.draw(st.one_of(st.integers(0, 100), st.integers(0, len(whole) - 1)))
     byte = bytes([whole[place] ^ data.draw(st.integers(1, 255))])

@@ -1,4 +1,4 @@
-"""The picture of a run: what is in it, and that planes that take turns make no zigzag."""
+"""The picture of a run: its contents, and no zigzag from planes that take turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the log holds of each event: other programs read it."""
+"""The line of each event in the log, which other programs read."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from volseg.training.folds import FoldTrainer, is_trained
 
 posix = pytest.mark.skipif(os.name != "posix", reason="only there is a process asked to end before it is made to")
 
-# What a training leaves behind. Options begin at 0: "train", dataset, "-o", run, "--fold", fold, "--device", device.
+# The files that a training leaves. Options begin at 0: "train", dataset, "-o", run, "--fold", fold, "--device", device.
 TRAINS = """
 import json, os, sys, time
 from pathlib import Path

@@ -232,7 +232,7 @@ def test_steps_are_counted_for_each_plane(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_plane_along_which_no_scan_would_be_predicted_has_no_network(tmp_path: Path) -> None:
-    """And a scan that could be cut along it is segmented by what there is."""
+    """And a scan that could be cut along it is segmented along the other planes."""
     folder = write_dataset(tmp_path / "Task98_Thick")
     set_by_hand = ("preparation.planes=[axial, coronal, sagittal]", "preparation.spacing_mm=[1, 1, 1]")
     model = volseg.load_model(train(folder, tmp_path / "run", config=small("training.epochs=1", *set_by_hand)))

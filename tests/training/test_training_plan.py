@@ -108,7 +108,7 @@ def test_a_few_anisotropic_scans_do_not_change_the_planes(dataset_folder: Path) 
 
 
 def test_sizes_and_depth_follow_the_planes_in_use(dataset_folder: Path) -> None:
-    """The coarse axis of thick slices is in none of them, however few there are."""
+    """The coarse axis of thick slices is never one of them, however few slices there are."""
     thick = facts(shape=(128, 160, 8), spacing=(1.0, 1.0, 6.0))
     plan = make_plan(load_config(), read_dataset(dataset_folder), [thick])
     wide = make_plan(load_config(), read_dataset(dataset_folder), [facts(shape=(128, 160, 400), spacing=(1, 1, 6))])
@@ -198,7 +198,7 @@ def test_fingerprint_is_of_the_cases_that_were_learnt_from_and_of_the_plan(datas
     assert fingerprint(dataset, plan, training) == fingerprint(dataset, plan, training)
     longer = make_plan(load_config(overrides=("training.epochs=7",)), dataset, [facts()])
     assert fingerprint(dataset, longer, training) == fingerprint(dataset, plan, training)
-    # What else is in the dataset, or held out, was not learnt from.
+    # Nothing was learnt from the other cases of the dataset or from held-out cases.
     fewer = replace(dataset, cases=training)
     assert fingerprint(fewer, plan, training) == fingerprint(dataset, plan, training)
     renamed = replace(dataset, labels=tuple(replace(label, name=f"{label.name}s") for label in dataset.labels))

@@ -40,7 +40,7 @@ def config(*more: str) -> Config:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run leaves, but for times."""
+    """The files of a finished run, without times."""
 
     weights: str
     temperature: float
@@ -263,7 +263,7 @@ def test_after_a_signal_only_another_interrupt_counts(first: signal.Signals, han
 
 
 def test_what_is_ignored_stays_ignored(handlers: Handlers) -> None:
-    """So shells start what runs in the background: Ctrl+C is for what is in front."""
+    """So shells start background processes: Ctrl+C is for the process in the foreground."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     done: list[str] = []
     try:

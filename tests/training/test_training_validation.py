@@ -25,7 +25,7 @@ from volseg.training.validation import Calibration, Voxels, fit_calibration, val
 
 
 def drawn(temperature: float, *, seed: int = 0, count: int = 4000) -> Voxels:
-    """Voxels of one case whose probabilities were sharpened by a temperature."""
+    """Voxels of one case with probabilities sharpened by a temperature."""
     random = np.random.default_rng(seed)
     true = random.dirichlet([1.0] * 3, count).T
     classes = (random.random(count) > true.cumsum(axis=0)).sum(axis=0)
@@ -42,7 +42,7 @@ def test_the_temperature_is_that_of_all_cases() -> None:
 
 
 def test_each_half_of_the_cases_is_softened_by_the_temperature_of_the_other() -> None:
-    """Where the halves differ, the error after softening shows it: nothing is fitted to what it is measured on."""
+    """If the halves differ, the error after softening shows it: neither is measured on the voxels it was fitted to."""
     even, odd = drawn(3.0, seed=0), drawn(0.5, seed=1)
     found = fit_calibration([even, odd])
     temperatures = [fit_temperature(*even), fit_temperature(*odd)]
@@ -67,7 +67,7 @@ def test_cases_that_tell_nothing_change_nothing() -> None:
 
 
 class Bright(nn.Module):
-    """Stands in for a network: sure of what is dark, of two minds about what is bright."""
+    """Stands in for a network: sure of dark voxels, unsure of bright ones."""
 
     def forward(self, x: Tensor) -> Tensor:
         dark, bright = (
@@ -111,7 +111,7 @@ def test_only_who_asks_for_a_calibration_gets_one(dataset_folder: Path, monkeypa
     monkeypatch.setattr(validation, "predict", watched)
     plain = validate(bright_model(), cases, device="cpu")
     assert plain.calibration is None
-    assert asked == [False, False]  # nobody keeps what nobody needs
+    assert asked == [False, False]  # parts that are not needed are not kept
     calibrated = validate(bright_model(), cases, device="cpu", calibrate=True)
     assert asked[2:] == [True, True]
     assert calibrated.calibration is not None

@@ -35,7 +35,7 @@ def coded(name: str, code: str | None = None) -> tuple[str, str | None, str, str
         ("lung middle-lobe, right", "SCT:72481006", "Middle lobe of right lung", None),
         ("left_atrium", "SCT:82471001", "Left atrium", None),
         ("oesophagus", "SCT:32849002", "Esophagus", None),
-        # Of the table of anatomy: other words than the dictionary has, L and R, plurals, concepts that DICOM lacks.
+        # From the table of anatomy: words that the dictionary lacks, L and R, plurals, concepts that DICOM lacks.
         ("vertebrae_L1", "SCT:66794005", "L1 vertebra", None),
         ("rib_left_7", "SCT:113197003", "Rib", LEFT),
         ("lungs", "SCT:39607008", "Lung", None),
@@ -64,7 +64,7 @@ def test_anything_else_gets_a_private_code_of_its_own(name):
 
 
 def test_the_table_of_anatomy_agrees_with_dicoms_own_words():
-    """What DICOM's lists of structures call a name of the table has the same code in both."""
+    """Names of the table that DICOM's lists of structures have too get the same code in both."""
     words = _concepts()
     for row in read_table(Path(str(resources.files("volseg.core").joinpath("anatomy.tsv"))), delimiter="\t")[1]:
         for name in (row[1]["name"], *row[1]["aliases"].split(";")):
@@ -105,7 +105,7 @@ def test_one_word_of_a_name_makes_it_altered():
         ("thing", "SCT:12345", (ANATOMY, "SCT:12345", "thing", None)),
         ("my lesion", "SCT:12345", (ALTERED, "SCT:12345", "my lesion", None)),
         ("liver", "SRT:T-62000", (ANATOMY, "SRT:T-62000", "liver", None)),
-        # Not scheme:value, so the name decides.
+        # The code is not scheme:value, so the name decides.
         ("liver", "62000", (ANATOMY, "SCT:10200004", "Liver", None)),
     ],
 )

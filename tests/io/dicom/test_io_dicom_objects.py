@@ -133,7 +133,7 @@ def test_labels_choose_the_volume_whose_slices_they_refer_to(shared_uid: Path, f
 
 @pytest.mark.parametrize("form", ["seg", "rtstruct"])
 def test_what_frames_and_contours_were_made_on_decides(shared_uid: Path, form: str) -> None:
-    """Labels that list the instances of both volumes, as writers do that go by the series UID."""
+    """Labels that list the instances of both volumes, as from writers that use the series UID."""
     labels = shared_uid / f"{form}1.dcm"
     uids = [pydicom.dcmread(path).SOPInstanceUID for path in (shared_uid / "scan").rglob("*.dcm")]
     items = []

@@ -1,4 +1,4 @@
-"""What volseg writes, through a real server and back. Skipped where Orthanc is not installed."""
+"""Objects written by volseg, through a real server and back. Skipped where Orthanc is not installed."""
 
 from __future__ import annotations
 

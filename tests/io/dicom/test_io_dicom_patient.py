@@ -1,4 +1,4 @@
-"""What objects made from a scan say of its patient and study: whose they are, and nothing else."""
+"""Objects made from a scan have the identity of its patient and study, and no other attributes of theirs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IDENTITY = {
     *("ClinicalTrialSiteName", "ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID"),
     "PositionReferenceIndicator",
 }
-# What made the scan, which a segmentation names as contributing equipment.
+# The equipment of the scan, which a segmentation names as contributing equipment.
 EQUIPMENT = {"Manufacturer", "ManufacturerModelName", "StationName", "DeviceSerialNumber", "SoftwareVersions"}
 # Texts that say how a slice is read, or that the patient is an animal.
 STRUCTURE = {"SpecificCharacterSet", "RescaleType", "PatientSpeciesDescription"}

@@ -168,7 +168,7 @@ def test_decoders_import_nothing_from_the_working_directory(
 
 
 def embed(path: Path, syntax: str, streams: list[bytes], **attributes: Any) -> None:
-    """Put compressed streams into a file, as they are."""
+    """Put compressed streams into a file unchanged."""
     dataset = pydicom.dcmread(path)
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.PixelData = encapsulate(streams)
@@ -248,7 +248,7 @@ def test_advice_fits_the_reason(files: list[Path]) -> None:
             read(files[0])
         return str(error.value)
 
-    # Sound streams of which nobody reads the values: more than their header promises.
+    # Sound streams with more values than their header says; no decoder reads the rest.
     blocks = [[4095, 0, 4095, 0, 4095]] * 5
     embed(files[0], JPEGExtended12Bit, [jpeg_of_blocks(blocks)], Rows=40, Columns=40, BitsStored=9, HighBit=8)
     assert "more than the 9 bits" in told()

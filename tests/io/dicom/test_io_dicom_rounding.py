@@ -40,7 +40,7 @@ grids = st.builds(
 
 
 def rounded(frames: list[FrameHeader], position: int | None, orientation: int | None) -> list[FrameHeader]:
-    """Write numbers with so many decimals; None leaves them as they are."""
+    """Write numbers with this many decimals; None does not round them."""
     changed = []
     for frame in frames:
         places = frame.position if position is None else tuple(np.round(frame.position, position))
@@ -68,7 +68,7 @@ def test_an_even_stack_stays_one_however_few_its_decimals(
     (series,) = group_pictures(frames)
     stack = make_stack(series.frames)
     assert plan_repair(stack) is None
-    # What a unit of the last decimals may move, over the longest way in the stack.
+    # The largest move by a unit of the last decimals, over the longest way in the stack.
     way = np.linalg.norm(np.multiply(grid.shape, grid.spacing))
     digits = [0 if decimals is None else 10.0**-decimals for decimals in (position, orientation)]
     allowed = 1e-3 + np.sqrt(3) * digits[0] * 2 + 2 * digits[1] * way
@@ -133,7 +133,7 @@ def test_a_slice_that_is_really_turned_is_found(decimals: int) -> None:
     axes = (turn @ np.reshape(frames[2].orientation, (2, 3)).T).T.ravel()
     frames[2] = replace(frames[2], orientation=tuple(np.round(axes, decimals)))
     stack = make_stack(frames)
-    # Below the usual tolerance of 0.05 mm at the corners nobody minds.
+    # Moves below the usual tolerance of 0.05 mm at the corners are ignored.
     if 200 * 5 * 10.0**-decimals < 0.05:
         assert plan_repair(stack) is None
         return

@@ -52,7 +52,7 @@ def without_number(listing: Dataset, drawing: Dataset) -> None:
     del listing.ROINumber
 
 
-# What may be wrong with a structure, and what is said of it.
+# Faults of a structure, and the warning for each.
 FAULTS = {
     "uneven coordinates": (coordinates("1\\2"), "with damaged coordinates"),
     "no numbers": (coordinates("x\\1\\2\\3\\4\\5\\6\\7\\8"), "with damaged coordinates"),

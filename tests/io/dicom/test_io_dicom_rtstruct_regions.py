@@ -59,7 +59,7 @@ def test_a_slice_takes_the_nearest_plane_if_it_lies_within_half_a_step(
             assert distances[found[k]] < distances.min() + 0.04
         elif distances.min() > max(step, 1) / 2 + 0.02:
             assert k not in found
-    # What is thinner than a slice and on none is on the nearest.
+    # A structure thinner than a slice and between slices is on the nearest slice.
     inside = (heights[0] - step / 2 - 0.02 < np.arange(SLICES)) & (np.arange(SLICES) < heights[-1] + step / 2 + 0.02)
     assert set(found) <= set(np.flatnonzero(inside)) or len(found) == 1
 
@@ -92,7 +92,7 @@ def test_missing_planes_stay_empty() -> None:
     assert region.remarks == ["3 slices between its first and last without a contour left empty"]
     found, region = filled([10, 12, 14, 22, 24])
     assert sorted(found) == [10, 11, 12, 13, 14, 15, 22, 23, 24, 25]
-    # Two contours are no rule, nor are planes further apart than anyone draws.
+    # Two contours give no rule, and planes that are very far apart give no rule.
     assert sorted(filled([10, 13])[0]) == [10, 13]
     assert sorted(filled([10, 16, 22])[0]) == [10, 16, 22]
 

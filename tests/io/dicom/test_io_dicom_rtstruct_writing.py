@@ -54,7 +54,7 @@ def scanned(grid: Grid, folder: Path) -> Volume:
 
 
 def on(volume: Volume, labelmap: LabelMap) -> NDArray[Any]:
-    """The labels at the volume's voxels, whose axes may be permuted and flipped."""
+    """The labels at the volume's voxels, with axes permuted and flipped in any way."""
     ijk = np.stack(np.indices(volume.grid.shape), axis=-1)
     nearest = np.rint(labelmap.grid.to_voxel(volume.grid.to_world(ijk))).astype(int)
     return np.asarray(labelmap.array[tuple(np.moveaxis(nearest, -1, 0))])

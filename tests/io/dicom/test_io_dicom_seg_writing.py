@@ -366,7 +366,7 @@ def test_a_single_slice(tmp_path, kind):
     assert found.grid.is_close(grid)
 
 
-# ------------------------------------------------------------------------------------------------ what the file says
+# ------------------------------------------------------------------------------------------ contents of the file
 
 
 @pytest.mark.parametrize("kind", ["binary", "labelmap", "fractional"])
@@ -528,7 +528,7 @@ def test_what_are_no_probabilities(axial, tmp_path, maps, message):
 
 
 def foreign(axial: DicomSource, path: Path, pixels: NDArray[Any], **options: Any) -> Dataset:
-    """What another program writes: (F, rows, columns, S) pixels, segments called A, B, A ..."""
+    """A file as from another program: (F, rows, columns, S) pixels, segments called A, B, A ..."""
     sources = [pydicom.dcmread(frame.file.path) for frame in axial.frames]
     for dataset in sources:
         dataset.PatientBirthDate = dataset.StudyDate = dataset.StudyTime = None
@@ -754,7 +754,7 @@ def test_cut_off_and_other_files(binary, tmp_path):
         read_dicom_probabilities(binary)
 
 
-# ------------------------------------------------------------------------------------------------ what is not written
+# ----------------------------------------------------------------------------------------------------- refusals
 
 
 def changed(source: DicomSource, **values: Any) -> DicomSource:
@@ -923,7 +923,7 @@ def test_published_segmentations_equal_their_conversions(shared_data, name, refe
 
 
 def errors_of(path: Path) -> set[str]:
-    """What David Clunie's validator finds wrong."""
+    """The errors that David Clunie's validator finds."""
     command = shutil.which("dciodvfy")
     if command is None:
         pytest.skip("dciodvfy (dicom3tools) is not installed")
@@ -957,7 +957,7 @@ def test_real_series_give_valid_objects(shared_data, tmp_path, folder, kind):
     assert errors_of(path) <= allowed
 
 
-# --------------------------------------------------------------------------------------- what has no place in a patient
+# ------------------------------------------------------------------------------- frames without a place in a patient
 
 
 def slide_segmentation(kind: str, *, full: bool) -> Any:
@@ -1030,7 +1030,7 @@ def test_segmentations_of_projections_are_said_to_be_sound(kind, tmp_path):
     segmentation.save_as(tmp_path / "seg.dcm")
     place = r"a projection or other picture without a place in the patient \(Computed Radiography Image Storage\)"
     assert_said_to_be_sound(tmp_path / "seg.dcm", place)
-    # Some have a frame of reference nevertheless, and not all say what they were made on.
+    # Some have a frame of reference nevertheless, and some do not name their images.
     segmentation.FrameOfReferenceUID = generate_uid()
     segmentation.save_as(tmp_path / "seg.dcm")
     assert_said_to_be_sound(tmp_path / "seg.dcm", place)

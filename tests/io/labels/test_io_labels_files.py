@@ -1,4 +1,4 @@
-"""One rule for what is a label map, whatever reads it: atlases of thousands of values are, scans are not."""
+"""One rule decides what is a label map, for every reader: atlases of thousands of values are, scans are not."""
 
 from __future__ import annotations
 

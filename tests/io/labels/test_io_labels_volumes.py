@@ -1,4 +1,4 @@
-"""Label maps of several volumes: masks are labels, and of all else one volume can be chosen."""
+"""Label maps of several volumes: masks become labels, and of other maps one volume can be chosen."""
 
 from __future__ import annotations
 

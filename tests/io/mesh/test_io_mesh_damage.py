@@ -77,7 +77,7 @@ def vtp_bytes(folder: Path, **options: object) -> bytes:
 
 
 def sound_files(suffix: str, folder: Path) -> list[bytes]:
-    """Return files as other programs write them, where there is something to vary, else as volseg does."""
+    """Return files in the variants of other programs, or as volseg writes them if there are no variants."""
     mine = write_mesh(Mesh(CORNERS, np.array(TRIANGLES), "box"), folder / f"mine{suffix}").read_bytes()
     if suffix == ".vtp":
         return [vtp_bytes(folder, binary=False), vtp_bytes(folder, binary=True), mine]

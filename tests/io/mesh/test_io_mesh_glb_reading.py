@@ -96,7 +96,7 @@ def test_rows_with_other_values_between(tmp_path: Path) -> None:
 
 
 def test_quantised_positions(tmp_path: Path) -> None:
-    """KHR_mesh_quantization: 16 bits for 0 to 1, and the node says of what."""
+    """KHR_mesh_quantization: 16 bits for 0 to 1, and the node has the scale."""
     document, binary = glb_parts()
     positions = glb_positions()
     low, size = positions.min(axis=0), np.ptp(positions, axis=0)

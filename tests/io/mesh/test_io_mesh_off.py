@@ -25,7 +25,7 @@ def off_text(
     of_face: str = "",
     ends: str = "\n",
 ) -> str:
-    """Return an OFF file of a box, with what stands behind each vertex and each face."""
+    """Return an OFF file of a box, with additional text behind each vertex and each face."""
     lines = head.format(faces=len(faces)).split("\n")
     lines += [f"{x:g} {y:g} {z:g} {of_vertex}" for x, y, z in CORNERS]
     lines += [f"{len(face)} {' '.join(map(str, face))} {of_face}" for face in faces]

@@ -114,7 +114,7 @@ def test_strips_are_triangles() -> None:
 @given(form=st.sampled_from(FORMS), mixed=st.booleans(), data=st.data())
 def test_files_cut_anywhere_are_refused(tmp_path: Path, form: str, mixed: bool, data: st.DataObject) -> None:
     whole = ply_bytes(form, faces=[*QUADS[:3], *TRIANGLES[6:]] if mixed else TRIANGLES)
-    # Of a text the last number may be cut without a sign of it.
+    # In a text file the last number may be cut without a sign of it.
     end = data.draw(st.integers(0, len(whole) - (8 if form == "ascii" else 1)))
     path = tmp_path / "a.ply"
     path.write_bytes(whole[:end])
