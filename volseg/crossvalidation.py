@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from volseg.cases.cohort import process_cases
 from volseg.cases.inputs import CaseInput
 from volseg.cases.outputs import OutputSettings
 from volseg.config import Config, load_config
-from volseg.datasets import Dataset, count_folds, split
+from volseg.datasets import Case, Dataset, count_folds, split
 from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
 from volseg.evaluation import Evaluation, Row, Statistics, evaluate, summarise
 from volseg.evaluation.scores import DEFINITIONS, METRICS
@@ -43,17 +43,17 @@ def iterate_crossvalidation(
 ) -> Generator[Event]:
     """Plan, train, predict and evaluate what is not done yet, and sum up what is.
 
-    In the trainer's output folder come ``plan.yaml``, a run ``fold_<n>`` for each fold with its
-    ``predictions/<case>``, ``crossval.json`` (the summary, and one row for each case and label), ``scores.csv`` and
-    ``ensemble.safetensors`` (the networks of all folds).
+    The trainer's output folder gets ``plan.yaml``, a run ``fold_<n>`` for each fold with its ``predictions/<case>``,
+    ``crossval.json`` (the summary, and one row for each case and label), ``scores.csv`` and ``ensemble.safetensors``
+    (the networks of all folds).
 
     Parameters
     ----------
     dataset : Dataset
     trainer : FoldTrainer
     config : Config, optional
-        As for `volseg.train`. One plan serves all folds, made from all cases: of their voxels it takes spacing, size
-        and the range of intensities.
+        As for `volseg.train`. One plan serves all folds. It is made from all cases, but uses only their spacing, size
+        and range of intensities.
     folds : sequence of int, optional
         By default all.
     probabilities : bool
@@ -75,46 +75,59 @@ def iterate_crossvalidation(
         Some folds or cases failed; the others are summed up.
     """
     every = range(count_folds(dataset))
-    wanted = every if folds is None else folds
-    if unknown := [fold for fold in wanted if fold not in every]:
-        raise UsageError(f"there is no fold {unknown[0]}; expected 0 to {every[-1]}")
+    wanted = _wanted_folds(folds, every)
     _check_splits(dataset)
+    yield from _plan(dataset, trainer, config)
+    for fold in every:
+        _check_run(dataset, trainer, fold)
+    yield from trainer.train([fold for fold in wanted if not is_trained(trainer.run_folder(fold))])
+    scoring = _Scoring(dataset, trainer, probabilities)
+    for fold, reason in trainer.failures.items():
+        scoring.note(fold, reason)
+    for fold in every:
+        if is_trained(trainer.run_folder(fold)):
+            yield from scoring.score(fold)
+    if not scoring.results:
+        raise scoring.errors[0] if scoring.errors else VolsegError("no fold was trained")
+    content = _summarise(dataset, trainer, scoring.results)
+    write_text(trainer.output / "crossval.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    yield {"event": "summary", **content}
+    if scoring.errors:
+        raise PartialError("\n".join(map(str, scoring.errors)))
+
+
+def _wanted_folds(folds: Sequence[int] | None, every: range) -> Sequence[int]:
+    if folds is None:
+        return every
+    for fold in folds:
+        if fold not in every:
+            raise UsageError(f"there is no fold {fold}; expected 0 to {every[-1]}")
+    return folds
+
+
+def _plan(dataset: Dataset, trainer: FoldTrainer, config: Config | None) -> Iterator[Event]:
+    """Write the plan of all folds, or read the one that an earlier call has left."""
     plan = trainer.output / "plan.yaml"
     settings = load_config(plan) if config is None and plan.is_file() else config
     for done, total in iterate_planning(dataset, trainer.output, config=settings, fold="all"):
         yield {"event": "reading", "done": done, "total": total}
-    for fold in every:
-        _check_run(dataset, trainer, fold)
-    yield from trainer.train([fold for fold in wanted if not is_trained(trainer.run_folder(fold))])
-    errors = [VolsegError(f"fold {fold}: {reason}") for fold, reason in trainer.failures.items()]
-    results: dict[int, Evaluation] = {}
-    for fold in every:
-        if is_trained(trainer.run_folder(fold)):
-            predicted: dict[str, Path] = {}
-            yield from _predict(dataset, trainer, fold, predicted, errors, probabilities=probabilities)
-            if predicted:
-                results[fold] = _evaluate(dataset, fold, predicted, errors)
-    if not results:
-        raise errors[0] if errors else VolsegError("no fold was trained")
-    content = _summarise(dataset, trainer, results)
-    write_text(trainer.output / "crossval.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    yield {"event": "summary", **content}
-    if errors:
-        raise PartialError("\n".join(map(str, errors)))
 
 
 def _check_splits(dataset: Dataset) -> None:
     """See that every fold holds cases out, and no case is held out twice: it would be scored twice."""
-    held_out = [[case.name for case in split(dataset, fold)[1]] for fold in range(count_folds(dataset))]
-    if empty := [str(fold) for fold, names in enumerate(held_out) if not names]:
-        raise DatasetError(
-            f"{dataset.root / 'splits_final.json'}: fold {', '.join(empty)} holds no case out; give it some"
-        )
-    names = Counter(name for names in held_out for name in names)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise DatasetError(
-            f"{dataset.root / 'splits_final.json'}: {twice[:5]} are held out by several folds; expected one"
-        )
+    file = dataset.root / "splits_final.json"
+    empty, times = [], Counter[str]()
+    for fold in range(count_folds(dataset)):
+        _, held_out = split(dataset, fold)
+        if not held_out:
+            empty.append(str(fold))
+        for case in held_out:
+            times[case.name] += 1
+    if empty:
+        raise DatasetError(f"{file}: fold {', '.join(empty)} holds no case out; give it some")
+    twice = [name for name, count in times.items() if count > 1]
+    if twice:
+        raise DatasetError(f"{file}: {twice[:5]} are held out by several folds; expected one")
 
 
 def _check_run(dataset: Dataset, trainer: FoldTrainer, fold: int) -> None:
@@ -125,85 +138,115 @@ def _check_run(dataset: Dataset, trainer: FoldTrainer, fold: int) -> None:
     plan, training = load_config(trainer.output / "plan.yaml"), split(dataset, fold)[0]
     if load_config(run / "plan.yaml") != plan:
         raise UsageError(f"{run}: was trained by another plan than {trainer.output / 'plan.yaml'}; delete one of them")
-    # One that is gone on with checks it by itself.
+    # A training that goes on checks its cases by itself.
     if trained and load_model(run).fingerprint != fingerprint(dataset, plan, training):
         raise UsageError(f"{run}: was trained on other cases than fold {fold} has now; delete it to train it again")
 
 
-def _predict(
-    dataset: Dataset,
-    trainer: FoldTrainer,
-    fold: int,
-    predicted: dict[str, Path],
-    errors: list[VolsegError],
-    *,
-    probabilities: bool,
-) -> Iterator[Event]:
-    """Predict the held-out cases of a fold that have not been by this model; collect the label maps and failures."""
-    settings = OutputSettings(probabilities=probabilities, refresh=True)
-    model, held_out = load_model(trainer.run_folder(fold)), split(dataset, fold)[1]
-    inputs = [CaseInput(case.name, case.images) for case in held_out]
-    output, device = trainer.run_folder(fold) / "predictions", trainer.devices[0]
-    for done, result in enumerate(process_cases(model, inputs, output, settings=settings, device=device), 1):
-        if result.error:
-            errors.append(VolsegError(f"fold {fold}: {result.case.name}: {result.error}"))
-        else:
-            predicted[result.case.name] = next(file for file in result.files if file.name == "labels.nii.gz")
-        yield {"event": "predicting", "fold": fold, "done": done, "total": len(inputs)}
+@dataclass
+class _Scoring:
+    """Predicts and evaluates the cases that folds hold out, and gathers the scores and what has failed."""
 
+    dataset: Dataset
+    trainer: FoldTrainer
+    probabilities: bool
+    results: dict[int, Evaluation] = field(default_factory=dict)
+    errors: list[VolsegError] = field(default_factory=list)
 
-def _evaluate(dataset: Dataset, fold: int, predicted: dict[str, Path], errors: list[VolsegError]) -> Evaluation:
-    references = {case.name: case.label for case in split(dataset, fold)[1] if case.label and case.name in predicted}
-    found = evaluate(predicted, references)
-    errors += [VolsegError(f"fold {fold}: {case}: {reason}") for case, reason in found.failures.items()]
-    return found
+    def note(self, fold: int, reason: str) -> None:
+        """Remember what has failed; the other cases and folds go on."""
+        self.errors.append(VolsegError(f"fold {fold}: {reason}"))
+
+    def score(self, fold: int) -> Iterator[Event]:
+        """Predict the held-out cases of a fold where this has not been done by its model, and evaluate them."""
+        _, held_out = split(self.dataset, fold)
+        predicted = yield from self._predict(fold, held_out)
+        references = {}
+        for case in held_out:
+            if case.label and case.name in predicted:
+                references[case.name] = case.label
+        if predicted:
+            found = evaluate(predicted, references)
+            self.results[fold] = found
+            for name, reason in found.failures.items():
+                self.note(fold, f"{name}: {reason}")
+
+    def _predict(self, fold: int, held_out: Sequence[Case]) -> Generator[Event, None, dict[str, Path]]:
+        """Return the label map of each case that could be predicted."""
+        run = self.trainer.run_folder(fold)
+        inputs = [CaseInput(case.name, case.images) for case in held_out]
+        settings = OutputSettings(probabilities=self.probabilities, refresh=True)
+        device = self.trainer.devices[0]
+        results = process_cases(load_model(run), inputs, run / "predictions", settings=settings, device=device)
+        predicted = {}
+        for done, result in enumerate(results, 1):
+            name = result.case.name
+            if result.error:
+                self.note(fold, f"{name}: {result.error}")
+            else:
+                predicted[name] = result.files[0]
+            yield {"event": "predicting", "fold": fold, "done": done, "total": len(inputs)}
+        return predicted
 
 
 def _summarise(dataset: Dataset, trainer: FoldTrainer, results: dict[int, Evaluation]) -> dict[str, Any]:
-    save_model(_ensemble([load_model(trainer.run_folder(n)) for n in results]), trainer.output / "ensemble.safetensors")
-    runs = {fold: _describe_run(trainer.run_folder(fold)) for fold in results}
-    together = Evaluation(tuple(row for found in results.values() for row in found.rows))
+    """Write the scores of all cases and the model of all folds; return the content of ``crossval.json``."""
+    models, folds, all_rows, entries = [], {}, list[Row](), []
+    for fold, found in results.items():
+        run = trainer.run_folder(fold)
+        models.append(load_model(run))
+        told = _describe_run(run)
+        folds[str(fold)] = {**told, "class_mean_dice": _number(found.class_mean_dice.mean)}
+        all_rows += found.rows
+        for row in found.rows:
+            entries.append(_entry(row, fold, told))
+    save_model(_ensemble(models), trainer.output / "ensemble.safetensors")
+    together = Evaluation(tuple(all_rows))
     together.to_csv(trainer.output / "scores.csv")
+    labels: dict[str, dict[str, Any]] = {}
+    for summary in together.summary:
+        labels[summary.label] = {}
+        for metric, statistics in summary.statistics.items():
+            labels[summary.label][metric] = _numbers(statistics)
     return {
         "format": FORMAT,
         "dataset": dataset.name,
         "volseg": __version__,
-        "folds": {
-            str(fold): run | {"class_mean_dice": _number(results[fold].class_mean_dice.mean)}
-            for fold, run in runs.items()
-        },
+        "folds": folds,
         "definitions": DEFINITIONS,
-        "missing_folds": [fold for fold in range(count_folds(dataset)) if fold not in results],
+        "missing_folds": sorted(set(range(count_folds(dataset))) - results.keys()),
         "class_mean_dice": _numbers(together.class_mean_dice),
-        "labels": {
-            entry.label: {metric: _numbers(statistics) for metric, statistics in entry.statistics.items()}
-            for entry in together.summary
-        },
-        "rows": [_entry(row, fold, runs[fold]) for fold, found in results.items() for row in found.rows],
+        "labels": labels,
+        "rows": entries,
     }
 
 
 def _describe_run(run: Path) -> dict[str, Any]:
     """Return how a fold was trained, by its log."""
-    events = {event["event"]: event for event in read_events(run / "log.jsonl")}
-    plan, final, end = (events[kind] for kind in ("plan", "final", "end"))
+    last = {}
+    for event in read_events(run / "log.jsonl"):
+        last[event["event"]] = event
+    plan, final = last["plan"], last["final"]
     return {
         "cases": plan["cases"],
         "held_out": plan["held_out"],
         "seed": plan["config"]["training"]["seed"],
         "device": plan["device"],
         "steps": final["step"],
-        "seconds": end["seconds"],
+        "seconds": last["end"]["seconds"],
         "calibration": final["calibration"],
     }
 
 
 def _entry(row: Row, fold: int, run: dict[str, Any]) -> dict[str, Any]:
-    scores = row.scores
-    numbers = {name: getattr(scores, name) for name, metric in METRICS.items() if metric.main}
-    volumes = {"volume_ml": scores.prediction_ml, "reference_volume_ml": scores.reference_ml}
-    rounded = {name: _number(value) for name, value in (numbers | volumes).items()}
-    return {"case": row.case, "label": row.label, "fold": fold, **rounded, "seed": run["seed"], "device": run["device"]}
+    """Return the row of a case and label as it is in ``crossval.json``."""
+    entry: dict[str, Any] = {"case": row.case, "label": row.label, "fold": fold}
+    for name, metric in METRICS.items():
+        if metric.main:
+            entry[name] = _number(getattr(row.scores, name))
+    entry["volume_ml"] = _number(row.scores.prediction_ml)
+    entry["reference_volume_ml"] = _number(row.scores.reference_ml)
+    return {**entry, "seed": run["seed"], "device": run["device"]}
 
 
 def _numbers(statistics: Statistics) -> dict[str, float | int | None]:
@@ -211,17 +254,20 @@ def _numbers(statistics: Statistics) -> dict[str, float | int | None]:
 
 
 def _number(value: float) -> float | None:
-    """JSON knows no NaN; six digits after the point are more than any metric means."""
+    """Round to six digits, more than any metric means; JSON has no NaN, so that is None."""
     return None if np.isnan(value) else round(value, 6)
 
 
 def _ensemble(models: Sequence[Model]) -> Model:
     """Put the networks of all folds into one model.
 
-    Its temperature is the mean of theirs: no case is left that none of them has seen, to fit one.
+    Its temperature is the mean of theirs. It cannot be fitted, as every case was seen by some of the networks.
     """
-    networks = {name: network for model in models for name, network in model.networks.items()}
-    return replace(models[0], networks=networks, temperature=float(np.mean([model.temperature for model in models])))
+    networks, temperatures = dict(models[0].networks), []
+    for model in models:
+        networks.update(model.networks)
+        temperatures.append(model.temperature)
+    return replace(models[0], networks=networks, temperature=float(np.mean(temperatures)))
 
 
 def compare_runs(first: Path, second: Path) -> dict[str, float | int]:
@@ -254,7 +300,18 @@ def compare_runs(first: Path, second: Path) -> dict[str, float | int]:
 
 
 def class_means(path: Path) -> dict[str, float]:
-    """Read the class-mean Dice of each case of a cross-validation; see `compare_runs`."""
+    """Read the class-mean Dice of each case of a cross-validation.
+
+    Parameters
+    ----------
+    path : path
+        ``crossval.json``, or the folder that holds it.
+
+    Raises
+    ------
+    InputError
+        The file is missing or something else.
+    """
     file = path / "crossval.json" if path.is_dir() else path
     try:
         rows = read_json(file, most=_LONGEST_RESULT)["rows"]

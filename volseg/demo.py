@@ -34,7 +34,7 @@ class DemoResult:
         Of the unseen scan.
     files : tuple of Path
     note : str
-        Why there is no 3D picture, where there is none.
+        Why there is no 3D picture; empty if there is one.
     """
 
     evaluation: Evaluation
@@ -50,10 +50,10 @@ def run_demo(output: Path | str, *, epochs: int = 40, progress: Progress | None 
     output : path
         Folder for everything: ``dataset``, ``unseen_dicom``, ``run``, ``segmentation``.
     epochs : int
-        How long to train: passes over the labelled slices. About a minute in all on a CPU that has nothing else to do;
-        not so many minutes by the clock, so that a busy machine takes longer and learns as much.
+        How long to train: passes over the labelled slices, about a minute on an idle CPU. Passes rather than minutes,
+        so that a busy machine takes longer but learns as much.
     progress : Progress, optional
-        Called with what is being done, and how much of it; of training in percent.
+        Called with the step, such as ``making scans``, and how much of it is done; training counts in percent.
 
     Raises
     ------

@@ -440,7 +440,6 @@ def test_a_shard_is_a_slice_of_plans(model: Model, scan: Volume, tmp_path: Path)
     write_dicom_series(replace(scan, modality="CT"), tmp_path / "d", description="d")
     inputs = [str(tmp_path / name) for name in ("a.nii.gz", "b.nii.gz", "c.nii.gz", "d")]
     job = make_job(model, tmp_path / "out", settings=OutputSettings(mesh_formats=("stl",)))
-    job.output.mkdir()
     plans = [plan_case(job, case) for case in collect_cases(inputs, channels=1)]
     for shard in (plans[::2], plans[1::2]):
         for plan in pickle.loads(pickle.dumps(shard)):  # noqa: S301 (our own)

@@ -4,10 +4,11 @@ A case's outputs are an interface (version 1, named in ``run.json``)::
 
     OUT/<case>/labels.nii.gz         label map on the scan's own grid
                labels.tsv            names and colours
-               probabilities.nii.gz  of every label along the fourth axis, if asked for
+               probabilities.nii.gz  of each label, along the fourth axis, if asked for
                labels_<form>.dcm     DICOM objects that refer to the scan's files, if asked for; see `DICOM_FORMS`
                meshes/<label>.<ext>  if asked for; VTM is one for all, meshes/surfaces.vtm
                run.json              what was done, from which scan, and size and digest of every file
 
-They are made in a hidden folder beside and take their place together: a case is whole or not there, whatever happens.
+They are made in a hidden folder beside it and take their place together: a case is whole or not there, even after a
+crash. `volseg.cases.output_table` has a row for each output.
 """

@@ -44,7 +44,7 @@ class CaseFolder:
     place : Path
         The same, where it really lies.
     record : CaseRecord, optional
-        Of what is finished there; None where nothing is.
+        Of the finished case there; None if there is none.
     """
 
     path: Path
@@ -52,11 +52,22 @@ class CaseFolder:
     record: CaseRecord | None
 
     def is_free_for(self, scan: ScanFiles) -> bool:
-        """Whether outputs of a scan may be here: nothing is finished here, or what is there is of that scan."""
+        """Whether outputs of a scan may be written here: no case is finished here, or that of the same scan.
+
+        Parameters
+        ----------
+        scan : ScanFiles
+            The scan; a DICOM scan is known by its headers, an image file by its place or content.
+        """
         return self.record is None or scan.is_of(self.record)
 
     def named(self, case: CaseInput) -> CaseInput:
-        """Return the case, called as the folder is where its DICOM files say that."""
+        """Return a case; if its DICOM files give its name, that is now the name of the folder.
+
+        Parameters
+        ----------
+        case : CaseInput
+        """
         return replace(case, name=self.path.name) if case.by_content else case
 
     def files(self) -> tuple[Path, ...]:
@@ -66,9 +77,9 @@ class CaseFolder:
 
     @contextmanager
     def replaced(self) -> Iterator[Path]:
-        """Give an empty hidden folder beside; at the end of the block it takes the place of what is there.
+        """Give an empty hidden folder beside this one; at the end of the block it takes its place.
 
-        Files that are no outputs come along. If the block fails, all is as it was.
+        Files that are not outputs are moved into it. If the block fails, the folder stays as it was.
 
         Raises
         ------
@@ -88,20 +99,20 @@ class CaseFolder:
             reason = f"{self.path}: cannot be written ({reason_of(error)})"
             raise OutputError(f"{reason}; check the folder and the disk") from error
         finally:
-            if new is not None and new.is_dir():  # by now the old one, or what was left when the block failed
+            if new is not None and new.is_dir():  # the old one, or, if the block failed, the unfinished one
                 _retire(new, self.place)
 
 
 def find_folder(output: Path, case: CaseInput, scan: ScanFiles) -> CaseFolder:
     """Find the folder of a case as it is now; nothing is written, and other processes may be at work there.
 
-    It is the one that holds outputs of this scan already, whatever it is called; else that of the case's name; and
-    where that holds outputs of another scan, the same with 8 hex digits that tell the scans apart.
+    If a folder holds outputs of this scan already, it is that one, whatever its name. Otherwise its name is that of the
+    case; if outputs of another scan are there, 8 hex digits are added that tell the scans apart.
 
     Parameters
     ----------
     output : Path
-        Holds the folders of all cases; need not exist.
+        The folder with the folders of all cases; need not exist.
     case : CaseInput
     scan : ScanFiles
         Of the case.
@@ -109,7 +120,7 @@ def find_folder(output: Path, case: CaseInput, scan: ScanFiles) -> CaseFolder:
     Raises
     ------
     OutputError
-        No folder can be had.
+        A file is in its place, or outputs of other scans are in both.
     """
     for folder in _candidates(output, case, scan):
         if folder.is_free_for(scan):
@@ -119,20 +130,25 @@ def find_folder(output: Path, case: CaseInput, scan: ScanFiles) -> CaseFolder:
 
 @contextmanager
 def claimed_folder(output: Path, case: CaseInput, scan: ScanFiles) -> Iterator[CaseFolder]:
-    """Find the folder of a case and keep other processes from it; what killed ones have left is removed.
+    """Find the folder of a case as `find_folder` does, and lock it; leftovers of killed processes are removed.
 
     While another process works on it, this one waits.
 
     Parameters
     ----------
-    output, case, scan
-        As for `find_folder`; `output` must exist.
+    output : Path
+        The folder with the folders of all cases; made if missing.
+    case : CaseInput
+    scan : ScanFiles
+        Of the case.
 
     Raises
     ------
     OutputError
-        No folder can be had.
+        As of `find_folder`, or the folder cannot be locked.
     """
+    with suppress(OSError):  # the lock says why not
+        output.mkdir(parents=True, exist_ok=True)
     for found in _candidates(output, case, scan):
         place = found.place
         with lock_file(place.with_name(_hidden(place, _LOCK)), wait_for=str(found.path)) as hold:
@@ -150,7 +166,13 @@ def _taken(folder: CaseFolder) -> OutputError:
 
 
 def tidy_output(output: Path) -> None:
-    """Remove what killed processes have left of any case in an output folder; what is being written stays."""
+    """Remove leftovers of killed processes, of every case; files that are being written stay.
+
+    Parameters
+    ----------
+    output : Path
+        The folder with the folders of all cases.
+    """
     names = set()
     with suppress(OSError):
         for path in output.iterdir():
@@ -163,13 +185,7 @@ def tidy_output(output: Path) -> None:
 
 
 def _candidates(output: Path, case: CaseInput, scan: ScanFiles) -> Iterator[CaseFolder]:
-    """Give the folders that may be the case's, the best first: that with outputs of the scan, then those of its names.
-
-    Raises
-    ------
-    OutputError
-        A file is where the next one should be.
-    """
+    """Give the folders that may be the case's: first that with outputs of the scan, then those of its names."""
     for name in _known_names(output, case, scan):
         record = read_record(output / name)
         if record is not None and scan.is_of(record):
@@ -187,7 +203,7 @@ def _folder_at(path: Path) -> CaseFolder:
 
 
 def _known_names(output: Path, case: CaseInput, scan: ScanFiles) -> Iterator[str]:
-    """Give the names that outputs of the scan may have, those that earlier versions gave last."""
+    """Give the names that outputs of the scan may have; those of earlier versions come last."""
     free = _free_names(case, scan)
     own = next(free)
     yield own
@@ -197,14 +213,14 @@ def _known_names(output: Path, case: CaseInput, scan: ScanFiles) -> Iterator[str
 
 
 def _free_names(case: CaseInput, scan: ScanFiles) -> Iterator[str]:
-    """Give the names that outputs of the scan may get; only the second needs its content."""
+    """Give the names that new outputs of the scan may get; only for the second its content is read."""
     own = scan.name if case.by_content and scan.chosen else case.name
     yield own
     yield with_digits(own, scan.content[:8])
 
 
 def _hidden(place: Path, kind: str) -> str:
-    """Return the beginning of a hidden name beside a folder; a long one has a digest instead of its end."""
+    """Return the start of a hidden name beside a folder; the end of a long name is replaced by a digest."""
     name = place.name
     if len(os.fsencode(name)) > LONGEST_NAME - _ROOM:
         name = f"{name[:40]}~{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
@@ -216,7 +232,7 @@ def _aside(place: Path) -> Path:
 
 
 def _tidy(place: Path) -> None:
-    """Finish what a killed process was doing: an old folder that has no successor goes back, all others go."""
+    """Finish what a killed process was doing: an old folder without a successor goes back, others are removed."""
     for kind in (_OLD, _NEW):
         for left in sorted(place.parent.glob(f"{glob.escape(_hidden(place, kind))}*")):
             with suppress(OSError):
@@ -227,7 +243,7 @@ def _tidy(place: Path) -> None:
 
 
 def _retire(folder: Path, place: Path) -> None:
-    """Remove a folder whose place another one has taken; files in it that are no outputs go there."""
+    """Remove a folder that was replaced; files in it that are not outputs are moved to its successor."""
     record = read_record(folder)
     _keep_changed_labels(folder, place, record)
     if place.is_dir():

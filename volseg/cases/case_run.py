@@ -42,10 +42,10 @@ OUTPUT_FORMAT = 1
 
 
 def run_case(job: Job, plan: CasePlan, progress: Progress | None = None) -> CaseResult:
-    """Make what a case lacks, if anything, and give it its place in the output folder.
+    """Make the outputs that a case lacks; they appear in the output folder together.
 
-    Unless the plan says that the case is finished, it is looked at again while no other process can work on it: what
-    is there then decides.
+    Unless the plan says that the case is finished, its folder is locked and looked at again, as other processes may
+    have worked on it since.
 
     Parameters
     ----------
@@ -73,13 +73,16 @@ def run_case(job: Job, plan: CasePlan, progress: Progress | None = None) -> Case
             stages.run(progress)
             scan.check_unchanged()
             names = stages.write_record()
-    files = [folder.path / name for name in names]
-    written = [folder.path / name for name in names if name not in work.kept]
+    files, written = [], []
+    for name in names:
+        files.append(folder.path / name)
+        if name not in work.kept:
+            written.append(folder.path / name)
     return CaseResult(folder.named(case), tuple(files), tuple(written))
 
 
 class _Stages:
-    """What is made for one case, in a new folder, and how long each stage takes."""
+    """The stages of one case, which write into a new folder, and their seconds."""
 
     def __init__(self, job: Job, case: CaseInput, scan: ScanFiles, folder: CaseFolder, work: Work, new: Path) -> None:
         self.job, self.case, self.scan, self.folder, self.work, self.new = job, case, scan, folder, work, new
@@ -114,7 +117,7 @@ class _Stages:
                 output.make(case, self.new)
 
     def _keep(self, name: str) -> None:
-        """Take over a file that is there, without a copy where the file system can do that."""
+        """Take over a file that is there, by a link where the file system has links."""
         source, target = self.folder.place / name, self.new / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -171,7 +174,7 @@ class _Stages:
         }
 
     def write_record(self) -> list[str]:
-        """Write ``run.json`` about all that is in the new folder; return the names of the files."""
+        """Write ``run.json`` about the files in the new folder; return their names and its own."""
         names = []
         for path in self.new.rglob("*"):
             if path.is_file():
@@ -186,15 +189,14 @@ class _Stages:
             "made_by": self.job.how() | recorded_settings(self.work.settings),
             "scan": self.scan.record().model_dump(),
         }
+        for name, fact in self.facts.items():
+            content.setdefault(name, fact)
         seconds = dict(self.facts.get("seconds", {}))
         for stage, taken in self.seconds.items():
             seconds[stage] = round(taken, 3)
-        last = {
-            "seconds": seconds,
-            "files": [*names, RECORD],
-            "written": {name: state_of(self.new / name).model_dump() for name in names},
-        }
-        content = content | {name: fact for name, fact in self.facts.items() if name not in content} | last
+        content["seconds"] = seconds
+        content["files"] = [*names, RECORD]
+        content["written"] = {name: state_of(self.new / name).model_dump() for name in names}
         write_text(self.new / RECORD, json.dumps(content, indent=2, allow_nan=False) + "\n")
         return [*names, RECORD]
 

@@ -1,4 +1,4 @@
-"""Cases one after the other; one that fails, however, does not stop the others."""
+"""Cases one after the other; the failure of one does not stop the others."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def process_cases(
 ) -> Iterator[CaseResult]:
     """Segment cases one after the other and write their outputs; a case that fails does not stop the others.
 
-    Whatever a case raises is its failure, also that it does not fit into memory; only an interrupt ends all. Of a case
-    that fails, and of one that is interrupted or killed, what was there before stays, whole.
+    Every error of a case, lack of memory too, is the failure of that case alone; only an interrupt ends the loop. If a
+    case fails, is interrupted or is killed, its earlier outputs stay as they were.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def process_cases(
     cases : sequence of CaseInput
         See `volseg.cases.inputs.collect_cases`.
     output : path
-        Folder; each case gets one of its own in it. Other processes may write into it at the same time.
+        Folder that gets a folder for each case. Other processes may write into it at the same time.
     settings : OutputSettings, optional
     device : str
         As torch names it, or ``auto``.
@@ -53,7 +53,7 @@ def process_cases(
     Raises
     ------
     InputError
-        The model has no such label as is wanted.
+        The model lacks a label that is wanted.
     OutputError
         The output folder cannot be written.
     UsageError
@@ -74,7 +74,7 @@ def _run_alone(job: Job, case: CaseInput, progress: Progress | None) -> CaseResu
 
 
 def _failure(error: Exception, case: CaseInput) -> VolsegError:
-    """Return an error to be shown, without what the failed stages hold in memory."""
+    """Return an error to be shown; the arrays of the failed stages are let go."""
     cause: BaseException | None = error
     while cause is not None:
         traceback.clear_frames(cause.__traceback__)
@@ -82,7 +82,7 @@ def _failure(error: Exception, case: CaseInput) -> VolsegError:
     if isinstance(error, VolsegError):
         return error
     reason, where = str(error) or type(error).__name__, ", ".join(map(str, case.paths))
-    # torch says it by RuntimeError, in words of its own.
+    # torch raises RuntimeError when memory runs out, with several texts.
     if isinstance(error, MemoryError) or "out of memory" in reason or "allocate memory" in reason:
         failure = VolsegError(f"{where}: does not fit into memory ({reason}); close other programs, or crop the scan")
     else:

@@ -37,12 +37,12 @@ _LOG = logging.getLogger(__name__)
 
 
 class Needs(IntEnum):
-    """What an output is made from; each includes those before it."""
+    """What an output is made from; each member includes those before it."""
 
-    LABELS = 0  # the label map alone, which may be there already
-    SCAN = 1  # the voxels of the scan, too
-    PREDICTION = 2  # the network, so that every output is made anew
-    PROBABILITIES = 3  # and all that it says, not its labels alone
+    LABELS = 0  # the label map, which may be there already
+    SCAN = 1  # also the voxels of the scan
+    PREDICTION = 2  # also a new prediction, so that every output is made anew
+    PROBABILITIES = 3  # also the probabilities of that prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,14 +143,25 @@ class Output:
     stage: str = "write"
 
     def value(self, settings: OutputSettings) -> Any:
-        """Return what settings say of this output; it is asked for if that is true."""
+        """Return the value that asks for this output; false if it is not asked for.
+
+        Parameters
+        ----------
+        settings : OutputSettings
+        """
         if self.setting is None:
             return True
         value = getattr(settings, self.setting)
         return value if self.choice is None else self.choice in value
 
     def owns(self, name: str) -> bool:
-        """Whether a file in a case's folder has the name of one of this output's."""
+        """Whether a file in a case's folder has the name of a file of this output.
+
+        Parameters
+        ----------
+        name : str
+            From the case's folder on, with ``/``.
+        """
         return any(fnmatchcase(name, file) for file in self.files)
 
     def is_whole(self, whole: AbstractSet[str], broken: AbstractSet[str]) -> bool:
@@ -159,21 +170,31 @@ class Output:
         Parameters
         ----------
         whole, broken : set of str
-            The files that ``run.json`` lists, those that are as they were written and the others.
+            The files that ``run.json`` lists: those that are as they were written, and the others.
         """
-        if any(self.owns(name) for name in broken):
+        if any(map(self.owns, broken)):
             return False
         names = {file for file in self.files if "*" not in file}
         return names <= whole
 
 
 def asked_outputs(settings: OutputSettings) -> list[Output]:
-    """Return the outputs that settings ask for, in the order in which they are made."""
+    """Return the outputs that settings ask for, in the order in which they are made.
+
+    Parameters
+    ----------
+    settings : OutputSettings
+    """
     return [output for output in OUTPUTS if output.value(settings)]
 
 
 def recorded_settings(settings: OutputSettings) -> dict[str, Any]:
-    """Return the settings that are about outputs, by name, as they are in ``made_by`` of ``run.json``."""
+    """Return the settings that are about outputs, by name, as they are in ``made_by`` of ``run.json``.
+
+    Parameters
+    ----------
+    settings : OutputSettings
+    """
     found = {}
     for output in OUTPUTS:
         if output.setting is not None:

@@ -10,7 +10,7 @@ from volseg.config import CleanupConfig
 from volseg.errors import VolsegError
 from volseg.io import LABEL_FORMS
 
-# A segmentation also of the probabilities.
+# Those of labels, and a segmentation that holds probabilities.
 DICOM_FORMS = (*LABEL_FORMS, "fractional")
 
 LABELS, TABLE, PROBABILITIES, MESHES = "labels.nii.gz", "labels.tsv", "probabilities.nii.gz", "meshes"
@@ -31,18 +31,18 @@ class OutputSettings:
     dicom_forms : tuple of {"seg", "labelmap", "rtstruct", "fractional"}
         Also these DICOM objects, on the slices of the DICOM scan as they are stored.
     only : tuple of str
-        These labels of the model alone, by name, value or pattern (`volseg.core.label_choice`): in every output all
-        else is background. None: all.
+        Labels of the model by name, value or pattern (`volseg.core.label_choice`); in every output the others are
+        background. Empty: every label.
     cleanup : dict of str to CleanupConfig
-        By label name, ``*`` for all; what is set in it goes over what the model was configured with.
+        By label name, ``*`` for every label; it overrides the model's own settings.
     overwrite : bool
         Redo cases that are finished.
     refresh : bool
-        Redo those that were made in another way, rather than refuse them.
+        Redo cases that were made in another way, rather than refuse them.
     strict : bool
         Refuse scans that would have to be repaired; see `volseg.io.read`.
     full_paths : bool
-        Write where scan and model lie in full; otherwise from the working folder, or their names alone.
+        Write the paths of scan and model in full; otherwise from the working folder on, or their names alone.
     """
 
     probabilities: bool = False
@@ -64,11 +64,11 @@ class CaseResult:
     Parameters
     ----------
     case : CaseInput
-        Called as its output folder is, where its DICOM files say that.
+        If its DICOM files give its name, that is the name of its output folder.
     files : tuple of Path
-        All outputs, the label map first; none if it failed.
+        Every output, the label map first; empty if the case failed.
     written : tuple of Path
-        Those of them that were made now; none if it was finished.
+        The outputs that were made now; empty if the case was finished.
     error : VolsegError, optional
         Why it failed.
     """
@@ -85,5 +85,11 @@ class CaseResult:
 
 
 def dicom_name(form: str) -> str:
-    """Return the file name of a DICOM object of labels."""
+    """Return the file name of a DICOM object of labels.
+
+    Parameters
+    ----------
+    form : str
+        One of `DICOM_FORMS`.
+    """
     return f"labels_{form}.dcm"

@@ -97,8 +97,8 @@ def plan_case(job: Job, case: CaseInput) -> CasePlan:
 def find_work(job: Job, folder: CaseFolder, scan: ScanFiles) -> Work:
     """Say what is left to do in the folder of a case.
 
-    A case that was made in another way is refused, unless it may be redone. One that lacks an output, or has it as it
-    was not written, gets it: from its label map if that will do, else by a new prediction, which makes every output.
+    A case that was made in another way is refused, unless it may be redone. An output that is missing or has been
+    changed is made from the label map, if that is enough; otherwise a new prediction makes every output.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def _all_of(settings: OutputSettings) -> Work:
 
 
 def _differing(job: Job, record: CaseRecord, scan: ScanFiles, before: OutputSettings) -> list[str]:
-    """Name what the case was made with that is not as it is wanted now."""
+    """Name the settings, models and files that differ between the case as it is and as it is wanted."""
     found = []
     for name, value in job.how(by_weights=record.scan is None).items():
         if record.made_by.get(name) != value:
@@ -156,7 +156,7 @@ def _differing(job: Job, record: CaseRecord, scan: ScanFiles, before: OutputSett
 
 
 def _missing(record: CaseRecord, whole: set[str], before: OutputSettings, settings: OutputSettings) -> Work:
-    """Compare what is there, whole, with what is asked for now or was before."""
+    """Compare the files that are whole with the outputs that are asked for now or were before."""
     broken = set(record.files) - whole - {RECORD}
     missing = []
     for output in output_table.asked_outputs(settings):
@@ -166,8 +166,12 @@ def _missing(record: CaseRecord, whole: set[str], before: OutputSettings, settin
     work = Work(settings, tuple(missing))
     if work.needs >= Needs.PREDICTION:
         return _all_of(settings)
-    replaced = {name for name in whole if any(output.owns(name) for output in missing)}
-    return replace(work, kept=frozenset(whole - replaced))
+    kept = set(whole)
+    for output in missing:
+        for name in whole:
+            if output.owns(name):
+                kept.discard(name)
+    return replace(work, kept=frozenset(kept))
 
 
 def _settings_of(record: CaseRecord, wanted: OutputSettings) -> OutputSettings:
@@ -178,10 +182,7 @@ def _settings_of(record: CaseRecord, wanted: OutputSettings) -> OutputSettings:
 
 
 def _recorded(made_by: Mapping[str, Any], name: str, default: Any) -> Any:
-    """Return a setting as ``run.json`` has it; the default, if it has none or one of another kind.
-
-    A case from before there was a setting was made as by its default.
-    """
+    """Return a setting as ``run.json`` has it; the default if it has none, as before there was the setting."""
     value = made_by.get(name)
     if isinstance(default, tuple):
         return tuple(map(str, value)) if isinstance(value, list) else default

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from volseg.cases.outputs import LABELS, PROBABILITIES
 from volseg.core.labelmap import LabelMap
 from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
@@ -38,6 +39,25 @@ def surfaces_of_labels(
 
     The probabilities that `volseg predict` has kept beside a label map are used, but not for shared walls or a solid.
 
+    Parameters
+    ----------
+    path : path
+        A label map file, or a folder of masks.
+    labels : path, optional
+        Table of label names and colours.
+    image : Volume, optional
+        The scan that was segmented; contours and labels on a single slice need it.
+    only : sequence of str, optional
+        Which labels, by name, value or pattern.
+    series : str, optional
+        Which volume of a file with several.
+    settings : SurfaceSettings, optional
+
+    Returns
+    -------
+    list of Mesh
+        World mm, RAS+; at least one.
+
     Raises
     ------
     InputError
@@ -45,47 +65,69 @@ def surfaces_of_labels(
     GeometryError
         Its labels lie on a single slice; says what would help.
     """
+    file, chosen = Path(path), settings or SurfaceSettings()
     try:
-        layers = read_label_layers(path, labels=labels, image=image, only=only, series=series)
-        check_labels(layers, Path(path))
+        layers = read_label_layers(file, labels=labels, image=image, only=only, series=series)
+        check_labels(layers, file)
     except InputError as error:
-        if _is_scan(Path(path)):
+        if _is_scan(file):
             raise InputError(f"{error}; {_ADVICE}") from error
         raise
-    if advice := one_slice_advice(layers, Path(path), image=image):
+    if advice := one_slice_advice(layers, file, image=image):
         raise GeometryError(advice)
-    chosen = settings or SurfaceSettings()
     if chosen.print_ready and len(layers) > 1:
         layers = (solid_of(layers),)
     meshes = []
     for layer in layers:
-        sharp = None if chosen.of_labels_alone else kept_probabilities(Path(path), layer)
-        try:
-            meshes += extract_surfaces(layer, chosen, probabilities=sharp)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+        meshes += _surfaces_of_layer(layer, file, chosen)
     if not meshes:
-        names = ", ".join(label.name for layer in layers for label in layer.labels) or "none"
-        raise InputError(f"{path}: every voxel is background, so there is no surface (labels by name: {names})")
+        names = []
+        for layer in layers:
+            names += [label.name for label in layer.labels]
+        told = ", ".join(names) or "none"
+        raise InputError(f"{path}: every voxel is background, so there is no surface (labels by name: {told})")
     return meshes
 
 
-def kept_probabilities(path: Path, labels: LabelMap) -> list[NDArray[Any]] | None:
-    """Read ``probabilities.nii.gz`` beside the ``labels.nii.gz`` of a prediction: of these labels, then of its others.
+def _surfaces_of_layer(layer: LabelMap, path: Path, settings: SurfaceSettings) -> list[Mesh]:
+    sharp = None if settings.of_labels_alone else kept_probabilities(path, layer)
+    try:
+        return extract_surfaces(layer, settings, probabilities=sharp)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
-    None where there is none, or it is of other labels.
+
+def kept_probabilities(path: Path, labels: LabelMap) -> list[NDArray[Any]] | None:
+    """Read the probabilities that a prediction has kept beside its label map.
+
+    Parameters
+    ----------
+    path : Path
+        Of the label map; only beside ``labels.nii.gz`` there can be any.
+    labels : LabelMap
+        Labels of it, or all.
+
+    Returns
+    -------
+    list of (I, J, K) arrays, or None
+        Of these labels, then of the others in the file. None if there are none, or (with a warning) those of other
+        labels or of another grid.
     """
-    file, table = path.with_name("probabilities.nii.gz"), sidecar_path(path)
-    if path.name != "labels.nii.gz" or not file.is_file():
+    file, table = path.with_name(PROBABILITIES), sidecar_path(path)
+    if path.name != LABELS or not file.is_file():
         return None
-    values = [label.value for label in (read_label_table(table) if table.is_file() else labels.labels)]
+    known = read_label_table(table) if table.is_file() else labels.labels
     volumes = read_channels([file])
+    arrays = {}
+    for label, volume in zip(known, volumes, strict=False):
+        arrays[label.value] = volume.array
     wanted = [label.value for label in labels.labels]
-    if len(volumes) != len(values) or not set(wanted) <= set(values) or not volumes[0].grid.is_close(labels.grid):
+    are_known = len(volumes) == len(known) and set(wanted) <= arrays.keys()
+    if not are_known or not volumes[0].grid.is_close(labels.grid):
         _LOG.warning("%s: is not of the labels beside it; the surfaces are made without it", file)
         return None
-    order = [*wanted, *(value for value in values if value not in wanted)]
-    return [volumes[values.index(value)].array for value in order]
+    first = [arrays.pop(value) for value in wanted]
+    return [*first, *arrays.values()]
 
 
 def surface_of_scan(
@@ -96,7 +138,25 @@ def surface_of_scan(
     strict: bool = False,
     settings: SurfaceSettings | None = None,
 ) -> Mesh:
-    """Read a scan and extract the surface on which it has a value; see `read` and `extract_isosurface`."""
+    """Read a scan and extract the surface on which it has a value; see `read` and `extract_isosurface`.
+
+    Parameters
+    ----------
+    path : path
+        A scan, as for `volseg.read`.
+    threshold : float
+        The value, in the scan's unit.
+    series : str, optional
+        Which series or volume, where there are several.
+    strict : bool
+        Refuse a scan that would have to be repaired.
+    settings : SurfaceSettings, optional
+
+    Returns
+    -------
+    Mesh
+        World mm, RAS+.
+    """
     volume = read(path, series=series, strict=strict)
     name = volume.name or case_name(path)
     try:
@@ -106,7 +166,7 @@ def surface_of_scan(
 
 
 def _is_scan(path: Path) -> bool:
-    """Whether a file that is no label map can be read as a scan."""
+    """Whether a file that is not a label map can be read as a scan."""
     try:
         volume = read(path)
     except AmbiguousError:

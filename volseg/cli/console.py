@@ -1,4 +1,4 @@
-"""What commands print: the one way for texts from files to reach a terminal, and what every command says at its end."""
+"""What commands print: the one way for texts from files to reach a terminal, and the last lines of a command."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FullPaths = Annotated[
 def say(
     *lines: str, err: bool = False, above: Progress | None = None, colour: str | None = None, bold: bool = False
 ) -> None:
-    """Print lines, each made plain: file names, labels and messages may hold what a terminal would obey.
+    """Print lines, each made plain: file names, labels and messages may hold control characters of a terminal.
 
     Parameters
     ----------
@@ -95,8 +95,24 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, width
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
 
 
+def split_list(text: str) -> list[str]:
+    """Take the parts of an option apart that are joined by commas; empty ones are left out.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``cuda:0, cuda:1``.
+    """
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def parse_only(only: str | None) -> tuple[str, ...] | None:
     """Take the names in --only apart.
+
+    Parameters
+    ----------
+    only : str, optional
+        Names by commas; one that has a comma is in quotes.
 
     Raises
     ------
@@ -109,19 +125,33 @@ def parse_only(only: str | None) -> tuple[str, ...] | None:
         rows = list(csv.reader([only], skipinitialspace=True))
     except csv.Error:
         rows = []
-    names = tuple(name.strip() for row in rows for name in row if name.strip())
+    names = []
+    for row in rows:
+        for name in row:
+            if name.strip():
+                names.append(name.strip())
     if not names:
         raise UsageError(f"--only {only!r} names no label; give names by commas, such as liver,spleen")
-    return names
+    return tuple(names)
 
 
 def list_files(paths: Iterable[Path]) -> None:
-    """Print the files that a command wrote, one a line, as its last lines."""
+    """Print the files that a command wrote, one a line, as its last lines.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+    """
     say(*(f"wrote {path}" for path in paths))
 
 
 def show_trace(error: BaseException) -> None:
-    """Print where an error came from, if ``--debug`` asked for it."""
+    """Print where an error came from, if ``--debug`` asked for it.
+
+    Parameters
+    ----------
+    error : BaseException
+    """
     if sys.excepthook is sys.__excepthook__:  # left there by --debug
         for text in traceback.format_exception(error):
             say(*text.rstrip("\n").split("\n"), err=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from volseg.cli.console import list_files, say
+from volseg.cli.console import list_files, say, split_list
 from volseg.cli.progress import progress_bar
 from volseg.cli.train_options import (
     Changes,
@@ -51,8 +51,8 @@ def crossval(
 ) -> None:
     """Train every fold and score every case by the networks that have not seen it.
 
-    Run it again to go on with what is missing. OUTPUT/crossval.json has the figures and one row for each case and
-    label; OUTPUT/ensemble.safetensors is a model of all folds together.
+    Run it again to continue with the folds and cases that are missing. OUTPUT/crossval.json has the figures and one row
+    for each case and label; OUTPUT/ensemble.safetensors is a model of all folds together.
     """
     from volseg.crossvalidation import class_means, compare_runs, iterate_crossvalidation
     from volseg.datasets import read_dataset
@@ -61,13 +61,12 @@ def crossval(
     from volseg.training.stop import Stop, stopping
 
     changes = [*(set_ or []), *length_changes(minutes, epochs)]
-    # Without settings an earlier plan in the output folder is gone on with.
+    # Without settings the plan that an earlier call left in the output folder is used.
     settings = read_settings(config, preset, changes) if config or preset or changes else None
     found = read_dataset(dataset, images=images, labels=labels)
-    patterns = [f"--{name}={text}" for name, text in (("images", images), ("labels", labels)) if text]
-    trainer = FoldTrainer([str(dataset), *patterns], output, _devices(devices))
+    trainer = FoldTrainer([str(dataset), *_patterns(images, labels)], output, _devices(devices))
     numbers = _folds(folds)
-    # Before the hours of work what could only fail after them.
+    # What could fail after hours of work is checked before them.
     for device in trainer.devices:
         choose_device(device)
     if against:
@@ -76,32 +75,41 @@ def crossval(
     with stopping(Stop(at_once=True)), closing(events):
         _follow(events, [output / name for name in ("crossval.json", "scores.csv", "ensemble.safetensors")])
     if against:
-        result = compare_runs(output, against)
-        interval = "" if isnan(result["low"]) else f" [{result['low']:+.4f}, {result['high']:+.4f}]"
-        say(
-            f"class-mean Dice against {against}: {result['mean']:+.4f}{interval} over {result['n']} cases, "
-            f"p = {result['p']:.2g} (Wilcoxon signed-rank)"
-        )
+        say(_comparison(against, compare_runs(output, against)))
+
+
+def _patterns(images: str | None, labels: str | None) -> list[str]:
+    """Return the options by which `volseg train` finds the same files."""
+    options = []
+    if images:
+        options.append(f"--images={images}")
+    if labels:
+        options.append(f"--labels={labels}")
+    return options
 
 
 def _devices(text: str) -> list[str]:
     from volseg.network.devices import every_gpu
 
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    return every_gpu() or ["auto"] if names in ([], ["auto"]) else names
+    names = split_list(text)
+    if names in ([], ["auto"]):
+        return every_gpu() or ["auto"]
+    return names
 
 
 def _folds(text: str) -> list[int] | None:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if wrong := [part for part in parts if not part.isdecimal()]:
-        raise UsageError(f"--folds has {wrong[0]!r}; expected numbers from 0, such as 0,2")
-    return sorted({int(part) for part in parts}) or None
+    numbers = set()
+    for part in split_list(text):
+        if not part.isdecimal():
+            raise UsageError(f"--folds has {part!r}; expected numbers from 0, such as 0,2")
+        numbers.add(int(part))
+    return sorted(numbers) or None
 
 
 def _follow(events: Any, files: list[Path]) -> None:
     """Show how far each fold is, the summary, and the files that hold it."""
+    tasks: dict[str, Any] = {}
     with progress_bar(counts=False) as bar:
-        tasks: dict[str, Any] = {}
         for event in events:
             if event["event"] == "summary":
                 say(*_summary(event), above=bar)
@@ -116,17 +124,27 @@ def _follow(events: Any, files: list[Path]) -> None:
 def _summary(content: dict[str, Any]) -> list[str]:
     from volseg.evaluation.scores import METRICS
 
-    shown = {name: metric for name, metric in METRICS.items() if metric.main}
     mean = content["class_mean_dice"]
     interval = "" if mean["low"] is None else f" [{mean['low']:.4f}, {mean['high']:.4f}]"
     cases = f"over {mean['n']} cases, each by a model that has not seen it"
     lines = [f"class-mean Dice {_text(mean['mean'])}{interval} {cases}"]
     for label, found in content["labels"].items():
-        means = [f"{metric.heading} {_text(found[name]['mean'], metric.unit)}" for name, metric in shown.items()]
+        means = []
+        for name, metric in METRICS.items():
+            if metric.main:
+                means.append(f"{metric.heading} {_text(found[name]['mean'], metric.unit)}")
         lines.append(f"{label}: {', '.join(means)}")
     if content["missing_folds"]:
         lines.append(f"folds still missing: {', '.join(map(str, content['missing_folds']))}")
     return lines
+
+
+def _comparison(other: Path, found: dict[str, float | int]) -> str:
+    interval = "" if isnan(found["low"]) else f" [{found['low']:+.4f}, {found['high']:+.4f}]"
+    return (
+        f"class-mean Dice against {other}: {found['mean']:+.4f}{interval} over {found['n']} cases, "
+        f"p = {found['p']:.2g} (Wilcoxon signed-rank)"
+    )
 
 
 def _text(number: float | None, unit: str = "") -> str:

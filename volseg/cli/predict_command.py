@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.console import FullPaths, Only, Series, list_files, parse_only, say, show_trace
+from volseg.cli.console import FullPaths, Only, Series, list_files, parse_only, say, show_trace, split_list
 from volseg.cli.mesh_space import Space, parse_space
 from volseg.cli.progress import progress_bar, progress_on
 from volseg.cli.stopping import check_stopped
@@ -56,11 +56,11 @@ def predict(
 ) -> None:
     """Segment scans with a trained model; labels come on each scan's own grid.
 
-    A case is called like its image file, without suffix; from DICOM like its series, with 8 digits that stand for
-    patient, study and series. A folder of image files, of zip archives or of several patients' DICOM folders is a
-    cohort; a scan that fails does not stop the others. A case that is finished is skipped; what it lacks, such as
-    surfaces that are asked for later, is made. With --only every output holds these labels of the model alone, after
-    clean-up; all else is background.
+    The name of a case is that of its image file, without suffix; for DICOM that of its series, with 8 digits that stand
+    for patient, study and series. A folder of image files, of zip archives or of several patients' DICOM folders is a
+    cohort; a scan that fails does not stop the others. A finished case is skipped; outputs that it lacks, such as
+    surfaces that are asked for later, are added. With --only every output holds only these labels of the model, after
+    clean-up; the others are background.
     """
     from volseg.cases.cohort import process_cases
     from volseg.cases.inputs import collect_cases
@@ -101,7 +101,8 @@ def predict(
             say(f"[{len(results)}/{len(cases)}] {_ending(result)}", above=bar)
             if result.error:
                 show_trace(result.error)
-    list_files(file for result in results for file in result.written)
+    for result in results:
+        list_files(result.written)
     _raise_failures(results)
 
 
@@ -117,17 +118,19 @@ def _ending(result: CaseResult) -> str:
 def _dicom_forms(text: str) -> tuple[str, ...]:
     from volseg.cases.outputs import DICOM_FORMS
 
-    forms = tuple(dict.fromkeys(form.strip().lower() for form in text.split(",") if form.strip()))
-    if unknown := [form for form in forms if form not in DICOM_FORMS]:
-        raise UsageError(f"--dicom {unknown[0]} is unknown; choose from {', '.join(DICOM_FORMS)}")
-    return forms
+    forms = split_list(text.lower())
+    for form in forms:
+        if form not in DICOM_FORMS:
+            raise UsageError(f"--dicom {form} is unknown; choose from {', '.join(DICOM_FORMS)}")
+    return tuple(dict.fromkeys(forms))
 
 
 def _cleanup(changes: list[str]) -> dict[str, CleanupConfig]:
     from volseg.config import load_config
 
-    if wrong := [change for change in changes if not change.startswith("cleanup.")]:
-        raise UsageError(f"--set {wrong[0]}: only cleanup.<label>.<key> can be changed after training")
+    for change in changes:
+        if not change.startswith("cleanup."):
+            raise UsageError(f"--set {change}: only cleanup.<label>.<key> can be changed after training")
     return load_config(overrides=tuple(changes)).cleanup
 
 

@@ -1,4 +1,4 @@
-"""Progress: bars on a terminal, now and then a line where output goes to a file."""
+"""Progress: bars on a terminal, a line a minute where output goes to a file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Bars(Bars):
             return
         now = time.monotonic()
         if self._told == float("-inf"):
-            self._told = now  # what is over within a minute needs no line
+            self._told = now  # work that ends within a minute needs no line
         elif now - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = now
             task = self.tasks[self.task_ids.index(task_id)]

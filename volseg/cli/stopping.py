@@ -1,4 +1,4 @@
-"""Ending a command from outside: SIGTERM, by which clusters and containers do it, is taken like Ctrl-C."""
+"""Ending a command from outside: SIGTERM, which clusters and containers send, works like Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class _Stop:
-    """What is done at a signal: interrupt, and remember it, as libraries make errors of their own of an interrupt."""
+    """Handles a signal: interrupts and remembers it, as libraries turn an interrupt into errors of their own."""
 
     came = False
 
@@ -23,9 +23,10 @@ class _Stop:
 
 @contextmanager
 def stopped_by_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt while the block runs, so that what is half done is tidied away.
+    """Turn SIGTERM into KeyboardInterrupt while the block runs, so that unfinished files are removed.
 
-    An error that leaves the block after a signal is the interrupt, too. What is ignored, or handled already, stays so.
+    An error that leaves the block after a signal counts as the interrupt. A signal that is ignored or handled already
+    stays so.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -47,7 +48,7 @@ def stopped_by_sigterm() -> Iterator[None]:
 
 
 def check_stopped() -> None:
-    """Interrupt, if a signal has come and what it interrupted has gone on all the same."""
+    """Interrupt if a signal has come, but the code that it interrupted went on."""
     for number in (signal.SIGTERM, signal.SIGINT):
         handler = signal.getsignal(number)
         if isinstance(handler, _Stop) and handler.came:
