@@ -36,3 +36,17 @@ def test_errors_travel_between_processes(kind: type[errors.VolsegError]) -> None
     again = pickle.loads(pickle.dumps(kind("scan.nii: is not an image")))  # noqa: S301
     assert type(again) is kind
     assert str(again) == "scan.nii: is not an image"
+
+
+@pytest.mark.parametrize("kind", [errors.InputError, errors.AmbiguousError, errors.GeometryError])
+@pytest.mark.parametrize("text", ["is not an image", "scan.nii: is not an image"])
+def test_a_path_stands_once_before_the_message(kind: type[errors.VolsegError], text: str) -> None:
+    with pytest.raises(kind) as caught, errors.at("scan.nii"):
+        raise kind(text)
+    assert type(caught.value) is kind
+    assert str(caught.value) == "scan.nii: is not an image"
+
+
+def test_errors_about_arguments_get_no_path() -> None:
+    with pytest.raises(errors.UsageError, match=r"^a wrong flag$"), errors.at("scan.nii"):
+        raise errors.UsageError("a wrong flag")

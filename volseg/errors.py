@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from zipfile import BadZipFile
 
 # The exceptions that parsers of any format raise on a damaged or hostile file; libraries add classes of their own. The
@@ -122,3 +124,21 @@ class PartialError(VolsegError):
     """Some of several inputs failed; the others are done."""
 
     exit_code = 3
+
+
+@contextmanager
+def at(path: object) -> Iterator[None]:
+    """Put a path before the messages of errors that the block raises about a file, unless they begin with it.
+
+    Parameters
+    ----------
+    path : path
+        The file that the block works on.
+    """
+    try:
+        yield
+    except (InputError, GeometryError, MissingPackageError) as error:
+        message = str(error)
+        if message.startswith(f"{path}:"):
+            raise
+        raise type(error)(f"{path}: {message}") from error

@@ -14,7 +14,7 @@ from volseg.cases.outputs import LABELS, PROBABILITIES
 from volseg.core.labelmap import LabelMap
 from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
-from volseg.errors import AmbiguousError, GeometryError, InputError, VolsegError
+from volseg.errors import AmbiguousError, GeometryError, InputError, VolsegError, at
 from volseg.files.names import case_name
 from volseg.io import read, read_channels, read_label_layers
 from volseg.io.labels import check_labels, is_even, one_slice_advice, read_label_table, sidecar_path
@@ -91,10 +91,8 @@ def surfaces_of_labels(
 
 def _surfaces_of_layer(layer: LabelMap, path: Path, settings: SurfaceSettings) -> list[Mesh]:
     sharp = None if settings.of_labels_alone else kept_probabilities(path, layer)
-    try:
+    with at(path):
         return extract_surfaces(layer, settings, probabilities=sharp)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def kept_probabilities(path: Path, labels: LabelMap) -> list[NDArray[Any]] | None:
@@ -159,10 +157,8 @@ def surface_of_scan(
     """
     volume = read(path, series=series, strict=strict)
     name = volume.name or case_name(path)
-    try:
+    with at(path):
         return extract_isosurface(volume, threshold, settings, name=name)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _is_scan(path: Path) -> bool:

@@ -10,7 +10,7 @@ import typer
 
 from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only
 from volseg.cli.label_scan import LabelScan, read_label_scan
-from volseg.errors import InputError, PartialError, VolsegError
+from volseg.errors import InputError, PartialError, VolsegError, at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,11 +81,9 @@ def _measured(layers: Sequence[LabelMap], path: Path, *, pieces: bool) -> list[M
 
     probabilities = [kept_probabilities(path, layer) for layer in layers]
     entries: list[Measurement] = []
-    try:
+    with at(path):
         for layer, sharp in zip(layers, probabilities, strict=True):
             entries += measure_labels(layer, pieces=pieces, probabilities=sharp)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     if not entries:
         raise InputError(f"{path}: every voxel is background; expected at least one label")
     return _once(entries)

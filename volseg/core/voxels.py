@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from volseg.core.grid import Grid
-from volseg.errors import GeometryError, InputError
+from volseg.errors import GeometryError, InputError, at
 
 _LOG = logging.getLogger(__name__)
 # A scan has from a nanometre to ten metres between voxels, and lies within a kilometre of the scanner's origin. These
@@ -77,11 +77,8 @@ def make_grid(shape: tuple[int, int, int], affine: ArrayLike, path: Path) -> Gri
     GeometryError
         The affine is not finite or singular, or its spacing or position is impossible for a scan.
     """
-    try:
-        with np.errstate(all="ignore"):  # numbers whose square overflows are refused as singular
-            grid = Grid(shape, np.asarray(affine, dtype=np.float64))
-    except GeometryError as error:
-        raise GeometryError(f"{path}: {error}") from error
+    with at(path), np.errstate(all="ignore"):  # numbers whose square overflows are refused as singular
+        grid = Grid(shape, np.asarray(affine, dtype=np.float64))
     low, high = SPACING_LIMITS_MM
     if min(grid.spacing) < low or max(grid.spacing) > high:
         raise GeometryError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from volseg.core.label_choice import keep_labels
 from volseg.core.labelmap import Label, LabelMap, label_boxes
 from volseg.core.noise import check_no_noise
 from volseg.core.resample import Reorientation
-from volseg.errors import AmbiguousError, InputError
+from volseg.errors import AmbiguousError, InputError, at
 from volseg.evaluation.pairing import Pair
 from volseg.io import count_volumes, read_label_layers
 from volseg.io.labels import check_labels, mask_files, name_labels, names_volume
@@ -103,10 +104,8 @@ class Side:
             What the labels were read from, for messages.
         """
         for layer in self.layers:
-            try:
+            with at(source) if isinstance(source, Path) else nullcontext():
                 check_no_noise(keep_labels(layer, values))
-            except InputError as error:
-                raise InputError(f"{source}: {error}" if isinstance(source, Path) else str(error)) from error
 
     def moved(self, change: Reorientation) -> Side:
         """Return the same voxels with other axes.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
-from volseg.errors import InputError, MissingPackageError, reason
+from volseg.errors import InputError, MissingPackageError, at, reason
 from volseg.files.streams import most_unpacked
 from volseg.io.dicom.advice import undecodable
 from volseg.io.dicom.attributes import DAMAGE, quiet_pydicom
@@ -141,10 +141,8 @@ def _read_here(array: NDArray[Any], frames: Sequence[FrameHeader], chunk: Sequen
 def _decode_in(process: DecoderProcess, frames: Sequence[FrameHeader], chunk: Sequence[int]) -> NDArray[Any]:
     """Decode the slices of one file in another process, by the first decoder that can."""
     first = frames[chunk[0]]
-    try:
+    with at(first.file):
         found = decoders(first.transfer_syntax)
-    except MissingPackageError as error:
-        raise MissingPackageError(f"{first.file}: {error}") from error
     try:
         with first.file.open() as stream:
             data = stream.read()

@@ -21,7 +21,7 @@ from volseg.core.grid import RAS_TO_LPS, Grid
 from volseg.core.labelmap import LabelMap
 from volseg.core.volume import Volume
 from volseg.core.voxels import clean_values, make_grid, smallest_integer, to_label_values
-from volseg.errors import InputError, OutputError, UsageError
+from volseg.errors import InputError, OutputError, UsageError, at
 from volseg.files.atomic import atomic_path
 from volseg.files.names import has_suffix
 from volseg.files.native import quiet_stderr
@@ -119,7 +119,7 @@ def read_seg_layers(path: Path) -> tuple[LabelMap, ...]:
     array = header.read_array()
     # Layers come first, but where they are a fourth axis of space.
     array = array.transpose(3, 0, 1, 2) if header.is_4d else array.reshape((header.layers, *grid.shape), order="F")
-    try:
+    with at(path):
         return tuple(
             LabelMap.from_array(
                 to_label_values(segments.values_of(n, clean_values(np.asfortranarray(layer), path)), path),
@@ -128,9 +128,6 @@ def read_seg_layers(path: Path) -> tuple[LabelMap, ...]:
             )
             for n, layer in enumerate(array)
         )
-    except InputError as error:
-        message = str(error)
-        raise InputError(message if message.startswith(str(path)) else f"{path}: {message}") from error
 
 
 def write_seg_nrrd(labels: LabelMap | Sequence[LabelMap], path: Path) -> None:

@@ -14,7 +14,7 @@ from volseg.core.label_choice import LabelChoice
 from volseg.core.labelmap import Label, LabelMap
 from volseg.core.volume import Volume
 from volseg.core.voxels import to_label_values
-from volseg.errors import AmbiguousError, InputError, UsageError
+from volseg.errors import AmbiguousError, UsageError, at
 from volseg.files.door import door
 from volseg.files.names import NRRD_SUFFIXES, has_suffix
 from volseg.io.labels.layers import join_layers
@@ -171,8 +171,5 @@ def _renamed(layer: LabelMap, choice: LabelChoice, what: Path) -> LabelMap:
 
 
 def _named(array: NDArray[Any], grid: Grid, labels: tuple[Label, ...], path: Path) -> LabelMap:
-    try:
+    with at(path):
         return LabelMap.from_array(array, grid, labels=labels)
-    except InputError as error:
-        message = str(error)
-        raise InputError(message if message.startswith(str(path)) else f"{path}: {message}") from error
