@@ -13,6 +13,7 @@ from volseg.io.dicom import contours
 from volseg.io.dicom.contours import fill_contours, fill_even_odd, join_holes, signed_area, trace_edges
 
 Mask = NDArray[np.bool_]
+Float = NDArray[np.float64]
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=9))
 
 
@@ -21,7 +22,7 @@ def disc(radius: float, *, size: int = 25) -> Mask:
     return np.asarray(row**2 + column**2 <= radius**2)
 
 
-def box(low: float, high: float) -> NDArray[np.float64]:
+def box(low: float, high: float) -> Float:
     return np.array([(low, low), (high, low), (high, high), (low, high)], dtype=float)
 
 
@@ -121,6 +122,14 @@ def test_a_channel_goes_there_and_back_between_pixel_centres() -> None:
 # ---------------------------------------------------------------------------------------------------------- rasterising
 
 
+def distance_to_outline(polygon: Float, point: Float) -> float:
+    """Distance of a point from the nearest edge of a polygon, pixels."""
+    edges = np.roll(polygon, -1, axis=0) - polygon
+    along = ((point - polygon) * edges).sum(axis=1) / (edges**2).sum(axis=1)
+    nearest = polygon + along.clip(0, 1)[:, None] * edges
+    return float(np.linalg.norm(nearest - point, axis=1).min())
+
+
 @given(st.integers(0, 10**6))
 @settings(deadline=None)
 def test_any_polygon_against_another_implementation(seed: int) -> None:
@@ -129,9 +138,10 @@ def test_any_polygon_against_another_implementation(seed: int) -> None:
     column, row = np.meshgrid(np.arange(12), np.arange(10))
     expected = points_in_poly(np.column_stack([column.ravel(), row.ravel()]), polygon).reshape(10, 12)
     found = fill_even_odd([polygon], (10, 12))
-    # Centres that are as good as on the outline are ours by rule.
     assert not (expected & ~found).any()
-    assert (found & ~expected).sum() <= 1
+    # Centres within 0.001 pixel of the outline are inside by rule.
+    for y, x in np.argwhere(found & ~expected):
+        assert distance_to_outline(polygon, np.array([x, y])) < 1.5e-3
 
 
 def test_centres_on_an_outline_are_inside_whatever_the_last_digits() -> None:
