@@ -10,9 +10,12 @@ import math
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+from pydicom.datadict import keyword_for_tag
+from pydicom.tag import BaseTag, Tag
 
 from volseg.io.dicom.attributes import DAMAGE, Attributes, number_of, numbers_of, size_of, text_of
 from volseg.io.dicom.dataset import check_values
@@ -111,30 +114,66 @@ def pictures(dataset: Any, layout: Layout) -> Iterator[Attributes]:
     elif layout.kind == "single":
         yield dataset
     elif "PerFrameFunctionalGroupsSequence" in dataset:
-        yield from _of_groups(dataset, layout.count)
+        yield from _of_groups(dataset)
     else:
         yield from _of_film(dataset, layout.count)
 
 
-def _of_groups(dataset: Any, count: int) -> Iterator[Attributes]:
-    groups = dataset.PerFrameFunctionalGroupsSequence
-    if len(groups) != count:
-        raise ValueError(f"NumberOfFrames is {count}, but PerFrameFunctionalGroupsSequence has {len(groups)} items")
-    shared = _flat(dataset.SharedFunctionalGroupsSequence[0]) if dataset.get("SharedFunctionalGroupsSequence") else {}
-    top = {keyword: dataset.get(keyword) for keyword in dataset.dir()}
-    for number, group in enumerate(groups, start=1):
-        yield ChainMap({"InstanceNumber": number}, _flat(group), shared, top)
+def attributes_of_frames(dataset: Any, groups: Sequence[str] = _GROUPS) -> Iterator[ChainMap[str, Any]]:
+    """Give what the functional groups say of each frame, flat: what the frame has of its own, then what all share.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        A multi-frame image or segmentation.
+    groups : sequence of str
+        The functional groups that are wanted; others are not parsed.
+
+    Raises
+    ------
+    ValueError
+        Another number of frames is described than there are.
+    """
+    count = int(number_of(dataset, "NumberOfFrames", 1))
+    items = dataset.PerFrameFunctionalGroupsSequence
+    if len(items) != count:
+        raise ValueError(f"NumberOfFrames is {count}, but PerFrameFunctionalGroupsSequence has {len(items)} items")
+    tags = [Tag(group) for group in groups]
+    shared: dict[str, Any] = {}
+    if dataset.get("SharedFunctionalGroupsSequence"):
+        shared = _flat(dataset.SharedFunctionalGroupsSequence[0], tags)
+    for item in items:
+        yield ChainMap(_flat(item, tags), shared)
 
 
-def _flat(group: Any) -> dict[str, Any]:
+def _of_groups(dataset: Any) -> Iterator[Attributes]:
+    top = _flat_top(dataset)
+    for number, attributes in enumerate(attributes_of_frames(dataset), start=1):
+        yield ChainMap({"InstanceNumber": number}, *attributes.maps, top)
+
+
+def _flat_top(dataset: Any) -> dict[str, Any]:
+    return {keyword: dataset.get(keyword) for keyword in dataset.dir()}
+
+
+def _flat(item: Any, groups: Sequence[BaseTag]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for name in _GROUPS:
-        for item in group.get(name) or ():
-            check_values(item)
-            flat.update({element.keyword: element.value for element in item if element.keyword})
-    for item in flat.get(_DIRECTION) or ():
-        flat["DiffusionGradientOrientation"] = item.get("DiffusionGradientOrientation")
+    for group in groups:
+        if group not in item:
+            continue
+        for attributes in item[group].value or ():
+            check_values(attributes)
+            for tag in tuple(attributes.keys()):
+                if keyword := _keyword(tag):
+                    flat[keyword] = attributes[tag].value
+    for direction in flat.get(_DIRECTION) or ():
+        flat["DiffusionGradientOrientation"] = direction.get("DiffusionGradientOrientation")
     return flat
+
+
+@lru_cache(maxsize=1 << 10)
+def _keyword(tag: BaseTag) -> str:
+    return str(keyword_for_tag(tag))
 
 
 def _of_film(dataset: Any, count: int) -> Iterator[Attributes]:
@@ -142,7 +181,7 @@ def _of_film(dataset: Any, count: int) -> Iterator[Attributes]:
 
     Nuclear medicine says what its frames differ in (PS3.3 C.8.4.8): only a slice number makes a stack of them.
     """
-    top = {keyword: dataset.get(keyword) for keyword in dataset.dir()}
+    top = _flat_top(dataset)
     detector = dataset.get("DetectorInformationSequence")
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient") if detector else ():
         top[keyword] = top.get(keyword) or detector[0].get(keyword)
@@ -185,7 +224,7 @@ def _tiles(dataset: Any) -> int:
 
 
 def _of_tiles(dataset: Any, layout: Layout) -> Iterator[Attributes]:
-    top = {keyword: dataset.get(keyword) for keyword in dataset.dir()}
+    top = _flat_top(dataset)
     if _UIH_ITEMS in dataset:
         places = [numbers_of(item, "ImagePositionPatient", 3) for item in dataset[_UIH_ITEMS].value]
         if len(places) != layout.count:

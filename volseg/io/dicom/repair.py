@@ -121,9 +121,7 @@ def _lateral(stack: Stack) -> Float:
 
 
 def _refuse_turned(stack: Stack) -> None:
-    first = stack.frames[0]
-    ends = np.array([first.columns - 1, first.rows - 1], dtype=float)
-    turned = np.abs((stack.planes[:, :3, :2] - stack.planes[0, :3, :2]) * ends).max(axis=(1, 2))
+    turned = stack.turns_mm
     worst = int(turned.argmax())
     if turned[worst] > max(stack.tolerance_mm, 0.05):
         raise InputError(
@@ -133,7 +131,7 @@ def _refuse_turned(stack: Stack) -> None:
 
 
 def _refuse_holes(stack: Stack) -> None:
-    gaps, usual = np.diff(stack.heights), stack.usual_gap_mm
+    gaps, usual = stack.gaps, stack.usual_gap_mm
     thickness = max(frame.thickness or 0.0 for frame in stack.frames)
     k = int(gaps.argmax())
     # Where thick slices follow thin ones, their distance is no hole.
@@ -147,7 +145,7 @@ def _refuse_holes(stack: Stack) -> None:
 
 
 def _what_is_wrong(stack: Stack) -> str:
-    gaps, usual, lateral = np.diff(stack.heights), stack.usual_gap_mm, _lateral(stack)
+    gaps, usual, lateral = stack.gaps, stack.usual_gap_mm, _lateral(stack)
     found = []
     odd = np.abs(gaps - usual) > 0.5 * stack.tolerance_mm
     if odd.any():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,77 +14,100 @@ from pydicom.uid import UID
 
 from volseg.core.grid import RAS_TO_LPS, Float, Grid
 from volseg.core.volume import Volume
-from volseg.core.voxels import FARTHEST_MM, SPACING_LIMITS_MM
 from volseg.errors import InputError
-from volseg.io.dicom.attributes import text_of
-from volseg.io.dicom.source import DicomSource, SourceFrame, values_on_frame
+from volseg.io.dicom.attributes import Attributes, number_of, numbers_of, text_of
+from volseg.io.dicom.frames import attributes_of_frames
+from volseg.io.dicom.planes import PlaneStack, directions_of, even_within_mm, levels_of, normal_of, planes_of
+from volseg.io.dicom.source import DicomSource, GridSlice, values_on_frame
 from volseg.io.dicom.storage import DicomFile
 
 _LOG = logging.getLogger(__name__)
 
-# Positions nearer than this part of a pixel are one.
+_GROUPS = (
+    "PixelMeasuresSequence",
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "SegmentIdentificationSequence",
+)
+# Positions nearer than this part of a pixel are the same.
 _SAME = 0.01
-# Directions are written with few decimals.
-_UNIT = 1e-3
-# Gaps that differ by less, in mm and as a part of the step, are one step (as the reader of images has it).
-_EVEN_MM, _EVEN = 0.05, 0.01
-_MOST_SLICES = 1 << 14
+# Directions and pixel spacings that differ by less are the same.
+_ALIKE = 1e-3
+# A slice of the image and a frame that are nearer than this along the normal are at the same height.
+_SAME_HEIGHT_MM = 0.05
 # In the names of the classes of images that lie in a patient.
 _CROSS_SECTIONS = ("CT Image", "MR Image", "MR Color", "Positron Emission", "Nuclear Medicine", "Volume", "Tomo")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Planes:
-    """Where the frames lie: on parallel planes, ascending along their normal.
+class SegmentFrames:
+    """Where the frames lie, and which segment each belongs to.
 
-    `shape` is (rows, columns); `axes` (4, 4) brings column, row and mm along the normal to RAS+ mm for a plane at the
-    origin; `positions` (P, 3) RAS+ mm of the planes' first pixels; `of_frames` (F,) the plane of each frame; `spacing`
-    and `thickness` in mm as the file says, or None.
+    Parameters
+    ----------
+    file : DicomFile
+        The Segmentation.
+    stack : PlaneStack
+        The planes on which there are frames, RAS+.
+    planes : (F,) intp
+        The plane of each frame.
+    segments : list of F ints
+        The segment number of each frame; 0 in a label map segmentation, whose frames hold all segments.
+    spacing, thickness : float or None
+        Between slices and of a slice, mm, as the file says.
+    frame_of_reference_uid : str
+        Of the patient space; empty if unsaid.
     """
 
     file: DicomFile
-    shape: tuple[int, int]
-    axes: Float
-    positions: Float
-    of_frames: NDArray[np.intp]
+    stack: PlaneStack
+    planes: NDArray[np.intp]
+    segments: list[int]
     spacing: float | None
     thickness: float | None
     frame_of_reference_uid: str
 
     @property
-    def heights(self) -> Float:
-        """(P,) mm along the normal."""
-        return np.asarray(self.positions @ self.axes[:3, 2])
+    def shape(self) -> tuple[int, int, int]:
+        """(planes, rows, columns)."""
+        return len(self.stack.planes), self.stack.rows, self.stack.columns
 
 
-def per_frame(dataset: Dataset, sequence: str, keyword: str, *, needed: bool = True) -> NDArray[Any]:
-    """(F, n) values of an attribute of the functional groups; (1, n) where the frames share it, (0, 1) if absent."""
-    shared = dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]
-    items = shared if sequence in shared[0] else dataset.PerFrameFunctionalGroupsSequence
-    values = [(item.get(sequence) or [Dataset()])[0].get(keyword) for item in items]
-    if any(value is None for value in values):
-        if needed:
-            raise ValueError(f"a frame has no {keyword}")
-        return np.empty((0, 1))
-    found = np.array(values, dtype=np.float64).reshape(len(values), -1)
-    if not np.isfinite(found).all():
-        raise ValueError(f"{keyword} of a frame is not finite")
-    return found
+class _FramePlace(NamedTuple):
+    """A frame as a `volseg.io.dicom.planes.Placed` picture."""
+
+    file: DicomFile
+    number: int
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    pixel_spacing: tuple[float, ...] | None
+
+    def __str__(self) -> str:
+        return f"{self.file} (frame {self.number})"
 
 
 def without_place(dataset: Any) -> str | None:
-    """Say of a sound Segmentation of what it is, if that has no place in a patient; None where it has, or should have.
+    """Say what a sound Segmentation was made on, if that has no place in a patient: a slide, a projection.
 
-    Such are those of whole-slide images, and of projections and other single pictures.
+    Parameters
+    ----------
+    dataset : Dataset
+        With its functional groups and references.
+
+    Returns
+    -------
+    str or None
+        None where it has a place, or should have one.
     """
     for which in ("Shared", "PerFrame"):  # the latter may be long
         groups = (dataset.get(f"{which}FunctionalGroupsSequence") or [Dataset()])[0]
         if "PlanePositionSequence" in groups or "PlaneOrientationSequence" in groups:
             return None
-    source = _source_class(dataset)
     if "PlanePositionSlideSequence" in groups or "ImageOrientationSlide" in dataset:
         return "a whole-slide image, whose frames are tiles of a microscope's slide"
-    if text_of(dataset, "FrameOfReferenceUID") and (not source or any(kind in source for kind in _CROSS_SECTIONS)):
+    source = _source_class(dataset)
+    is_cross_section = not source or any(kind in source for kind in _CROSS_SECTIONS)
+    if is_cross_section and text_of(dataset, "FrameOfReferenceUID"):
         return None
     return f"a projection or other picture without a place in the patient ({source or 'unknown'})"
 
@@ -94,169 +118,233 @@ def not_read(what: str) -> str:
 
 
 def _source_class(dataset: Any) -> str:
-    """Return what the images are that a Segmentation refers to."""
-    series = dataset.get("ReferencedSeriesSequence") or [Dataset()]
-    images = dataset.get("SourceImageSequence") or series[0].get("ReferencedInstanceSequence") or [Dataset()]
+    """Return the kind of image that a Segmentation refers to; empty if unsaid."""
+    images = dataset.get("SourceImageSequence")
+    if not images:
+        series = dataset.get("ReferencedSeriesSequence") or [Dataset()]
+        images = series[0].get("ReferencedInstanceSequence") or [Dataset()]
     return str(UID(text_of(images[0], "ReferencedSOPClassUID")).name)
 
 
-def planes_of(dataset: Dataset, file: DicomFile) -> Planes:
-    """Find the planes on which the frames lie."""
-    axes = _axes(dataset, file)
-    positions = per_frame(dataset, "PlanePositionSequence", "ImagePositionPatient") * RAS_TO_LPS.diagonal()[:3]
-    if np.abs(positions).max() > FARTHEST_MM:
-        raise ValueError(f"a frame lies {np.abs(positions).max():g} mm away; expected millimetres of a patient")
-    count = len(dataset.PerFrameFunctionalGroupsSequence)
-    if count != int(dataset.NumberOfFrames):
-        raise ValueError(f"{count} frames are described and {dataset.NumberOfFrames} are there")
-    positions = np.broadcast_to(positions, (count, 3))
-    tolerance = _SAME * float(np.linalg.norm(axes[:3, :2], axis=0).min())
-    heights = positions @ axes[:3, 2]
-    order = np.argsort(heights, kind="stable")
-    first = np.diff(heights[order], prepend=-np.inf) > tolerance
-    of_frames = np.empty(count, np.intp)
-    of_frames[order] = np.cumsum(first) - 1
-    planes = positions[order][first]
-    if np.abs(positions - planes[of_frames]).max() > tolerance:
+def read_frames(dataset: Dataset, file: DicomFile) -> SegmentFrames:
+    """Find the planes on which the frames of a Segmentation lie.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The Segmentation.
+    file : DicomFile
+        Where it is stored, for messages.
+
+    Raises
+    ------
+    InputError
+        The place of a frame is missing or unusable, the frames have several orientations, or frames at one height are
+        shifted against each other.
+    ValueError
+        Another number of frames is described than there are, or an attribute has impossible values.
+    """
+    frames = list(attributes_of_frames(dataset, _GROUPS))
+    planes = _parallel_planes(frames, file)
+    normal = normal_of(planes[0])
+    positions = planes[:, :3, 3]
+    same = _SAME * float(np.linalg.norm(planes[0, :3, :2], axis=0).min())
+    levels = levels_of(positions @ normal, same)
+    _, firsts = np.unique(levels, return_index=True)
+    if np.abs(positions - positions[firsts][levels]).max() > same:
         raise InputError(f"{file}: frames of one plane are shifted against each other; expected one position a plane")
-    spacing, thickness = (
-        next((float(v) for v in per_frame(dataset, "PixelMeasuresSequence", k, needed=False).ravel() if v > 0), None)
-        for k in ("SpacingBetweenSlices", "SliceThickness")
-    )
-    return Planes(
-        file,
-        (int(dataset.Rows), int(dataset.Columns)),
-        axes,
-        planes,
-        of_frames,
-        spacing,
-        thickness,
-        str(dataset.get("FrameOfReferenceUID", "")),
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    return SegmentFrames(
+        file=file,
+        stack=PlaneStack(planes=planes[firsts], normal=normal, columns=columns, rows=rows),
+        planes=levels,
+        segments=_segments(dataset, frames),
+        spacing=_length(frames, "SpacingBetweenSlices"),
+        thickness=_length(frames, "SliceThickness"),
+        frame_of_reference_uid=text_of(dataset, "FrameOfReferenceUID"),
     )
 
 
-def _axes(dataset: Dataset, file: DicomFile) -> Float:
-    orientations = per_frame(dataset, "PlaneOrientationSequence", "ImageOrientationPatient")
-    spacings = per_frame(dataset, "PixelMeasuresSequence", "PixelSpacing")
-    if max(np.ptp(orientations, axis=0).max(), np.ptp(spacings, axis=0).max()) > _UNIT:
+def _parallel_planes(frames: Sequence[Attributes], file: DicomFile) -> Float:
+    """(F, 4, 4) planes of the frames, RAS+, all with the directions and pixel spacing of the first."""
+    places = []
+    for number, frame in enumerate(frames, start=1):
+        position = numbers_of(frame, "ImagePositionPatient", 3)
+        orientation = numbers_of(frame, "ImageOrientationPatient", 6)
+        places.append(_FramePlace(file, number, position, orientation, numbers_of(frame, "PixelSpacing", 2)))
+    directions = directions_of(places)
+    planes = RAS_TO_LPS @ planes_of(places, directions)
+    scales = np.linalg.norm(planes[:, :3, :2], axis=1)
+    if max(np.ptp(directions, axis=0).max(), np.ptp(scales, axis=0).max()) > _ALIKE:
         raise InputError(f"{file}: its frames have several orientations or pixel spacings; expected one; split it")
-    column, row = orientations[0].reshape(2, 3)
-    if np.abs([np.linalg.norm(column) - 1, np.linalg.norm(row) - 1, column @ row]).max() > _UNIT:
-        raise InputError(f"{file}: ImageOrientationPatient is {orientations[0].tolist()}; expected two unit vectors")
-    low, high = SPACING_LIMITS_MM
-    if not low <= min(spacings[0]) <= max(spacings[0]) <= high:
-        raise InputError(f"{file}: PixelSpacing is {spacings[0].tolist()}; expected two numbers of millimetres above 0")
-    normal = np.cross(column, row)
-    axes = np.eye(4)
-    axes[:3, 0] = column / np.linalg.norm(column) * spacings[0][1]
-    axes[:3, 1] = row / np.linalg.norm(row) * spacings[0][0]
-    axes[:3, 2] = normal / np.linalg.norm(normal)
-    return np.asarray(RAS_TO_LPS @ axes)
+    planes[:, :3, :2] = planes[0, :3, :2]
+    return np.asarray(planes)
 
 
-def _regular(planes: Planes) -> tuple[Grid, NDArray[np.intp]] | None:
-    """Return the grid that the planes lie on and their slices in it; None where their distances have no common step."""
-    rows, columns = planes.shape
-    affine = planes.axes.copy()
-    affine[:3, 3] = planes.positions[0]
-    if len(planes.positions) == 1:
-        affine[:3, 2] *= planes.spacing or planes.thickness or 1.0
-        return Grid((columns, rows, 1), affine), np.zeros(1, np.intp)
-    gaps = np.diff(planes.heights)
-    for step in filter(None, (planes.spacing, float(gaps.min()))):
-        tolerance = min(max(_EVEN_MM, _EVEN * step), step / 4)
-        counts = np.rint(gaps / step)
-        if counts.sum() >= _MOST_SLICES:
-            continue
-        slices = np.concatenate([[0], np.cumsum(counts)]).astype(np.intp)
-        vector = (planes.positions[-1] - planes.positions[0]) / max(slices[-1], 1)
-        beside = planes.positions - planes.positions[0] - slices[:, None] * vector
-        off = max(np.abs(gaps - counts * step).max(), np.abs(beside).max())
-        # Without a spacing nobody knows whether planes were left out or the stack is uneven, but by their thickness.
-        thick = planes.thickness is not None and abs(planes.thickness - step) <= tolerance
-        told = planes.spacing is not None or counts.max() == 1 or thick
-        if counts.min() >= 1 and off <= tolerance and told:
-            if planes.spacing is None:
-                _LOG.warning("%s: has no SpacingBetweenSlices; taken as %.4g mm", planes.file, step)
-            affine[:3, 2] = vector
-            return Grid((columns, rows, int(slices[-1]) + 1), affine), slices
+def _segments(dataset: Dataset, frames: Sequence[Attributes]) -> list[int]:
+    if dataset.SegmentationType == "LABELMAP":
+        return [0] * len(frames)
+    numbers = []
+    for frame in frames:
+        number = frame.get("ReferencedSegmentNumber")
+        if number is None:
+            raise ValueError("a frame has no ReferencedSegmentNumber")
+        numbers.append(int(number))
+    return numbers
+
+
+def _length(frames: Sequence[Attributes], keyword: str) -> float | None:
+    """Return the first length above 0 that a frame has."""
+    for frame in frames:
+        length = number_of(frame, keyword, 0)
+        if length > 0:
+            return length
     return None
 
 
-def on_grid(stack: NDArray[Any], planes: Planes, image: Volume | Grid | None) -> tuple[NDArray[Any], Grid]:
-    """Bring (P, rows, columns) to (I, J, K) on the frames' own grid, or on that of the image."""
-    target = image.grid if isinstance(image, Volume) else image
+def on_grid(pixels: NDArray[Any], frames: SegmentFrames, image: Volume | Grid | None) -> tuple[NDArray[Any], Grid]:
+    """Bring the pixels of planes onto the frames' own grid, or onto that of the image.
+
+    Parameters
+    ----------
+    pixels : (P, rows, columns)
+        Of each plane of `frames.stack`.
+    frames : SegmentFrames
+        Where they lie.
+    image : Volume or Grid, optional
+        Where the values are wanted.
+
+    Returns
+    -------
+    (I, J, K) array, Grid
+        0 where no frame is.
+
+    Raises
+    ------
+    InputError
+        The planes are uneven and there is no image, or it is not parallel to them; all values lie outside the image.
+    """
     source = _source_of(image)
-    regular = None if planes.spacing is None and _drawn_on(planes, source) else _regular(planes)
+    target = image.grid if isinstance(image, Volume) else image
+    regular = None
+    if frames.spacing is not None or not _drawn_on(frames, source):
+        regular = _regular(frames)
+    if regular is None and target is None:
+        gaps = ", ".join(f"{gap:.4g}" for gap in np.unique(frames.stack.gaps.round(4)))
+        raise InputError(f"{frames.file}: its slices are unevenly spaced ({gaps} mm); give the image it belongs to")
     if regular is None:
-        if target is None:
-            gaps = ", ".join(f"{gap:.4g}" for gap in sorted(set(np.diff(planes.heights).round(4))))
-            raise InputError(f"{planes.file}: its slices are unevenly spaced ({gaps} mm); give the image it belongs to")
-        placed = _nearest_planes(stack, planes, target, source)
+        assert target is not None
+        placed = _nearest_planes(pixels, frames, target, source)
     else:
         grid, slices = regular
-        array = _filled(stack, slices, grid).T
+        array = _filled(pixels, slices, grid).T
         if target is None or grid.is_close(target):
             return array, target or grid
-        placed = [values_on_frame(_slice(target, k, planes), array, grid) for k in range(target.shape[2])]
+        placed = [values_on_frame(GridSlice.of(target, k), array, grid) for k in range(target.shape[2])]
     result = np.stack(placed).T
-    if stack.any() and not result.any():
-        raise InputError(f"{planes.file}: no segment lies in the image; expected the image that it belongs to")
+    if pixels.any() and not result.any():
+        raise InputError(f"{frames.file}: no segment lies in the image; expected the image that it belongs to")
     return result, target
 
 
-def _drawn_on(planes: Planes, source: DicomSource | None) -> bool:
-    """Whether all planes are frames of the image, which then says what was left out."""
-    if source is None or source.frame_of_reference_uid != planes.frame_of_reference_uid:
-        return False
-    heights = np.array([frame.plane[:3, 3] @ planes.axes[:3, 2] for frame in source.frames])
-    return bool(np.abs(planes.heights[:, None] - heights).min(axis=1).max() <= _EVEN_MM)
+def _regular(frames: SegmentFrames) -> tuple[Grid, NDArray[np.intp]] | None:
+    """Return the grid that the planes lie on and their slices in it; None where their distances have no common step."""
+    stack = frames.stack
+    if len(stack.planes) == 1:
+        affine = stack.affine_over(0, frames.spacing or frames.thickness or 1.0)
+        return Grid((stack.columns, stack.rows, 1), affine), np.zeros(1, np.intp)
+    steps = [float(stack.gaps.min())]
+    if frames.spacing is not None:
+        steps.insert(0, frames.spacing)
+    for step in steps:
+        slices = stack.slices_with(step)
+        if slices is None or not _is_known(frames, step, slices):
+            continue
+        if frames.spacing is None:
+            _LOG.warning("%s: has no SpacingBetweenSlices; taken as %.4g mm", frames.file, step)
+        last = int(slices[-1])
+        return Grid((stack.columns, stack.rows, last + 1), stack.affine_over(last)), slices
+    return None
 
 
-def _filled(stack: NDArray[Any], slices: NDArray[np.intp], grid: Grid) -> NDArray[Any]:
+def _is_known(frames: SegmentFrames, step: float, slices: NDArray[np.intp]) -> bool:
+    """Whether the file says that slices are so far apart, or no slice is empty.
+
+    Without SpacingBetweenSlices only the slice thickness can tell omitted planes from uneven ones.
+    """
+    if frames.spacing is not None or slices[-1] + 1 == len(slices):
+        return True
+    return frames.thickness is not None and abs(frames.thickness - step) <= even_within_mm(step)
+
+
+def _filled(pixels: NDArray[Any], slices: NDArray[np.intp], grid: Grid) -> NDArray[Any]:
     """(K, rows, columns) with background where there is no frame."""
-    if len(stack) == grid.shape[2]:
-        return stack
-    filled = np.zeros(grid.shape[::-1], stack.dtype)
-    filled[slices] = stack
+    if len(pixels) == grid.shape[2]:
+        return pixels
+    filled = np.zeros(grid.shape[::-1], pixels.dtype)
+    filled[slices] = pixels
     return filled
 
 
 def _nearest_planes(
-    stack: NDArray[Any], planes: Planes, target: Grid, source: DicomSource | None
+    pixels: NDArray[Any], frames: SegmentFrames, target: Grid, source: DicomSource | None
 ) -> list[NDArray[Any]]:
     """K slices (J, I) of the target, each with the values of the plane nearest to it if one is near enough."""
-    normal, (rows, columns) = planes.axes[:3, 2], planes.shape
-    i, j = target.shape[0] - 1, target.shape[1] - 1
-    corners = [target.to_world([[0, 0, k], [i, 0, k], [0, j, k]]) @ normal for k in range(target.shape[2])]
-    if np.ptp(corners, axis=1).max() > _EVEN_MM:
-        raise InputError(f"{planes.file}: its slices are uneven and not parallel to the image's; turn the image")
-    heights, owners, reach = _known_planes(planes, source)
-    placed = [np.zeros((j + 1, i + 1), stack.dtype) for _ in corners]
-    for k, height in enumerate(np.mean(corners, axis=1)):
+    stack = frames.stack
+    wanted = _heights_of_slices(target, frames)
+    heights, owners, reach = _known_planes(frames, source)
+    placed = []
+    for k, height in enumerate(wanted):
         nearest = int(np.abs(heights - height).argmin())
         distance, owner = abs(heights[nearest] - height), owners[nearest]
-        if owner >= 0 and distance <= reach + _EVEN_MM:
-            affine = planes.axes.copy()
-            # Thick enough to hold the slice of the target.
-            affine[:3, 2] *= 4 * (distance + 1)
-            affine[:3, 3] = planes.positions[owner]
-            plane = Grid((columns, rows, 1), affine)
-            placed[k] = values_on_frame(_slice(target, k, planes), stack[owner].T[:, :, None], plane)
+        if owner < 0 or distance > reach + _SAME_HEIGHT_MM:
+            placed.append(np.zeros((target.shape[1], target.shape[0]), pixels.dtype))
+            continue
+        affine = stack.planes[owner].copy()
+        # Thick enough to hold the slice of the target.
+        affine[:3, 2] = stack.normal * 4 * (distance + 1)
+        plane = Grid((stack.columns, stack.rows, 1), affine)
+        placed.append(values_on_frame(GridSlice.of(target, k), pixels[owner].T[:, :, None], plane))
     return placed
 
 
-def _known_planes(planes: Planes, source: DicomSource | None) -> tuple[Float, NDArray[np.intp], float]:
+def _heights_of_slices(target: Grid, frames: SegmentFrames) -> Float:
+    """(K,) mm along the frames' normal of the target's slices, which must be parallel to the frames."""
+    i, j = target.shape[0] - 1, target.shape[1] - 1
+    corners = np.empty((target.shape[2], 3))
+    for k in range(target.shape[2]):
+        corners[k] = target.to_world([[0, 0, k], [i, 0, k], [0, j, k]]) @ frames.stack.normal
+    if np.ptp(corners, axis=1).max() > _SAME_HEIGHT_MM:
+        raise InputError(f"{frames.file}: its slices are uneven and not parallel to the image's; turn the image")
+    return np.asarray(corners.mean(axis=1))
+
+
+def _known_planes(frames: SegmentFrames, source: DicomSource | None) -> tuple[Float, NDArray[np.intp], float]:
     """Return heights, the plane at each or -1 where the writer left out an empty one, and how far a plane reaches."""
-    heights, owners = planes.heights, np.arange(len(planes.positions))
-    if source is None or source.frame_of_reference_uid != planes.frame_of_reference_uid:
-        return heights, owners, (planes.spacing or planes.thickness or float(np.diff(heights).min())) / 2
-    others = np.array([frame.plane[:3, 3] @ planes.axes[:3, 2] for frame in source.frames])
-    others = others[np.abs(others[:, None] - heights).min(axis=1) > _EVEN_MM]
+    heights, owners = frames.stack.heights, np.arange(len(frames.stack.planes))
+    others = _heights_of_source(frames, source)
+    if others is None:
+        return heights, owners, (frames.spacing or frames.thickness or float(frames.stack.gaps.min())) / 2
+    others = others[np.abs(others[:, None] - heights).min(axis=1) > _SAME_HEIGHT_MM]
     heights = np.concatenate([heights, others])
     order = np.argsort(heights)
     owners = np.concatenate([owners, np.full(len(others), -1)])[order]
     return heights[order], owners, float(np.diff(heights[order]).max()) / 2
+
+
+def _drawn_on(frames: SegmentFrames, source: DicomSource | None) -> bool:
+    """Whether all planes are frames of the image, which then says what was left out."""
+    others = _heights_of_source(frames, source)
+    if others is None:
+        return False
+    return bool(np.abs(frames.stack.heights[:, None] - others).min(axis=1).max() <= _SAME_HEIGHT_MM)
+
+
+def _heights_of_source(frames: SegmentFrames, source: DicomSource | None) -> Float | None:
+    """(F,) mm of the image's own frames along the normal; None where they are of another patient space."""
+    if source is None or source.frame_of_reference_uid != frames.frame_of_reference_uid:
+        return None
+    return np.array([frame.plane[:3, 3] for frame in source.frames]) @ frames.stack.normal
 
 
 def _source_of(image: Volume | Grid | None) -> DicomSource | None:
@@ -264,15 +352,8 @@ def _source_of(image: Volume | Grid | None) -> DicomSource | None:
     return source if isinstance(source, DicomSource) else None
 
 
-def warn_elsewhere(planes: Planes, image: Volume | Grid | None) -> None:
+def warn_elsewhere(frames: SegmentFrames, image: Volume | Grid | None) -> None:
     """Warn where the Segmentation has another frame of reference than the image."""
     source = _source_of(image)
-    if source is not None and source.frame_of_reference_uid != planes.frame_of_reference_uid:
-        _LOG.warning("%s: has another frame of reference than the image; they may not lie together", planes.file)
-
-
-def _slice(grid: Grid, k: int, planes: Planes) -> SourceFrame:
-    """Return a slice of a grid as a frame, to bring values onto it."""
-    plane = grid.affine.copy()
-    plane[:3, 3] = grid.to_world([0, 0, k])
-    return SourceFrame(planes.file, "", "", None, grid.shape[0], grid.shape[1], plane)
+    if source is not None and source.frame_of_reference_uid != frames.frame_of_reference_uid:
+        _LOG.warning("%s: has another frame of reference than the image; they may not lie together", frames.file)

@@ -32,7 +32,7 @@ from volseg.io.dicom.attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom.codes import label_of
 from volseg.io.dicom.dataset import open_dataset
 from volseg.io.dicom.header_reading import check_size
-from volseg.io.dicom.seg_planes import Planes, not_read, on_grid, per_frame, planes_of, warn_elsewhere, without_place
+from volseg.io.dicom.seg_planes import SegmentFrames, not_read, on_grid, read_frames, warn_elsewhere, without_place
 from volseg.io.dicom.storage import DicomFile
 
 _LOG = logging.getLogger(__name__)
@@ -74,19 +74,22 @@ def read_dicom_seg(
         segment in one place; no `image` and uneven positions; `image` elsewhere.
     """
     file = path if isinstance(path, DicomFile) else DicomFile(path)
+    choice = choice or LabelChoice()
     with _wrapped(file):
         dataset = _open(file)
-        planes = planes_of(dataset, file)
-        warn_elsewhere(planes, image)
-        labels = _labels(dataset, file)
-        choice = choice or LabelChoice()
+        frames = read_frames(dataset, file)
+        warn_elsewhere(frames, image)
+        labels = _labels(dataset, frames)
         if dataset.SegmentationType == "LABELMAP":
-            whole = _labelmap(_label_values(dataset, planes), tuple(labels.values()), planes, image)
-            return choice.apply((whole,), file)
+            array, grid = on_grid(_label_values(dataset, frames), frames, image)
+            return choice.apply((LabelMap.from_array(array, grid, labels=tuple(labels.values())),), file)
         wanted = choice.of(tuple(labels.values()), file)
         labels = {number: label for number, label in labels.items() if label in wanted}
-        layers = _layers(_pieces(dataset, planes, labels), planes, labels)
-        return tuple(_labelmap(stack, some, planes, image) for stack, some in layers)
+        labelmaps = []
+        for pixels, members in _layers(_pieces(dataset, frames, labels), frames, labels):
+            array, grid = on_grid(pixels, frames, image)
+            labelmaps.append(LabelMap.from_array(array, grid, labels=tuple(members)))
+        return tuple(labelmaps)
 
 
 def read_dicom_probabilities(path: Path | DicomFile, *, image: Volume | Grid | None = None) -> dict[str, Volume]:
@@ -112,14 +115,18 @@ def read_dicom_probabilities(path: Path | DicomFile, *, image: Volume | Grid | N
         dataset = _open(file)
         if dataset.SegmentationType != "FRACTIONAL":
             raise InputError(f"{file}: is a {dataset.SegmentationType} Segmentation; expected a FRACTIONAL one")
-        planes = planes_of(dataset, file)
-        warn_elsewhere(planes, image)
-        labels = _labels(dataset, file)
-        stacks = {number: np.zeros((len(planes.positions), *planes.shape), np.float32) for number in labels}
-        for number, plane, pixels in _frames(dataset, planes, labels):
-            stacks[number][plane] = pixels / np.float32(_whole(dataset))
-        placed = {labels[number].name: on_grid(stack, planes, image) for number, stack in stacks.items()}
-    return {name: Volume(array, grid, name=name) for name, (array, grid) in placed.items()}
+        frames = read_frames(dataset, file)
+        warn_elsewhere(frames, image)
+        labels = _labels(dataset, frames)
+        whole = np.float32(_whole(dataset))
+        planes = {number: np.zeros(frames.shape, np.float32) for number in labels}
+        for number, plane, pixels in _segment_pixels(dataset, frames, labels):
+            planes[number][plane] = pixels / whole
+        volumes = {}
+        for number, label in labels.items():
+            array, grid = on_grid(planes[number], frames, image)
+            volumes[label.name] = Volume(array, grid, name=label.name)
+    return volumes
 
 
 @contextmanager
@@ -149,31 +156,31 @@ def _whole(dataset: Dataset) -> int:
     return int(dataset.get("MaximumFractionalValue") or 255)
 
 
-def _labels(dataset: Dataset, file: DicomFile) -> dict[int, Label]:
+def _labels(dataset: Dataset, frames: SegmentFrames) -> dict[int, Label]:
     """Return the label of every segment number that is described or used, without background."""
-    labels = _described(dataset, file)
-    for number in set(_segment_numbers(dataset)) - {0, *labels}:
+    labels = _described(dataset, frames.file)
+    for number in set(frames.segments) - {0, *labels}:
         labels[number] = Label(number, f"segment_{number}", default_colour(number))
-    values = Counter(label.value for label in labels.values())
-    if max(values.values(), default=1) > 1:
+    if len({label.value for label in labels.values()}) < len(labels):
         labels = {number: replace(label, value=number) for number, label in labels.items()}
-    labels = _told_apart(labels, dataset)
-    names = Counter(label.name for label in labels.values())
-    return {
-        number: replace(label, name=f"{label.name}_{label.value}") if names[label.name] > 1 else label
-        for number, label in labels.items()
-    }
+    labels = _coloured_apart(labels, dataset)
+    uses = Counter(label.name for label in labels.values())
+    for number, label in labels.items():
+        if uses[label.name] > 1:
+            labels[number] = replace(label, name=f"{label.name}_{label.value}")
+    return labels
 
 
 def _described(dataset: Dataset, file: DicomFile) -> dict[int, Label]:
     """Return the label of every segment number that is described once and soundly; warn of the others."""
     labels: dict[int, Label] = {}
     problems = []
-    numbers = Counter(str(segment.get("SegmentNumber")) for segment in dataset.SegmentSequence)
+    uses = Counter(str(segment.get("SegmentNumber")) for segment in dataset.SegmentSequence)
     for segment in dataset.SegmentSequence:
-        name, text = text_of(segment, "SegmentLabel") or "a segment", str(segment.get("SegmentNumber"))
-        if not text.isdecimal() or numbers[text] > 1:
-            problems.append(f"{name} (number {text}{' is given twice' if numbers[text] > 1 else ''})")
+        name = text_of(segment, "SegmentLabel") or "a segment"
+        text = str(segment.get("SegmentNumber"))
+        if not text.isdecimal() or uses[text] > 1:
+            problems.append(f"{name} (number {text}{' is given twice' if uses[text] > 1 else ''})")
         elif text == "0":
             _refuse_structure_as_background(segment, file)
         else:
@@ -185,7 +192,7 @@ def _described(dataset: Dataset, file: DicomFile) -> dict[int, Label]:
     return labels
 
 
-def _told_apart(labels: dict[int, Label], dataset: Dataset) -> dict[int, Label]:
+def _coloured_apart(labels: dict[int, Label], dataset: Dataset) -> dict[int, Label]:
     """Return labels by segment number with no colour twice but where the file says so."""
     coloured = {str(s.get("SegmentNumber")) for s in dataset.SegmentSequence if s.get("RecommendedDisplayCIELabValue")}
     given = {label.value for number, label in labels.items() if str(number) in coloured}
@@ -199,30 +206,23 @@ def _refuse_structure_as_background(segment: Dataset, file: DicomFile) -> None:
         raise InputError(f"{file}: segment 0 is {name!r}; expected background, which 0 is in label maps; renumber it")
 
 
-def _segment_numbers(dataset: Dataset) -> list[int]:
-    """Segment number of every frame; 0 for those of a label map, which hold all segments."""
-    if dataset.SegmentationType == "LABELMAP":
-        return [0] * len(dataset.PerFrameFunctionalGroupsSequence)
-    found = per_frame(dataset, "SegmentIdentificationSequence", "ReferencedSegmentNumber")
-    return [int(number) for number in np.broadcast_to(found.ravel(), len(dataset.PerFrameFunctionalGroupsSequence))]
-
-
-def _frames(dataset: Dataset, planes: Planes, numbers: Collection[int]) -> Iterator[tuple[int, int, NDArray[Any]]]:
+def _segment_pixels(
+    dataset: Dataset, frames: SegmentFrames, numbers: Collection[int]
+) -> Iterator[tuple[int, int, NDArray[Any]]]:
     """Yield the segment number, plane and (rows, columns) pixels of every frame of some segments; each pair once."""
-    found = _segment_numbers(dataset)
-    frames = [frame for frame, number in enumerate(found) if number in numbers]
+    wanted = [frame for frame, number in enumerate(frames.segments) if number in numbers]
     met = set()
-    for frame, pixels in zip(frames, _pixels(dataset, frames), strict=True):
-        number, plane = found[frame], int(planes.of_frames[frame])
+    for frame, pixels in zip(wanted, _stored_pixels(dataset, wanted), strict=True):
+        number, plane = frames.segments[frame], int(frames.planes[frame])
         if (number, plane) in met:
             raise InputError(
-                f"{planes.file}: segment {number} has two frames in one place (time points?); expected one, split it"
+                f"{frames.file}: segment {number} has two frames in one place (time points?); expected one, split it"
             )
         met.add((number, plane))
         yield number, plane, pixels
 
 
-def _pixels(dataset: Dataset, frames: list[int]) -> Iterator[NDArray[Any]]:
+def _stored_pixels(dataset: Dataset, frames: list[int]) -> Iterator[NDArray[Any]]:
     """Yield the (rows, columns) stored pixels of some frames, in ascending order."""
     if dataset.BitsAllocated != 1 or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         if frames:  # an empty list would mean all
@@ -239,23 +239,23 @@ def _pixels(dataset: Dataset, frames: list[int]) -> Iterator[NDArray[Any]]:
         yield bits[start % 8 :][:size].reshape(dataset.Rows, dataset.Columns)
 
 
-def _label_values(dataset: Dataset, planes: Planes) -> NDArray[Any]:
+def _label_values(dataset: Dataset, frames: SegmentFrames) -> NDArray[Any]:
     """(P, rows, columns) label values of a label map segmentation."""
-    stack = np.zeros((len(planes.positions), *planes.shape), np.dtype(f"u{dataset.BitsAllocated // 8}"))
+    values = np.zeros(frames.shape, np.dtype(f"u{dataset.BitsAllocated // 8}"))
     padding = int(dataset.get("PixelPaddingValue") or 0)
-    for _, plane, pixels in _frames(dataset, planes, [0]):
-        stack[plane] = np.where(pixels == padding, 0, pixels) if padding else pixels
-    return stack
+    for _, plane, pixels in _segment_pixels(dataset, frames, [0]):
+        values[plane] = np.where(pixels == padding, 0, pixels) if padding else pixels
+    return values
 
 
-def _pieces(dataset: Dataset, planes: Planes, labels: dict[int, Label]) -> dict[int, list[_Piece]]:
+def _pieces(dataset: Dataset, frames: SegmentFrames, labels: dict[int, Label]) -> dict[int, list[_Piece]]:
     """Return the masks of every segment, each cut to the rows and columns where it is: a fraction of the frames."""
     threshold = 1
     if dataset.SegmentationType == "FRACTIONAL":
         threshold = (_whole(dataset) + 1) // 2
-        _LOG.warning("%s: is fractional; what is at least one half becomes a label, the rest is lost", planes.file)
+        _LOG.warning("%s: is fractional; what is at least one half becomes a label, the rest is lost", frames.file)
     pieces: dict[int, list[_Piece]] = {number: [] for number in labels}
-    for number, plane, pixels in _frames(dataset, planes, labels):
+    for number, plane, pixels in _segment_pixels(dataset, frames, labels):
         mask = pixels >= threshold
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if rows.size:
@@ -265,21 +265,16 @@ def _pieces(dataset: Dataset, planes: Planes, labels: dict[int, Label]) -> dict[
 
 
 def _layers(
-    pieces: dict[int, list[_Piece]], planes: Planes, labels: dict[int, Label]
-) -> list[tuple[NDArray[Any], tuple[Label, ...]]]:
+    pieces: dict[int, list[_Piece]], frames: SegmentFrames, labels: dict[int, Label]
+) -> list[tuple[NDArray[Any], list[Label]]]:
     """Lay every segment into the first layer in which it meets no other."""
-    dtype = smallest_integer(max((label.value for label in labels.values()), default=1))
-    layers = Layers((len(planes.positions), *planes.shape), dtype)
+    highest = max((label.value for label in labels.values()), default=1)
+    layers = Layers(frames.shape, smallest_integer(highest))
     for number in sorted(pieces):
         layers.add(labels[number], partial(_parts, pieces[number]))
-    return [(stack, tuple(members)) for stack, members in layers.filled]
+    return layers.filled
 
 
-def _parts(pieces: list[_Piece], stack: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+def _parts(pieces: list[_Piece], layer: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
     for box, mask in pieces:
-        yield stack[box], mask
-
-
-def _labelmap(stack: NDArray[Any], labels: tuple[Label, ...], planes: Planes, image: Volume | Grid | None) -> LabelMap:
-    array, grid = on_grid(stack, planes, image)
-    return LabelMap.from_array(array, grid, labels=labels)
+        yield layer[box], mask

@@ -17,12 +17,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 from pydicom.valuerep import DSfloat
 
-from volseg.core.grid import RAS_TO_LPS, Float
+from volseg.core.grid import RAS_TO_LPS
 from volseg.errors import OutputError
 from volseg.io.dicom.attributes import DAMAGE, text_of
 from volseg.io.dicom.dataset import open_dataset
 from volseg.io.dicom.patient import patient_and_study, reference_to
-from volseg.io.dicom.source import DicomSource, SourceFrame
+from volseg.io.dicom.source import DicomSource, SourceFrame, stack_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,8 +30,6 @@ _LOG = logging.getLogger(__name__)
 _TURN = 0.1
 # Frames that are nearer to each other than this part of a pixel are in one place.
 _APART = 1e-3
-# Gaps that differ by no more than this part are one spacing.
-_EVEN = 0.01
 # Stand-ins for source frames are called this and their number; no true UID is (below 2.25 is one number only).
 _STAND_IN = "2.25.0."
 # Where patient, study and equipment are described; damage elsewhere in the source does not matter.
@@ -59,21 +57,15 @@ def _problem(frames: Sequence[SourceFrame]) -> str | None:
     """Say why a Segmentation cannot lie on these frames."""
     if len({(frame.sop_instance_uid, frame.frame) for frame in frames}) < len(frames):
         return "several slices are tiles of one picture (mosaic) or one instance was met twice"
-    if len(sizes := {(frame.columns, frame.rows) for frame in frames}) > 1:
+    sizes = {(frame.columns, frame.rows) for frame in frames}
+    if len(sizes) > 1:
         return f"the frames have {len(sizes)} sizes"
-    edges = np.array([frame.plane[:3, :2] * (frame.columns, frame.rows) for frame in frames])
-    pixel = np.linalg.norm(frames[0].plane[:3, :2], axis=0).min()
-    if np.abs(edges - edges[0]).max() > _TURN * pixel:
+    stack = stack_of(frames)
+    if stack.turns_mm.max() > _TURN * stack.pixel_mm:
         return "the frames are not parallel or differ in pixel spacing"
-    if len(frames) > 1 and np.diff(_heights(frames)).min() < _APART * pixel:
+    if len(frames) > 1 and stack.gaps.min() < _APART * stack.pixel_mm:
         return "several frames lie in one place"
     return None
-
-
-def _heights(frames: Sequence[SourceFrame]) -> Float:
-    """(F,) mm along the normal, ascending."""
-    normal = np.cross(frames[0].plane[:3, 0], frames[0].plane[:3, 1])
-    return np.sort(np.array([frame.plane[:3, 3] @ normal for frame in frames]) / np.linalg.norm(normal))
 
 
 def read_first_header(source: DicomSource) -> Dataset:
@@ -108,7 +100,7 @@ def stand_ins(source: DicomSource, header: Dataset, shape: tuple[int, ...]) -> l
     frames = source.frames
     columns_rows = RAS_TO_LPS[:3, :3] @ frames[0].plane[:3, :2]
     spacing = np.linalg.norm(columns_rows, axis=0)
-    gaps = np.diff(_heights(frames))
+    stack = stack_of(frames)
     template = Dataset()
     template.SOPClassUID = CTImageStorage
     template.StudyInstanceUID, template.SeriesInstanceUID = source.study_uid, source.series_uid
@@ -122,9 +114,10 @@ def stand_ins(source: DicomSource, header: Dataset, shape: tuple[int, ...]) -> l
     template.Rows, template.Columns = shape
     template.PixelSpacing = [_decimal(spacing[1]), _decimal(spacing[0])]
     template.ImageOrientationPatient = [_decimal(cosine) for cosine in (columns_rows / spacing).T.ravel()]
-    between = positive(header, "SpacingBetweenSlices") if not gaps.size else float(gaps.mean())
-    template.SliceThickness = _decimal(positive(header, "SliceThickness") or between or 1.0)
-    if between and (not gaps.size or np.ptp(gaps) <= _EVEN * between):
+    between = stack.even_gap_mm if len(frames) > 1 else positive(header, "SpacingBetweenSlices")
+    usual = float(stack.gaps.mean()) if len(frames) > 1 else between
+    template.SliceThickness = _decimal(positive(header, "SliceThickness") or usual or 1.0)
+    if between:
         template.SpacingBetweenSlices = _decimal(between)
     return [_stand_in(template, number, frame) for number, frame in enumerate(frames, start=1)]
 

@@ -6,13 +6,15 @@ frames: no plane names, no flips.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from volseg.core.grid import Float, Grid
+from volseg.io.dicom.planes import PlaneStack, normal_of
 from volseg.io.dicom.storage import DicomFile
 
 # An index that moves by less than this over a whole row or column does not depend on it.
@@ -88,12 +90,45 @@ class DicomSource:
         return tuple(keyword for keyword, there in needed.items() if not there)
 
 
-def values_on_frame(frame: SourceFrame, array: NDArray[Any], grid: Grid, *, linear: bool = False) -> NDArray[Any]:
+def stack_of(frames: Sequence[SourceFrame]) -> PlaneStack:
+    """Put frames of one size in order along the normal of the first, RAS+."""
+    planes = np.array([frame.plane for frame in frames])
+    normal = normal_of(planes[0])
+    order = np.argsort(planes[:, :3, 3] @ normal, kind="stable")
+    return PlaneStack(planes=planes[order], normal=normal, columns=frames[0].columns, rows=frames[0].rows)
+
+
+class GridSlice(NamedTuple):
+    """A slice of a grid as a frame, on which values of another grid are wanted.
+
+    Parameters
+    ----------
+    columns, rows : int
+        Size in voxels.
+    plane : (4, 4) float64
+        (column, row, slices above, 1) -> RAS+ mm.
+    """
+
+    columns: int
+    rows: int
+    plane: Float
+
+    @classmethod
+    def of(cls, grid: Grid, k: int) -> GridSlice:
+        """Take slice k of a grid."""
+        plane = grid.affine.copy()
+        plane[:3, 3] = grid.to_world([0, 0, k])
+        return cls(grid.shape[0], grid.shape[1], plane)
+
+
+def values_on_frame(
+    frame: SourceFrame | GridSlice, array: NDArray[Any], grid: Grid, *, linear: bool = False
+) -> NDArray[Any]:
     """Take the values of a volume at the pixel centres of a frame.
 
     Parameters
     ----------
-    frame : SourceFrame
+    frame : SourceFrame or GridSlice
         Where the values are wanted.
     array : (I, J, K)
         Values on `grid`: labels, or probabilities.

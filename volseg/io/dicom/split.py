@@ -16,8 +16,9 @@ import numpy as np
 from volseg.core.grid import Float
 from volseg.errors import InputError
 from volseg.io.dicom.header import FrameHeader
+from volseg.io.dicom.planes import SAME_POSITION_MM, levels_of
 from volseg.io.dicom.repair import plan_repair
-from volseg.io.dicom.stack import SAME_POSITION_MM, Stack, make_stack
+from volseg.io.dicom.stack import Stack, make_stack
 
 # Fewer slices are evenly spaced by chance.
 _FEWEST_SLICES = 3
@@ -122,7 +123,7 @@ def _fault(frames: Sequence[FrameHeader]) -> int:
     """Return 0 for an even stack, 1 for one that can be repaired, 2 for what is no volume."""
     try:
         stack = make_stack(frames)
-        if (np.diff(stack.heights) < SAME_POSITION_MM).any():
+        if (stack.gaps < SAME_POSITION_MM).any():
             return _NO_VOLUME
         return 0 if stack.is_even or plan_repair(stack) is None else 1
     except InputError:
@@ -131,9 +132,9 @@ def _fault(frames: Sequence[FrameHeader]) -> int:
 
 def _levels(frames: Sequence[FrameHeader], stack: Stack) -> list[int]:
     """For each frame the number of its position along the normal, which may differ a little between time points."""
-    gaps = np.diff(stack.heights)
-    steps = np.concatenate([[0], np.cumsum(gaps >= max(SAME_POSITION_MM, _SAME_POSITION * float(gaps.mean())))])
-    level = {id(frame): int(step) for frame, step in zip(stack.frames, steps, strict=True)}
+    apart = max(SAME_POSITION_MM, _SAME_POSITION * float(stack.gaps.mean()))
+    levels = levels_of(stack.heights, apart).tolist()
+    level = {id(frame): step for frame, step in zip(stack.frames, levels, strict=True)}
     return [level[id(frame)] for frame in frames]
 
 
@@ -204,7 +205,7 @@ def _are_whole(parts: Parts, *, levels: Mapping[int, int]) -> bool:
 def _are_volumes(parts: Parts) -> bool:
     """Whether no position repeats in a part, and each is even by itself."""
     stacks = [make_stack(frames) for _, frames in parts]
-    return not any((np.diff(stack.heights) < SAME_POSITION_MM).any() for stack in stacks) and _are_even(parts)
+    return not any((stack.gaps < SAME_POSITION_MM).any() for stack in stacks) and _are_even(parts)
 
 
 def _are_even(parts: Parts) -> bool:

@@ -1,7 +1,6 @@
 """Where the slices of a stack lie: in order, on one regular grid, or why not.
 
 The rule: the affine must give back three corners of every slice, as its own header places them.
-(DICOM PS3.3 C.7.6.2.1.1, the Image Plane module.)
 """
 
 from __future__ import annotations
@@ -13,37 +12,27 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from volseg.core.grid import RAS_TO_LPS, Float, Grid
-from volseg.core.voxels import FARTHEST_MM, SPACING_LIMITS_MM
 from volseg.errors import InputError
 from volseg.io.dicom.header import FrameHeader
+from volseg.io.dicom.planes import SAME_POSITION_MM, PlaneStack, directions_of, normal_of, planes_of
 from volseg.io.dicom.rounding import along, common_axes, even_steps, on_line, turned_onto
 
 _LOG = logging.getLogger(__name__)
 
-# Two slices nearer than this along the normal are at the same position.
-SAME_POSITION_MM = 1e-3
-# Directions are written with few decimals; three are enough to pass.
-_UNIT = 1e-3
 # Zeros and ones need no decimals; with one alone a slice has no direction.
 _CARDINAL = 0.1
 # What no decimals explain is not looked for below this.
 _EXACT_MM = 1e-4
-# Gaps that differ by less than a tenth are the same one, rounded.
-_SAME_GAP = 0.1
 
 
-@dataclass(frozen=True, eq=False)
-class Stack:
-    """Slices in order, each where its own header places it.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stack(PlaneStack):
+    """Slices in order, each where its own header places it, LPS+.
 
     Parameters
     ----------
     frames : tuple of FrameHeader
-        Ascending along their normal.
-    planes : (K, 4, 4) float64
-        (column, row, 0, 1) -> LPS mm of each slice.
-    normal : (3,) float64
-        Unit vector, LPS.
+        Ascending along their normal, as `planes`.
     rounding_mm : float
         How far a corner may lie from its true place because of the few decimals of the headers; 0 where these show no
         rounding.
@@ -52,27 +41,8 @@ class Stack:
     """
 
     frames: tuple[FrameHeader, ...]
-    planes: Float
-    normal: Float
     rounding_mm: float = 0.0
     moved_mm: float = 0.0
-
-    @property
-    def heights(self) -> Float:
-        """(K,) mm along the normal, ascending."""
-        return np.asarray(self.planes[:, :3, 3] @ self.normal)
-
-    @property
-    def drift_mm(self) -> float:
-        """How far the last slice lies beside the first, in their planes."""
-        step = self.planes[-1, :3, 3] - self.planes[0, :3, 3]
-        return float(np.linalg.norm(step - self.normal * (step @ self.normal)))
-
-    @property
-    def ends(self) -> Float:
-        """(4, 3) of a slice the first pixel, the last of its first row and of its first column: (column, row, 0, 1)."""
-        columns, rows = self.frames[0].columns - 1, self.frames[0].rows - 1
-        return np.array([[0, 0, 0, 1], [columns, 0, 0, 1], [0, rows, 0, 1]], dtype=float).T
 
     @property
     def rounding_note(self) -> str:
@@ -86,58 +56,14 @@ class Stack:
         )
 
     @property
-    def extent_mm(self) -> float:
-        """The longer side of a slice."""
-        first = self.frames[0]
-        return float((np.linalg.norm(self.planes[0, :3, :2], axis=0) * [first.columns, first.rows]).max())
-
-    @property
     def affine(self) -> Float:
         """(4, 4) voxel index -> LPS mm of an even stack from the first slice to the last; sheared if they are."""
-        affine = self.planes[0].copy()
-        if len(self.frames) > 1:
-            affine[:3, 2] = (self.planes[-1, :3, 3] - self.planes[0, :3, 3]) / (len(self.frames) - 1)
-        else:
-            affine[:3, 2] = self.normal * (self.frames[0].slice_spacing or 1.0)
-        return np.asarray(affine)
+        return self.affine_over(len(self.frames) - 1, self.frames[0].slice_spacing or 1.0)
 
     @property
     def grid(self) -> Grid:
         """The grid of an even stack; see `misplacement_mm`."""
-        first = self.frames[0]
-        return Grid((first.columns, first.rows, len(self.frames)), RAS_TO_LPS @ self.affine)
-
-    def misplacement_mm(self, affine: Float) -> Float:
-        """(K,) largest distance between a slice's corners by its own header and by an affine, LPS."""
-        steps = np.arange(len(self.frames))[:, None] * affine[:3, 2]
-        predicted = (affine @ self.ends)[:3] + steps[:, :, None]
-        return np.asarray(np.linalg.norm((self.planes @ self.ends)[:, :3] - predicted, axis=1).max(axis=1))
-
-    @property
-    def tolerance_mm(self) -> float:
-        """How far a slice may lie beside its place on the grid: 1 % of the spacing, at least 0.05 mm.
-
-        A missing slice misplaces another by at least half a spacing, also where the spacing is below 0.05 mm.
-        """
-        spacing = float(np.linalg.norm(self.affine[:3, 2]))
-        return min(max(0.05, 0.01 * spacing), 0.25 * spacing)
-
-    @property
-    def usual_gap_mm(self) -> float:
-        """The usual distance of neighbours, mm; of two gaps the wider one is the hole."""
-        gaps = np.diff(self.heights)
-        middle = np.percentile(gaps, 50, method="lower")
-        return float(gaps[np.abs(gaps - middle) <= _SAME_GAP * middle].mean())
-
-    @property
-    def is_straight(self) -> bool:
-        """Whether it is even and tilted by less than half a pixel from end to end, so that its affine says it all."""
-        return self.is_even and self.drift_mm <= 0.5 * np.linalg.norm(self.planes[0, :3, :2], axis=0).min()
-
-    @property
-    def is_even(self) -> bool:
-        """Whether every slice lies on the grid of an even stack, which may be tilted."""
-        return len(self.frames) == 1 or bool(self.misplacement_mm(self.affine).max() <= self.tolerance_mm)
+        return Grid((self.columns, self.rows, len(self.frames)), RAS_TO_LPS @ self.affine)
 
 
 def make_stack(frames: Sequence[FrameHeader]) -> Stack:
@@ -150,17 +76,17 @@ def make_stack(frames: Sequence[FrameHeader]) -> Stack:
     """
     digit = min(header.orientation_digit for header in frames)
     digit = digit if digit < _CARDINAL else 0.0
-    axes = common_axes(np.stack([_axes(header, digit) for header in frames]), digit)
-    planes = np.zeros((len(frames), 4, 4))
-    # PixelSpacing is (between rows, between columns).
-    spacings = np.array([header.pixel_spacing for header in frames])[:, None, ::-1]
-    planes[:, :3, :2] = axes / np.linalg.norm(axes, axis=1, keepdims=True) * spacings
-    planes[:, :3, 3] = [header.position for header in frames]
-    planes[:, 3, 3] = 1
-    normal = np.cross(planes[0, :3, 0], planes[0, :3, 1])
-    normal /= np.linalg.norm(normal)
+    planes = planes_of(frames, common_axes(directions_of(frames, digit), digit))
+    normal = normal_of(planes[0])
     order = np.argsort(planes[:, :3, 3] @ normal, kind="stable")
-    return _settled(Stack(tuple(frames[k] for k in order), planes[order], normal), digit)
+    stack = Stack(
+        planes=planes[order],
+        normal=normal,
+        columns=frames[0].columns,
+        rows=frames[0].rows,
+        frames=tuple(frames[k] for k in order),
+    )
+    return _settled(stack, digit)
 
 
 def _settled(stack: Stack, orientation_digit: float) -> Stack:
@@ -197,7 +123,7 @@ def check_stack(stack: Stack) -> None:
     """
     if len(stack.frames) == 1 and stack.frames[0].slice_spacing is None:
         _LOG.warning("%s: a single slice without SliceThickness; taken as 1 mm thick", stack.frames[0])
-    same = np.flatnonzero(np.diff(stack.heights) < SAME_POSITION_MM)
+    same = np.flatnonzero(stack.gaps < SAME_POSITION_MM)
     if same.size:
         one, other = stack.frames[same[0]], stack.frames[same[0] + 1]
         raise InputError(
@@ -210,30 +136,6 @@ def check_stack(stack: Stack) -> None:
 def _differences(frames: Sequence[FrameHeader]) -> str:
     names = [name for name in frames[0].traits if len({frame.traits.get(name) for frame in frames}) > 1]
     return f" (they differ in {', '.join(names)})" if names else ""
-
-
-def _axes(header: FrameHeader, last_digit: float) -> Float:
-    """(3, 2) directions of rows and columns of a slice whose place is usable, as they are written."""
-    position, orientation, spacing = header.position, header.orientation, header.pixel_spacing
-    if position is None or orientation is None or spacing is None:
-        tags = ("ImagePositionPatient", position), ("ImageOrientationPatient", orientation), ("PixelSpacing", spacing)
-        missing = ", ".join(tag for tag, value in tags if value is None)
-        raise InputError(f"{header}: {missing} is missing, so the slice has no place in the patient; not read")
-    if min(spacing) <= 0:
-        raise InputError(f"{header}: PixelSpacing is {list(spacing)}; expected two numbers above 0")
-    low, high = SPACING_LIMITS_MM
-    if not low <= min(spacing) <= max(spacing) <= high or max(map(abs, position)) > FARTHEST_MM:
-        raise InputError(
-            f"{header}: PixelSpacing is {list(spacing)} and ImagePositionPatient {list(position)}; expected "
-            "millimetres of a patient"
-        )
-    axes = np.array(orientation).reshape(2, 3).T
-    off = max(np.abs(np.linalg.norm(axes, axis=0) - 1).max(), abs(axes[:, 0] @ axes[:, 1]))
-    if off > max(_UNIT, 3 * last_digit):
-        raise InputError(
-            f"{header}: ImageOrientationPatient is {list(orientation)}; expected two perpendicular unit vectors"
-        )
-    return axes
 
 
 def place(header: FrameHeader) -> str:
