@@ -84,7 +84,8 @@ def tilted_and_uneven(volume: Volume) -> DicomSource:
         plane[:3, 2] /= np.linalg.norm(plane[:3, 2])
         plane[:3, 3] += [0, -3, shift + 3]
         first = volume.source.frames[0]
-        frames.append(replace(first, sop_instance_uid=f"1.2.3.{number + 1}", plane=plane))
+        uid = f"1.2.3.{number}" if number else first.sop_instance_uid
+        frames.append(replace(first, sop_instance_uid=uid, plane=plane))
     return replace(volume.source, frames=tuple(frames))
 
 
@@ -175,6 +176,9 @@ def test_another_reader_finds_the_voxels_by_the_headers_alone(scan: Volume, tmp_
 def test_frames_of_one_instance_are_referred_to_by_number(scan: Volume, tmp_path: Path) -> None:
     frames = (replace(f, sop_instance_uid="1.2.3", frame=n + 1) for n, f in enumerate(scan.source.frames))
     source = replace(scan.source, frames=tuple(frames))
+    first = pydicom.dcmread(source.frames[0].file.path)
+    first.SOPInstanceUID = first.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    first.save_as(source.frames[0].file.path)
     array = np.zeros(scan.grid.shape, np.uint8)
     array[3:6, 3:6, 4] = 1
     assert_returns_on_every_frame(LabelMap.from_array(array, scan.grid), source, tmp_path / "rs.dcm")
@@ -272,10 +276,10 @@ def test_names_that_do_not_fit_are_cut(scan: Volume, tmp_path: Path, caplog: pyt
 
 def test_what_cannot_be_written_is_said(scan: Volume, tmp_path: Path) -> None:
     target, source, labelmap = tmp_path / "rs.dcm", scan.source, drawn(scan.grid)
-    with pytest.raises(OutputError, match="the DICOM series of the scan has no FrameOfReferenceUID, which"):
+    with pytest.raises(OutputError, match="has no FrameOfReferenceUID, which an RT Structure Set refers to"):
         write_rtstruct(labelmap, target, source=replace(source, frame_of_reference_uid=""))
     nameless = replace(source, frames=(replace(source.frames[0], sop_instance_uid=""),), study_uid="")
-    with pytest.raises(OutputError, match="has no StudyInstanceUID and no SOPInstanceUID"):
+    with pytest.raises(OutputError, match="has no StudyInstanceUID, SOPInstanceUID, which"):
         write_rtstruct(labelmap, target, source=nameless)
     with pytest.raises(OutputError, match="the label map has no labels"):
         write_rtstruct(LabelMap(np.zeros_like(labelmap.array), scan.grid, ()), target, source=source)
@@ -287,7 +291,7 @@ def test_what_cannot_be_written_is_said(scan: Volume, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="mm away; DICOM cannot say that"):
         write_rtstruct(drawn(grid), target, source=replace(source, frames=(far,)))
     gone = replace(source.frames[0], file=DicomFile(tmp_path / "gone.dcm"))
-    with pytest.raises(OutputError, match=r"gone\.dcm, whose patient it shall name, cannot be read"):
+    with pytest.raises(OutputError, match=r"gone\.dcm: the image's file cannot be read any more"):
         write_rtstruct(labelmap, target, source=replace(source, frames=(gone,)))
     assert not target.exists()
     (tmp_path / "file").write_text("in the way", encoding="utf-8")

@@ -422,13 +422,21 @@ def test_patient_and_study_are_taken_over_as_they_are(axial, tmp_path, caplog):
 
 def test_a_damaged_value_is_left_out(axial, tmp_path, caplog):
     path = axial.frames[0].file.path
-    edit(path, lambda dataset: (setattr(dataset, "AcquisitionMatrix", [1, 2]), setattr(dataset, "PatientID", "P7")))
+
+    def odd(dataset: Any) -> None:
+        dataset.AcquisitionMatrix, dataset.PatientID, dataset.PatientSex = [1, 2], "P7", "XYZW"
+
+    edit(path, odd)
     data = path.read_bytes()
-    at = data.index(b"\x18\x00\x10\x13US") + 6
     # Three bytes are no whole number of shorts.
-    path.write_bytes(data[:at] + b"\x03\x00" + data[at + 2 : at + 5] + data[at + 6 :])
+    for header in (b"\x18\x00\x10\x13US", b"\x10\x00\x40\x00CS"):
+        at = data.index(header)
+        data = data[: at + 4] + b"US\x03\x00" + data[at + 8 : at + 11] + data[at + 12 :]
+    path.write_bytes(data)
     write_dicom_seg(phantom(grid_of(axial)), tmp_path / "seg.dcm", source=axial)
-    assert "(0018,1310) is damaged and not taken over" in caplog.text
+    assert "(0010,0040) is damaged and not taken over" in caplog.text
+    # What is not taken over anyway does not matter.
+    assert "(0018,1310)" not in caplog.text
     assert pydicom.dcmread(tmp_path / "seg.dcm").PatientID == "P7"
 
 

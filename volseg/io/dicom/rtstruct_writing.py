@@ -25,13 +25,18 @@ from volseg.errors import OutputError
 from volseg.files.atomic import atomic_path
 from volseg.io.dicom.attributes import quiet_pydicom
 from volseg.io.dicom.contours import join_holes, trace_edges
-from volseg.io.dicom.patient import inherit_patient, reference_to
+from volseg.io.dicom.derived import (
+    inherit_patient,
+    referable_source,
+    reference_to_frame,
+    reference_to_study,
+    references_to,
+)
 from volseg.io.dicom.source import DicomSource, SourceFrame, values_on_frame
 from volseg.io.dicom.texts import LONGEST_CODE, LONGEST_TEXT, fit_text, split_code
 
 _LOG = logging.getLogger(__name__)
 
-_STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"
 _CONTOUR_DATA = Tag("ContourData")
 _LARGEST_NUMBER = 2**31 - 1
 # DICOM's decimals have 16 characters: eight digits, a sign, a point and five decimals fit.
@@ -67,7 +72,7 @@ def write_rtstruct(
     """
     path = Path(path)
     _check(labelmap, source, path)
-    dataset = _of_patient(source, path)
+    dataset = _of_patient(source)
     _add_series(dataset, description)
     dataset.ReferencedFrameOfReferenceSequence = [_references(source)]
     contours = _contours(labelmap, source, path)
@@ -83,15 +88,11 @@ def _check(labelmap: LabelMap, source: DicomSource, path: Path) -> None:
         raise OutputError(f"{path}: the label map has no labels; a structure set needs at least one")
     if (highest := labelmap.labels[-1].value) > _LARGEST_NUMBER:
         raise OutputError(f"{path}: label value {highest} does not fit DICOM; expected at most {_LARGEST_NUMBER}")
-    if source.missing:
-        raise OutputError(
-            f"{path}: the DICOM series of the scan has no {' and no '.join(source.missing)}, which a structure "
-            "set must refer to; write another format (.seg.nrrd, .nii.gz)"
-        )
+    referable_source(source, path, "an RT Structure Set")
 
 
-def _of_patient(source: DicomSource, path: Path) -> Dataset:
-    dataset = inherit_patient(source, path)
+def _of_patient(source: DicomSource) -> Dataset:
+    dataset = inherit_patient(source)
     dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = source.study_uid, source.frame_of_reference_uid
     dataset.OperatorsName = ""
     return dataset
@@ -120,8 +121,8 @@ def _add_series(dataset: Dataset, description: str) -> None:
 def _references(source: DicomSource) -> Dataset:
     series = Dataset()
     series.SeriesInstanceUID = source.series_uid
-    series.ContourImageSequence = [reference_to(*instance) for instance in source.instances]
-    study = reference_to(_STUDY_MANAGEMENT, source.study_uid)
+    series.ContourImageSequence = references_to(source)
+    study = reference_to_study(source.study_uid)
     study.RTReferencedSeriesSequence = [series]
     reference = Dataset()
     reference.FrameOfReferenceUID = source.frame_of_reference_uid
@@ -154,7 +155,7 @@ def _to_lps(polygon: Float, frame: SourceFrame) -> Float:
 
 def _contour(points: Float, frame: SourceFrame, number: int) -> Dataset:
     item = Dataset()
-    item.ContourImageSequence = [reference_to(frame.sop_class_uid, frame.sop_instance_uid, frame.frame)]
+    item.ContourImageSequence = [reference_to_frame(frame)]
     item.ContourGeometricType = "CLOSED_PLANAR"
     item.NumberOfContourPoints = len(points)
     item.ContourNumber = number

@@ -7,7 +7,6 @@ references take their place, and what belongs to patient and study is taken over
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,12 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
-from pydicom.valuerep import DSfloat
 
 from volseg.core.grid import RAS_TO_LPS
 from volseg.errors import OutputError
-from volseg.io.dicom.attributes import DAMAGE, text_of
-from volseg.io.dicom.dataset import open_dataset
-from volseg.io.dicom.patient import patient_and_study, reference_to
+from volseg.io.dicom.derived import patient_and_study, read_header, referable_source, references_to
 from volseg.io.dicom.source import DicomSource, SourceFrame, stack_of
-
-_LOG = logging.getLogger(__name__)
+from volseg.io.dicom.texts import decimal
 
 # Parallel frames may be turned against each other by this part of a pixel at the far edge.
 _TURN = 0.1
@@ -32,25 +27,33 @@ _TURN = 0.1
 _APART = 1e-3
 # Stand-ins for source frames are called this and their number; no true UID is (below 2.25 is one number only).
 _STAND_IN = "2.25.0."
-# Where patient, study and equipment are described; damage elsewhere in the source does not matter.
-_GROUPS = (0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0032, 0x0038, 0x0040)
 _PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 _STUDY = ("AccessionNumber", "StudyID", "StudyDate", "StudyTime")
 _EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber", "StationName")
+_SERIES = ("SeriesNumber", "SliceThickness", "SpacingBetweenSlices")
 
 
 def checked_source(source: Any, path: Path) -> DicomSource:
-    """Return the source if a Segmentation can refer to it and lie on its frames."""
-    if not isinstance(source, DicomSource) or not source.frames:
-        raise OutputError(f"{path}: the image is not from DICOM, which a DICOM Segmentation refers to; write .nii.gz")
-    frames = source.frames
-    if source.missing:
-        missing = ", ".join(source.missing)
-        raise OutputError(f"{frames[0].file}: has no {missing}, which a DICOM Segmentation refers to; write .nii.gz")
-    problem = _problem(frames)
+    """Return the source of an image if a Segmentation can refer to it and lie on its frames.
+
+    Parameters
+    ----------
+    source : any
+        `Volume.source`.
+    path : Path
+        The file that is to be written, for messages.
+
+    Raises
+    ------
+    OutputError
+        It is not from DICOM, lacks an identifier, or its frames are not parallel, differ in size or share a place.
+    """
+    checked = referable_source(source, path, "a DICOM Segmentation")
+    problem = _problem(checked.frames)
     if problem is not None:
-        raise OutputError(f"{frames[0].file.folder}: {problem}; a DICOM Segmentation cannot refer to it, write .nii.gz")
-    return source
+        folder = checked.frames[0].file.folder
+        raise OutputError(f"{folder}: {problem}; a DICOM Segmentation cannot refer to it, write .nii.gz")
+    return checked
 
 
 def _problem(frames: Sequence[SourceFrame]) -> str | None:
@@ -68,31 +71,9 @@ def _problem(frames: Sequence[SourceFrame]) -> str | None:
     return None
 
 
-def read_first_header(source: DicomSource) -> Dataset:
-    """Read what is said of patient, study and equipment in the first instance; what cannot be read is left out."""
-    first = source.frames[0]
-    try:
-        dataset = open_dataset(first.file, stop_before_pixels=True)
-        uid = text_of(dataset, "SOPInstanceUID")
-    except DAMAGE as error:
-        raise OutputError(f"{first.file}: the image's file cannot be read any more ({error})") from error
-    if uid != first.sop_instance_uid:
-        raise OutputError(f"{first.file}: is now the instance {uid!r}, not that which was read; read the image again")
-    header = Dataset()
-    for tag in dataset.keys():  # noqa: SIM118 (a loop over values would convert them all)
-        if tag.group in _GROUPS:
-            try:
-                header.add(_decoded(dataset[tag]))
-            except DAMAGE as error:
-                _LOG.warning("%s: %s is damaged and not taken over (%s)", first.file, tag, error)
-    return header
-
-
-def _decoded(element: Any) -> Any:
-    if element.VR == "SQ":
-        for item in element.value:
-            item.decode()
-    return element
+def read_segmentation_header(source: DicomSource) -> Dataset:
+    """Read what a Segmentation takes over from the first instance; see `volseg.io.dicom.derived.read_header`."""
+    return read_header(source, (*_EQUIPMENT, *_SERIES))
 
 
 def stand_ins(source: DicomSource, header: Dataset, shape: tuple[int, ...]) -> list[Dataset]:
@@ -112,13 +93,13 @@ def stand_ins(source: DicomSource, header: Dataset, shape: tuple[int, ...]) -> l
         if keyword in header:
             template[keyword] = header[keyword]
     template.Rows, template.Columns = shape
-    template.PixelSpacing = [_decimal(spacing[1]), _decimal(spacing[0])]
-    template.ImageOrientationPatient = [_decimal(cosine) for cosine in (columns_rows / spacing).T.ravel()]
+    template.PixelSpacing = [decimal(spacing[1]), decimal(spacing[0])]
+    template.ImageOrientationPatient = [decimal(cosine) for cosine in (columns_rows / spacing).T.ravel()]
     between = stack.even_gap_mm if len(frames) > 1 else positive(header, "SpacingBetweenSlices")
     usual = float(stack.gaps.mean()) if len(frames) > 1 else between
-    template.SliceThickness = _decimal(positive(header, "SliceThickness") or usual or 1.0)
+    template.SliceThickness = decimal(positive(header, "SliceThickness") or usual or 1.0)
     if between:
-        template.SpacingBetweenSlices = _decimal(between)
+        template.SpacingBetweenSlices = decimal(between)
     return [_stand_in(template, number, frame) for number, frame in enumerate(frames, start=1)]
 
 
@@ -126,12 +107,8 @@ def _stand_in(template: Dataset, number: int, frame: SourceFrame) -> Dataset:
     dataset = Dataset()
     dataset.update(template)
     dataset.SOPInstanceUID = f"{_STAND_IN}{number}"
-    dataset.ImagePositionPatient = [_decimal(x) for x in (RAS_TO_LPS @ frame.plane)[:3, 3]]
+    dataset.ImagePositionPatient = [decimal(x) for x in (RAS_TO_LPS @ frame.plane)[:3, 3]]
     return dataset
-
-
-def _decimal(value: float) -> DSfloat:
-    return DSfloat(float(value), auto_format=True)
 
 
 def positive(header: Dataset, keyword: str) -> float | None:
@@ -167,7 +144,7 @@ def finish(segmentation: Any, source: DicomSource, header: Dataset) -> None:
             image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = frame.sop_class_uid, frame.sop_instance_uid
             if frame.frame is not None:
                 image.ReferencedFrameNumber = frame.frame
-    references = [reference_to(*instance) for instance in source.instances]
+    references = references_to(source)
     segmentation.SourceImageSequence = references
     segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence = references
     inherited = patient_and_study(header)

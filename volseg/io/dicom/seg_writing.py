@@ -29,7 +29,7 @@ from volseg.errors import OutputError, UsageError
 from volseg.files.atomic import atomic_path
 from volseg.io.dicom.attributes import DAMAGE, quiet_pydicom
 from volseg.io.dicom.codes import describe_segment
-from volseg.io.dicom.seg_source import checked_source, finish, frame_keys, positive, read_first_header, stand_ins
+from volseg.io.dicom.seg_source import checked_source, finish, frame_keys, positive, read_segmentation_header, stand_ins
 from volseg.io.dicom.source import DicomSource, SourceFrame, values_on_frame
 
 Kind = Literal["binary", "labelmap"]
@@ -91,7 +91,7 @@ def write_dicom_seg(
     if labelmap.array.any() and not stack.any():
         raise OutputError(f"{path}: no label lies on a frame of {source.files[0].folder}; give the labels' own image")
     with _wrapped(path):
-        header = read_first_header(source)
+        header = read_segmentation_header(source)
         if binary:
             segmentation = _lay_out(stack if stack.any() else stack[:1], "BINARY", labelmap.labels, source, header)
         else:
@@ -138,7 +138,7 @@ def write_dicom_probabilities(
     _check_labels(labels, path, counted=True)
     _check_probabilities(probabilities, grid, len(labels), path)
     with _wrapped(path):
-        header = read_first_header(source)
+        header = read_segmentation_header(source)
         encoded = _encode_fractions(probabilities, grid, source.frames, syntax)
         if not encoded and any(np.any(array) for array in probabilities):
             raise OutputError(f"{path}: nothing lies on a frame of {source.files[0].folder}; give its own image")

@@ -1,13 +1,15 @@
-"""Texts and codes of labels as DICOM takes them, and codes as it has them."""
+"""Texts, numbers and codes as DICOM takes them, and codes as it has them."""
 
 from __future__ import annotations
 
 import re
 
+from pydicom.valuerep import DSfloat
+
 from volseg.files.plain_text import plain
 from volseg.io.dicom.attributes import Attributes, text_of
 
-# Of a text (LO) and of a short code value (SH), PS3.5 6.2; a code value that is longer is a LongCodeValue.
+# Characters of a text (LO) and of a short code value (SH), PS3.5 6.2; a longer code value is a LongCodeValue.
 LONGEST_TEXT, LONGEST_CODE = 64, 16
 _CODE = re.compile(r"([^:\s\\]{1,16}):([^\s\\]+)")
 
@@ -15,6 +17,11 @@ _CODE = re.compile(r"([^:\s\\]{1,16}):([^\s\\]+)")
 def fit_text(text: str) -> str:
     """Make a text fit DICOM's LO: 64 characters, none of them a backslash or a control character."""
     return "".join(c if c.isprintable() and c != "\\" else "_" for c in text)[:LONGEST_TEXT]
+
+
+def decimal(value: float) -> DSfloat:
+    """Round a number to the 16 characters of a DICOM decimal (DS)."""
+    return DSfloat(float(value), auto_format=True)
 
 
 def split_code(code: str | None) -> tuple[str, str] | None:

@@ -18,9 +18,9 @@ from volseg.core.intensity import is_like_ct
 from volseg.core.volume import MODALITIES, Volume
 from volseg.errors import OutputError
 from volseg.files.folders import atomic_folder
-from volseg.io.dicom.patient import inherit_patient, unknown_patient
+from volseg.io.dicom.derived import inherit_patient, unknown_patient
 from volseg.io.dicom.source import DicomSource
-from volseg.io.dicom.texts import fit_text
+from volseg.io.dicom.texts import decimal, fit_text
 
 _LOG = logging.getLogger(__name__)
 _INT16 = np.iinfo(np.int16)
@@ -120,21 +120,17 @@ def _rescale(array: NDArray[Any]) -> tuple[DSfloat, DSfloat]:
         array.dtype.kind != "f" or bool((array == np.rint(array)).all())
     ):
         fits = _INT16.min <= lowest and highest <= _INT16.max
-        return _decimal(1.0), _decimal(0.0 if fits else lowest - _INT16.min)
+        return decimal(1.0), decimal(0.0 if fits else lowest - _INT16.min)
     # 65,534 of 65,535 steps: room for the rounding of slope and intercept to decimals.
-    slope = _decimal((highest - lowest) / 65534 or 1.0)
-    return slope, _decimal((highest + lowest) / 2)
-
-
-def _decimal(value: float) -> DSfloat:
-    return DSfloat(value, auto_format=True)
+    slope = decimal((highest - lowest) / 65534 or 1.0)
+    return slope, decimal((highest + lowest) / 2)
 
 
 def _template(volume: Volume, folder: Path, slope: DSfloat, intercept: DSfloat) -> Dataset:
     """Everything that all slices share (PS3.3 A.3 CT Image, A.4 MR Image)."""
     is_ct = volume.modality == "CT"
     source = volume.source if isinstance(volume.source, DicomSource) else None
-    dataset = inherit_patient(source, folder) if source else unknown_patient()
+    dataset = inherit_patient(source) if source else unknown_patient()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.SpecificCharacterSet = "ISO_IR 192"
@@ -159,11 +155,11 @@ def _template(volume: Volume, folder: Path, slope: DSfloat, intercept: DSfloat) 
     dataset.BitsAllocated = dataset.BitsStored = 16
     dataset.HighBit, dataset.PixelRepresentation = 15, 1
     dataset.Columns, dataset.Rows = volume.grid.shape[:2]
-    between_columns, between_rows, between_slices = map(_decimal, volume.grid.spacing)
+    between_columns, between_rows, between_slices = map(decimal, volume.grid.spacing)
     dataset.PixelSpacing = [between_rows, between_columns]
     dataset.SliceThickness = dataset.SpacingBetweenSlices = between_slices
     directions = (RAS_TO_LPS[:3, :3] @ volume.grid.direction)[:, :2]
-    dataset.ImageOrientationPatient = [_decimal(cosine) for cosine in directions.T.ravel()]
+    dataset.ImageOrientationPatient = [decimal(cosine) for cosine in directions.T.ravel()]
     return dataset
 
 
@@ -174,5 +170,5 @@ def _place(template: Dataset, volume: Volume, k: int) -> Dataset:
     dataset.SOPInstanceUID = generate_uid(prefix=None)
     dataset.InstanceNumber = k + 1
     position = RAS_TO_LPS[:3, :3] @ volume.grid.to_world([0, 0, k])
-    dataset.ImagePositionPatient = [_decimal(x) for x in position]
+    dataset.ImagePositionPatient = [decimal(x) for x in position]
     return dataset

@@ -18,7 +18,7 @@ from volseg.core.labelmap import LabelMap
 from volseg.core.volume import Volume
 from volseg.io import write
 from volseg.io.dicom.attributes import quiet_pydicom
-from volseg.io.dicom.patient import patient_and_study, unknown_patient
+from volseg.io.dicom.derived import patient_and_study, unknown_patient
 from volseg.io.dicom.writing import write_dicom_series
 
 GRID = Grid.from_spacing((6, 5, 4), (1, 1, 2))

@@ -1,0 +1,174 @@
+"""What objects made from a DICOM scan take from it: patient, study, references (CT, SEG, RTSTRUCT)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from volseg.errors import OutputError
+from volseg.io.dicom.attributes import DAMAGE, quiet_pydicom, text_of
+from volseg.io.dicom.dataset import open_dataset
+from volseg.io.dicom.source import DicomSource, SourceFrame
+
+_LOG = logging.getLogger(__name__)
+
+# The attributes of patient and study that are taken over: those that the modules Patient, General Study, Clinical Trial
+# Subject and Study (PS3.3 C.7.1 and C.7.2) require, and the issuers of their numbers. Comments, descriptions, history,
+# allergies and the like are not.
+_INHERITED = [
+    "PatientName PatientID IssuerOfPatientID TypeOfPatientID IssuerOfPatientIDQualifiersSequence PatientBirthDate",
+    "PatientSex PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence",
+    "StudyInstanceUID StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber",
+    "IssuerOfAccessionNumberSequence LongitudinalTemporalInformationModified",
+    "ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialProtocolName ClinicalTrialSiteID",
+    "ClinicalTrialSiteName ClinicalTrialSubjectID ClinicalTrialSubjectReadingID ClinicalTrialTimePointID",
+]
+# Required for animals only; for people some of these name relatives.
+_OF_ANIMALS = [
+    "PatientSpeciesDescription PatientSpeciesCodeSequence PatientBreedDescription PatientBreedCodeSequence",
+    "BreedRegistrationSequence ResponsiblePerson ResponsiblePersonRole ResponsibleOrganization PatientSexNeutered",
+]
+_STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"
+_SPECIES = ("PatientSpeciesDescription", "PatientSpeciesCodeSequence")
+_FRAME_OF_REFERENCE = ["FrameOfReferenceUID PositionReferenceIndicator PatientPosition"]
+# These may be empty, but not missing.
+_ALWAYS = [
+    "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID",
+    "AccessionNumber PositionReferenceIndicator",
+]
+
+
+def referable_source(source: Any, path: Path, what: str) -> DicomSource:
+    """Return the source of an image if an object can refer to it.
+
+    Parameters
+    ----------
+    source : any
+        `Volume.source`.
+    path : Path
+        The file that is to be written, for messages.
+    what : str
+        The kind of object, for messages: ``a DICOM Segmentation``.
+
+    Raises
+    ------
+    OutputError
+        It is not from DICOM, or lacks an identifier that the object must name.
+    """
+    if not isinstance(source, DicomSource) or not source.frames:
+        raise OutputError(f"{path}: the image is not from DICOM, which {what} refers to; write .nii.gz")
+    if source.missing:
+        missing = ", ".join(source.missing)
+        raise OutputError(f"{source.frames[0].file}: has no {missing}, which {what} refers to; write .nii.gz")
+    return source
+
+
+def unknown_patient() -> Dataset:
+    """Return a data set with the required attributes of patient and study, all empty."""
+    dataset = Dataset()
+    for keyword in _keywords(_ALWAYS):
+        setattr(dataset, keyword, "")
+    return dataset
+
+
+def read_header(source: DicomSource, others: Sequence[str] = ()) -> Dataset:
+    """Read what the first instance of a scan says of patient, study and frame of reference.
+
+    An attribute that is damaged is left out with a warning.
+
+    Parameters
+    ----------
+    source : DicomSource
+        The scan.
+    others : sequence of str
+        Keywords that are wanted besides.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be read any more, or is another instance now.
+    """
+    first = source.frames[0]
+    wanted = ["SOPInstanceUID", *_keywords(_INHERITED, _OF_ANIMALS, _FRAME_OF_REFERENCE), *others]
+    header = Dataset()
+    with quiet_pydicom():
+        try:
+            dataset = open_dataset(first.file, stop_before_pixels=True, specific_tags=wanted)
+            uid = text_of(dataset, "SOPInstanceUID")
+        except DAMAGE as error:
+            raise OutputError(f"{first.file}: the image's file cannot be read any more ({error})") from error
+        if uid != first.sop_instance_uid:
+            raise OutputError(
+                f"{first.file}: is now the instance {uid!r}, not that which was read; read the image again"
+            )
+        for tag in tuple(dataset.keys()):
+            try:
+                header.add(_decoded(dataset[tag]))
+            except DAMAGE as error:
+                _LOG.warning("%s: %s is damaged and not taken over (%s)", first.file, tag, error)
+    return header
+
+
+def _decoded(element: Any) -> Any:
+    """Return an element with its texts decoded, as they may be in another character set than the new file's."""
+    if element.VR == "SQ":
+        for item in element.value:
+            item.decode()
+    return element
+
+
+def inherit_patient(source: DicomSource) -> Dataset:
+    """Return a data set with patient, study and frame of reference of a scan, unchanged; raises as `read_header`."""
+    header = read_header(source)
+    result = patient_and_study(header)
+    _copy(header, result, _keywords(_FRAME_OF_REFERENCE))
+    return result
+
+
+def patient_and_study(header: Dataset) -> Dataset:
+    """Return what objects made from a scan say of patient and study; required attributes that it lacks are empty."""
+    wanted = _keywords(_INHERITED)
+    if any(header.get(keyword) for keyword in _SPECIES):
+        wanted += _keywords(_OF_ANIMALS)
+    result = unknown_patient()
+    _copy(header, result, wanted)
+    return result
+
+
+def _copy(header: Dataset, result: Dataset, keywords: Sequence[str]) -> None:
+    for keyword in keywords:
+        if keyword in header:
+            result[keyword] = header[keyword]
+
+
+def _keywords(*lists: list[str]) -> list[str]:
+    return " ".join(line for lines in lists for line in lines).split()
+
+
+def references_to(source: DicomSource) -> list[Dataset]:
+    """Make the items of a sequence that refers to all instances of a scan."""
+    return [_reference(*instance) for instance in source.instances]
+
+
+def reference_to_frame(frame: SourceFrame) -> Dataset:
+    """Make the item of a sequence that refers to one frame of a scan."""
+    item = _reference(frame.sop_class_uid, frame.sop_instance_uid)
+    if frame.frame is not None:
+        item.ReferencedFrameNumber = frame.frame
+    return item
+
+
+def reference_to_study(uid: str) -> Dataset:
+    """Make the item of a sequence that refers to a study, as RT Structure Sets do."""
+    return _reference(_STUDY_MANAGEMENT, uid)
+
+
+def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = sop_class_uid
+    item.ReferencedSOPInstanceUID = sop_instance_uid
+    return item
