@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,12 @@ from volseg.config import Reconstruction
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 # Over the batch: a class that is absent from one slice would otherwise swing its loss between 0 and 1.
-_FOREGROUND_OVER_BATCH = {"include_background": False, "to_onehot_y": True, "softmax": True, "batch": True}
+_FOREGROUND_OVER_BATCH: dict[str, Any] = {
+    "include_background": False,
+    "to_onehot_y": True,
+    "softmax": True,
+    "batch": True,
+}
 
 
 def reconstruction_loss(name: Reconstruction) -> Loss:

@@ -40,7 +40,7 @@ def distances(a: Mesh, b: Mesh) -> Float:
     """
     spacing = min(_edge_lengths(a).mean(), _edge_lengths(b).mean())
     points = np.concatenate([a.vertices, _points_within(a, float(spacing))])
-    surface = pv.PolyData.from_regular_faces(b.vertices, b.faces)
+    surface = pv.PolyData.from_regular_faces(b.vertices, b.faces)  # type: ignore[arg-type]
     # VTK's implicit distance is not used: beside triangles without area it is wrong by millimetres.
     _, nearest = surface.find_closest_cell(points, return_closest_point=True)
     return np.asarray(np.linalg.norm(np.asarray(nearest) - points, axis=1), dtype=np.float64)

@@ -144,7 +144,8 @@ def moved_to_volume(mesh: Mesh, volume_mm3: float, voxel_mm: Float, most: float 
 
 def _filtered(mesh: Mesh) -> Float:
     """(V, 3) vertices after the filter."""
-    filtered = pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces).smooth_taubin(
+    surface = pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces)  # type: ignore[arg-type]
+    filtered = surface.smooth_taubin(
         n_iter=_ITERATIONS,
         pass_band=_PASS_BAND,
         boundary_smoothing=False,

@@ -37,7 +37,8 @@ def main() -> None:
     if path is not None:
         plotter.screenshot(path)
         return
-    if plotter.render_window.GetClassName() in {"vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow"}:
+    window = plotter.render_window
+    if window is not None and window.GetClassName() in {"vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow"}:
         sys.exit("VTK finds no display that it can use")
     plotter.show(title=f"volseg: {scene.title}")
 
@@ -52,7 +53,7 @@ def draw_scene(plotter: Any, scene: Scene) -> None:
     """
     plotter.set_background(_BOTTOM, top=_TOP)
     for mesh in scene.meshes:
-        surface = pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces)
+        surface = pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces)  # type: ignore[arg-type]
         plotter.add_mesh(surface, color=mesh.colour, smooth_shading=True, ambient=0.12, diffuse=0.9, specular=0.15)
     for picture in scene.slices:
         _add_slice(plotter, picture)

@@ -13,7 +13,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from volseg import errors
 
 # Everything that pydicom and its decoders were seen to raise on damaged files.
-DAMAGE = (*errors.DAMAGE, InvalidDicomError, BytesLengthException)
+DAMAGE: tuple[type[Exception], ...] = (*errors.DAMAGE, InvalidDicomError, BytesLengthException)
 
 
 class Attributes(Protocol):

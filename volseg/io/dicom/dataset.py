@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
@@ -72,7 +72,7 @@ def parse_dataset(
         _check_deflated(stream, head)
     stream.seek(0)
     wanted = _tags(tuple(specific_tags)) if specific_tags else None
-    dataset = read_partial(stream, _Counter(stop_before_pixels), force=bare, specific_tags=wanted)
+    dataset = read_partial(cast(BinaryIO, stream), _Counter(stop_before_pixels), force=bare, specific_tags=wanted)
     check_values(dataset)
     if stream.tell() - _pixel_bytes(dataset) > _LONG_HEADER:
         _parse_sequences(dataset, ReadBudget())
@@ -129,7 +129,7 @@ def _parse_sequences(dataset: Any, budget: ReadBudget) -> None:
                 continue
             content = BoundedStream(BytesIO(element.value), len(element.value), budget)
             items = read_sequence(
-                content,
+                cast(BinaryIO, content),
                 element.is_implicit_VR,
                 element.is_little_endian,
                 len(element.value),

@@ -27,12 +27,13 @@ from volseg.io.dicom.plugins import GDCM_12_BIT, PYJPEGLS_PADDED, add_plugins
 
 # Measured: pyjpegls takes half of GDCM's time, pylibjpeg's RLE a quarter of pydicom's; all give the same values. Of
 # 1000 damaged streams the second ones took none that the first refused; pydicom's RLE would, and Pillow is no help.
-_PREFERRED = {
+_PREFERRED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(JPEGLSTransferSyntaxes, ("pyjpegls", PYJPEGLS_PADDED, "gdcm")),
     **dict.fromkeys(RLETransferSyntaxes, ("pylibjpeg",)),
     **dict.fromkeys(JPEG2000TransferSyntaxes, ("pylibjpeg", "gdcm")),
     JPEGExtended12Bit: (GDCM_12_BIT, "gdcm", "pillow"),
 }
+_REFUSALS: tuple[type[Exception], ...] = (MissingPackageError, *DAMAGE)
 # What pydicom says before the reasons of each decoder.
 _NO_DECODER = "available plugins: "
 
@@ -104,7 +105,7 @@ def _answer(data: bytes, request: dict[str, Any]) -> tuple[dict[str, Any], NDArr
     try:
         with quiet_pydicom():
             values = decode(parse_dataset(io.BytesIO(data)), request["pictures"], decoder=request["decoder"])
-    except (MissingPackageError, *DAMAGE) as error:
+    except _REFUSALS as error:
         return {"error": reason(error).rpartition(_NO_DECODER)[2]}, None
     return {"shape": values.shape, "dtype": values.dtype.str}, np.ascontiguousarray(values)
 

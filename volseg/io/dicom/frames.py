@@ -261,8 +261,10 @@ def _siemens(dataset: Any) -> Mapping[str, Any]:
     """Read Siemens' private image header; empty where there is none, or it is damaged."""
     from nibabel.nicom.csareader import CSAReadError, get_csa_header
 
+    # NameError: its reader uses a variable that it has not set, if a header is cut off.
+    damage: tuple[type[Exception], ...] = (CSAReadError, NameError, *DAMAGE)
     try:
         header = get_csa_header(dataset, "image")
-    except (CSAReadError, NameError, *DAMAGE):  # its reader names what it has not read, where a header is cut off
+    except damage:
         return {}
     return header["tags"] if header else {}

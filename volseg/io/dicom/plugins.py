@@ -77,7 +77,7 @@ def decode_jpeg_12_bit(content: bytes, runner: Any) -> bytes:
     return clipped
 
 
-def decode_padded_jpeg_ls(content: bytes, runner: Any) -> bytes:
+def decode_padded_jpeg_ls(content: bytes, runner: Any) -> bytes | bytearray:
     """Decode JPEG-LS with zeros before its end, which pyjpegls takes for data that are left over.
 
     Raises
@@ -94,8 +94,7 @@ def decode_padded_jpeg_ls(content: bytes, runner: Any) -> bytes:
         raise ValueError("it has no zeros before its end")
     for kept in range(min(zeros, _MOST_KEPT)):
         try:
-            decoded: bytes = pyjpegls._decode_frame(data + bytes(kept) + _END, runner)
-            return decoded
+            return pyjpegls._decode_frame(data + bytes(kept) + _END, runner)
         except RuntimeError as error:
             reason = error
     raise ValueError(f"also without zeros before its end: {reason}")

@@ -155,7 +155,7 @@ def _decode(block: bytes, path: Path) -> tuple[Any, bool]:
             continue
         where, known = _MAGICS[size]
         if block[where] in known:
-            kind = nibabel.Nifti1Header if size == 348 else nibabel.Nifti2Header
+            kind: type[nibabel.Nifti1Header] = nibabel.Nifti1Header if size == 348 else nibabel.Nifti2Header
             return kind(block[:size], endianness=endianness, check=False), block[where][1:2] == b"+"
         if size == 348:
             raise InputError(

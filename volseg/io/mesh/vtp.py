@@ -25,7 +25,7 @@ def vtp_bytes(meshes: Sequence[Mesh], space: str, *, first: int = 1) -> bytes:
     from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
 
     mesh = join_meshes(meshes, first=first)
-    surface = pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces)
+    surface = pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces)  # type: ignore[arg-type]
     for name, values in mesh.point_data.items():
         surface.point_data[name] = values
     fields = {"SPACE": [space], "Names": [part.name for part in meshes]}
