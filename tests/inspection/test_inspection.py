@@ -200,7 +200,7 @@ def test_damaged_file_and_stranger_are_entries(folder: Path) -> None:
     assert damaged.name == "0002.dcm"
     assert "damaged" in str(damaged.problem)
     assert stranger.name == "page.dcm"
-    assert "is named as DICOM, but is none" in str(stranger.problem)
+    assert "has a DICOM file name but is not DICOM" in str(stranger.problem)
 
 
 def test_a_hostile_archive_does_not_hide_the_rest(folder: Path) -> None:

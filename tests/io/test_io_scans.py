@@ -114,7 +114,7 @@ def test_bad_input_is_one_line(tmp_path, name, content, message):
 
 
 def test_what_cannot_be_written(tmp_path, labelmap, oblique_grid):
-    with pytest.raises(UsageError, match=r"written as \.foo; use \.nii, \.nii\.gz, \.seg\.nrrd or \.dcm"):
+    with pytest.raises(UsageError, match=r"written as \.foo; use \.nii, \.nii\.gz, \.nrrd, \.mha, \.seg\.nrrd, \.dcm"):
         write(labelmap, tmp_path / "a.foo")
     with pytest.raises(UsageError, match=r"\.seg\.nrrd; use \.nii, \.nii\.gz, \.nrrd, \.mha, or a folder"):
         write(Volume(np.zeros(oblique_grid.shape), oblique_grid), tmp_path / "a.seg.nrrd")

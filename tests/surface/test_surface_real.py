@@ -13,7 +13,7 @@ import SimpleITK
 from volseg.core.grid import RAS_TO_LPS, Float
 from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
-from volseg.io.dicom import read_series
+from volseg.io import read
 from volseg.surface import SurfaceSettings, extract_isosurface
 
 SERIES = {"brain_mr_t1post_oblique": 2500.0, "sarcoma_ct": 200.0}
@@ -31,7 +31,7 @@ class Scan:
 @pytest.fixture(scope="module", params=SERIES)
 def scan(request: pytest.FixtureRequest, shared_data: Path) -> Scan:
     folder, threshold = shared_data / "dicom" / request.param, SERIES[request.param]
-    volume = read_series(folder)
+    volume = read(folder)
     return Scan(folder, threshold, volume, extract_isosurface(volume, threshold, SurfaceSettings(smooth=False)))
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from volseg.errors import AmbiguousError, InputError
 from volseg.files.names import CASE_SUFFIXES, has_suffix
+from volseg.io import Catalogue
 
 if TYPE_CHECKING:
     from volseg.io.dicom import Series
@@ -132,10 +133,10 @@ def _is_loose_dicom(entry: Path) -> bool:
 
 def _places_in(path: Path, series: str | None) -> list[ScanPlace]:
     """Return the scans whose files lie together: one, or that of each patient and study."""
-    from volseg.io.dicom import choose_series, scan_dicom
+    from volseg.io.dicom import choose_series
 
     try:
-        listing = scan_dicom(path)
+        listing = Catalogue(path).dicom
     except InputError:
         return [ScanPlace(path)]  # which fails with the same reason when it is read
     if not listing.series:

@@ -15,8 +15,7 @@ from volseg.core.volume import Volume
 from volseg.core.voxels import to_label_values
 from volseg.errors import InputError, UsageError
 from volseg.files.names import SEG_NRRD_SUFFIXES, has_suffix
-from volseg.io import read, read_label_layers, read_scan_of
-from volseg.io.dicom import find_label_object, is_dicom, is_dicom_input
+from volseg.io import Catalogue, look, read_layers, read_scan_of
 from volseg.io.labels import (
     check_labels,
     find_label_maps,
@@ -111,45 +110,51 @@ def read_subject(
     found = _sorted(inputs, segmentations, names_of(labels))
     scan = _read_scan(found, None if found.of_labels(series) else series)
     is_lone = scan is not None and not found.label_maps and threshold is None
-    if is_lone and scan is not None and (labels or only or _is_label_map(scan, found.scans[0])):
+    if is_lone and scan is not None and (labels or only or _is_label_map(scan, found.scans[0].path)):
         found, scan = replace(found, scans=(), label_maps=found.scans), None
     _check_numbers(found, scan, {"--labels": labels, "--only": only}, series, threshold)
     maps, advice = [], None
-    for path in found.label_maps:
-        volume = series if scan is None or names_volume(path, series) else None
-        layers = _Labels(path, labels, only, volume).read(scan)
-        advice = advice or one_slice_advice(layers, path, image=scan)
-        maps.append((path, layers))
+    for map_ in found.label_maps:
+        volume = series if scan is None or names_volume(map_.path, series) else None
+        layers = _Labels(map_, labels, only, volume).read(scan)
+        advice = advice or one_slice_advice(layers, map_, image=scan)
+        maps.append((map_.path, layers))
     return Subject(scan, tell_apart(maps), tuple(found.meshes), threshold, advice)
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Paths and meshes by what they are; `cases` are the folders of predictions."""
+    """What lies at each path, sorted by what it is, and the meshes; `cases` are the folders of predictions."""
 
-    scans: tuple[Path, ...]
-    label_maps: tuple[Path, ...]
+    scans: tuple[Catalogue, ...]
+    label_maps: tuple[Catalogue, ...]
     cases: tuple[Path, ...]
     meshes: tuple[Mesh, ...]
 
     def of_labels(self, series: str | None) -> bool:
         """Whether a series is a volume of one of the label maps."""
-        return any(names_volume(path, series) for path in self.label_maps)
+        return any(names_volume(map_.path, series) for map_ in self.label_maps)
 
 
 def _sorted(inputs: Sequence[Path], segmentations: Sequence[Path], known: Sequence[str]) -> _Found:
-    scans, cases, meshes, maps = [], [], list[Mesh](), list(segmentations)
-    for path in (_stands_for(given, known) for given in inputs):
+    scans: list[Catalogue] = []
+    maps: list[Catalogue] = []
+    cases: list[Path] = []
+    meshes: list[Mesh] = []
+    for given in inputs:
+        found = _stands_for(given, known)
+        path = found.path
         if has_suffix(path, (*MESH_SUFFIXES, *OTHER_MESH_SUFFIXES)):
             meshes += read_meshes(path, colour=_mesh_colour(path, meshes))
-        elif path.is_dir() and (own := single_label_map(path, known=known)):
-            maps.append(own)
+        elif path.is_dir() and (own := single_label_map(found, known=known)):
+            maps.append(found if own == path else Catalogue(own))
             cases += [path] if own.is_file() else []
-        elif _is_labels(path):
-            maps.append(path)
+        elif _is_labels(found):
+            maps.append(found)
         else:
-            scans.append(path)
-    once = {path.resolve(): path for path in maps}
+            scans.append(found)
+    maps = [*(Catalogue(path, scans[0] if scans else None) for path in segmentations), *maps]
+    once = {map_.path.resolve(): map_ for map_ in maps}
     return _Found(tuple(scans), tuple(once.values()), tuple(cases), tuple(meshes))
 
 
@@ -160,11 +165,11 @@ def _mesh_colour(path: Path, others: Sequence[Mesh]) -> Colour:
     return default_colour(number) if colour in {mesh.colour for mesh in others} else colour
 
 
-def _is_labels(path: Path) -> bool:
+def _is_labels(found: Catalogue) -> bool:
     """Whether a path says of itself that it is a label map: by name, content or header, or a table beside it."""
-    if has_suffix(path, SEG_NRRD_SUFFIXES) or has_label_table(path):
+    if has_suffix(found.path, SEG_NRRD_SUFFIXES) or has_label_table(found.path):
         return True
-    return path.is_file() and find_label_object(path) is not None
+    return found.path.is_file() and found.label_object is not None
 
 
 def _read_scan(found: _Found, series: str | None) -> Volume | None:
@@ -173,11 +178,11 @@ def _read_scan(found: _Found, series: str | None) -> Volume | None:
         raise UsageError(f"{len(found.scans)} scans to look at; give one, and its label map by --segmentation FILE")
     if not found.scans:
         return _scan_of_case(found.cases[0]) if found.cases else None
-    (path,) = found.scans
-    of_labels = found.label_maps[0] if found.label_maps else None
-    scan = read(path, series=series) if of_labels is None else read_scan_of(of_labels, path, series=series)
+    image = look(found.scans[0].path, known=found.scans[0])
+    of_labels = found.label_maps[0] if found.label_maps else image
+    scan = read_scan_of(of_labels, image, series=series)
     if scan.array.min() == scan.array.max():
-        _LOG.warning("%s: every voxel is %g, so there is nothing of it to see", path, scan.array.flat[0])
+        _LOG.warning("%s: every voxel is %g, so there is nothing of it to see", image.path, scan.array.flat[0])
     return scan
 
 
@@ -185,17 +190,16 @@ def _read_scan(found: _Found, series: str | None) -> Volume | None:
 class _Labels:
     """A label map, and how it is to be read."""
 
-    path: Path
+    found: Catalogue
     table: Path | None
     only: Sequence[str] | None
     series: str | None
 
     def read(self, scan: Volume | None) -> tuple[LabelMap, ...]:
         """Contours need their scan, and so do segments on one slice; everything else has a grid of its own."""
-        path = self.path
-        found = find_label_object(path) if scan is not None and is_dicom_input(path) else None
-        layers = self._on(scan if found is not None and found.is_contours else None)
-        if found is not None and not found.is_contours and one_slice_advice(layers, path):
+        path, labels = self.found.path, self.found.label_object if scan is not None else None
+        layers = self._on(scan if labels is not None and labels.is_contours else None)
+        if labels is not None and not labels.is_contours and one_slice_advice(layers, self.found):
             layers = self._on(scan)
         check_labels(layers, path)
         if not any(layer.array.any() for layer in layers):
@@ -203,19 +207,23 @@ class _Labels:
         return layers
 
     def _on(self, image: Volume | None) -> tuple[LabelMap, ...]:
-        return read_label_layers(self.path, labels=self.table, image=image, only=self.only, series=self.series)
+        found = look(self.found.path, known=self.found)
+        return read_layers(found, labels=self.table, image=image, only=self.only, series=self.series)
 
 
-def _stands_for(path: Path, known: Sequence[str]) -> Path:
+def _stands_for(path: Path, known: Sequence[str]) -> Catalogue:
     """Return the one case or label map in a folder of them; everything else as it is."""
-    if not path.is_dir() or single_label_map(path, known=known) or is_dicom(path):
-        return path
+    there = Catalogue(path)
+    if not path.is_dir() or single_label_map(there, known=known) or there.is_dicom:
+        return there
     found = find_label_maps(path, known=known)
     if len(found) > 1:
         more = ", ..." if len(found) > 10 else ""
         raise UsageError(f"{path}: {len(found)} cases to look at ({', '.join([*found][:10])}{more}); give one")
-    # A case is its folder, where its scan is noted.
-    return next((file if file.parent == path else file.parent for file in found.values()), path)
+    for file in found.values():
+        # A case is its folder, where its scan is noted.
+        return Catalogue(file if file.parent == path else file.parent)
+    return there
 
 
 def _is_label_map(volume: Volume, path: Path) -> bool:

@@ -16,7 +16,7 @@ from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, GeometryError, InputError, VolsegError, at
 from volseg.files.names import case_name
-from volseg.io import read, read_channels, read_label_layers
+from volseg.io import Catalogue, read, read_channels, read_label_layers
 from volseg.io.labels import check_labels, is_even, one_slice_advice, read_label_table, sidecar_path
 from volseg.surface.extract import extract_isosurface, extract_surfaces
 from volseg.surface.settings import SurfaceSettings
@@ -73,7 +73,7 @@ def surfaces_of_labels(
         if _is_scan(file):
             raise InputError(f"{error}; {_ADVICE}") from error
         raise
-    if advice := one_slice_advice(layers, file, image=image):
+    if advice := one_slice_advice(layers, Catalogue(file), image=image):
         raise GeometryError(advice)
     if chosen.print_ready and len(layers) > 1:
         layers = (solid_of(layers),)

@@ -25,11 +25,11 @@ def read_label_scan(path: Path, image: Path | None, series: str | None = None) -
     UsageError
         It is given for labels that are no DICOM object.
     """
-    from volseg.io import read_scan_of
-    from volseg.io.dicom import is_dicom_input
+    from volseg.io import Catalogue, look, read_scan_of
 
     if image is None:
         return None
-    if not is_dicom_input(path):
+    labels = Catalogue(path)
+    if not labels.is_dicom:
         raise UsageError(f"--image is the scan of a DICOM structure set or segmentation; {path} is none, leave it out")
-    return read_scan_of(path, image, series=series)
+    return read_scan_of(labels, look(image, known=labels), series=series)

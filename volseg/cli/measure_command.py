@@ -44,7 +44,7 @@ def measure(
     """
     from volseg.cli.measure_tables import print_measurements, write_csv, write_json
     from volseg.files.atomic import check_free
-    from volseg.io import read_label_layers
+    from volseg.io import Catalogue, read_label_layers
     from volseg.io.labels import check_labels, find_label_maps, names_of, one_slice_advice
 
     check_free([file for file in (csv, json) if file], overwrite=overwrite)
@@ -60,7 +60,7 @@ def measure(
             volume = series if image is None else None
             layers = read_label_layers(path, labels=labels, image=scan, only=chosen, series=volume)
             check_labels(layers, path)
-            if advice := one_slice_advice(layers, path, image=scan):
+            if advice := one_slice_advice(layers, Catalogue(path), image=scan):
                 _LOG.warning(advice)
             found[case] = _measured(layers, path, pieces=pieces)
         except VolsegError as error:

@@ -67,6 +67,7 @@ def mesh(
     coloured.
     """
     from volseg.cases.surfaces import surface_of_scan, surfaces_of_labels
+    from volseg.io import Catalogue
     from volseg.io.labels import find_label_maps, names_of, single_label_map
 
     chosen = parse_only(only)
@@ -82,7 +83,7 @@ def mesh(
     cases = find_label_maps(input_, known=known)
     if not cases:
         raise InputError(f"{input_}: no label maps in this folder; the surface of a scan needs --threshold VALUE")
-    alone = single_label_map(input_, known=known) is not None
+    alone = single_label_map(Catalogue(input_), known=known) is not None
     if target.file and len(cases) > 1:
         raise UsageError(f"{input_} holds {len(cases)} cases and {output} is one file; give a folder")
     files: list[Path] = []

@@ -15,14 +15,16 @@ from volseg.conversion.settings import FRACTIONAL, ConversionOptions, Conversion
 from volseg.core.volume import Volume
 from volseg.errors import InputError, UsageError
 from volseg.files.atomic import check_free
-from volseg.files.names import LABEL_SUFFIXES, SEG_NRRD_SUFFIXES, has_suffix
-from volseg.io import read, write
-from volseg.io.dicom import DicomSource, Listing, is_dicom_input, label_objects, read_label_object, scan_dicom
-from volseg.io.labels import has_label_table, image_files, mask_files, names_of, single_label_map
+from volseg.files.names import IMAGE_NAMES, LABEL_SUFFIXES, SEG_NRRD_SUFFIXES, has_suffix
+from volseg.io import Catalogue, look, write
+from volseg.io.dicom import DicomSource
+from volseg.io.labels import has_label_table, mask_files, names_of, single_label_map
 
 __all__ = ["FORMATS", "FRACTIONAL", "ConversionOptions", "ConvertedVolume", "convert", "convert_all", "put_on_grid"]
 
 _LOG = logging.getLogger(__name__)
+
+_NAMED = 5
 
 Content = Literal["scan", "labels", "probabilities"]
 
@@ -85,62 +87,66 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
     ['scan.mha']
     """
     target, settings = Path(target), ConversionSettings(**options)
-    source = _single_file_of(Path(source), target, known=names_of(settings.labels))
-    if source.exists() and source.resolve() == target.resolve():
+    found = _one_source(look(source), target, known=names_of(settings.labels))
+    if found.path.resolve() == target.resolve():
         raise UsageError(f"{target}: is the input itself; choose another name")
     check_free([target], overwrite=settings.overwrite)
-    is_dicom = is_dicom_input(source)
-    content = _said_content(source, target, settings)
-    listing = scan_dicom(source) if is_dicom and content is None else None
-    content = content or _content(source, target, listing)
+    content = _said_content(found, target, settings) or _content(found, target)
     modality = check_modality(settings.modality, to_dicom=content == "scan" and is_folder(target))
     if content == "probabilities":
-        return convert_probabilities(source, target, settings)
+        return convert_probabilities(found, target, settings)
     if content == "labels":
-        return convert_labels(source, target, settings)
-    volume = of_modality(read(source, series=settings.series, strict=settings.strict), source, modality)
+        return convert_labels(found, target, settings)
+    volume = found.scan(settings.series).read(strict=settings.strict)
+    volume = of_modality(volume, found.path, modality)
     written = write(volume, target)
-    if listing is not None:
-        _note_labels(listing, volume)
+    if found.is_dicom:
+        _note_labels(found, volume)
     return written
 
 
-def _single_file_of(source: Path, target: Path, *, known: Sequence[str]) -> Path:
-    """Return the label map or masks of a case, or the one image of a folder without DICOM; else the path."""
-    if not source.is_dir() or is_dicom_input(source):
-        return source
-    files = [file for file in image_files(source) if file.resolve() != target.resolve()]
-    if own := single_label_map(source, known=known) or (files[0] if len(files) == 1 else None):
-        return own
+def _one_source(found: Catalogue, target: Path, *, known: Sequence[str]) -> Catalogue:
+    """Return the label map or masks of a case, or the one image of a folder without DICOM; else what was found."""
+    folder = found.path
+    if not folder.is_dir() or found.is_dicom:
+        return found
+    files = [file for file in found.image_files if file.resolve() != target.resolve()]
+    own = single_label_map(found, known=known)
+    if own is None and len(files) == 1:
+        own = files[0]
+    if own is not None:
+        return found if own == folder else Catalogue(own)
     if files:
-        names = ", ".join(str(file.relative_to(source)) for file in files[:5])
+        names = ", ".join(str(file.relative_to(folder)) for file in files[:_NAMED])
+        more = ", ..." if len(files) > _NAMED else ""
         raise InputError(
-            f"{source}: holds {len(files)} NIfTI, NRRD or MetaImage files ({names}{', ...' if files[5:] else ''}), no "
-            "DICOM; give one of them; --all converts every one"
+            f"{folder}: holds {len(files)} {IMAGE_NAMES} files ({names}{more}), no DICOM; give one of them; --all "
+            "converts every one"
         )
-    return source
+    return found
 
 
-def _said_content(source: Path, target: Path, settings: ConversionSettings) -> Content | None:
-    """Return what arguments and file names say; None where they do not."""
+def _said_content(found: Catalogue, target: Path, settings: ConversionSettings) -> Content | None:
+    """Return what arguments and file names say; None if they do not."""
     if settings.form == FRACTIONAL:
         return "probabilities"
-    if settings.labels or settings.only or settings.form or settings.image or mask_files(source):
+    if settings.labels or settings.only or settings.form or settings.image or mask_files(found):
         return "labels"
-    return "labels" if has_suffix(target, LABEL_SUFFIXES) or has_suffix(source, SEG_NRRD_SUFFIXES) else None
+    return "labels" if has_suffix(target, LABEL_SUFFIXES) or has_suffix(found.path, SEG_NRRD_SUFFIXES) else None
 
 
-def _content(source: Path, target: Path, listing: Listing | None) -> Content:
-    if listing is not None:
-        return "labels" if label_objects(listing) and not listing.series else "scan"
-    return "labels" if has_label_table(source) and not is_folder(target) else "scan"
+def _content(found: Catalogue, target: Path) -> Content:
+    """Return what the source itself says."""
+    if found.is_dicom:
+        return "labels" if found.dicom.labels and not found.dicom.series else "scan"
+    return "labels" if has_label_table(found.path) and not is_folder(target) else "scan"
 
 
-def _note_labels(listing: Listing, volume: Volume) -> None:
+def _note_labels(found: Catalogue, volume: Volume) -> None:
     """Say which labels beside a scan were made on it, as they are not converted with it."""
     uid = volume.source.series_uid if isinstance(volume.source, DicomSource) else None
-    for other in label_objects(listing):
-        if uid in read_label_object(other.file).reference.series_uids:
+    for labels in found.dicom.labels:
+        if uid in labels.reference.series_uids:
             _LOG.info(
-                "%s: labels of this scan; they are converted on their own, by --image %s", other.file, listing.path
+                "%s: labels of this scan; they are converted on their own, by --image %s", labels.file, found.path
             )

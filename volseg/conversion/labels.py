@@ -13,31 +13,39 @@ from volseg.conversion.settings import ConversionSettings, is_folder, is_object
 from volseg.core.grid import Grid
 from volseg.core.labelmap import LabelMap, label_extent, present_values
 from volseg.core.volume import Volume
-from volseg.core.voxels import smallest_integer
 from volseg.errors import GeometryError, InputError, UsageError
 from volseg.files.atomic import check_free
-from volseg.files.names import LABEL_SUFFIXES, SEG_NRRD_SUFFIXES, WHOLE_NIFTI_SUFFIXES, case_name, has_suffix
-from volseg.io import read_label_layers, read_scan_of, write
-from volseg.io.dicom import DicomSource, find_label_object, is_dicom_input
-from volseg.io.labels import check_labels, is_dseg, names_volume, sidecar_path, write_label_table
+from volseg.files.names import LABEL_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, has_suffix
+from volseg.io import Catalogue, look, read_layers, read_scan_of, write
+from volseg.io.dicom import DicomSource
+from volseg.io.labels import check_labels, is_dseg, names_volume, sidecar_path
 from volseg.verification.placement import compare_grids
 
 _LOG = logging.getLogger(__name__)
 _MOST_OUTSIDE = 0.5
 
 
-def convert_labels(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
-    """Write a label map in another form."""
+def convert_labels(found: Catalogue, target: Path, settings: ConversionSettings) -> list[Path]:
+    """Write a label map in another form.
+
+    Parameters
+    ----------
+    found : Catalogue
+        What lies at the source.
+    target : Path
+        Where it goes; the suffix says in which form.
+    settings : ConversionSettings
+    """
     _check_target(target, settings)
-    is_dicom, volume = is_dicom_input(source), None
-    if not is_dicom and (settings.image is None or names_volume(source, settings.series)):
+    source, volume = found.path, None
+    if not found.is_dicom and (settings.image is None or names_volume(source, settings.series)):
         settings, volume = replace(settings, series=None), settings.series
-    image = read_image(source, target, settings)
-    scan = image if is_dicom else None
-    layers = read_label_layers(source, labels=settings.labels, image=scan, only=settings.only, series=volume)
+    image = read_image(found, target, settings)
+    scan = image if found.is_dicom else None
+    layers = read_layers(found, labels=settings.labels, image=scan, only=settings.only, series=volume)
     check_labels(layers, source)
     if image is not None:
-        _check_place(_unplaced(source, image, settings) or layers, image.grid, source, target)
+        _check_place(_unplaced(found, image, settings) or layers, image.grid, source, target)
         if not is_object(target):  # whose writers go by the slices as they are stored
             layers = tuple(_moved(layer, image.grid, source) for layer in layers)
     return _write_layers(layers, target, image, settings)
@@ -56,18 +64,18 @@ def _write_layers(
     check_free([file for path in targets for file in _files_of(path)], overwrite=settings.overwrite)
     written: list[Path] = []
     for layer, path in zip(layers, targets, strict=True):
-        written += _write(layer, path, image, settings.form)
+        written += write(layer, path, image=image if is_object(path) else None, form=settings.form)
     return written
 
 
-def _unplaced(source: Path, image: Volume, settings: ConversionSettings) -> tuple[LabelMap, ...]:
-    """Read a DICOM segmentation of another series than the image on its own grid; nothing of all else."""
-    found = find_label_object(source)
+def _unplaced(found: Catalogue, image: Volume, settings: ConversionSettings) -> tuple[LabelMap, ...]:
+    """Read a DICOM segmentation of another series than the image on its own grid; return nothing for other sources."""
+    labels = found.label_object
     own = image.source.series_uid if isinstance(image.source, DicomSource) else ""
-    if found is None or found.is_contours or own in found.reference.series_uids:
+    if labels is None or labels.is_contours or own in labels.reference.series_uids:
         return ()
     try:
-        return read_label_layers(source, labels=settings.labels, only=settings.only)
+        return read_layers(found, labels=settings.labels, only=settings.only)
     except InputError:  # its frames form no even grid
         return ()
 
@@ -80,8 +88,22 @@ def _check_target(target: Path, settings: ConversionSettings) -> None:
     check_free(_files_of(target), overwrite=settings.overwrite)
 
 
-def read_image(source: Path, target: Path, settings: ConversionSettings) -> Volume | None:
+def read_image(found: Catalogue, target: Path, settings: ConversionSettings) -> Volume | None:
     """Read the scan that labels or probabilities were made on.
+
+    Parameters
+    ----------
+    found : Catalogue
+        What lies at the source.
+    target : Path
+        A DICOM object needs the scan.
+    settings : ConversionSettings
+        Its image and series say which scan that is.
+
+    Returns
+    -------
+    Volume or None
+        None if no image is given.
 
     Raises
     ------
@@ -99,7 +121,8 @@ def read_image(source: Path, target: Path, settings: ConversionSettings) -> Volu
                 "series (--series) chooses a scan; of labels it is that of the image (--image), which is missing"
             )
         return None
-    image = read_scan_of(source, Path(settings.image), series=settings.series, strict=settings.strict)
+    there = look(settings.image, known=found)
+    image = read_scan_of(found, there, series=settings.series, strict=settings.strict)
     if is_object(target) and image.source is None:
         raise UsageError(
             f"image (--image) {settings.image}: is no DICOM scan, whose files a DICOM object of labels refers to"
@@ -145,17 +168,6 @@ def _moved(labelmap: LabelMap, grid: Grid, source: Path) -> LabelMap:
         names = ", ".join(label.name for label in labelmap.labels if label.value in gone)
         _LOG.warning("%s: no voxel of the image has the label %s", source, names)
     return moved
-
-
-def _write(labelmap: LabelMap, target: Path, image: Volume | None, form: str | None) -> list[Path]:
-    if is_object(target):
-        return write(labelmap, target, image=image, form=form)
-    if has_suffix(target, (*WHOLE_NIFTI_SUFFIXES, *SEG_NRRD_SUFFIXES)):
-        return write(labelmap, target)
-    dtype = smallest_integer(int(labelmap.array.max()))
-    files = write(Volume(labelmap.array.astype(dtype, copy=False), labelmap.grid), target)
-    write_label_table(labelmap.labels, sidecar_path(target))
-    return [*files, sidecar_path(target)]
 
 
 def _files_of(target: Path) -> list[Path]:

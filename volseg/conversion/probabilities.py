@@ -12,27 +12,36 @@ from volseg.core.label_choice import LabelChoice
 from volseg.core.labelmap import Label, default_colour, keep_colours_apart
 from volseg.errors import GeometryError, InputError, UsageError
 from volseg.files.atomic import check_free
-from volseg.files.names import WHOLE_NIFTI_SUFFIXES, has_suffix
-from volseg.io import read_channels
-from volseg.io.dicom import is_dicom_input, label_objects
+from volseg.files.names import NIFTI, has_suffix
+from volseg.io import Catalogue
 from volseg.io.labels import read_label_table, sidecar_path, write_label_table
 from volseg.verification.placement import compare_grids
 
 
-def convert_probabilities(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
-    """Write probabilities in the other of their two forms."""
+def convert_probabilities(found: Catalogue, target: Path, settings: ConversionSettings) -> list[Path]:
+    """Write probabilities in the other of their two forms.
+
+    Parameters
+    ----------
+    found : Catalogue
+        What lies at the source.
+    target : Path
+        ``.dcm`` for a NIfTI source, ``.nii.gz`` for a DICOM one.
+    settings : ConversionSettings
+    """
     if is_object(target):
-        return _to_dicom(source, target, settings)
-    if has_suffix(target, WHOLE_NIFTI_SUFFIXES):
-        return _to_nifti(source, target, settings)
+        return _to_dicom(found, target, settings)
+    if has_suffix(target, NIFTI.written):
+        return _to_nifti(found, target, settings)
     raise UsageError(f"{target}: probabilities are written as .dcm from NIfTI, and as .nii.gz from DICOM")
 
 
-def _to_dicom(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
+def _to_dicom(found: Catalogue, target: Path, settings: ConversionSettings) -> list[Path]:
     from volseg.io.dicom import write_dicom_probabilities
 
-    image = read_image(source, target, settings)
-    volumes = read_channels([source])
+    source = found.path
+    image = read_image(found, target, settings)
+    volumes = list(found.read_all().values()) if found.image_format is not None else [found.scan().read()]
     if len(volumes) == 1 and volumes[0].array.dtype.kind in "iu":
         raise UsageError(
             f"--as {FRACTIONAL} needs probabilities, a volume per label, and a table of their names (--labels); "
@@ -61,15 +70,16 @@ def _labels(source: Path, count: int, settings: ConversionSettings) -> tuple[Lab
     return labels
 
 
-def _to_nifti(source: Path, target: Path, settings: ConversionSettings) -> list[Path]:
-    from volseg.io.dicom import read_dicom_probabilities, scan_dicom
+def _to_nifti(found: Catalogue, target: Path, settings: ConversionSettings) -> list[Path]:
+    from volseg.io.dicom import read_dicom_probabilities
     from volseg.io.images.nifti import write_nifti
 
     check_free([sidecar_path(target)], overwrite=settings.overwrite)
-    found = label_objects(scan_dicom(source)) if is_dicom_input(source) else []
-    if len(found) != 1:
-        raise UsageError(f"{source}: --as {FRACTIONAL} to NIfTI needs one DICOM segmentation; found {len(found)}")
-    volumes = read_dicom_probabilities(found[0].file, image=read_image(source, target, settings))
+    source = found.path
+    objects = found.dicom.labels if found.is_dicom else []
+    if len(objects) != 1:
+        raise UsageError(f"{source}: --as {FRACTIONAL} to NIfTI needs one DICOM segmentation; found {len(objects)}")
+    volumes = read_dicom_probabilities(objects[0].file, image=read_image(found, target, settings))
     labels = [Label(value, name, default_colour(value, name)) for value, name in enumerate(volumes, start=1)]
     wanted = LabelChoice(settings.only).of(labels, source)
     stack = np.stack([volumes[label.name].array for label in wanted], axis=-1)

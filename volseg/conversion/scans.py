@@ -14,9 +14,8 @@ from volseg.core.volume import Volume
 from volseg.errors import UsageError, VolsegError
 from volseg.files.atomic import check_free
 from volseg.files.names import IMAGE_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, free_name, has_suffix, portable_name
-from volseg.io import read, read_all, write
-from volseg.io.dicom import is_dicom_input
-from volseg.io.labels import has_label_table, image_files
+from volseg.io import look, read, write
+from volseg.io.labels import has_label_table
 
 _LOG = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ def convert_all(
 
 
 class _Found(NamedTuple):
-    """A volume before it is read."""
+    """A volume before it is written."""
 
     name: str
     number: str
@@ -100,14 +99,15 @@ class _Found(NamedTuple):
 
 
 def _found(source: Path, folder: Path) -> Iterator[_Found]:
-    is_dicom = is_dicom_input(source)
-    # What an earlier call wrote inside the source is no part of it.
+    found = look(source)
+    # Files that an earlier call wrote inside the source are not part of it.
     inside = source.is_dir() and folder.resolve() != source.resolve()
-    files = [file for file in image_files(source) if not (inside and folder.resolve() in file.resolve().parents)]
-    if not is_dicom and not files:
-        read_all(source)  # says why there is nothing to read
-    if is_dicom:
-        yield from _found_dicom(source)
+    files = [file for file in found.image_files if not (inside and folder.resolve() in file.resolve().parents)]
+    if found.is_dicom:
+        for scan in found.scans():
+            yield _Found(scan.name, scan.number, source, scan.origin, scan.read)
+    elif not files:
+        raise found.nothing()
     for file in files:
         if has_suffix(file, SEG_NRRD_SUFFIXES) or has_label_table(file):
             _LOG.warning("%s: is a label map, no scan; left out, convert it on its own", file)
@@ -115,23 +115,15 @@ def _found(source: Path, folder: Path) -> Iterator[_Found]:
             yield from _found_image(file)
 
 
-def _found_dicom(source: Path) -> Iterator[_Found]:
-    from volseg.io.dicom import list_series, read_stack
-
-    for series in list_series(source):
-        name = series.name or "_".join(filter(None, (case_name(source), series.label)))
-        yield _Found(name, series.number, source, f"series {series.describe()}", partial(read_stack, series, source))
-
-
 def _found_image(file: Path) -> Iterator[_Found]:
     try:
-        volumes = read_all(file)
+        image = look(file)
+        volumes = image.read_all()  # in one go, so that the file is decompressed once
     except VolsegError:
         yield _Found(case_name(file), "", file, str(file), partial(read, file))  # which fails in the same way
         return
-    for name, volume in volumes.items():
-        origin = f"{file}, volume {name}" if len(volumes) > 1 else str(file)
-        yield _Found(name, "", file, origin, partial(_renamed, volume, name))
+    for scan in image.scans():
+        yield _Found(scan.name, "", file, scan.origin, partial(_renamed, volumes[scan.name], scan.name))
 
 
 def _renamed(volume: Volume, name: str, *, strict: bool) -> Volume:

@@ -15,6 +15,7 @@ from volseg.datasets.types import Case, Dataset, Splits, pack_reference
 from volseg.errors import DatasetError, UsageError
 from volseg.files.names import IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_name, has_suffix
 from volseg.files.regular import read_json
+from volseg.io import Catalogue
 from volseg.io.labels import labels_from_json, mask_files, name_labels, read_label_table, read_table
 
 _Checked = TypeVar("_Checked")
@@ -236,7 +237,7 @@ def _find_labels(cases: Sequence[Case]) -> tuple[list[Case], tuple[Label, ...]]:
     for case in cases:
         if case.label is None or not case.label.exists():
             packed.append(case)
-        elif masks := mask_files(case.label):
+        elif masks := mask_files(Catalogue(case.label)):
             # Their values are known only when the structures of all cases are.
             structures.update(masks)
             packed.append(case)

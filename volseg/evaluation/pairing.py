@@ -9,6 +9,7 @@ from pathlib import Path
 from volseg.core.labelmap import LabelMap
 from volseg.errors import InputError
 from volseg.files.names import case_name
+from volseg.io import Catalogue
 from volseg.io.case_record import read_record
 from volseg.io.labels import find_label_maps, single_label_map
 
@@ -92,5 +93,5 @@ def _find_cases(source: Source, known: Collection[str]) -> dict[str, Path | Labe
 
 def _is_single(source: Source, known: Collection[str]) -> bool:
     if isinstance(source, str | Path):
-        return single_label_map(Path(source), known=known) is not None
+        return single_label_map(Catalogue(Path(source)), known=known) is not None
     return isinstance(source, LabelMap)

@@ -19,7 +19,7 @@ from volseg.core.noise import check_no_noise
 from volseg.core.resample import Reorientation
 from volseg.errors import AmbiguousError, InputError, at
 from volseg.evaluation.pairing import Pair
-from volseg.io import count_volumes, read_label_layers
+from volseg.io import Catalogue, count_volumes, read_label_layers
 from volseg.io.labels import check_labels, mask_files, name_labels, names_volume
 
 Box = tuple[slice, ...]
@@ -161,7 +161,7 @@ def _is_folder(source: Path | LabelMap) -> bool:
 def _read_masks(source: Path | LabelMap, other: Side, named: Collection[int]) -> Side:
     """Read a folder that may be one of masks, whose labels take the values of those of the other side."""
     names = [label.name for label in other.labels]
-    masks = mask_files(source, known=names) if isinstance(source, Path) else {}
+    masks = mask_files(Catalogue(source), known=names) if isinstance(source, Path) else {}
     if not masks:
         return _read(source, None, None, named)
     labels = name_labels(masks, other.labels)

@@ -41,5 +41,10 @@ def door(read: Callable[P, T]) -> Callable[P, T]:
 
 
 def _path(args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-    given = [*args, *kwargs.values()]
-    return next((value for value in given if isinstance(value, str | Path)), "the file")
+    """Return the path among the arguments, or that of an argument that has one."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, str | Path):
+            return value
+        if isinstance(path := getattr(value, "path", None), Path):
+            return path
+    return "the file"

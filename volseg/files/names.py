@@ -6,22 +6,60 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
-# Which files are images, as far as names say it; DICOM files are known by their content.
-WHOLE_NIFTI_SUFFIXES = (".nii.gz", ".nii")  # header and voxels in one file, as NIfTI is written
-VOXEL_SUFFIXES = (".img.gz", ".img")  # read through the header beside them, and not listed
-NIFTI_SUFFIXES = (*WHOLE_NIFTI_SUFFIXES, ".hdr.gz", ".hdr", *VOXEL_SUFFIXES)
-NRRD_SUFFIXES = (".nrrd", ".nhdr")
-ITK_SUFFIXES = (*NRRD_SUFFIXES, ".mha", ".mhd")
-IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES)
-# Each such file of a folder is a case, or the mask of a structure.
-CASE_SUFFIXES = (*WHOLE_NIFTI_SUFFIXES, ".hdr", *ITK_SUFFIXES)
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """An image format, as file names tell it.
+
+    Parameters
+    ----------
+    name : str
+        What people call it.
+    module : str
+        Its module in `volseg.io.images`, imported when a file of the format is met. It has ``open_image(path)`` and, if
+        the format is written, ``write_image(volume, path)``.
+    suffixes : tuple of str
+        Of files with a header. Each such file of a folder is a case, or the mask of a structure.
+    voxel_suffixes : tuple of str
+        Of files with the voxels alone. They are read through the header beside them, and not listed.
+    written : tuple of str
+        Under which of `suffixes` it is written.
+    """
+
+    name: str
+    module: str
+    suffixes: tuple[str, ...]
+    voxel_suffixes: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
+
+
+# DICOM files are known by their content.
+NIFTI = ImageFormat(
+    "NIfTI",
+    "nifti",
+    suffixes=(".nii", ".nii.gz", ".hdr", ".hdr.gz"),
+    voxel_suffixes=(".img", ".img.gz"),
+    written=(".nii", ".nii.gz"),
+)
+NRRD = ImageFormat("NRRD", "itk", suffixes=(".nrrd", ".nhdr"), written=(".nrrd",))
+METAIMAGE = ImageFormat("MetaImage", "itk", suffixes=(".mha", ".mhd"), written=(".mha",))
+IMAGE_FORMATS = (NIFTI, NRRD, METAIMAGE)
+
+CASE_SUFFIXES = tuple(suffix for form in IMAGE_FORMATS for suffix in form.suffixes)
+VOXEL_SUFFIXES = tuple(suffix for form in IMAGE_FORMATS for suffix in form.voxel_suffixes)
+IMAGE_SUFFIXES = (*CASE_SUFFIXES, *VOXEL_SUFFIXES)
+SCAN_SUFFIXES = tuple(suffix for form in IMAGE_FORMATS for suffix in form.written)
 SEG_NRRD_SUFFIXES = (".seg.nrrd",)  # 3D Slicer's labels; these names end like a NRRD image too
 # What is written under such a name is labels.
 LABEL_SUFFIXES = (*SEG_NRRD_SUFFIXES, ".dcm")
-READABLE_FORMATS = "NIfTI (.nii, .nii.gz, .hdr/.img), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) and DICOM"
+# For messages and help texts.
+_NAMES = [form.name for form in IMAGE_FORMATS]
+IMAGE_NAMES = f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
+READABLE_FORMATS = ", ".join(f"{form.name} ({', '.join(form.suffixes)})" for form in IMAGE_FORMATS) + " and DICOM"
 
 _STRIPPED = (*LABEL_SUFFIXES, *IMAGE_SUFFIXES, ".zip", ".tsv", ".csv", ".json")
 # Bytes that file systems take, in which numbers, suffixes and the names of temporary files have their place too.
@@ -33,6 +71,14 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 def has_suffix(path: str | Path, suffixes: tuple[str, ...]) -> bool:
     """Whether a file name ends with one of the suffixes, in upper or lower case."""
     return Path(path).name.lower().endswith(suffixes)
+
+
+def image_format(path: str | Path) -> ImageFormat | None:
+    """Return the image format that a file name says; None for a name of no image format."""
+    for form in IMAGE_FORMATS:
+        if has_suffix(path, (*form.suffixes, *form.voxel_suffixes)):
+            return form
+    return None
 
 
 def case_name(path: str | Path) -> str:

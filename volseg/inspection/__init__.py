@@ -9,8 +9,7 @@ from pathlib import Path
 from volseg.errors import InputError
 from volseg.files.names import READABLE_FORMATS
 from volseg.inspection.entries import Entry, Inspection, Slices
-from volseg.inspection.image_entries import image_kind
-from volseg.io.labels import image_files
+from volseg.io import Catalogue
 from volseg.progress import Progress, ignore_progress
 
 __all__ = ["Entry", "Inspection", "Slices", "inspect"]
@@ -54,7 +53,7 @@ def inspect(path: str | Path, *, headers: bool = False, progress: Progress | Non
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
-    entries = tuple(_entries(path, headers=headers, progress=progress or ignore_progress))
+    entries = tuple(_entries(Catalogue(path), headers=headers, progress=progress or ignore_progress))
     if not entries:
         files = sorted(file.name for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
         what = f" among its {len(files)} files ({', '.join(files[:_NAMED])}{', ...' * (len(files) > _NAMED)})"
@@ -62,27 +61,27 @@ def inspect(path: str | Path, *, headers: bool = False, progress: Progress | Non
     return Inspection(path, entries)
 
 
-def _entries(path: Path, *, headers: bool, progress: Progress) -> Iterator[Entry]:
-    steps = [*_dicom_steps(path, headers=headers), *_image_steps(path, headers=headers)]
+def _entries(found: Catalogue, *, headers: bool, progress: Progress) -> Iterator[Entry]:
+    steps = [*_dicom_steps(found, headers=headers), *_image_steps(found, headers=headers)]
     for number, step in enumerate(steps):
         progress("reading", number, len(steps))
         yield from step()
     progress("reading", len(steps), len(steps))
 
 
-def _dicom_steps(path: Path, *, headers: bool) -> Iterator[Callable[[], Iterator[Entry]]]:
+def _dicom_steps(found: Catalogue, *, headers: bool) -> Iterator[Callable[[], Iterator[Entry]]]:
     from volseg.files.zip_archive import is_zip
     from volseg.inspection.dicom_entries import archive_entries, other_entries, series_entry
-    from volseg.io.dicom import scan_dicom
 
-    if path.is_file() and image_kind(path):
+    path = found.path
+    if found.image_format is not None:
         return
     try:
-        listing = scan_dicom(path)
+        listing = found.dicom
     except InputError as error:  # a damaged archive or a folder without rights must not hide what else is there
         yield partial(iter, (Entry("DICOM file", path.name, problem=str(error)),))
         return
-    if path.is_file() and not (listing.series or listing.others or listing.damaged or is_zip(path)):
+    if path.is_file() and not (listing or is_zip(path)):
         return
     for series in listing.series:
         yield partial(_alone, partial(series_entry, series, path, headers=headers))
@@ -94,9 +93,9 @@ def _alone(make: Callable[[], Entry]) -> Iterator[Entry]:
     yield make()
 
 
-def _image_steps(path: Path, *, headers: bool) -> Iterator[Callable[[], Iterator[Entry]]]:
+def _image_steps(found: Catalogue, *, headers: bool) -> Iterator[Callable[[], Iterator[Entry]]]:
     from volseg.inspection.image_entries import image_entries
 
-    for file in image_files(path):
-        name = str(file.relative_to(path)) if path.is_dir() else file.name
+    for file in found.image_files:
+        name = str(file.relative_to(found.path)) if found.path.is_dir() else file.name
         yield partial(image_entries, file, name, headers=headers)

@@ -18,18 +18,15 @@ from volseg.io.dicom import (
     Arrangement,
     DicomFile,
     FrameHeader,
+    LabelObject,
     Listing,
-    OtherObject,
     Series,
     Stack,
     arrange,
-    label_objects,
     make_stack,
     open_dataset,
-    read_label_object,
     read_stack,
     series_of,
-    stored_files,
     value_type,
 )
 
@@ -78,10 +75,9 @@ def series_entry(series: Series, path: Path, *, headers: bool) -> Entry:
 
 def other_entries(listing: Listing) -> Iterator[Entry]:
     """Describe all that is no volume: segmentations, other objects, damaged files, files that are no DICOM."""
-    labels = label_objects(listing)
-    for other in labels:
-        yield _label_entry(other, listing)
-    for kind in sorted({other.kind for other in listing.others} - {other.kind for other in labels}):
+    for labels in listing.labels:
+        yield _label_entry(labels, listing)
+    for kind in sorted({other.kind for other in listing.others if not isinstance(other, LabelObject)}):
         alike = [other for other in listing.others if other.kind == kind]
         problem = f"{alike[0].file}: {kind} is not an image; not read here"
         modality = alike[0].modality or None
@@ -89,9 +85,10 @@ def other_entries(listing: Listing) -> Iterator[Entry]:
             f"DICOM {kind}", _name(alike[0].file, listing), modality=modality, files=len(alike), problem=problem
         )
     yield from _damaged_entries(listing)
-    if strangers := [file for file in listing.strangers if not file.member]:
-        problem = f"{strangers[0]}: is named as DICOM, but is none; left out{_also(strangers, listing)}"
-        yield Entry("DICOM file", _name(strangers[0], listing), files=len(strangers), problem=problem)
+    misnamed = [file for file in listing.misnamed if not file.member]
+    if misnamed:
+        problem = f"{misnamed[0]}: has a DICOM file name but is not DICOM; skipped{_also(misnamed, listing)}"
+        yield Entry("DICOM file", _name(misnamed[0], listing), files=len(misnamed), problem=problem)
 
 
 def _damaged_entries(listing: Listing) -> Iterator[Entry]:
@@ -109,10 +106,10 @@ def _damaged_entries(listing: Listing) -> Iterator[Entry]:
 
 def archive_entries(listing: Listing) -> Iterator[Entry]:
     """Say of each zip archive what is in it that is no DICOM."""
-    known = _dicom_files(listing)
     names_in: dict[Path, list[str]] = defaultdict(list)
-    for file in stored_files(listing.path):
-        if file.member and file not in known:
+    damaged = {entry.file for entry in listing.damaged}
+    for file, content in listing.contents.items():
+        if file.member and content is None and file not in damaged:
             names_in[file.path].append(file.name)
     for path, names in sorted(names_in.items()):
         # Images first, as they may be what somebody looks for.
@@ -125,16 +122,6 @@ def archive_entries(listing: Listing) -> Iterator[Entry]:
         yield Entry("archive", path.name, files=len(names), problem=problem)
 
 
-def _dicom_files(listing: Listing) -> set[DicomFile]:
-    """Return all files of a listing that are DICOM, damaged ones too."""
-    files = {other.file for other in listing.others}
-    files.update(entry.file for entry in listing.damaged)
-    for series in listing.series:
-        files.update(series.copies)
-        files.update(frame.file for frame in series.frames)
-    return files
-
-
 def _also(files: Sequence[DicomFile], listing: Listing) -> str:
     """Name the others of several files that have the same problem."""
     if len(files) == 1:
@@ -143,21 +130,16 @@ def _also(files: Sequence[DicomFile], listing: Listing) -> str:
     return f"; also {', '.join(_name(file, listing) for file in files[1:_NAMED])}{more}"
 
 
-def _label_entry(other: OtherObject, listing: Listing) -> Entry:
-    kind, name, modality = f"DICOM {other.kind}", _name(other.file, listing), other.modality or None
-    try:
-        found = read_label_object(other.file)
-    except InputError as error:
-        return Entry(kind, name, modality=modality, problem=str(error))
-    reference, own = found.reference, series_of(found, listing.series)
+def _label_entry(labels: LabelObject, listing: Listing) -> Entry:
+    own = series_of(labels, listing.series)
     return Entry(
-        kind,
-        name,
-        modality=modality,
-        frame_of_reference=reference.frame_of_reference_uid or None,
-        contents=found.names,
-        refers_to=(own[0].id,) if len(own) == 1 else reference.series_uids,
-        problem=f"{other.file}: {found.problem}" if found.problem else None,
+        f"DICOM {labels.kind}",
+        _name(labels.file, listing),
+        modality=labels.modality or None,
+        frame_of_reference=labels.reference.frame_of_reference_uid or None,
+        contents=labels.names,
+        refers_to=(own[0].id,) if len(own) == 1 else labels.reference.series_uids,
+        problem=f"{labels.file}: {labels.problem}" if labels.problem else None,
     )
 
 

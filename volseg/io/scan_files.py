@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volseg.errors import DAMAGE, InputError
-from volseg.files.names import IMAGE_SUFFIXES, ITK_SUFFIXES, case_name, has_suffix, portable_name
+from volseg.files.names import METAIMAGE, NIFTI, NRRD, case_name, has_suffix, portable_name
 from volseg.io.case_record import RECORD, CaseRecord, ScanRecord, read_record
+from volseg.io.catalogue import Catalogue
 from volseg.io.dicom.storage import DicomFile
 
 if TYPE_CHECKING:
     from volseg.core.volume import Volume
     from volseg.io.dicom.series import Series
 
-_PAIR = (".hdr", ".hdr.gz", ".img", ".img.gz")
+_PAIR = (*(suffix for suffix in NIFTI.suffixes if suffix not in NIFTI.written), *NIFTI.voxel_suffixes)
 _LONGEST_HEADER = 1 << 16
 _DIGITS = 8
 
@@ -152,11 +153,13 @@ def find_scan_files(paths: Sequence[Path], series: str | None = None) -> ScanFil
     chosen, files = [], []
     try:
         for path in paths:
-            if path.is_file() and has_suffix(path, IMAGE_SUFFIXES):
+            found = Catalogue(path)
+            if found.image_format is not None and path.is_file():
                 files.append(tuple(DicomFile(file) for file in _with_voxels(path)))
-            elif found := _choose(path, series):
-                chosen.append(found)
-                files.append(tuple(dict.fromkeys([*(frame.file for frame in found.frames), *found.copies])))
+            elif found.is_dicom:
+                one = found.series(series)
+                chosen.append(one)
+                files.append(tuple(dict.fromkeys([*(frame.file for frame in one.frames), *one.copies])))
         if len(chosen) != len(files):
             chosen = []
         return ScanFiles(tuple(paths), series, tuple(chosen), tuple(files), _look_at(files))
@@ -194,20 +197,13 @@ def _look_at(files: Iterable[Iterable[DicomFile]]) -> tuple[tuple[str | int, ...
     return tuple((name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in states)
 
 
-def _choose(path: Path, series: str | None) -> Series | None:
-    from volseg.io.dicom.choice import choose_series
-    from volseg.io.dicom.series import is_dicom, list_series
-
-    return choose_series(list_series(path), path, series) if is_dicom(path) else None
-
-
 def _with_voxels(path: Path) -> Iterable[Path]:
     """Give an image file and what holds its voxels, if they are in files of their own."""
     yield path
     if has_suffix(path, _PAIR):
         pair = (path.with_name(case_name(path) + suffix) for suffix in _PAIR)
         yield from (file for file in pair if file != path and file.is_file())
-    elif has_suffix(path, ITK_SUFFIXES):
+    elif has_suffix(path, (*NRRD.suffixes, *METAIMAGE.suffixes)):
         with path.open("rb") as stream:
             lines = stream.read(_LONGEST_HEADER).decode("utf-8", "replace").splitlines()
         names = {re.split(r"[=:]", line, maxsplit=1)[-1].strip() for line in lines}

@@ -7,8 +7,12 @@ from pathlib import Path
 
 from volseg.core.labelmap import LabelMap, label_extent
 from volseg.core.volume import Volume
+from volseg.core.voxels import smallest_integer
 from volseg.errors import OutputError, UsageError
-from volseg.files.names import SEG_NRRD_SUFFIXES, WHOLE_NIFTI_SUFFIXES, has_suffix
+from volseg.files.names import LABEL_SUFFIXES, SCAN_SUFFIXES, SEG_NRRD_SUFFIXES, has_suffix
+from volseg.io.images import write_image
+from volseg.io.labels.bids import is_dseg, write_dseg_json
+from volseg.io.labels.table import sidecar_path, write_label_table
 from volseg.io.scans import read
 
 _LOG = logging.getLogger(__name__)
@@ -31,8 +35,8 @@ def write(
     thing : Volume or LabelMap
         What to write.
     path : path
-        ``.nii``, ``.nii.gz``: on its own grid, the orientation as it is. A scan also ``.nrrd`` or ``.mha``, or a folder
-        for a DICOM series (of the patient, study and frame of reference that a DICOM scan came from, else of nobody); a
+        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``: on its own grid, the orientation as it is. A scan also a folder for
+        a DICOM series (of the patient, study and frame of reference that a DICOM scan came from, else of nobody); a
         label map also ``.seg.nrrd``, and ``.dcm`` with `image`. Missing folders are made.
     image : path or Volume, optional
         The DICOM scan that was segmented: a DICOM object lies on its slices, as its files place them, and refers to
@@ -44,8 +48,8 @@ def write(
     Returns
     -------
     list of Path
-        The files written. A label map as NIfTI has its names and colours in ``<stem>.tsv`` beside it, and in a BIDS
-        file (``..._dseg.nii.gz``) what they mean in ``<stem>.json``.
+        The files written. A label map in an image format has its names and colours in ``<stem>.tsv`` beside it, and in
+        a BIDS file (``..._dseg.nii.gz``) what they mean in ``<stem>.json``.
 
     Raises
     ------
@@ -81,15 +85,10 @@ def _write_labels(labelmap: LabelMap, path: Path, image: str | Path | Volume | N
 
         write_seg_nrrd(labelmap, path)
         return [path]
-    if not has_suffix(path, WHOLE_NIFTI_SUFFIXES):
-        raise _unknown(path, ".nii, .nii.gz, .seg.nrrd or .dcm")
-    from volseg.core.voxels import smallest_integer
-    from volseg.io.images.nifti import write_nifti
-    from volseg.io.labels.bids import is_dseg, write_dseg_json
-    from volseg.io.labels.table import sidecar_path, write_label_table
-
+    if not has_suffix(path, SCAN_SUFFIXES):
+        raise _unknown(path, ", ".join([*SCAN_SUFFIXES, *LABEL_SUFFIXES]))
     dtype = smallest_integer(int(labelmap.array.max()))
-    write_nifti(labelmap.array.astype(dtype, copy=False), labelmap.grid, path)
+    write_image(Volume(labelmap.array.astype(dtype, copy=False), labelmap.grid), path)
     write_label_table(labelmap.labels, sidecar_path(path))
     written = [path, sidecar_path(path)]
     return [*written, write_dseg_json(labelmap, path)] if is_dseg(path) else written
@@ -128,22 +127,15 @@ def _check_inside(labelmap: LabelMap, image: Volume, path: Path) -> None:
 
 
 def _write_scan(volume: Volume, path: Path) -> list[Path]:
-    if has_suffix(path, WHOLE_NIFTI_SUFFIXES):
-        from volseg.io.images.nifti import write_nifti
-
-        write_nifti(volume.array, volume.grid, path)
-        return [path]
-    if has_suffix(path, (".nrrd", ".mha")) and not has_suffix(path, SEG_NRRD_SUFFIXES):
-        from volseg.io.images.itk import write_itk
-
-        write_itk(volume, path)
+    if has_suffix(path, SCAN_SUFFIXES) and not has_suffix(path, SEG_NRRD_SUFFIXES):
+        write_image(volume, path)
         return [path]
     if path.is_dir() or not path.suffix:
         from volseg.io.dicom.texts import fit_text
         from volseg.io.dicom.writing import write_dicom_series
 
         return write_dicom_series(volume, path, description=fit_text(volume.name or path.name))
-    raise _unknown(path, ".nii, .nii.gz, .nrrd, .mha, or a folder for a DICOM series")
+    raise _unknown(path, f"{', '.join(SCAN_SUFFIXES)}, or a folder for a DICOM series")
 
 
 def _unknown(path: Path, known: str) -> UsageError:

@@ -15,16 +15,8 @@ from volseg.core.grid import RAS_TO_LPS
 from volseg.core.labelmap import LabelMap, VoxelRange, label_extent
 from volseg.core.volume import Volume
 from volseg.errors import InputError, UsageError
-from volseg.io import read, read_grid, read_label_layers
-from volseg.io.dicom import (
-    LabelObject,
-    SeriesReference,
-    Stack,
-    choose_series_of,
-    find_label_object,
-    is_dicom_input,
-    read_contours,
-)
+from volseg.io import Catalogue, look, read_layers
+from volseg.io.dicom import LabelObject, Series, SeriesReference, Stack, arrange, read_stack
 from volseg.io.labels import check_labels, names_volume, single_label_map
 from volseg.verification.placement import (
     ContourPlacement,
@@ -183,12 +175,15 @@ def verify(
     'labels.nii.gz: lies on the grid of the image (corners up to 0 mm apart)'
     """
     _check_tolerance(tolerance_mm)
-    path = single_label_map(Path(segmentation)) or Path(segmentation)
-    dicom = find_label_object(path)
-    volume = series if names_volume(path, series) else None
-    scan = _Image(Path(image), None if volume else series, dicom)
-    layers, own_grid = _read_layers(path, scan, dicom, volume)
-    check_labels(layers, path)
+    found = look(segmentation)
+    own = single_label_map(found)
+    if own is not None and own != found.path:
+        found = look(own)
+    dicom = found.label_object
+    volume = series if names_volume(found.path, series) else None
+    scan = _Image(look(image, known=found), None if volume else series, dicom)
+    layers, own_grid = _read_layers(found, scan, volume)
+    check_labels(layers, found.path)
     usual = scan.grid.tolerance_mm(layers[0].grid)
     if tolerance_mm is None and scan.rounding_mm > usual:
         tolerance_mm = scan.rounding_mm
@@ -200,7 +195,7 @@ def verify(
     refers = _refers(scan.reference, reference)
     extent, outside = label_extent(layers, scan.grid)
     relation: Relation = placement.relation if own_grid else "slices of a scan"
-    contours = _contours_of(dicom, scan)
+    contours = place_contours(found.structures.contours, scan.grid, scan.stack) if found.structures else None
     if contours:
         relation, outside = "contours", contours.outside_fraction
     fits = _fits(relation, contours, refers, partly=dicom is not None)
@@ -229,19 +224,18 @@ def verify(
 class _Image:
     """The scan: its grid and series from headers, its voxels only where they are needed."""
 
-    def __init__(self, path: Path, series: str | None, labels: LabelObject | None) -> None:
-        self._path, self._wanted = path, series
+    def __init__(self, found: Catalogue, series: str | None, labels: LabelObject | None) -> None:
+        self._found, self._wanted = found, series
+        self._series: Series | None = None
         self.reference: SeriesReference | None = None
         self.stack: Stack | None = None
         self.is_repaired, self.rounding_mm = False, 0.0
-        if not is_dicom_input(path):
-            self.grid = read_grid(path)
+        if not found.is_dicom:
+            self.grid = found.grid()
             return
-        from volseg.io.dicom import arrange, list_series
-
-        chosen = choose_series_of(labels, list_series(path), path, wanted=series)
+        chosen = found.series(series, of=labels)
         first, plan = chosen.frames[0], arrange(chosen)
-        self._wanted, self.grid, self.stack = chosen.id, plan.grid, plan.stack
+        self._series, self.grid, self.stack = chosen, plan.grid, plan.stack
         self.is_repaired = plan.repair is not None
         self.rounding_mm = min(plan.stack.rounding_mm, 0.5 * min(plan.grid.spacing))
         instances = frozenset(frame.sop_instance_uid for frame in chosen.frames)
@@ -253,7 +247,9 @@ class _Image:
 
     @cached_property
     def volume(self) -> Volume:
-        return read(self._path, series=self._wanted)
+        if self._series is not None:
+            return read_stack(self._series, self._found.path)
+        return self._found.scan(self._wanted).read()
 
 
 def _check_tolerance(tolerance_mm: float | None) -> None:
@@ -261,24 +257,16 @@ def _check_tolerance(tolerance_mm: float | None) -> None:
         raise UsageError(f"tolerance is {tolerance_mm}; expected millimetres of at least 0")
 
 
-def _contours_of(dicom: LabelObject | None, scan: _Image) -> ContourPlacement | None:
-    """Place the contours of a structure set; None for all other segmentations."""
-    if dicom is None or not dicom.is_contours:
-        return None
-    return place_contours(read_contours(dicom.file), scan.grid, scan.stack)
-
-
-def _read_layers(
-    path: Path, scan: _Image, dicom: LabelObject | None, volume: str | None
-) -> tuple[tuple[LabelMap, ...], bool]:
-    """Read a segmentation on its own grid and return True, or, where it has none, on the image's and return False."""
-    if dicom is None or not dicom.is_contours:
+def _read_layers(found: Catalogue, scan: _Image, volume: str | None) -> tuple[tuple[LabelMap, ...], bool]:
+    """Read a segmentation on its own grid and return True, or, if it has none, on the image's and return False."""
+    labels = found.label_object
+    if labels is None or not labels.is_contours:
         try:
-            return read_label_layers(path, series=volume), True
+            return read_layers(found, series=volume), True
         except InputError:
-            if dicom is None:
+            if labels is None:
                 raise
-    return read_label_layers(path, image=scan.volume), False
+    return read_layers(found, image=scan.volume), False
 
 
 def _are_stored_slices(layers: Sequence[LabelMap], stack: Stack, tolerance_mm: float) -> bool:

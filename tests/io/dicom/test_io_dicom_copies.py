@@ -17,7 +17,7 @@ from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.errors import InputError
 from volseg.inspection import inspect
-from volseg.io.dicom import read_all_series, read_series
+from volseg.io import read, read_all
 from volseg.io.dicom.writing import write_dicom_series
 
 GRID = Grid.from_spacing((6, 5, 4), (0.7, 0.9, 2.0), (10, -20, 30))
@@ -76,7 +76,7 @@ def test_copies_in_another_encoding_or_with_edited_texts_are_left_out(
         names.append(f"{name}{number}.dcm")
         save(dataset, folder / names[-1], syntax)
     caplog.clear()
-    (volume,) = read_all_series(folder).values()
+    (volume,) = read_all(folder).values()
     assert_same_in_world(volume, SCAN)
     assert volume.name == "scan"
     told = [record.getMessage() for record in caplog.records if "a copy of another file" in record.getMessage()]
@@ -113,7 +113,7 @@ def test_other_values_of_the_same_instance_stay_refused(
     scan: Path, tmp_path: Path, change: Callable[[Any], object]
 ) -> None:
     with pytest.raises(InputError, match=r"0002.dcm and .*copy.dcm: two slices at the same position"):
-        read_series(with_copy(scan, tmp_path, change))
+        read(with_copy(scan, tmp_path, change))
 
 
 def test_equal_slices_of_two_patients_are_no_copies(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_equal_slices_of_two_patients_are_no_copies(tmp_path: Path) -> None:
             dataset.StudyInstanceUID = dataset.SeriesInstanceUID = dataset.FrameOfReferenceUID = "1.2.3"
             dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{k}"
             dataset.save_as(path)
-    volumes = list(read_all_series(tmp_path).values())
+    volumes = list(read_all(tmp_path).values())
     assert [volume.array.shape for volume in volumes] == [GRID.shape] * 2
     assert [int(volume.array.max()) for volume in volumes] == [118, 618]
 
@@ -140,11 +140,11 @@ def test_pseudonymised_copy_of_a_whole_scan_is_left_out(scan: Path, tmp_path: Pa
     shutil.copytree(scan, tmp_path / "z")
     (entry,) = inspect(tmp_path, headers=True).entries
     assert (entry.shape, entry.files, entry.copies) == (GRID.shape, 8, 4)
-    assert len({frame.file.path.parent for frame in read_series(tmp_path).source.frames}) == 1
+    assert len({frame.file.path.parent for frame in read(tmp_path).source.frames}) == 1
 
 
 def test_the_given_copy(found: Path, caplog: pytest.LogCaptureFixture) -> None:
-    volume = read_series(found / "slice-copy-in-other-encoding")
+    volume = read(found / "slice-copy-in-other-encoding")
     i, j, k = np.indices((16, 12, 8))
     np.testing.assert_array_equal(volume.array, 3 * i + 50 * j + 700 * k)
     assert "copy.dcm: a copy of another file of the series; left out" in caplog.text

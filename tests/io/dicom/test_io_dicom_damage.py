@@ -17,7 +17,7 @@ from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, InputError
 from volseg.inspection import inspect
-from volseg.io.dicom import read_all_series, read_series
+from volseg.io import read, read_all
 from volseg.io.dicom.damage import DamagedFile
 from volseg.io.dicom.storage import DicomFile
 from volseg.io.dicom.writing import write_dicom_series
@@ -61,12 +61,12 @@ def test_a_cut_file_blocks_its_own_series_alone_where_its_uid_is_whole(
     try:
         path.write_bytes(content[:cut])
         if cut >= known:
-            assert_same_in_world(read_series(folder, series="thorax"), SCAN)
+            assert_same_in_world(read(folder, series="thorax"), SCAN)
         elif cut <= uid:
             with pytest.raises(InputError, match=r"b2.dcm: damaged DICOM file"):
-                read_series(folder, series="thorax")
+                read(folder, series="thorax")
         with pytest.raises(InputError, match=r"b2.dcm"):
-            read_series(folder, series="other")
+            read(folder, series="other")
     finally:
         path.write_bytes(whole)
 
@@ -76,10 +76,10 @@ def test_the_series_of_a_damaged_file_is_told(folder: Path, tmp_path: Path, capl
     cut = tmp_path / "b2.dcm"
     uid = pydicom.dcmread(cut).SeriesInstanceUID
     cut.write_bytes(cut.read_bytes().partition(ROWS_TAG)[0])
-    assert list(read_all_series(tmp_path)) == ["thorax"]
+    assert list(read_all(tmp_path)) == ["thorax"]
     assert "b2.dcm: damaged DICOM file: " in caplog.text
     with pytest.raises(InputError, match=r"b2.dcm: .*; its SeriesInstanceUID is that of the series; copy it again"):
-        read_series(tmp_path, series="other")
+        read(tmp_path, series="other")
     thorax, other, damaged = inspect(tmp_path, headers=True).entries
     assert thorax.problem is None
     assert "b2.dcm" in str(other.problem)
@@ -103,12 +103,12 @@ def test_the_only_sound_series_is_the_one_that_is_meant_if_it_has_more_pictures(
         (tmp_path / name).unlink()
     told = r"'other' CT 6x5x3 \[...\d{12}\] \(not read, as a file of it is damaged\)"
     if is_read:
-        assert_same_in_world(read_series(tmp_path), SCAN)
+        assert_same_in_world(read(tmp_path), SCAN)
         assert "b2.dcm: damaged DICOM file: " in caplog.text
         assert re.search(f"left out, beside the series that is read: .*{told}", caplog.text)
     else:
         with pytest.raises(AmbiguousError, match=told):
-            read_series(tmp_path)
+            read(tmp_path)
 
 
 @pytest.mark.parametrize("wrong", [b"1.2.x", b"", b"\0" * 12])
@@ -121,7 +121,7 @@ def test_a_file_without_sound_series_uid_blocks_its_folder(folder: Path, tmp_pat
     content = (tmp_path / "b2.dcm").read_bytes()
     (tmp_path / "b2.dcm").write_bytes(content.replace(uid, wrong.ljust(len(uid), b"\0")))
     with pytest.raises(InputError, match=r"b2.dcm: damaged DICOM file: Rows is 0 .*; copy it again"):
-        read_series(tmp_path, series="thorax")
+        read(tmp_path, series="thorax")
 
 
 def test_a_cut_deflated_file_blocks_its_folder(folder: Path, tmp_path: Path) -> None:
@@ -129,12 +129,12 @@ def test_a_cut_deflated_file_blocks_its_folder(folder: Path, tmp_path: Path) -> 
     content = rewritten(tmp_path / "b2.dcm", DeflatedExplicitVRLittleEndian)
     (tmp_path / "b2.dcm").write_bytes(content[:-100])
     with pytest.raises(InputError, match=r"b2.dcm: damaged DICOM file"):
-        read_series(tmp_path, series="thorax")
+        read(tmp_path, series="thorax")
 
 
 def test_the_given_cut_file(found: Path) -> None:
-    assert read_series(found / "cut-file-of-other-series").array.shape == (64, 64, 8)
-    volumes = read_all_series(found / "cut-file-of-other-series")
+    assert read(found / "cut-file-of-other-series").array.shape == (64, 64, 8)
+    volumes = read_all(found / "cut-file-of-other-series")
     assert {name: volume.array.shape for name, volume in volumes.items()} == {"thorax": (64, 64, 8)}
 
 

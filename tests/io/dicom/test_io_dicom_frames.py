@@ -13,7 +13,7 @@ from world import assert_same_in_world
 from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, InputError
-from volseg.io.dicom import read_all_series, read_series
+from volseg.io import read, read_all
 
 LEFT_HANDED = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1.0]])
 
@@ -39,7 +39,7 @@ def test_every_slice_in_one_file_is_where_it_was(scan: Volume, tmp_path: Path, w
         path = write(scan, tmp_path / "scan.dcm", SpacingBetweenSlices=sign * scan.grid.spacing[2])
     else:
         path = write(scan, tmp_path / "scan.dcm")
-    volume = read_series(path)
+    volume = read(path)
     assert_same_in_world(volume, scan)
     for k, frame in enumerate(volume.source.frames):
         np.testing.assert_allclose((frame.plane @ [3, 2, 0, 1])[:3], volume.grid.to_world([3, 2, k]), atol=1e-3)
@@ -47,7 +47,7 @@ def test_every_slice_in_one_file_is_where_it_was(scan: Volume, tmp_path: Path, w
 
 def test_enhanced_frames_are_ordered_by_position_not_by_number(scan: Volume, tmp_path: Path) -> None:
     order = np.random.default_rng(0).permutation(7).tolist()
-    volume = read_series(write_enhanced([scan], tmp_path / "scan.dcm", order=order))
+    volume = read(write_enhanced([scan], tmp_path / "scan.dcm", order=order))
     assert_same_in_world(volume, scan)
     heights = {k: frame.plane[2, 3] for k, frame in enumerate(volume.source.frames)}
     expected = {k: volume.grid.to_world([0, 0, k])[2] for k in range(7)}
@@ -65,13 +65,13 @@ def test_time_points_of_one_enhanced_file_are_named_volumes(scan: Volume, tmp_pa
         dataset = pydicom.dcmread(path)
         dataset.compress(JPEGLSLossless)
         dataset.save_as(path)
-    volumes = read_all_series(path)
+    volumes = read_all(path)
     assert list(volumes) == [f"volseg phantom_time{n}" for n in (1, 2, 3)]
     for t, volume in enumerate(volumes.values()):
         assert_same_in_world(volume, scans[t].with_array(scans[t].array.astype(np.float64) * (1 + t) + t))
     with pytest.raises(AmbiguousError, match=r"3 volumes in 1 DICOM series; choose one .*'volseg phantom_time2'"):
-        read_series(path)
-    assert_same_in_world(read_series(path, series="volseg phantom_time1"), scan)
+        read(path)
+    assert_same_in_world(read(path, series="volseg phantom_time1"), scan)
 
 
 def test_frames_without_functional_groups_of_their_own_are_refused(scan: Volume, tmp_path: Path) -> None:
@@ -80,18 +80,18 @@ def test_frames_without_functional_groups_of_their_own_are_refused(scan: Volume,
     del dataset.PerFrameFunctionalGroupsSequence
     dataset.save_as(path)
     with pytest.raises(InputError, match=r"scan.dcm \(picture 1\): ImagePositionPatient.* is missing"):
-        read_series(path)
+        read(path)
     dataset = pydicom.dcmread(write_enhanced([scan], path))
     del dataset.PerFrameFunctionalGroupsSequence[3]
     dataset.save_as(path)
     with pytest.raises(InputError, match="NumberOfFrames is 7, but PerFrameFunctionalGroupsSequence has 6 items"):
-        read_series(path)
+        read(path)
 
 
 def test_a_film_in_time_is_no_stack(scan: Volume, tmp_path: Path) -> None:
     path = write_film(scan, tmp_path / "film.dcm", FrameIncrementPointer=0x00181063, FrameTime=40)
     with pytest.raises(InputError, match="ImagePositionPatient, ImageOrientationPatient is missing"):
-        read_series(path)
+        read(path)
 
 
 def test_mosaic_that_does_not_divide_is_refused(scan: Volume, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_mosaic_that_does_not_divide_is_refused(scan: Volume, tmp_path: Path) ->
     dataset.PixelData = dataset.PixelData[: dataset.Rows * dataset.Columns * 2]
     dataset.save_as(path)
     with pytest.raises(InputError, match="its mosaic of 7 slices does not divide 71 rows and 60 columns"):
-        read_series(path)
+        read(path)
 
 
 def test_mosaic_without_its_private_header_is_refused(scan: Volume, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_mosaic_without_its_private_header_is_refused(scan: Volume, tmp_path: Pa
     dataset.remove_private_tags()
     dataset.save_as(path)
     with pytest.raises(InputError, match="it is a mosaic, but does not say of how many slices"):
-        read_series(path)
+        read(path)
 
 
 def test_slice_numbers_order_the_frames_of_a_tomogram(scan: Volume, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_slice_numbers_order_the_frames_of_a_tomogram(scan: Volume, tmp_path: Pa
         SliceVector=list(range(7, 0, -1)),
         EnergyWindowVector=[1] * 7,
     )
-    assert_same_in_world(read_series(path), scan)
+    assert_same_in_world(read(path), scan)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_frames_that_differ_in_more_than_the_slice_are_no_stack(
 ) -> None:
     path = write_film(scan, tmp_path / "gated.dcm", FrameIncrementPointer=pointer, **{vector: list(range(1, 8))})
     with pytest.raises(InputError, match="ImagePositionPatient, ImageOrientationPatient is missing"):
-        read_series(path)
+        read(path)
 
 
 def test_a_copy_of_a_multi_frame_file_is_left_out(
@@ -144,7 +144,7 @@ def test_a_copy_of_a_multi_frame_file_is_left_out(
 ) -> None:
     path = write_enhanced([scan], tmp_path / "scan.dcm")
     shutil.copy(path, tmp_path / "again.dcm")
-    assert_same_in_world(read_series(tmp_path), scan)
+    assert_same_in_world(read(tmp_path), scan)
     assert "scan.dcm: a copy of another file of the series; left out" in caplog.text
 
 
@@ -152,7 +152,7 @@ def test_a_copy_of_a_multi_frame_file_is_left_out(
 def test_impossible_bits_are_refused(scan: Volume, tmp_path: Path, bits: int) -> None:
     path = write_film(scan, tmp_path / "film.dcm", BitsStored=bits)
     with pytest.raises(InputError, match=f"BitsStored is {bits}; expected 1 to 64"):
-        read_series(path)
+        read(path)
 
 
 def test_compressed_pixels_beyond_reason_are_refused_before_memory_is_taken(scan: Volume, tmp_path: Path) -> None:
@@ -162,4 +162,4 @@ def test_compressed_pixels_beyond_reason_are_refused_before_memory_is_taken(scan
     dataset.Rows = dataset.Columns = 65535
     dataset.save_as(path)
     with pytest.raises(InputError, match=r"its header asks for \d+ bytes of pixels"):
-        read_series(path)
+        read(path)

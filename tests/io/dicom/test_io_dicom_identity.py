@@ -16,7 +16,7 @@ from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError
 from volseg.inspection import inspect
-from volseg.io.dicom import read_all_series, read_series
+from volseg.io import read, read_all
 from volseg.io.dicom.header import LOOSE_IDENTITY, STRICT_IDENTITY, FrameHeader
 from volseg.io.dicom.series import Series, group_pictures
 from volseg.io.dicom.storage import DicomFile
@@ -191,11 +191,11 @@ def write_series(folder: Path, start: int, height: float, **values: object) -> V
 def test_patients_of_one_uid_are_told_and_chosen(tmp_path: Path) -> None:
     scans = [write_series(tmp_path, 200 * n, 12.0 * n, PatientID=f"P{n}", PatientName="X") for n in (1, 2)]
     with pytest.raises(AmbiguousError, match=r"2 volumes in 1 DICOM series; .*'scan_patient1' of patient P1 .* P2 CT"):
-        read_series(tmp_path)
-    assert list(read_all_series(tmp_path)) == ["scan_patient1", "scan_patient2"]
+        read(tmp_path)
+    assert list(read_all(tmp_path)) == ["scan_patient1", "scan_patient2"]
     for n, scan in enumerate(scans, start=1):
         for wanted in (f"P{n}", f"patient{n}", f"scan_patient{n}", f"1.2.3#{n}"):
-            volume = read_series(tmp_path, series=wanted)
+            volume = read(tmp_path, series=wanted)
             np.testing.assert_array_equal(volume.array, scan.array)
             assert volume.grid.is_close(scan.grid)
 
@@ -214,7 +214,7 @@ def test_phases_of_one_uid_are_listed_with_what_differs(tmp_path: Path, headers:
     for entry, number in zip(entries, (3, 4, 5), strict=True):
         assert "which differ in SeriesNumber (3, 4, 5) and in SeriesDescription" in entry.notes[0]
         assert f"this is the one of SeriesNumber {number}" in entry.notes[0]
-    assert read_series(tmp_path, series="4").array.min() == 200
+    assert read(tmp_path, series="4").array.min() == 200
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_interleaved_phases_kernels_and_contrasts_are_volumes(
 ) -> None:
     for n, value in enumerate(values):
         write_series(tmp_path, 200 * n, 1.5 * n, **{keyword: value})
-    assert {name: int(volume.array.min()) for name, volume in read_all_series(tmp_path).items()} == {
+    assert {name: int(volume.array.min()) for name, volume in read_all(tmp_path).items()} == {
         names[0]: 0,
         names[1]: 200,
     }
@@ -245,7 +245,7 @@ def test_an_absent_frame_of_reference_is_not_another(tmp_path: Path) -> None:
         dataset = pydicom.dcmread(path)
         del dataset.FrameOfReferenceUID
         dataset.save_as(path)
-    volume = read_series(tmp_path)
+    volume = read(tmp_path)
     np.testing.assert_array_equal(volume.array, scan.array)
     assert volume.source.frame_of_reference_uid == "1.2.3"
 
@@ -254,12 +254,12 @@ def test_texts_that_cannot_be_read_are_absent(tmp_path: Path) -> None:
     scan = write_series(tmp_path, 0, 0.0, PatientSex="M")
     path = min(tmp_path.rglob("*.dcm"))
     path.write_bytes(path.read_bytes().replace(b"\x10\x00\x40\x00CS", b"\x10\x00\x40\x00FD"))
-    np.testing.assert_array_equal(read_series(tmp_path).array, scan.array)
+    np.testing.assert_array_equal(read(tmp_path).array, scan.array)
 
 
 @pytest.mark.parametrize("name", ["two-patients-one-series-uid", "two-series-one-uid-interleaved"])
 def test_the_given_series_of_one_uid(found: Path, name: str) -> None:
-    volumes = list(read_all_series(found / name).values())
+    volumes = list(read_all(found / name).values())
     assert [volume.array.shape for volume in volumes] == [(16, 12, 8)] * 2
     i, j, k = np.indices((16, 12, 8))
     for n, volume in enumerate(volumes):

@@ -12,18 +12,8 @@ from volseg.core.labelmap import Label, LabelMap, present_values
 from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, InputError
 from volseg.inspection import inspect
-from volseg.io import read, read_labels, write
-from volseg.io.dicom import scan_dicom
-from volseg.io.dicom.objects import (
-    find_label_object,
-    is_dicom_input,
-    is_structure_set,
-    label_objects,
-    read_label_object,
-)
-from volseg.io.dicom.storage import DicomFile
-from volseg.io.dicom.writing import write_dicom_series
-from volseg.io.scans import read_scan_of
+from volseg.io import Catalogue, read, read_labels, read_scan_of, write
+from volseg.io.dicom import scan_dicom, write_dicom_series
 from volseg.verification import verify
 
 GRID = Grid.from_spacing((6, 5, 4))
@@ -43,13 +33,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def scan_of(labels: Path, image: Path, series: str | None = None) -> Volume:
+    return read_scan_of(Catalogue(labels), Catalogue(image), series=series)
+
+
 def test_names_and_references(folder: Path) -> None:
     slices = pydicom.dcmread(folder / "0001.dcm")
-    found = label_objects(scan_dicom(folder))
-    assert [other.file.name for other in found] == ["labelmap.dcm", "rtstruct.dcm", "seg.dcm"]
-    assert [is_structure_set(other) for other in found] == [False, True, False]
-    for other in found:
-        header = read_label_object(other.file)
+    found = scan_dicom(folder).labels
+    assert [header.file.name for header in found] == ["labelmap.dcm", "rtstruct.dcm", "seg.dcm"]
+    assert [header.is_contours for header in found] == [False, True, False]
+    for header in found:
         assert header.names == ("liver", "left kidney")
         assert header.reference.series_uids == (slices.SeriesInstanceUID,)
         assert header.reference.frame_of_reference_uid == slices.FrameOfReferenceUID
@@ -61,28 +54,35 @@ def test_frame_of_reference_of_structures_without_one_of_their_own(folder: Path)
     dataset.pop("FrameOfReferenceUID", None)
     dataset.pop("ReferencedFrameOfReferenceSequence", None)
     dataset.save_as(folder / "rtstruct.dcm")
-    reference = read_label_object(DicomFile(folder / "rtstruct.dcm")).reference
+    (labels,) = scan_dicom(folder / "rtstruct.dcm").labels
+    reference = labels.reference
     assert (reference.series_uids, reference.frame_of_reference_uid) == ((), expected)
 
 
 def test_damage_names_the_file(folder: Path) -> None:
-    (folder / "seg.dcm").write_bytes(b"")
-    with pytest.raises(InputError, match=r"seg.dcm: damaged DICOM object"):
-        read_label_object(DicomFile(folder / "seg.dcm"))
+    segment_number = b"\x62\x00\x04\x00"
+    content = (folder / "seg.dcm").read_bytes()
+    (folder / "seg.dcm").write_bytes(content.replace(segment_number + b"US", segment_number + b"FL"))
+    (labels,) = scan_dicom(folder / "seg.dcm").labels
+    assert (labels.problem or "").startswith("damaged DICOM object")
+    (entry,) = inspect(folder / "seg.dcm", headers=True).entries
+    assert f"{folder / 'seg.dcm'}: damaged DICOM object" in (entry.problem or "")
+    with pytest.raises(InputError, match=r"seg.dcm: "):
+        read_labels(folder / "seg.dcm")
 
 
 def test_a_name_decides_before_the_content(folder: Path, tmp_path: Path) -> None:
-    assert is_dicom_input(folder)
-    assert is_dicom_input(folder / "seg.dcm")
+    assert Catalogue(folder).is_dicom
+    assert Catalogue(folder / "seg.dcm").is_dicom
     (folder / "seg.dcm").rename(folder / "seg.nii")
-    assert not is_dicom_input(folder / "seg.nii")
-    assert not is_dicom_input(folder / "none")
+    assert not Catalogue(folder / "seg.nii").is_dicom
+    assert not Catalogue(folder / "none").is_dicom
 
 
 def test_the_one_object_of_a_path(folder: Path) -> None:
-    assert find_label_object(folder) is None  # three of them
-    assert find_label_object(folder / "0001.dcm") is None
-    found = {name: find_label_object(folder / f"{name}.dcm") for name in ("seg", "labelmap", "rtstruct")}
+    assert Catalogue(folder).label_object is None  # three of them
+    assert Catalogue(folder / "0001.dcm").label_object is None
+    found = {name: Catalogue(folder / f"{name}.dcm").label_object for name in ("seg", "labelmap", "rtstruct")}
     assert {name: label and label.is_contours for name, label in found.items()} == {
         "seg": False,
         "labelmap": False,
@@ -94,10 +94,10 @@ def test_labels_choose_their_series(folder: Path) -> None:
     other = Volume(np.zeros(GRID.shape, np.int16), GRID, modality="CT")
     write_dicom_series(other, folder / "other", description="other")
     with pytest.raises(AmbiguousError, match="choose one"):
-        read_scan_of(folder / "none.nii", folder)
+        scan_of(folder / "none.nii", folder)
     for name in ("seg.dcm", "rtstruct.dcm"):
-        assert read_scan_of(folder / name, folder).array.max() == 119
-        assert read_scan_of(folder / name, folder, series="other").array.max() == 0
+        assert scan_of(folder / name, folder).array.max() == 119
+        assert scan_of(folder / name, folder, series="other").array.max() == 0
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def shared_uid(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("n", [0, 1])
 def test_labels_choose_the_volume_whose_slices_they_refer_to(shared_uid: Path, form: str, n: int) -> None:
     labels, scan = shared_uid / f"{form}{n}.dcm", shared_uid / "scan"
-    assert read_scan_of(labels, scan).array.max() == n
+    assert scan_of(labels, scan).array.max() == n
     assert verify(scan, labels).agrees
     assert not verify(scan, labels, series=f"P{1 - n}").agrees
     shutil.move(labels, scan / "labels.dcm")
@@ -147,4 +147,4 @@ def test_what_frames_and_contours_were_made_on_decides(shared_uid: Path, form: s
         study = dataset.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
         study.RTReferencedSeriesSequence[0].ContourImageSequence = items
     dataset.save_as(labels)
-    assert read_scan_of(labels, shared_uid / "scan").array.max() == 1
+    assert scan_of(labels, shared_uid / "scan").array.max() == 1

@@ -23,7 +23,8 @@ from world import assert_same_in_world
 from volseg.core.grid import RAS_TO_LPS, Grid
 from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, InputError, MissingPackageError
-from volseg.io.dicom import is_dicom, list_series, read_all_series, read_series
+from volseg.io import read, read_all
+from volseg.io.dicom import is_dicom, list_series
 from volseg.io.dicom.repair import plan_repair
 from volseg.io.dicom.stack import make_stack
 from volseg.io.dicom.writing import write_dicom_series
@@ -70,14 +71,14 @@ def test_names_and_instance_numbers_do_not_decide_the_order(oblique_grid: Grid, 
         target = tmp_path / f"Ä {number}" / f"{number} noext"
         target.parent.mkdir()
         path.rename(target)
-    volume = read_series(tmp_path)
+    volume = read(tmp_path)
     assert_same_in_world(volume, expected)
     assert volume.array.dtype == np.int16
     assert (volume.name, volume.modality, volume.unit) == ("volseg phantom", "CT", "HU")
 
 
 def test_slices_ascend_along_their_normal_and_the_source_follows(axial: Volume, files: list[Path]) -> None:
-    volume = read_series(files[0].parent)
+    volume = read(files[0].parent)
     assert volume.grid.orientation == "RAS"
     assert_same_in_world(volume, axial)
     source = pickle.loads(pickle.dumps(volume.source))  # noqa: S301
@@ -93,7 +94,7 @@ def test_slices_ascend_along_their_normal_and_the_source_follows(axial: Volume, 
 def test_a_drift_below_half_a_pixel_is_kept_exactly(files: list[Path]) -> None:
     for k, path in enumerate(files):
         edit(path, lambda dataset, k=k: setattr(dataset, "ImagePositionPatient", [0, 0.045 * k, 2.0 * k]))
-    volume = read_series(files[0].parent)
+    volume = read(files[0].parent)
     np.testing.assert_allclose(volume.grid.to_world([0, 0, 7]), [0, -0.315, 14], atol=1e-9)
     assert volume.array.shape == (6, 5, 8)
 
@@ -112,7 +113,7 @@ def test_a_drift_below_half_a_pixel_is_kept_exactly(files: list[Path]) -> None:
 )
 def test_real_series_are_where_simpleitk_puts_them(shared_data: Path, folder: str) -> None:
     (series,) = list_series(shared_data / "dicom" / folder)
-    volume = read_series(shared_data / "dicom" / folder)
+    volume = read(shared_data / "dicom" / folder)
     array, grid = read_with_sitk([file.path for file in volume.source.files])
     assert len(series.frames) == grid.shape[2]
     assert volume.grid.distance_mm(grid) < 0.01
@@ -176,7 +177,7 @@ def test_missing_slice_is_filled_at_the_true_positions_and_said(
 ) -> None:
     files = write_smooth(axial.grid, tmp_path)
     files[3].unlink()
-    volume = read_series(tmp_path)
+    volume = read(tmp_path)
     assert volume.grid.is_close(axial.grid)
     assert_smooth(volume, within=1.0)
     assert (
@@ -186,7 +187,7 @@ def test_missing_slice_is_filled_at_the_true_positions_and_said(
     ) in caplog.text
     assert len(volume.source.frames) == 7
     with pytest.raises(InputError, match=r"slices are missing \(1\): .*; refused, as repairs are switched off"):
-        read_series(tmp_path, strict=True)
+        read(tmp_path, strict=True)
 
 
 def test_a_hole_of_more_than_three_spacings_is_refused(files: list[Path]) -> None:
@@ -194,7 +195,7 @@ def test_a_hole_of_more_than_three_spacings_is_refused(files: list[Path]) -> Non
         path.unlink()
     message = r"slices are missing: 8 mm from z = 34.00 mm \(0003.dcm\) to z = 42.00 mm .*expected 2 mm"
     with pytest.raises(InputError, match=message):
-        read_series(files[0].parent)
+        read(files[0].parent)
 
 
 def test_uneven_spacing_is_resampled_at_the_true_positions(
@@ -206,7 +207,7 @@ def test_uneven_spacing_is_resampled_at_the_true_positions(
         (file,) = write_smooth(one, tmp_path / str(number))
         edit(file, lambda d: setattr(d, "SeriesInstanceUID", "1.2.3"))
         edit(file, lambda d: setattr(d, "FrameOfReferenceUID", "1.2.4"))
-    volume = read_series(tmp_path)
+    volume = read(tmp_path)
     assert volume.grid.shape == (6, 5, 6)
     np.testing.assert_allclose(volume.grid.to_world([0, 0, 5]), [10, -20, 40.7])
     assert_smooth(volume, within=1.0)
@@ -233,7 +234,7 @@ def test_tilted_gantry_is_straightened_at_the_true_positions(
             dataset.ImagePositionPatient = list(RAS_TO_LPS[:3, :3] @ tilted.to_world([0, 0, k]))
 
         edit(path, change)
-    volume = read_series(folder)
+    volume = read(folder)
     assert not volume.grid.is_sheared
     assert volume.grid.spacing == pytest.approx(axial.grid.spacing)
     angle = np.degrees(np.arctan2(abs(drift), 2))
@@ -250,7 +251,7 @@ def test_slice_shifted_sideways_is_put_where_its_header_says(
 ) -> None:
     edit(files[4], lambda d: setattr(d, "ImagePositionPatient", [-9.3, 20, d.ImagePositionPatient[2]]))
     stored = pydicom.dcmread(files[4]).pixel_array
-    volume = read_series(files[0].parent)
+    volume = read(files[0].parent)
     assert "slices are shifted sideways by up to 0.7 mm" in caplog.text
     i, j, k = np.rint(volume.grid.to_voxel([9.3, -20, 38])).astype(int)
     assert volume.array[i, j, k] == stored[0, 0]
@@ -259,7 +260,7 @@ def test_slice_shifted_sideways_is_put_where_its_header_says(
 def test_slices_beside_each_other_are_refused(files: list[Path]) -> None:
     edit(files[4], lambda d: setattr(d, "ImagePositionPatient", [-90, 20, d.ImagePositionPatient[2]]))
     with pytest.raises(InputError, match="the slices lie beside each other, up to 80 mm sideways"):
-        read_series(files[0].parent)
+        read(files[0].parent)
 
 
 def test_turned_slice_is_refused(files: list[Path]) -> None:
@@ -267,14 +268,14 @@ def test_turned_slice_is_refused(files: list[Path]) -> None:
     for path in files:
         edit(path, lambda d: setattr(d, "PixelSpacing", [9, 9]))
     with pytest.raises(InputError, match=r"0005.dcm: the slice at z = 38.00 mm is turned against the first"):
-        read_series(files[0].parent)
+        read(files[0].parent)
 
 
 def test_other_pixel_spacing_in_one_slice_is_a_picture_of_its_own(
     files: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     edit(files[4], lambda d: setattr(d, "PixelSpacing", [0.9, 0.8]))
-    assert read_series(files[0].parent).grid.shape == (6, 5, 8)
+    assert read(files[0].parent).grid.shape == (6, 5, 8)
     assert "slices are missing (1)" in caplog.text
     assert "left out, beside the series that is read: 1 'phantom' CT 6x5x1" in caplog.text
 
@@ -282,12 +283,12 @@ def test_other_pixel_spacing_in_one_slice_is_a_picture_of_its_own(
 def test_rounding_of_positions_is_no_gap(axial: Volume, files: list[Path]) -> None:
     for k, path in enumerate(files):
         edit(path, lambda d, k=k: setattr(d, "ImagePositionPatient", [-10, 20, 30 + 2 * k + 0.004 * (-1) ** k]))
-    assert read_series(files[0].parent).grid.distance_mm(axial.grid) < 0.01
+    assert read(files[0].parent).grid.distance_mm(axial.grid) < 0.01
 
 
 def test_byte_identical_copy_is_dropped_with_a_note(files: list[Path], caplog: pytest.LogCaptureFixture) -> None:
     shutil.copy(files[2], files[2].with_name("copy.dcm"))
-    assert read_series(files[0].parent).grid.shape == (6, 5, 8)
+    assert read(files[0].parent).grid.shape == (6, 5, 8)
     assert "copy.dcm: a copy of another file of the series; left out" in caplog.text
 
 
@@ -296,7 +297,7 @@ def test_same_position_twice_is_refused(files: list[Path]) -> None:
     shutil.copy(files[2], other)
     edit(other, lambda d: setattr(d, "SOPInstanceUID", generate_uid()))
     with pytest.raises(InputError, match=r"0003.dcm and .*other.dcm: two slices at the same position \(z = 34.00 mm\)"):
-        read_series(files[0].parent)
+        read(files[0].parent)
 
 
 @pytest.mark.parametrize("tag", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
@@ -304,7 +305,7 @@ def test_missing_geometry_names_tag_and_file(files: list[Path], tag: str) -> Non
     for path in files:
         edit(path, lambda d: delattr(d, tag))
     with pytest.raises(InputError, match=rf"0001.dcm: {tag} is missing"):
-        read_series(files[0].parent)
+        read(files[0].parent)
 
 
 @pytest.mark.parametrize(
@@ -326,18 +327,18 @@ def test_unusable_value_is_refused_by_name(files: list[Path], tag: str, value: o
     for path in files:
         edit(path, lambda d: setattr(d, tag, value))
     with pytest.raises(InputError, match=message):
-        read_series(files[0].parent)
+        read(files[0].parent)
 
 
 # -------------------------------------------------------------------------------------- files that do not belong
 
 
 def test_single_file_is_one_slice(axial: Volume, files: list[Path], caplog: pytest.LogCaptureFixture) -> None:
-    volume = read_series(files[3])
+    volume = read(files[3])
     assert volume.grid.is_close(axial.grid.crop((0, 0, 3), (6, 5, 4)))
     np.testing.assert_array_equal(volume.array, axial.array[:, :, 3:4])
     edit(files[3], lambda d: (delattr(d, "SliceThickness"), delattr(d, "SpacingBetweenSlices")))
-    assert read_series(files[3]).grid.spacing[2] == 1.0
+    assert read(files[3]).grid.spacing[2] == 1.0
     assert "a single slice without SliceThickness; taken as 1 mm thick" in caplog.text
 
 
@@ -347,9 +348,9 @@ def test_objects_without_image_are_never_stacked(files: list[Path]) -> None:
         edit(files[0].with_name(name), lambda d, uid=uid: setattr(d, "SOPClassUID", uid))
     (files[0].parent / "notes.txt").write_text("not DICOM", encoding="utf-8")
     (files[0].parent / "._0001.dcm").write_bytes(b"resource fork")
-    assert read_series(files[0].parent).grid.shape == (6, 5, 8)
+    assert read(files[0].parent).grid.shape == (6, 5, 8)
     with pytest.raises(InputError, match=r"seg.dcm: no DICOM image series; found only Segmentation"):
-        read_series(files[0].with_name("seg.dcm"))
+        read(files[0].with_name("seg.dcm"))
 
 
 def test_two_series_are_listed_and_chosen(axial: Volume, files: list[Path]) -> None:
@@ -358,21 +359,21 @@ def test_two_series_are_listed_and_chosen(axial: Volume, files: list[Path]) -> N
         edit(path, lambda d: setattr(d, "SeriesNumber", 42))
     root = files[0].parent
     with pytest.raises(AmbiguousError, match=r"2 DICOM series; choose one .* 1 'phantom' CT 6x5x8 .* 42 'second' CT"):
-        read_series(root)
+        read(root)
     uid = pydicom.dcmread(path).SeriesInstanceUID
     for wanted in ("42", "second", uid, uid[-9:]):
-        np.testing.assert_array_equal(read_series(root, series=wanted).array, other.array)
+        np.testing.assert_array_equal(read(root, series=wanted).array, other.array)
     with pytest.raises(InputError, match="no DICOM series 'third'; there are: 1 'phantom'"):
-        read_series(root, series="third")
-    assert list(read_all_series(root)) == ["phantom", "second"]
+        read(root, series="third")
+    assert list(read_all(root)) == ["phantom", "second"]
 
 
 def test_series_of_one_name_get_unique_names(axial: Volume, files: list[Path]) -> None:
     for folder in ("b", "c"):
         write_dicom_series(axial, files[0].parent / folder, description="phantom")
-    assert list(read_all_series(files[0].parent)) == ["phantom", "phantom_1", "phantom_1_2"]
+    assert list(read_all(files[0].parent)) == ["phantom", "phantom_1", "phantom_1_2"]
     with pytest.raises(AmbiguousError, match="3 DICOM series that fit 'phantom'"):
-        read_series(files[0].parent, series="phantom")
+        read(files[0].parent, series="phantom")
 
 
 def test_two_orientations_of_one_series_are_two_entries(files: list[Path]) -> None:
@@ -381,9 +382,9 @@ def test_two_orientations_of_one_series_are_two_entries(files: list[Path]) -> No
         edit(path, lambda d: setattr(d, "ImagePositionPatient", list(d.ImagePositionPatient)[::-1]))
     uid = pydicom.dcmread(files[0]).SeriesInstanceUID
     assert [series.id for series in list_series(files[0].parent)] == [f"{uid}#1", f"{uid}#2"]
-    assert read_series(files[0].parent, series=f"{uid}#2").grid.shape == (6, 5, 3)
+    assert read(files[0].parent, series=f"{uid}#2").grid.shape == (6, 5, 3)
     with pytest.raises(AmbiguousError, match="2 volumes in 1 DICOM series that fit"):
-        read_series(files[0].parent, series=uid)
+        read(files[0].parent, series=uid)
 
 
 def test_reading_all_leaves_out_what_is_no_volume(
@@ -391,23 +392,23 @@ def test_reading_all_leaves_out_what_is_no_volume(
 ) -> None:
     for file in write_dicom_series(axial, files[0].parent / "b", description="gappy")[2:6]:
         file.unlink()
-    assert list(read_all_series(files[0].parent)) == ["phantom"]
+    assert list(read_all(files[0].parent)) == ["phantom"]
     assert "left out" in caplog.text
     with pytest.raises(InputError, match="slices are missing"):
-        read_all_series(files[0].parent / "b")
+        read_all(files[0].parent / "b")
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 128 + b"DICM" + b"\x02\0\0\0UL\4\0\xff\xff\xff\xff"])
 def test_damaged_file_is_named(files: list[Path], content: bytes) -> None:
     files[0].write_bytes(content)
     with pytest.raises(InputError, match=r"0001.dcm: damaged DICOM file: .*; copy it again or move it away"):
-        read_series(files[0].parent)
+        read(files[0].parent)
 
 
 def test_truncated_pixels_name_the_file(files: list[Path]) -> None:
     files[4].write_bytes(files[4].read_bytes()[:-20])
     with pytest.raises(InputError, match=r"0005.dcm: the pixels cannot be decoded"):
-        read_series(files[0].parent)
+        read(files[0].parent)
 
 
 def test_what_is_dicom(files: list[Path], tmp_path: Path) -> None:
@@ -418,7 +419,7 @@ def test_what_is_dicom(files: list[Path], tmp_path: Path) -> None:
     assert not is_dicom(text)
     assert not is_dicom(tmp_path / "absent")
     with pytest.raises(InputError, match="no such file or folder"):
-        read_series(tmp_path / "absent")
+        read(tmp_path / "absent")
 
 
 # ---------------------------------------------------------------------------------------------------- values
@@ -428,20 +429,20 @@ def test_what_is_dicom(files: list[Path], tmp_path: Path) -> None:
 def test_compressed_slices_have_the_same_values(axial: Volume, files: list[Path], syntax: str) -> None:
     for path in files:
         edit(path, lambda d: d.compress(syntax))
-    assert_same_in_world(read_series(files[0].parent), axial)
+    assert_same_in_world(read(files[0].parent), axial)
 
 
 def test_missing_decoder_names_the_package(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     none = SimpleNamespace(is_available=False, missing_dependencies=["pyjpegls - requires numpy"])
     monkeypatch.setattr("volseg.io.dicom.decoder.get_decoder", lambda syntax: none)
     with pytest.raises(MissingPackageError, match=r"0001.dcm: the pixels are compressed .*; install pyjpegls"):
-        read_series(files[0].parent)
+        read(files[0].parent)
 
 
 def test_rescale_differs_per_slice(axial: Volume, files: list[Path]) -> None:
     for k, path in enumerate(files):
         edit(path, lambda d, k=k: (setattr(d, "RescaleSlope", 0.5 + k), setattr(d, "RescaleIntercept", k / 4)))
-    volume = read_series(files[0].parent)
+    volume = read(files[0].parent)
     k = np.arange(8)
     assert volume.array.dtype == np.float32
     np.testing.assert_array_equal(volume.array, (axial.array * (0.5 + k) + k / 4).astype(np.float32))
@@ -467,7 +468,7 @@ def test_whole_numbers_stay_exact(
         dataset.PixelData = values.astype("<i2" if signed else "<u2").tobytes()
 
     edit(files[0], change)
-    volume = read_series(files[0])
+    volume = read(files[0])
     assert volume.array.dtype == dtype
     assert (volume.array.min(), volume.array.max()) == (lowest, highest)
 
@@ -478,14 +479,14 @@ def test_monochrome1_keeps_values_with_a_note(
     for path in files:
         edit(path, lambda d: setattr(d, "PhotometricInterpretation", "MONOCHROME1"))
     with caplog.at_level(logging.WARNING):
-        assert_same_in_world(read_series(files[0].parent), axial)
+        assert_same_in_world(read(files[0].parent), axial)
     assert "MONOCHROME1" in caplog.text
 
 
 def test_values_that_overflow_are_replaced_with_a_note(files: list[Path], caplog: pytest.LogCaptureFixture) -> None:
     for path in files:
         edit(path, lambda d: setattr(d, "RescaleSlope", "4e35"))
-    volume = read_series(files[0].parent)
+    volume = read(files[0].parent)
     assert np.isfinite(volume.array).all()
     assert "voxels are NaN or infinite; taken as background" in caplog.text
 
@@ -493,7 +494,7 @@ def test_values_that_overflow_are_replaced_with_a_note(files: list[Path], caplog
 def test_empty_modality_table_is_none(axial: Volume, files: list[Path]) -> None:
     for path in files:
         edit(path, lambda d: (setattr(d, "ModalityLUTSequence", []), setattr(d, "RescaleSlope", 2)))
-    np.testing.assert_array_equal(read_series(files[0].parent).array, axial.array * 2.0)
+    np.testing.assert_array_equal(read(files[0].parent).array, axial.array * 2.0)
 
 
 def test_32_bits_survive_a_repair(files: list[Path]) -> None:
@@ -506,7 +507,7 @@ def test_32_bits_survive_a_repair(files: list[Path]) -> None:
 
         edit(path, change)
     files[4].unlink()
-    volume = read_series(files[0].parent)
+    volume = read(files[0].parent)
     assert volume.array.dtype == np.int32
     assert volume.array[2, 2].tolist() == [2**31 - 1 - k for k in range(8)]
 
@@ -522,17 +523,17 @@ def test_volumes_a_hundredth_of_a_millimetre_apart_are_two(axial: Volume, files:
             dataset.InstanceNumber = 100 + k
 
         edit(path, change)
-    assert [volume.grid.shape[2] for volume in read_all_series(files[0].parent).values()] == [8, 8]
+    assert [volume.grid.shape[2] for volume in read_all(files[0].parent).values()] == [8, 8]
     for path in files[0].parent.rglob("*.dcm"):
         edit(path, lambda d: delattr(d, "InstanceNumber"))
     with pytest.raises(InputError, match="many nearly share a position"):
-        read_series(files[0].parent)
+        read(files[0].parent)
 
 
 def test_positions_rounded_to_a_tenth_keep_their_count(files: list[Path]) -> None:
     for k, path in enumerate(files):
         edit(path, lambda d, k=k: setattr(d, "ImagePositionPatient", [-10, 20, round(30 + 1.248 * k, 1)]))
-    grid = read_series(files[0].parent).grid
+    grid = read(files[0].parent).grid
     assert grid.shape[2] == 8
     assert grid.spacing[2] == pytest.approx(1.248, abs=0.02)
 
@@ -542,7 +543,7 @@ def test_pixel_spacing_of_no_patient_is_refused(files: list[Path], spacing: list
     for path in files:
         edit(path, lambda d: setattr(d, "PixelSpacing", spacing))
     with pytest.raises(InputError, match="expected millimetres of a patient"):
-        read_series(files[0].parent)
+        read(files[0].parent)
 
 
 def test_unreadable_numbers_that_nothing_depends_on_are_no_matter(axial: Volume, files: list[Path]) -> None:
@@ -550,13 +551,13 @@ def test_unreadable_numbers_that_nothing_depends_on_are_no_matter(axial: Volume,
         data = path.read_bytes()
         number = data.index(b"\x20\x00\x13\x00IS")
         path.write_bytes(data[: number + 8] + b"7A" + data[number + 10 :])
-    assert_same_in_world(read_series(files[0].parent), axial)
+    assert_same_in_world(read(files[0].parent), axial)
 
 
 def test_a_colour_map_beside_the_scan_does_not_hide_it(axial: Volume, files: list[Path]) -> None:
     for path in write_dicom_series(axial, files[0].parent / "map", description="map"):
         edit(path, lambda d: setattr(d, "PhotometricInterpretation", "RGB"))
-    assert_same_in_world(read_series(files[0].parent), axial)
+    assert_same_in_world(read(files[0].parent), axial)
 
 
 def test_a_damaged_file_blocks_the_series_of_its_folder_only(
@@ -564,8 +565,8 @@ def test_a_damaged_file_blocks_the_series_of_its_folder_only(
 ) -> None:
     damaged = write_dicom_series(axial, files[0].parent / "other", description="other")[2]
     damaged.write_bytes(damaged.read_bytes()[:300])
-    assert_same_in_world(read_series(files[0].parent, series="phantom"), axial)
+    assert_same_in_world(read(files[0].parent, series="phantom"), axial)
     assert "other/0003.dcm: damaged DICOM file: " in caplog.text.replace("\\", "/")
-    assert list(read_all_series(files[0].parent)) == ["phantom"]
+    assert list(read_all(files[0].parent)) == ["phantom"]
     with pytest.raises(InputError, match=r"0003.dcm: damaged DICOM file: .* may be a slice of the series beside it"):
-        read_series(files[0].parent, series="other")
+        read(files[0].parent, series="other")

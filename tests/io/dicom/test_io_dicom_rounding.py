@@ -18,7 +18,6 @@ from volseg.core.volume import Volume
 from volseg.errors import InputError
 from volseg.inspection import inspect
 from volseg.io import read, read_labels, write
-from volseg.io.dicom import read_series
 from volseg.io.dicom.attributes import last_digit_of
 from volseg.io.dicom.header import FrameHeader
 from volseg.io.dicom.repair import plan_repair
@@ -191,7 +190,7 @@ def test_values_are_kept_and_labels_of_the_true_grid_agree(
     tmp_path: Path, position: int, orientation: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     scan = write_rounded(tmp_path / "scan", position, orientation)
-    volume = read_series(tmp_path / "scan", strict=True)
+    volume = read(tmp_path / "scan", strict=True)
     wanted = scan.array if np.dot(volume.grid.affine[:3, 2], OBLIQUE.affine[:3, 2]) > 0 else scan.array[:, :, ::-1]
     np.testing.assert_array_equal(volume.array, wanted)
     assert volume.grid.spacing[2] == pytest.approx(7, abs=10.0**-position)
@@ -236,7 +235,7 @@ def test_that_the_decimals_decide_is_told(tmp_path: Path, headers: bool) -> None
 
 def test_the_given_positions_with_one_decimal(found: Path, tmp_path: Path) -> None:
     folder = found / "positions-one-decimal"
-    volume = read_series(folder, strict=True)
+    volume = read(folder, strict=True)
     i, j, k = np.indices((16, 12, 8))
     np.testing.assert_array_equal(volume.array, 3 * i + 50 * j + 700 * k)
     assert volume.grid.spacing == pytest.approx((0.86, 0.86, 7), abs=0.02)

@@ -17,7 +17,7 @@ from structure_sets import counts, image, roi, square, write_set
 from volseg.core.label_choice import LabelChoice
 from volseg.errors import InputError
 from volseg.io.dicom.attributes import quiet_pydicom
-from volseg.io.dicom.rtstruct_file import read_contours
+from volseg.io.dicom.rtstruct_file import read_structure_set
 from volseg.io.dicom.rtstruct_reading import read_rtstruct
 from volseg.io.dicom.storage import DicomFile
 
@@ -186,7 +186,7 @@ def test_names_are_one_plain_line(path: Path) -> None:
 
 def test_all_closed_contours_are_in_the_world(path: Path) -> None:
     write_set(path, roi(1, square(0.5, 4.5, 2), square(1, 2, 4)), roi(2, square(1, 2, 0), kind="POINT"))
-    contours = read_contours(DicomFile(path))
+    contours = read_structure_set(DicomFile(path)).contours
     assert len(contours) == 2
     np.testing.assert_allclose(np.concatenate(contours).max(axis=0), [4.5, 4.5, 4])
 

@@ -20,9 +20,8 @@ from volseg.core.label_choice import LabelChoice
 from volseg.core.labelmap import Label, default_colour
 from volseg.core.volume import Volume
 from volseg.errors import InputError
-from volseg.io.dicom.objects import read_label_object
+from volseg.io.dicom.listing import scan_dicom
 from volseg.io.dicom.rtstruct_reading import read_rtstruct
-from volseg.io.dicom.storage import DicomFile
 from volseg.io.dicom.writing import write_dicom_series
 
 
@@ -215,7 +214,7 @@ def test_real_contours_give_exactly_the_published_masks(
     volume = read(shared_data / series)
     (found,) = read_rtstruct(shared_data / structures, image=volume)
     np.testing.assert_array_equal(found.array > 0, reference_on(volume.grid, shared_data / reference))
-    assert read_label_object(DicomFile(shared_data / structures)).reference.series_uids == (volume.source.series_uid,)
+    assert scan_dicom(shared_data / structures).labels[0].reference.series_uids == (volume.source.series_uid,)
 
 
 def test_real_cases_as_the_manifest_has_them(shared_data: Path) -> None:
@@ -235,9 +234,7 @@ def test_real_cases_as_the_manifest_has_them(shared_data: Path) -> None:
 
 def test_a_real_file_without_preamble_and_images(shared_data: Path) -> None:
     file = shared_data / "hard" / "seg" / "rtstruct-no-images" / "rtstruct.dcm"
-    assert read_label_object(DicomFile(file)).reference.series_uids == (
-        "1.2.826.0.1.3680043.8.498.2010020400001.2.1.1",
-    )
+    assert scan_dicom(file).labels[0].reference.series_uids == ("1.2.826.0.1.3680043.8.498.2010020400001.2.1.1",)
     with pytest.raises(InputError, match="its frame of reference is"):
         read_rtstruct(file, image=image())
 

@@ -21,7 +21,7 @@ from volseg.core.grid import RAS_TO_LPS, Grid
 from volseg.core.labelmap import Label, LabelMap
 from volseg.core.volume import Volume
 from volseg.errors import OutputError
-from volseg.io.dicom.objects import read_label_object
+from volseg.io.dicom.listing import scan_dicom
 from volseg.io.dicom.rtstruct_reading import read_rtstruct
 from volseg.io.dicom.rtstruct_writing import write_rtstruct
 from volseg.io.dicom.source import DicomSource, SourceFrame, values_on_frame
@@ -250,7 +250,7 @@ def test_what_the_file_says_of_itself(scan: Volume, tmp_path: Path) -> None:
     assert [tuple(roi.ROIDisplayColor) for roi in first.ROIContourSequence] == [label.colour for label in LABELS]
     (code,) = first.RTROIObservationsSequence[0].RTROIIdentificationCodeSequence
     assert (code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning) == ("10200004", "SCT", "blob")
-    reference = read_label_object(DicomFile(tmp_path / "a.dcm")).reference
+    reference = scan_dicom(tmp_path / "a.dcm").labels[0].reference
     assert reference.series_uids == (scan.source.series_uid,)
     assert reference.frame_of_reference_uid == scan.source.frame_of_reference_uid
 

@@ -30,8 +30,7 @@ from volseg.core.labelmap import Label, LabelMap
 from volseg.core.volume import Volume
 from volseg.errors import InputError, OutputError, UsageError
 from volseg.inspection import inspect
-from volseg.io import read_labels
-from volseg.io.dicom import read_series
+from volseg.io import read, read_labels
 from volseg.io.dicom.attributes import quiet_pydicom
 from volseg.io.dicom.codes import describe_segment
 from volseg.io.dicom.seg_reading import read_dicom_probabilities, read_dicom_seg
@@ -70,7 +69,7 @@ def plane(position: Sequence[float], orientation: Sequence[float], spacing: Sequ
 
 
 def source_of(files: Sequence[Path]) -> DicomSource:
-    source = read_series(files[0].parent).source
+    source = read(files[0].parent).source
     assert isinstance(source, DicomSource)
     return source
 
@@ -946,7 +945,7 @@ def errors_of(path: Path) -> set[str]:
 @pytest.mark.parametrize("kind", ["binary", "labelmap", "fractional"])
 @pytest.mark.parametrize("folder", ["brain_mr_t1post_oblique", "sarcoma_ct"])
 def test_real_series_give_valid_objects(shared_data, tmp_path, folder, kind):
-    image = read_series(shared_data / "dicom" / folder)
+    image = read(shared_data / "dicom" / folder)
     source, expected = image.source, phantom(image.grid)
     path = tmp_path / "seg.dcm"
     write(kind, expected, path, source)

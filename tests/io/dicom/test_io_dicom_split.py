@@ -12,7 +12,8 @@ from pydicom.uid import generate_uid
 from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, InputError
-from volseg.io.dicom import list_series, read_all_series, read_series
+from volseg.io import read, read_all
+from volseg.io.dicom import list_series
 from volseg.io.dicom.writing import write_dicom_series
 
 GRID = Grid.from_spacing((6, 5, 4), (0.7, 0.9, 2.0), (10, -20, 30))
@@ -52,14 +53,14 @@ def test_volumes_of_one_place_are_told_apart_by_what_differs(
     tmp_path: Path, keyword: str, values: list[Any], names: list[str]
 ) -> None:
     scans = [write_part(tmp_path, 200 * n, lambda d, k, v=v: setattr(d, keyword, v)) for n, v in enumerate(values)]
-    volumes = read_all_series(tmp_path)
+    volumes = read_all(tmp_path)
     assert list(volumes) == [f"scan_{name}" for name in names]
     for volume, scan in zip(volumes.values(), scans, strict=True):
         np.testing.assert_array_equal(volume.array, scan.array)
         assert volume.grid.is_close(GRID)
     with pytest.raises(AmbiguousError, match=r"\d volumes in 1 DICOM series; choose one"):
-        read_series(tmp_path)
-    np.testing.assert_array_equal(read_series(tmp_path, series=f"scan_{names[1]}").array, scans[1].array)
+        read(tmp_path)
+    np.testing.assert_array_equal(read(tmp_path, series=f"scan_{names[1]}").array, scans[1].array)
 
 
 def test_two_traits_together_tell_volumes_apart(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_two_traits_together_tell_volumes_apart(tmp_path: Path) -> None:
 
     for n, (b, flip) in enumerate([(0.0, 5), (0.0, 30), (800.0, 5), (800.0, 30)]):
         write_part(tmp_path, 200 * n, change(b, flip))
-    volumes = read_all_series(tmp_path)
+    volumes = read_all(tmp_path)
     assert list(volumes) == ["scan_b0_flip5", "scan_b0_flip30", "scan_b800_flip5", "scan_b800_flip30"]
     assert [volume.array.min() for volume in volumes.values()] == [0, 200, 400, 600]
 
@@ -79,21 +80,21 @@ def test_two_traits_together_tell_volumes_apart(tmp_path: Path) -> None:
 def test_the_instance_number_counts_volumes_where_nothing_else_differs(tmp_path: Path) -> None:
     for n in range(3):
         write_part(tmp_path, 200 * n, lambda d, k, n=n: setattr(d, "InstanceNumber", 1 + 3 * k + n))
-    volumes = read_all_series(tmp_path)
+    volumes = read_all(tmp_path)
     assert list(volumes) == ["scan_part1", "scan_part2", "scan_part3"]
     assert [volume.array.min() for volume in volumes.values()] == [0, 200, 400]
 
 
 def test_interleaved_acquisitions_are_one_volume(tmp_path: Path) -> None:
     scan = write_part(tmp_path, 0, lambda d, k: setattr(d, "AcquisitionNumber", 1 + k % 2))
-    np.testing.assert_array_equal(read_series(tmp_path).array, scan.array)
+    np.testing.assert_array_equal(read(tmp_path).array, scan.array)
 
 
 def test_acquisitions_that_only_together_are_uneven_are_apart(tmp_path: Path) -> None:
     write_part(tmp_path, 0, lambda d, k: setattr(d, "AcquisitionNumber", 1))
     between = Grid.from_spacing((6, 5, 4), (0.7, 0.9, 2.0), (10, -20, 30.7))
     write_part(tmp_path, 200, lambda d, k: setattr(d, "AcquisitionNumber", 2), between)
-    volumes = read_all_series(tmp_path)
+    volumes = read_all(tmp_path)
     assert list(volumes) == ["scan_acquisition1", "scan_acquisition2"]
     assert volumes["scan_acquisition2"].grid.is_close(between)
 
@@ -102,7 +103,7 @@ def test_an_unfinished_last_volume_stays_apart(tmp_path: Path) -> None:
     for n in range(3):
         write_part(tmp_path, 200 * n, lambda d, k, n=n: setattr(d, "TemporalPositionIdentifier", n + 1))
     (tmp_path / "part400" / "0004.dcm").unlink()
-    assert [volume.array.shape[2] for volume in read_all_series(tmp_path).values()] == [4, 4, 3]
+    assert [volume.array.shape[2] for volume in read_all(tmp_path).values()] == [4, 4, 3]
 
 
 def test_pictures_of_one_place_are_no_volume(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_pictures_of_one_place_are_no_volume(tmp_path: Path) -> None:
     for n in range(4):
         write_part(tmp_path, 200 * n, lambda d, k, n=n: setattr(d, "TemporalPositionIdentifier", n + 1), one)
     with pytest.raises(InputError, match=r"two slices at the same position .*, 3 such pairs in the series"):
-        read_series(tmp_path)
+        read(tmp_path)
 
 
 def test_localizer_and_stray_picture_are_left_out_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,16 +124,16 @@ def test_localizer_and_stray_picture_are_left_out_with_a_note(tmp_path: Path, ca
     write_part(tmp_path, 200, locate)
     write_part(tmp_path, 400, lambda d, k: None, one)
     assert len(list_series(tmp_path)) == 3
-    np.testing.assert_array_equal(read_series(tmp_path).array, scan.array)
+    np.testing.assert_array_equal(read(tmp_path).array, scan.array)
     assert caplog.text.count("left out, beside the series that is read") == 2
-    assert len(read_all_series(tmp_path)) == 3
+    assert len(read_all(tmp_path)) == 3
 
 
 def test_equal_heights_of_two_fields_of_view_are_two_volumes(tmp_path: Path) -> None:
     other = Grid.from_spacing(GRID.shape, GRID.spacing, (110, -20, 30))
     write_part(tmp_path, 0, lambda d, k: setattr(d, "AcquisitionNumber", 1))
     write_part(tmp_path, 200, lambda d, k: setattr(d, "AcquisitionNumber", 2), other)
-    volumes = list(read_all_series(tmp_path).values())
+    volumes = list(read_all(tmp_path).values())
     assert [volume.grid.origin[0] for volume in volumes] == pytest.approx([10, 110])
 
 
@@ -140,7 +141,7 @@ def test_thin_slices_below_thick_ones_are_one_scan(tmp_path: Path, caplog: pytes
     write_part(tmp_path, 0, lambda d, k: setattr(d, "AcquisitionNumber", 1))
     thick = Grid.from_spacing((6, 5, 3), (0.7, 0.9, 4.0), (10, -20, 40))
     write_part(tmp_path, 200, lambda d, k: setattr(d, "AcquisitionNumber", 2), thick)
-    volume = read_series(tmp_path)
+    volume = read(tmp_path)
     assert volume.grid.shape == (6, 5, 10)
     assert volume.grid.to_world([0, 0, 9]) == pytest.approx([10, -20, 48])
     assert "4 mm from z = 36.00 mm" in caplog.text
@@ -150,7 +151,7 @@ def test_parts_too_far_apart_are_two_scans(tmp_path: Path) -> None:
     write_part(tmp_path, 0, lambda d, k: setattr(d, "AcquisitionNumber", 1))
     far = Grid.from_spacing((6, 5, 3), (0.7, 0.9, 2.0), (10, -20, 90))
     write_part(tmp_path, 200, lambda d, k: setattr(d, "AcquisitionNumber", 2), far)
-    assert list(read_all_series(tmp_path)) == ["scan_acquisition1", "scan_acquisition2"]
+    assert list(read_all(tmp_path)) == ["scan_acquisition1", "scan_acquisition2"]
 
 
 def test_ranks_never_mix_what_the_headers_tell_apart(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_ranks_never_mix_what_the_headers_tell_apart(tmp_path: Path) -> None:
             dataset.InstanceNumber = int(shuffled[k][n]) + 1
 
         write_part(tmp_path, 200 * n, change)
-    volumes = read_all_series(tmp_path)
+    volumes = read_all(tmp_path)
     assert len(volumes) == 12
     assert sorted(int(volume.array.min()) for volume in volumes.values()) == [200 * n for n in range(12)]
     assert all(np.ptp(volume.array) == 119 for volume in volumes.values())
@@ -176,7 +177,7 @@ def test_two_energies_are_never_interleaved(tmp_path: Path) -> None:
     write_part(tmp_path, 0, lambda d, k: setattr(d, "KVP", "80"))
     between = Grid.from_spacing((6, 5, 4), (0.7, 0.9, 2.0), (10, -20, 31))
     write_part(tmp_path, 200, lambda d, k: setattr(d, "KVP", "140"), between)
-    assert list(read_all_series(tmp_path)) == ["scan_kvp80", "scan_kvp140"]
+    assert list(read_all(tmp_path)) == ["scan_kvp80", "scan_kvp140"]
 
 
 def test_times_within_a_volume_do_not_halve_it(tmp_path: Path) -> None:
@@ -189,4 +190,4 @@ def test_times_within_a_volume_do_not_halve_it(tmp_path: Path) -> None:
 
     for volume in range(2):
         write_part(tmp_path, 200 * volume, change(volume))
-    assert [volume.array.shape[2] for volume in read_all_series(tmp_path).values()] == [4, 4]
+    assert [volume.array.shape[2] for volume in read_all(tmp_path).values()] == [4, 4]

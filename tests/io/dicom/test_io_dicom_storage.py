@@ -167,7 +167,7 @@ def test_junk_beside_the_slices_is_left_out_with_a_note(
     (folder / "loop").symlink_to(".")
     (folder / "dangling.dcm").symlink_to("/nonexistent")
     assert_is(read(folder), scan)
-    assert "1 file(s) named as DICOM are none; left out: " in caplog.text
+    assert "skipped 1 file(s) with a DICOM file name that are not DICOM: " in caplog.text
 
 
 def test_dicomdir_stands_for_the_files_that_it_lists(scan: Volume, folder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from volseg.core.grid import RAS_TO_LPS, Grid
 from volseg.core.volume import Volume
 from volseg.errors import OutputError
-from volseg.io.dicom import read_series
+from volseg.io import read
 from volseg.io.dicom.writing import write_dicom_series
 
 
@@ -74,7 +74,7 @@ def test_values_return_within_one_step(tmp_path: Path, values: NDArray[np.float6
     grid = Grid.from_spacing((4, 5, 3), (1 / 3, 0.7, 2.5))
     array = values.reshape(grid.shape)
     write_dicom_series(Volume(array, grid, modality="MR"), tmp_path)
-    volume = read_series(tmp_path)
+    volume = read(tmp_path)
     assert volume.grid.is_close(grid)
     assert np.abs(volume.array.astype(float) - array.astype(float)).max() <= tolerance
     assert volume.array.dtype.kind == ("i" if tolerance == 0 else "f")
@@ -84,7 +84,7 @@ def test_same_names_are_replaced_and_other_dicom_files_refused(tmp_path: Path) -
     grid = Grid.from_spacing((4, 5, 3))
     write_dicom_series(Volume(varied(grid), grid), tmp_path)
     write_dicom_series(Volume(varied(grid) + 1, grid), tmp_path)
-    np.testing.assert_array_equal(read_series(tmp_path).array, varied(grid) + 1)
+    np.testing.assert_array_equal(read(tmp_path).array, varied(grid) + 1)
     with pytest.raises(OutputError, match=r"holds other DICOM files \(0003.dcm\); choose an empty folder"):
         write_dicom_series(Volume(varied(grid)[:, :, :2], grid.crop((0, 0, 0), (4, 5, 2))), tmp_path)
 
@@ -119,7 +119,7 @@ def test_a_scan_from_dicom_stays_with_its_patient(tmp_path: Path) -> None:
         dataset = pydicom.dcmread(path)
         dataset.PatientName, dataset.PatientID, dataset.StudyID = "Doe^Jane", "7", "S"
         dataset.save_as(path)
-    (new, *_) = map(pydicom.dcmread, write_dicom_series(read_series(tmp_path / "old"), tmp_path / "new"))
+    (new, *_) = map(pydicom.dcmread, write_dicom_series(read(tmp_path / "old"), tmp_path / "new"))
     assert (new.PatientName, new.PatientID, new.StudyID, new.Modality) == ("Doe^Jane", "7", "S", "CT")
     assert new.StudyInstanceUID == dataset.StudyInstanceUID
     assert new.FrameOfReferenceUID == dataset.FrameOfReferenceUID
@@ -156,7 +156,7 @@ def test_the_originals_are_never_overwritten(tmp_path: Path) -> None:
     paths = write_dicom_series(volume, tmp_path)
     before = [path.read_bytes() for path in paths]
     with pytest.raises(OutputError, match="holds the files that the volume was read from; choose another folder"):
-        write_dicom_series(read_series(tmp_path), tmp_path)
+        write_dicom_series(read(tmp_path), tmp_path)
     assert [path.read_bytes() for path in paths] == before
 
 

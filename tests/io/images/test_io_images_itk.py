@@ -7,7 +7,7 @@ import SimpleITK as sitk  # noqa: N813
 from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.errors import GeometryError, InputError, OutputError
-from volseg.io.images.itk import read_itk, read_itk_grid, write_itk
+from volseg.io import read, read_grid, write
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def image() -> sitk.Image:
 @pytest.mark.parametrize("compress", [False, True])
 def test_values_lie_where_itk_says(tmp_path, image, name, compress):
     sitk.WriteImage(image, str(tmp_path / name), compress)
-    volume = read_itk(tmp_path / name)
+    volume = read(tmp_path / name)
     assert volume.array.shape == (6, 5, 4)
     assert volume.array.dtype == np.int16
     assert volume.name == "a"
@@ -37,14 +37,14 @@ def test_2d_is_one_slice(tmp_path, image):
     flat = image[:, :, 1]
     flat.SetDirection((1, 0, 0, 1))
     sitk.WriteImage(flat, str(tmp_path / "a.mha"))
-    volume = read_itk(tmp_path / "a.mha")
+    volume = read(tmp_path / "a.mha")
     np.testing.assert_array_equal(volume.array[..., 0], sitk.GetArrayFromImage(flat).T)
     np.testing.assert_allclose(volume.grid.to_world([1, 1, 0]), [-10.7, -20.8, 0], atol=1e-6)
 
 
 def test_float64_becomes_float32(tmp_path, image):
     sitk.WriteImage(sitk.Cast(image, sitk.sitkFloat64), str(tmp_path / "a.nrrd"))
-    assert read_itk(tmp_path / "a.nrrd").array.dtype == np.float32
+    assert read(tmp_path / "a.nrrd").array.dtype == np.float32
 
 
 def test_a_tilted_gantry_keeps_its_shear(tmp_path):
@@ -53,7 +53,7 @@ def test_a_tilted_gantry_keeps_its_shear(tmp_path):
         "space directions: (2,0,0) (0,1.5,0) (0,0.8,3)\nspace origin: (10,20,30)\nendian: little\nencoding: raw\n\n"
     )
     (tmp_path / "a.nrrd").write_bytes(header.encode() + np.arange(24, dtype="<i2").tobytes())
-    np.testing.assert_allclose(read_itk(tmp_path / "a.nrrd").grid.to_world([1, 1, 1]), [12, 22.3, 33], atol=1e-6)
+    np.testing.assert_allclose(read(tmp_path / "a.nrrd").grid.to_world([1, 1, 1]), [12, 22.3, 33], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_tilted_gantry_keeps_its_shear(tmp_path):
 def test_what_is_no_volume_is_refused_by_name(tmp_path, image, make, message):
     sitk.WriteImage(make(image), str(tmp_path / "a.nrrd"))
     with pytest.raises(InputError, match=message):
-        read_itk(tmp_path / "a.nrrd")
+        read(tmp_path / "a.nrrd")
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
@@ -83,7 +83,7 @@ def test_damage_is_one_line_and_nothing_leaks(tmp_path, image, capfd, name, comp
     else:
         (tmp_path / name).write_bytes(cut[damage])
     with pytest.raises(InputError, match=name) as caught:
-        read_itk(tmp_path / name)
+        read(tmp_path / name)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
 
@@ -94,7 +94,7 @@ def test_a_flipped_byte_in_a_compressed_metaimage(tmp_path, image, capfd):
     content[-20] ^= 255
     (tmp_path / "a.mha").write_bytes(content)
     with pytest.raises(InputError, match="damaged"):
-        read_itk(tmp_path / "a.mha")
+        read(tmp_path / "a.mha")
     assert capfd.readouterr().err == ""
 
 
@@ -102,7 +102,7 @@ def test_absurd_spacing(tmp_path, image):
     image.SetSpacing((1e7, 1, 1))
     sitk.WriteImage(image, str(tmp_path / "a.nrrd"))
     with pytest.raises(GeometryError, match="spacing is"):
-        read_itk_grid(tmp_path / "a.nrrd")
+        read_grid(tmp_path / "a.nrrd")
 
 
 @pytest.mark.parametrize(
@@ -114,23 +114,23 @@ def test_the_unit_of_a_nrrd(tmp_path, unit, mm):
         f"space origin: (10,20,30)\nspace units: {unit}\nencoding: raw\n\n"
     )
     (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(24))
-    np.testing.assert_allclose(read_itk_grid(tmp_path / "a.nrrd").to_world([1, 1, 1]), [12 * mm, 21.5 * mm, 33 * mm])
+    np.testing.assert_allclose(read_grid(tmp_path / "a.nrrd").to_world([1, 1, 1]), [12 * mm, 21.5 * mm, 33 * mm])
 
 
 def test_the_unit_of_a_metaimage(tmp_path, image):
     sitk.WriteImage(image, str(tmp_path / "a.mha"))
     inside = (tmp_path / "a.mha").read_bytes()
     (tmp_path / "a.mha").write_bytes(inside.replace(b"DimSize", b"DistanceUnits = um\nDimSize"))
-    np.testing.assert_allclose(read_itk_grid(tmp_path / "a.mha").spacing, [0.0007, 0.0008, 0.003])
+    np.testing.assert_allclose(read_grid(tmp_path / "a.mha").spacing, [0.0007, 0.0008, 0.003])
     (tmp_path / "a.mha").write_bytes(inside.replace(b"DimSize", b"DistanceUnits = furlong\nDimSize"))
     with pytest.raises(InputError, match="has the unit 'furlong'; expected one of mm, cm, m or um"):
-        read_itk_grid(tmp_path / "a.mha")
+        read_grid(tmp_path / "a.mha")
 
 
 def test_a_nrrd_that_does_not_say_how_the_patient_lies_is_a_warning(tmp_path, caplog):
     header = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nspacings: 2 1.5 3\nencoding: raw\n\n"
     (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(24))
-    np.testing.assert_allclose(read_itk_grid(tmp_path / "a.nrrd").to_world([1, 1, 1]), [-2, -1.5, 3])
+    np.testing.assert_allclose(read_grid(tmp_path / "a.nrrd").to_world([1, 1, 1]), [-2, -1.5, 3])
     assert "a.nrrd: does not say how its axes lie in the patient" in caplog.text
 
 
@@ -138,16 +138,16 @@ def test_a_nrrd_that_does_not_say_how_the_patient_lies_is_a_warning(tmp_path, ca
 def test_the_content_says_which_format_it_is(tmp_path, image, content):
     sitk.WriteImage(image, str(tmp_path / content))
     other = (tmp_path / content).rename(tmp_path / ("b.nrrd" if content == "a.mha" else "b.mha"))
-    np.testing.assert_array_equal(read_itk(other).array, sitk.GetArrayFromImage(image).T)
+    np.testing.assert_array_equal(read(other).array, sitk.GetArrayFromImage(image).T)
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "v1.2.mha"])
 @pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", ">i2"])
 def test_a_written_scan_has_its_type_values_and_places(tmp_path, oblique_grid, name, dtype):
     array = np.random.default_rng(0).integers(0, 120, oblique_grid.shape).astype(dtype)
-    write_itk(Volume(array, oblique_grid), tmp_path / name)
+    write(Volume(array, oblique_grid), tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == [name]
-    volume = read_itk(tmp_path / name)
+    volume = read(tmp_path / name)
     assert volume.array.dtype == (np.float32 if dtype == "f8" else np.dtype(dtype).newbyteorder("="))
     np.testing.assert_array_equal(volume.array, array)
     assert volume.grid.is_close(oblique_grid, tolerance_mm=1e-9)
@@ -159,8 +159,8 @@ def test_a_written_scan_has_its_type_values_and_places(tmp_path, oblique_grid, n
 
 @pytest.mark.parametrize(("dtype", "stored"), [(bool, np.uint8), (np.float16, np.float32), (np.longdouble, np.float32)])
 def test_types_that_itk_lacks_are_written_as_the_next(tmp_path, oblique_grid, dtype, stored):
-    write_itk(Volume(np.ones(oblique_grid.shape, dtype), oblique_grid), tmp_path / "a.nrrd")
-    array = read_itk(tmp_path / "a.nrrd").array
+    write(Volume(np.ones(oblique_grid.shape, dtype), oblique_grid), tmp_path / "a.nrrd")
+    array = read(tmp_path / "a.nrrd").array
     assert array.dtype == stored
     assert (array == 1).all()
 
@@ -171,17 +171,17 @@ def test_a_scan_on_a_sheared_grid_is_not_written(tmp_path, oblique_grid, name):
     affine[1, 2] += 0.7
     sheared = Grid(oblique_grid.shape, affine)
     with pytest.raises(OutputError, match=r"not perpendicular .*write \.nii\.gz, or resample"):
-        write_itk(Volume(np.zeros(sheared.shape, np.uint8), sheared), tmp_path / name)
+        write(Volume(np.zeros(sheared.shape, np.uint8), sheared), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_upper_case_suffix_would_split_the_file(tmp_path, oblique_grid):
     with pytest.raises(OutputError, match=r"lower case, \.mha"):
-        write_itk(Volume(np.zeros(oblique_grid.shape, np.uint8), oblique_grid), tmp_path / "a.MHA")
+        write(Volume(np.zeros(oblique_grid.shape, np.uint8), oblique_grid), tmp_path / "a.MHA")
 
 
 def test_a_grid_that_does_not_come_back_is_not_written(tmp_path, oblique_grid, monkeypatch):
     monkeypatch.setattr(sitk.Image, "SetDirection", lambda *_: None)
     with pytest.raises(OutputError, match=r"does not hold the grid \(20x24x10 voxels, .*exactly"):
-        write_itk(Volume(np.zeros(oblique_grid.shape, np.uint8), oblique_grid), tmp_path / "a.nrrd")
+        write(Volume(np.zeros(oblique_grid.shape, np.uint8), oblique_grid), tmp_path / "a.nrrd")
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,6 @@ from nifti_files import AFFINE, nifti_bytes, saved
 
 from volseg.errors import InputError, VolsegError
 from volseg.io import read_all, read_labels
-from volseg.io.images.nifti import read_nifti_all
 
 NEAR = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 UNITS = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
@@ -126,7 +125,7 @@ def test_what_nibabel_writes_comes_back_at_the_same_places(tmp_path, image, unit
     made.header.set_xyzt_units(unit)
     made.set_data_dtype(array.dtype)
     nib.save(made, tmp_path / f"a{suffix}")
-    volumes = list(read_nifti_all(tmp_path / f"a{suffix}").values())
+    volumes = list(read_all(tmp_path / f"a{suffix}").values())
     expected = array.reshape((*array.shape, *[1] * (3 - array.ndim)) if array.ndim < 3 else array.shape)
     expected = expected.reshape((*expected.shape[:3], -1), order="F")
     assert len(volumes) == expected.shape[3]
@@ -153,7 +152,7 @@ def test_spoilt_headers_give_a_sound_volume_or_a_reason(tmp_path, kind):
             content[at : at + size] = bytes([int(value)]) * min(size, length - at)
         path = saved(tmp_path, bytes(content))
         try:
-            volumes = read_nifti_all(path)
+            volumes = read_all(path)
         except VolsegError:
             refused += 1
             continue

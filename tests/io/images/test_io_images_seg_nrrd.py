@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from volseg.core.grid import Grid
 from volseg.core.labelmap import Label, LabelMap, default_colour
 from volseg.errors import InputError, OutputError, UsageError
-from volseg.io import read_label_layers, read_labels
-from volseg.io.images.itk import read_itk, read_itk_grid, read_seg_layers, write_seg_nrrd
+from volseg.io import read, read_grid, read_label_layers, read_labels
+from volseg.io.images.itk import read_seg_layers, write_seg_nrrd
 from volseg.io.images.seg_nrrd import read_segments
 
 SPINE, LIVER, ABSENT = (
@@ -192,7 +192,7 @@ def test_layers_without_segments_are_no_segmentation(tmp_path):
     layered_file(tmp_path / "a.nrrd", "thing:=x")
     assert read_seg_layers(tmp_path / "a.nrrd") == ()
     with pytest.raises(InputError, match="holds 2 volumes"):
-        read_itk(tmp_path / "a.nrrd")
+        read(tmp_path / "a.nrrd")
 
 
 # How an entry of the second of two segments may be odd, and what is left out: its colour, its name, or nothing.
@@ -361,7 +361,7 @@ def test_any_name_comes_back(tmp_path, name):
 def test_seg_nrrd_keeps_values_positions_names_and_colours(tmp_path, labelmap):
     path = tmp_path / "a.seg.nrrd"
     write_seg_nrrd(labelmap, path)
-    volume = read_itk(path)
+    volume = read(path)
     np.testing.assert_array_equal(volume.array, labelmap.array)
     assert volume.array.dtype == np.uint16
     assert volume.grid.is_close(labelmap.grid, tolerance_mm=1e-9)
@@ -387,7 +387,7 @@ def test_seg_nrrd_keeps_shear(tmp_path, labelmap):
     affine[1, 2] += 0.7
     sheared = LabelMap(labelmap.array, Grid(labelmap.grid.shape, affine), labelmap.labels)
     write_seg_nrrd(sheared, tmp_path / "a.seg.nrrd")
-    assert read_itk_grid(tmp_path / "a.seg.nrrd").is_close(sheared.grid, tolerance_mm=1e-6)
+    assert read_grid(tmp_path / "a.seg.nrrd").is_close(sheared.grid, tolerance_mm=1e-6)
 
 
 def test_label_values_that_do_not_fit_are_refused(tmp_path, labelmap):

@@ -14,7 +14,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from volseg.errors import InputError, VolsegError
-from volseg.io.images.itk import read_itk, read_itk_all
+from volseg.io import read, read_all
 from volseg.io.images.meta_header import check_meta
 from volseg.io.images.nrrd_header import check_nrrd
 
@@ -63,7 +63,7 @@ def refused(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(content)
         monkeypatch.setattr(sitk, "ImageFileReader", lambda: pytest.fail("native code was given the file"))
         with pytest.raises(InputError, match=message) as caught:
-            read_itk(tmp_path / name)
+            read(tmp_path / name)
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 600
@@ -74,7 +74,7 @@ def refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "content"), [("a.nrrd", nrrd()), ("a.mha", meta())])
 def test_the_sound_files_are_read(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    np.testing.assert_array_equal(read_itk(tmp_path / name).array, VALUES)
+    np.testing.assert_array_equal(read(tmp_path / name).array, VALUES)
 
 
 @pytest.mark.parametrize(
@@ -167,13 +167,13 @@ def test_sizes_that_native_code_reads_differently_are_an_error(tmp_path, monkeyp
     (tmp_path / "a.nrrd").write_bytes(nrrd())
     monkeypatch.setattr(sitk.ImageFileReader, "GetSize", lambda _: (4, 3, 3))
     with pytest.raises(InputError, match=r"its sizes are read as \(4, 3, 3\) and otherwise"):
-        read_itk(tmp_path / "a.nrrd")
+        read(tmp_path / "a.nrrd")
 
 
 def test_key_values_and_comments_that_look_like_fields(tmp_path):
     more = "# sizes: 9 9 9\nsizes:=9 9 9\nspace:=RAS\nnote:=type: double\n"
     (tmp_path / "a.nrrd").write_bytes(nrrd(more=more))
-    np.testing.assert_array_equal(read_itk(tmp_path / "a.nrrd").array, VALUES)
+    np.testing.assert_array_equal(read(tmp_path / "a.nrrd").array, VALUES)
 
 
 def test_the_texts_that_itk_takes_over_from_dicom(tmp_path):
@@ -188,13 +188,13 @@ def test_the_texts_that_itk_takes_over_from_dicom(tmp_path):
         image.SetMetaData(key, text)
     for name in ("a.mha", "a.nrrd"):
         sitk.WriteImage(image, str(tmp_path / name))
-        np.testing.assert_array_equal(read_itk(tmp_path / name).array, VALUES)
+        np.testing.assert_array_equal(read(tmp_path / name).array, VALUES)
 
 
 def test_windows_line_ends_and_compression(tmp_path):
     header = nrrd({"encoding": "gzip"}, data=b"").replace(b"\n", b"\r\n")
     (tmp_path / "a.nrrd").write_bytes(header + gzip.compress(VALUES.tobytes("F")))
-    np.testing.assert_array_equal(read_itk(tmp_path / "a.nrrd").array, VALUES)
+    np.testing.assert_array_equal(read(tmp_path / "a.nrrd").array, VALUES)
 
 
 @pytest.mark.parametrize("listed", [False, True])
@@ -206,11 +206,11 @@ def test_voxels_in_files_of_their_own(tmp_path, listed):
     (tmp_path / "a.nhdr").write_bytes(nrrd(more=f"data file: {text}\n", data=b"").rstrip() + b"\n")
     (tmp_path / "a.mhd").write_bytes(meta(file=text.replace("LIST", "LIST 2"), data=b""))
     for name in ("a.nhdr", "a.mhd"):
-        np.testing.assert_array_equal(read_itk(tmp_path / name).array, VALUES)
+        np.testing.assert_array_equal(read(tmp_path / name).array, VALUES)
     (tmp_path / names[-1]).write_bytes(b"\0")
     for name in ("a.nhdr", "a.mhd"):
         with pytest.raises(InputError, match="its header asks for 48 bytes"):
-            read_itk(tmp_path / name)
+            read(tmp_path / name)
 
 
 @pytest.mark.parametrize(("check", "sound"), [(check_nrrd, nrrd()), (check_meta, meta())])
@@ -246,13 +246,13 @@ def test_nrrd_that_would_be_a_guess_is_refused(tmp_path, lines, message):
     header = f"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 3 4\nencoding: raw\nendian: little\n{lines}\n"
     (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(48))
     with pytest.raises(InputError, match=message):
-        read_itk(tmp_path / "a.nrrd")
+        read(tmp_path / "a.nrrd")
 
 
 def test_spacing_that_is_not_said_is_said(tmp_path, caplog):
     header = "NRRD0004\ntype: short\ndimension: 3\nsizes: 2 3 4\nencoding: raw\nendian: little\n\n"
     (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(48))
-    assert read_itk(tmp_path / "a.nrrd").grid.spacing == (1, 1, 1)
+    assert read(tmp_path / "a.nrrd").grid.spacing == (1, 1, 1)
     assert "a.nrrd: does not say its spacing; taken as 1 mm" in caplog.text
 
 
@@ -260,7 +260,7 @@ def test_units_of_axes_count(tmp_path):
     lines = 'spacings: 20 20 20\nunits: "um" "um" "um"'
     header = f"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 3 4\nencoding: raw\nendian: little\n{lines}\n\n"
     (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(48))
-    assert read_itk(tmp_path / "a.nrrd").grid.spacing == pytest.approx((0.02, 0.02, 0.02))
+    assert read(tmp_path / "a.nrrd").grid.spacing == pytest.approx((0.02, 0.02, 0.02))
 
 
 SPARSE = [
@@ -288,9 +288,9 @@ def test_what_swells_is_bounded_by_the_memory_that_reading_takes(tmp_path, monke
     path.write_bytes(head.encode() + packed)
     monkeypatch.setattr("volseg.files.streams.most_unpacked", lambda _, always: size * copies - 1)
     with pytest.raises(InputError, match=r"a\.(nrrd|mha): \d+ bytes would become .* give it uncompressed"):
-        read_itk_all(path)
+        read_all(path)
     monkeypatch.setattr("volseg.files.streams.most_unpacked", lambda _, always: size * copies)
-    assert not any(volume.array.any() for volume in read_itk_all(path).values())
+    assert not any(volume.array.any() for volume in read_all(path).values())
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_the_voxels_outlive_the_image_they_were_read_into(tmp_path, name, conten
     (tmp_path / name).write_bytes(content)
     arrays = []
     for _ in range(50):  # memory that was given back would be used again
-        arrays.append(read_itk(tmp_path / name).array)
+        arrays.append(read(tmp_path / name).array)
         gc.collect()
         arrays[-1] += 1
     for array in arrays:
@@ -331,10 +331,10 @@ def test_the_voxels_outlive_the_image_they_were_read_into(tmp_path, name, conten
 def test_voxels_are_not_copied(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(np.ones((64, 1024, 1024), np.uint8)), str(tmp_path / "a.mha"))
     script = (
-        "import resource; from pathlib import Path; from volseg.io.images.itk import read_itk, read_itk_grid\n"
-        f"path = Path({str(tmp_path / 'a.mha')!r}); read_itk_grid(path)\n"
+        "import resource; from pathlib import Path; from volseg.io import read, read_grid\n"
+        f"path = Path({str(tmp_path / 'a.mha')!r}); read_grid(path)\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "before = peak(); read_itk(path); print(peak() - before)"
+        "before = peak(); read(path); print(peak() - before)"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert int(ran.stdout) < 1.5 * 64 * 1024

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from volseg.core.grid import Grid
 from volseg.core.labelmap import Label
 from volseg.errors import AmbiguousError, InputError
-from volseg.io import read_label_layers, read_labels
+from volseg.io import Catalogue, read_label_layers, read_labels
 from volseg.io.images.nifti import write_nifti
 from volseg.io.labels.files import find_label_maps, single_label_map
 from volseg.io.labels.mask_folder import mask_files
@@ -88,8 +88,8 @@ def test_overlaps_become_layers(tmp_path: Path) -> None:
 )
 def test_binary_label_maps_of_several_people_on_one_grid_are_cases(tmp_path: Path, names: list[str]) -> None:
     folder = saved(tmp_path / "labels", names)
-    assert mask_files(folder) == {}
-    assert single_label_map(folder) is None
+    assert mask_files(Catalogue(folder)) == {}
+    assert single_label_map(Catalogue(folder)) is None
     if len({name.partition(".")[0] for name in names}) == len(names):
         assert len(find_label_maps(folder)) == len(names)
     with pytest.raises(InputError, match="no DICOM files in this folder"):
@@ -101,23 +101,23 @@ def test_other_grids_several_values_or_tables_beside_are_cases_too(
 ) -> None:
     names = ["liver.nii", "spleen.nii"]
     folder = saved(tmp_path / "grids", names)
-    assert mask_files(folder)
+    assert mask_files(Catalogue(folder))
     saved(folder, ["spleen.nii"], grid=Grid.from_spacing((6, 5, 4), (1, 2, 3), (7, 8, 10)))
-    assert not mask_files(folder)
+    assert not mask_files(Catalogue(folder))
     assert "1 of 2 files, which are called like structures, lie on another grid than liver.nii" in caplog.text
     values = np.zeros((2, *GRID.shape), np.uint8)
     values[0, 0], values[0, 1] = 1, 2
-    assert not mask_files(saved(tmp_path / "values", names, values))
+    assert not mask_files(Catalogue(saved(tmp_path / "values", names, values)))
     tables = saved(tmp_path / "tables", names)
     write_label_table([Label(1, "tumour", (1, 2, 3))], tables / "spleen.tsv")
-    assert not mask_files(tables)
+    assert not mask_files(Catalogue(tables))
     assert list(find_label_maps(tables)) == ["liver", "spleen"]
 
 
 def test_names_that_only_a_table_knows(tmp_path: Path) -> None:
     folder = saved(tmp_path / "case", ["GTVp 1.nii.gz", "blob.nii.gz"])
-    assert not mask_files(folder)
-    assert list(mask_files(folder, known=["gtvp_1", "Blob", "other"])) == ["GTVp 1", "blob"]
+    assert not mask_files(Catalogue(folder))
+    assert list(mask_files(Catalogue(folder), known=["gtvp_1", "Blob", "other"])) == ["GTVp 1", "blob"]
     table = [Label(3, "GTVp 1", (1, 2, 3)), Label(1, "blob", (4, 5, 6))]
     assert {label.name: label.value for label in read_labels(folder, labels=table).labels} == {"blob": 1, "GTVp 1": 3}
 

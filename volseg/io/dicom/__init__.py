@@ -7,28 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from volseg.io.dicom.choice import choose_series
+from volseg.io.dicom.choice import choose_series, choose_series_of
 from volseg.io.dicom.dataset import open_dataset
-from volseg.io.dicom.header import FrameHeader, OtherObject
-from volseg.io.dicom.objects import (
-    LabelObject,
-    SeriesReference,
-    choose_series_of,
-    find_label_object,
-    is_dicom_input,
-    label_objects,
-    read_label_object,
-    series_of,
-)
+from volseg.io.dicom.header import FrameHeader, LabelObject, OtherObject, SeriesReference
+from volseg.io.dicom.labels import read_dicom_labels
+from volseg.io.dicom.listing import Listing, is_dicom, list_series, scan_dicom
+from volseg.io.dicom.objects import series_of
 from volseg.io.dicom.pixels import value_type
-from volseg.io.dicom.reading import Arrangement, arrange, read_all_series, read_series, read_stack
-from volseg.io.dicom.rtstruct_file import read_contours
+from volseg.io.dicom.reading import Arrangement, arrange, read_stack
+from volseg.io.dicom.rtstruct_file import StructureSet, read_structure_set
 from volseg.io.dicom.seg_reading import read_dicom_probabilities
 from volseg.io.dicom.seg_source import checked_source
-from volseg.io.dicom.series import Listing, Series, is_dicom, list_series, scan_dicom
+from volseg.io.dicom.series import Series
 from volseg.io.dicom.source import DicomSource
 from volseg.io.dicom.stack import Stack, make_stack
-from volseg.io.dicom.storage import DicomFile, stored_files
+from volseg.io.dicom.storage import DicomFile
 from volseg.io.dicom.writing import write_dicom_series
 
 if TYPE_CHECKING:
@@ -45,26 +38,21 @@ __all__ = [
     "Series",
     "SeriesReference",
     "Stack",
+    "StructureSet",
     "arrange",
     "checked_source",
     "choose_series",
     "choose_series_of",
-    "find_label_object",
     "is_dicom",
-    "is_dicom_input",
-    "label_objects",
     "list_series",
     "make_stack",
     "open_dataset",
-    "read_all_series",
-    "read_contours",
+    "read_dicom_labels",
     "read_dicom_probabilities",
-    "read_label_object",
-    "read_series",
     "read_stack",
+    "read_structure_set",
     "scan_dicom",
     "series_of",
-    "stored_files",
     "value_type",
     "write_dicom_probabilities",
     "write_dicom_series",

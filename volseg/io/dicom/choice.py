@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from volseg.errors import AmbiguousError, InputError
+from volseg.io.dicom.header import LabelObject
+from volseg.io.dicom.objects import series_of
 from volseg.io.dicom.series import Series
 
 _LOG = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ def choose_series(series: list[Series], path: Path, wanted: str | None) -> Serie
         raise InputError(f"{path}: no DICOM series {wanted!r}; there are: {listed}")
     more = "" if len(found) <= _LISTED else f"; and {len(found) - _LISTED} more"
     which = "" if wanted is None else f" that fit {wanted!r}"
-    uids = len({_uid(entry) for entry in found})
+    uids = len({entry.uid for entry in found})
     what = f"{len(found)} volumes in {uids} DICOM series" if len(found) > uids else f"{uids} DICOM series"
     raise AmbiguousError(
         f"{path}: {what}{which}; choose one by number, description, label or end of its id (--series), or convert them "
@@ -49,10 +51,31 @@ def choose_series(series: list[Series], path: Path, wanted: str | None) -> Serie
     )
 
 
+def choose_series_of(
+    labels: LabelObject | None, series: list[Series], path: Path, *, wanted: str | None = None
+) -> Series:
+    """Choose as `choose_series`; of several volumes the one that a label object was made on.
+
+    Parameters
+    ----------
+    labels : LabelObject, optional
+        The segmentation or structure set.
+    series, path, wanted
+        As of `choose_series`; `labels` does not count if one is wanted.
+    """
+    try:
+        return choose_series(series, path, wanted)
+    except AmbiguousError:
+        found = [] if labels is None or wanted is not None else series_of(labels, series)
+        if len(found) != 1:
+            raise
+        return found[0]
+
+
 def _worth_reading(series: list[Series]) -> list[Series]:
     scans = [entry for entry in series if not entry.frames[0].is_auxiliary and entry.frames[0].refusal is None]
-    stacks = {_uid(entry) for entry in scans if len(entry.frames) > 1}
-    found = _sound([entry for entry in scans if len(entry.frames) > 1 or _uid(entry) not in stacks])
+    stacks = {entry.uid for entry in scans if len(entry.frames) > 1}
+    found = _sound([entry for entry in scans if len(entry.frames) > 1 or entry.uid not in stacks])
     if len(found) != 1:
         return found or series
     for entry in series:
@@ -70,10 +93,6 @@ def _sound(series: list[Series]) -> list[Series]:
 
 def _described(series: Series) -> str:
     return f"{series.describe()}{' (not read, as a file of it is damaged)' if series.problem else ''}"
-
-
-def _uid(series: Series) -> str:
-    return series.id.partition("#")[0]
 
 
 def _matches(series: list[Series], wanted: str) -> list[Series]:

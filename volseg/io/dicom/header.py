@@ -26,13 +26,63 @@ LOOSE_IDENTITY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+STRUCTURE_SET = "RT Structure Set"
+LABEL_KINDS = ("Segmentation", "Label Map Segmentation", STRUCTURE_SET)
+
+
+@dataclass(frozen=True)
+class SeriesReference:
+    """Which DICOM series something is or refers to.
+
+    Parameters
+    ----------
+    series_uids : tuple of str
+        SeriesInstanceUID of each; empty if nothing is said.
+    frame_of_reference_uid : str
+        FrameOfReferenceUID, of the patient space; empty if nothing is said.
+    instance_uids : frozenset of str
+        SOPInstanceUID of its slices, which tell volumes of one series apart; empty if nothing is said.
+    patient_id : str
+        PatientID; empty if nothing is said.
+    """
+
+    series_uids: tuple[str, ...]
+    frame_of_reference_uid: str
+    instance_uids: frozenset[str] = frozenset()
+    patient_id: str = ""
+
+
+@dataclass(frozen=True)
 class OtherObject:
-    """A DICOM file that holds no image: a segmentation, structure set, report, dose, directory."""
+    """A DICOM file that holds no image: a report, dose, directory, or a `LabelObject`."""
 
     file: DicomFile
     kind: str
     modality: str
+
+
+@dataclass(frozen=True)
+class LabelObject(OtherObject):
+    """A segmentation or structure set by its header.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of its structures.
+    reference : SeriesReference
+        The scan that it was made on.
+    problem : str, optional
+        Why it is not read.
+    """
+
+    names: tuple[str, ...]
+    reference: SeriesReference
+    problem: str | None = None
+
+    @property
+    def is_contours(self) -> bool:
+        """Whether it is a structure set (RTSTRUCT): contours, which have no grid of their own."""
+        return self.kind == STRUCTURE_SET
 
 
 @dataclass(frozen=True, slots=True)

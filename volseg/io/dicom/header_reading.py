@@ -21,7 +21,8 @@ from volseg.io.dicom.attributes import (
 )
 from volseg.io.dicom.dataset import has_mark, open_dataset, parse_dataset
 from volseg.io.dicom.frames import Layout, is_mosaic, layout_of, pictures
-from volseg.io.dicom.header import LOOSE_IDENTITY, STRICT_IDENTITY, FrameHeader, OtherObject
+from volseg.io.dicom.header import LABEL_KINDS, LOOSE_IDENTITY, STRICT_IDENTITY, FrameHeader, OtherObject
+from volseg.io.dicom.objects import LABEL_TAGS, label_object
 from volseg.io.dicom.storage import DicomFile
 
 _PARAMETRIC_MAP = "Parametric Map Storage"
@@ -46,6 +47,7 @@ _TAGS = [
     "NominalPercentageOfCardiacPhase SliceVector EnergyWindowVector DetectorVector PhaseVector RotationVector",
     "RRIntervalVector TimeSlotVector AngularViewVector TimeSliceVector",
     "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DetectorInformationSequence",
+    *LABEL_TAGS,
 ]
 # What may tell volumes apart that share a series and positions, in the order in which it is tried.
 _TRAITS = {
@@ -93,7 +95,7 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
         kind = _kind_of(dataset)
         is_image = "Image Storage" in kind or kind == _PARAMETRIC_MAP
         if not is_image and ("Storage" in kind or "Rows" not in dataset):
-            return OtherObject(file, kind.removesuffix(" Storage"), text_of(dataset, "Modality"))
+            return _other_object(dataset, file, kind.removesuffix(" Storage"))
         if is_mosaic(dataset):  # its geometry is in private elements
             dataset = open_dataset(file, stop_before_pixels=True)
         dataset.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
@@ -103,6 +105,13 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
         layout, found, refusal = _pictures(dataset)
         identity = _identity(dataset)
         return [_frame_header(file, n, layout, refusal, identity, attributes) for n, attributes in enumerate(found)]
+
+
+def _other_object(dataset: Any, file: DicomFile, kind: str) -> OtherObject:
+    modality = text_of(dataset, "Modality")
+    if kind in LABEL_KINDS:
+        return label_object(dataset, file, kind, modality)
+    return OtherObject(file, kind, modality)
 
 
 def _kind_of(dataset: Any) -> str:

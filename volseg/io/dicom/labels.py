@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from volseg.core.label_choice import LabelChoice
 from volseg.core.labelmap import LabelMap
 from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, InputError
 from volseg.io.dicom.damage import describe_damage
-from volseg.io.dicom.objects import is_structure_set, label_objects, read_label_object, series_of
+from volseg.io.dicom.header import LabelObject
+from volseg.io.dicom.listing import Listing, scan_dicom
+from volseg.io.dicom.objects import series_of
 from volseg.io.dicom.reading import read_stack
-from volseg.io.dicom.series import Listing, scan_dicom
-from volseg.io.dicom.storage import DicomFile
+from volseg.io.dicom.rtstruct_file import StructureSet
+
+_NAMED = 10
 
 
 def read_dicom_labels(
-    path: Path, *, image: Volume | None = None, choice: LabelChoice | None = None
+    listing: Listing,
+    *,
+    image: Volume | None = None,
+    choice: LabelChoice | None = None,
+    structures: StructureSet | None = None,
 ) -> tuple[LabelMap, ...]:
     """Read the one segmentation or structure set of a DICOM file, folder or zip archive.
 
     Parameters
     ----------
-    path : Path
-        Where it is.
+    listing : Listing
+        What lies there.
     image : Volume, optional
         The scan that was segmented; a structure set without it needs its series in the same folder.
     choice : LabelChoice, optional
         Which structures are wanted; all, if it is not given.
+    structures : StructureSet, optional
+        The content of the structure set, if it was read before.
 
     Returns
     -------
@@ -39,30 +46,34 @@ def read_dicom_labels(
     AmbiguousError
         Several segmentations are there.
     InputError
-        None is there, it is damaged, its scan is missing, or it lacks what is wanted.
+        There is no segmentation, it is damaged, its scan is missing, or it lacks what is wanted.
     """
-    listing = scan_dicom(path)
-    found = label_objects(listing)
+    found = listing.labels
     if not found:
         reason = f" ({describe_damage(listing.damaged)})" if listing.damaged else ""
-        raise InputError(f"{path}: holds no DICOM segmentation or structure set{reason}; this is a scan, not labels")
+        raise InputError(
+            f"{listing.path}: holds no DICOM segmentation or structure set{reason}; this is a scan, not labels"
+        )
     if len(found) > 1:
-        listed = ", ".join(str(other.file) for other in found[:10])
-        raise AmbiguousError(f"{path}: holds {len(found)} segmentations; give one of them: {listed}")
-    file = found[0].file
-    if not is_structure_set(found[0]):
+        listed = ", ".join(str(other.file) for other in found[:_NAMED])
+        raise AmbiguousError(f"{listing.path}: holds {len(found)} segmentations; give one of them: {listed}")
+    labels = found[0]
+    if not labels.is_contours:
         from volseg.io.dicom.seg_reading import read_dicom_seg
 
-        return read_dicom_seg(file, image=image, choice=choice)
+        return read_dicom_seg(labels.file, image=image, choice=choice)
     from volseg.io.dicom.rtstruct_reading import read_rtstruct
 
-    return read_rtstruct(file, image=image or _scan_of(file, listing), choice=choice)
+    scan = image or _scan_of(labels, listing)
+    return read_rtstruct(labels.file, image=scan, choice=choice, structures=structures)
 
 
-def _scan_of(file: DicomFile, listing: Listing) -> Volume:
+def _scan_of(labels: LabelObject, listing: Listing) -> Volume:
     """Find the series that a structure set was drawn on, beside it."""
-    beside = listing if listing.path.is_dir() or file.member else scan_dicom(file.path.parent)
-    series = series_of(read_label_object(file), beside.series)
+    file = labels.file
+    is_beside = listing.path.is_dir() or file.member
+    beside = listing if is_beside else scan_dicom(file.path.parent, known=listing.contents)
+    series = series_of(labels, beside.series)
     if len(series) != 1:
         what = f"{len(series)} volumes of its series lie" if series else "its scan does not lie"
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from volseg.core.grid import RAS_TO_LPS, Grid
 from volseg.core.volume import Volume
 from volseg.core.voxels import clean_values
-from volseg.errors import GeometryError, InputError, MissingPackageError
+from volseg.errors import GeometryError, InputError
 from volseg.files.door import door
-from volseg.files.names import case_name, free_name
-from volseg.io.dicom.choice import choose_series
+from volseg.files.names import case_name
 from volseg.io.dicom.pixels import read_values
 from volseg.io.dicom.repair import Repair, plan_repair, resample
-from volseg.io.dicom.series import Series, list_series
+from volseg.io.dicom.series import Series
 from volseg.io.dicom.source import DicomSource, SourceFrame
 from volseg.io.dicom.stack import Stack, check_stack, make_stack
 
@@ -44,15 +43,16 @@ class Arrangement:
     repair: Repair | None
 
 
-def read_series(path: Path, *, series: str | None = None, strict: bool = False) -> Volume:
-    """Read one volume of a DICOM file, folder or zip archive.
+@door
+def read_stack(series: Series, path: Path, *, strict: bool = False) -> Volume:
+    """Read the volume that a series is.
 
     Parameters
     ----------
+    series : Series
+        Its headers.
     path : Path
-        A file, a folder or archive, searched at any depth, or a DICOMDIR.
-    series : str, optional
-        Which one, where there are several: full id, number, exact name, description or label, or an ending of the id.
+        Where it was found; names the volume if the series has no description.
     strict : bool
         Refuse a stack that is tilted, uneven or incomplete instead of resampling it.
 
@@ -65,56 +65,11 @@ def read_series(path: Path, *, series: str | None = None, strict: bool = False) 
 
     Raises
     ------
-    AmbiguousError
-        Several series, or several that fit; lists them.
     InputError
-        No such file or series, a damaged file, an image that is no slice of a volume, missing geometry, a repeated
-        slice, slices that are turned or too far apart, a decoder that failed.
+        A damaged file, an image that is no slice of a volume, missing geometry, a repeated slice, slices that are
+        turned or too far apart, a decoder that failed.
     MissingPackageError
         The pixels are compressed and no installed package decodes them.
-    """
-    return read_stack(choose_series(list_series(path), path, series), path, strict=strict)
-
-
-def read_all_series(path: Path, *, strict: bool = False) -> dict[str, Volume]:
-    """Read every volume of a DICOM file, folder or archive; one that cannot be read is left out with a warning.
-
-    Returns
-    -------
-    dict of name -> Volume
-        Names are the series descriptions, with what tells the volumes of one series apart (``_time2``, ``_b1000``), the
-        number, then a count, behind them where they repeat.
-
-    Raises
-    ------
-    InputError, MissingPackageError
-        None can be read (the first reason), or as `list_series`.
-    """
-    volumes: dict[str, Volume] = {}
-    refusals: list[InputError | MissingPackageError] = []
-    for series in list_series(path):
-        try:
-            volume = read_stack(series, path, strict=strict)
-        except (InputError, MissingPackageError) as error:
-            refusals.append(error)
-            continue
-        name = free_name(str(volume.name), volumes.__contains__, number=series.number)
-        volumes[name] = replace(volume, name=name)
-    if refusals and not volumes:
-        raise refusals[0]
-    for refusal in refusals:
-        _LOG.warning("left out: %s", refusal)
-    return volumes
-
-
-@door
-def read_stack(series: Series, path: Path, *, strict: bool = False) -> Volume:
-    """Read the volume that a series is; `path`, where it was found, names it if it has no description.
-
-    Raises
-    ------
-    InputError, MissingPackageError
-        As `read_series`.
     """
     plan = arrange(series)
     first = plan.stack.frames[0]

@@ -62,6 +62,11 @@ class StructureSet:
     rois: list[Roi]
     faults: dict[str, str]
 
+    @property
+    def contours(self) -> list[Float]:
+        """All closed contours that can be read: (P, 3) points each, mm RAS+."""
+        return [points for roi in self.rois for _, points in roi.contours]
+
 
 def read_structure_set(path: Path | DicomFile) -> StructureSet:
     """Read the structures of a file; see `volseg.io.dicom.rtstruct_reading.read_rtstruct`."""
@@ -78,11 +83,6 @@ def read_structure_set(path: Path | DicomFile) -> StructureSet:
             return _structures(dataset)
         except DAMAGE as error:
             raise InputError(f"{path}: is a damaged RT Structure Set or none ({error}); copy it again") from error
-
-
-def read_contours(file: DicomFile) -> list[Float]:
-    """Return all closed contours of a structure set that can be read: (P, 3) points each, mm RAS+."""
-    return [points for roi in read_structure_set(file).rois for _, points in roi.contours]
 
 
 def count(number: int, what: str) -> str:

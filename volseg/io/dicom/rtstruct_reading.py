@@ -18,7 +18,7 @@ from volseg.core.layers import Layers
 from volseg.core.volume import Volume
 from volseg.core.voxels import smallest_integer
 from volseg.errors import InputError
-from volseg.io.dicom.rtstruct_file import References, Roi, read_structure_set
+from volseg.io.dicom.rtstruct_file import References, Roi, StructureSet, read_structure_set
 from volseg.io.dicom.rtstruct_regions import Drawing, Region, fill, kinds, lay_out, usual_step
 from volseg.io.dicom.source import DicomSource
 from volseg.io.dicom.storage import DicomFile
@@ -28,7 +28,9 @@ _Path = str | Path | DicomFile
 _MOST_LAYERS = 100
 
 
-def read_rtstruct(path: _Path, *, image: Volume, choice: LabelChoice | None = None) -> tuple[LabelMap, ...]:
+def read_rtstruct(
+    path: _Path, *, image: Volume, choice: LabelChoice | None = None, structures: StructureSet | None = None
+) -> tuple[LabelMap, ...]:
     """Read the structures of an RT Structure Set as labels on the grid of an image.
 
     Parameters
@@ -39,6 +41,8 @@ def read_rtstruct(path: _Path, *, image: Volume, choice: LabelChoice | None = No
         What it was drawn on, or another in that frame of reference; contours must lie across one of its voxel axes.
     choice : LabelChoice, optional
         Which structures are wanted; all, if it is not given. Others are not drawn, so they overlap nothing.
+    structures : StructureSet, optional
+        What `read_structure_set` has read from the file before.
 
     Returns
     -------
@@ -59,7 +63,7 @@ def read_rtstruct(path: _Path, *, image: Volume, choice: LabelChoice | None = No
         image's, or more than 100 structures that overlap each other.
     """
     choice = choice or LabelChoice()
-    found = read_structure_set(path if isinstance(path, DicomFile) else Path(path))
+    found = structures or read_structure_set(path if isinstance(path, DicomFile) else Path(path))
     laid = [(roi, lay_out(roi, image.grid)) for roi in _in_frame_of(image, found.references, found.rois, path)]
     sound = _sound(laid, found.faults, choice, path)
     labels = _labels([roi for roi, _ in sound])

@@ -1,31 +1,19 @@
-"""DICOM series: which files of a folder are DICOM, and which pictures belong together."""
+"""DICOM series: which pictures belong together."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from volseg.errors import InputError
-from volseg.files.door import door
-from volseg.files.zip_archive import is_zip
-from volseg.io.dicom.attributes import DAMAGE
 from volseg.io.dicom.copies import find_copies
-from volseg.io.dicom.damage import DamagedFile, describe_damage
-from volseg.io.dicom.dataset import open_dataset
-from volseg.io.dicom.header import FrameHeader, OtherObject
-from volseg.io.dicom.header_reading import read_headers, starts_as_dicom
+from volseg.io.dicom.header import FrameHeader
 from volseg.io.dicom.identity import differences_of, labels_of, split_loosely, split_strictly, told_apart
 from volseg.io.dicom.split import split_volumes
-from volseg.io.dicom.storage import DicomFile, stored_files
+from volseg.io.dicom.storage import DicomFile
 
-_LOG = logging.getLogger(__name__)
-_SUFFIXES = {".dcm", ".dicom", ".ima"}
 # Cosines that differ by more, a unit of two decimals, are another stack's; what is finer is measured when it is built.
 _PARALLEL = 0.01 + 1e-9
 _SAME_SPACING = 1e-3
@@ -35,8 +23,6 @@ _KINDS: tuple[Callable[[FrameHeader], str], ...] = (
     lambda header: header.echo,
     lambda header: header.unit or "",
 )
-_NAMED = 5
-_MARK_END = 132
 
 
 @dataclass(frozen=True)
@@ -65,6 +51,11 @@ class Series:
     copies: tuple[DicomFile, ...] = ()
     notes: tuple[str, ...] = ()
     problem: str = ""
+
+    @property
+    def uid(self) -> str:
+        """SeriesInstanceUID."""
+        return self.id.partition("#")[0]
 
     @property
     def number(self) -> str:
@@ -106,113 +97,6 @@ class Series:
         size = "x".join(map(str, self.size))
         patient = f" of patient {self.patient_id}" if self.label.startswith("patient") else ""
         return f"{self.number or '-'} '{self.name}'{patient} {self.modality} {size} [...{self.id[-12:]}]"
-
-
-@dataclass(frozen=True)
-class Listing:
-    """All that DICOM has at a path.
-
-    Parameters
-    ----------
-    series : tuple of Series
-        Volumes, readable or not.
-    others : tuple of OtherObject
-        Objects that are no images.
-    damaged : tuple of DamagedFile
-        DICOM files that cannot be read.
-    strangers : tuple of files
-        Named as DICOM, but none.
-    """
-
-    path: Path
-    series: tuple[Series, ...]
-    others: tuple[OtherObject, ...]
-    damaged: tuple[DamagedFile, ...]
-    strangers: tuple[DicomFile, ...]
-
-
-@door
-def is_dicom(path: Path) -> bool:
-    """Whether a file is a DICOM file, or a folder or zip archive holds one at any depth."""
-    return path.exists() and any(_is_candidate(file) for file in stored_files(path))
-
-
-@door
-def scan_dicom(path: Path) -> Listing:
-    """Read all DICOM headers of a file, zip archive or, at any depth, a folder, and group the pictures into volumes.
-
-    Hidden files and files that are not DICOM are left out. A DICOMDIR stands for the files that it lists.
-
-    Raises
-    ------
-    InputError
-        The path does not exist, a folder cannot be listed, an archive is damaged or hostile.
-    """
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; check the path")
-    frames: list[FrameHeader] = []
-    others: list[OtherObject] = []
-    damaged: list[DamagedFile] = []
-    no_dicom: list[DicomFile] = []
-    for file in dict.fromkeys(_listed_files(path)):
-        if not _is_candidate(file):
-            no_dicom.append(file)
-            continue
-        try:
-            found = read_headers(file)
-        except DAMAGE as error:
-            damaged.append(DamagedFile.after(error, file))
-            continue
-        if isinstance(found, OtherObject):
-            others.append(found)
-        else:
-            frames.extend(found)
-    lost = _lost(no_dicom, {frame.file for frame in frames})
-    damaged += [
-        DamagedFile(file, "has no content that is DICOM's, though its name is like those beside") for file in lost
-    ]
-    strangers = [
-        file
-        for file in no_dicom
-        if file not in lost and ((file.path == path and not file.member) or _is_named_as_dicom(file))
-    ]
-    series = tuple(_unless_damaged(entry, damaged) for entry in group_pictures(frames))
-    return Listing(path, series, tuple(others), tuple(damaged), tuple(strangers))
-
-
-def _unless_damaged(series: Series, damaged: Sequence[DamagedFile]) -> Series:
-    own = [entry for entry in damaged if entry.may_belong_to(series.frames)]
-    if not own:
-        return series
-    told = (
-        "its SeriesInstanceUID is that of the series"
-        if own[0].series_uid
-        else "it may be a slice of the series beside it"
-    )
-    return replace(series, problem=f"{describe_damage(own)}; {told}; copy it again or move it away")
-
-
-def list_series(path: Path) -> list[Series]:
-    """List the volumes of a DICOM file, folder or zip archive, also those that cannot be read.
-
-    Raises
-    ------
-    InputError
-        The path does not exist, there is no image, or a damaged file blocks all of them.
-    """
-    listing = scan_dicom(path)
-    if listing.damaged and all(entry.problem for entry in listing.series):
-        raise InputError(f"{describe_damage(listing.damaged)}; copy it again or move it away")
-    if listing.damaged:
-        _LOG.warning("%s; left out", describe_damage(listing.damaged))
-    if not listing.series:
-        kinds = ", ".join(sorted({other.kind for other in listing.others}))
-        found = f"only {kinds}" if kinds else "nothing that is DICOM"
-        raise InputError(f"{path}: no DICOM image series; found {found}")
-    if listing.strangers:
-        named = ", ".join(str(file) for file in listing.strangers[:_NAMED])
-        _LOG.warning("%d file(s) named as DICOM are none; left out: %s", len(listing.strangers), named)
-    return list(listing.series)
 
 
 def group_pictures(frames: Iterable[FrameHeader]) -> Iterator[Series]:
@@ -274,54 +158,3 @@ def _same_plane(one: FrameHeader, other: FrameHeader) -> bool:
     turned = np.abs(np.subtract(one.orientation, other.orientation)).max()
     scaled = np.abs(np.subtract(one.pixel_spacing, other.pixel_spacing)).max()
     return bool(turned <= _PARALLEL and scaled <= _SAME_SPACING * max(map(abs, one.pixel_spacing)))
-
-
-def _is_candidate(file: DicomFile) -> bool:
-    """Whether a file is DICOM, or would have been: a slice that cannot be read must not go unnoticed."""
-    try:
-        return starts_as_dicom(file) or (_is_named_as_dicom(file) and file.size() == 0)
-    except DAMAGE:
-        return True
-
-
-def _lost(files: Iterable[DicomFile], images: set[DicomFile]) -> set[DicomFile]:
-    """Find files without content that are called as the images beside them: slices that were not copied whole."""
-    names = {(file.folder, _pattern(file)) for file in images}
-    alike = (file for file in files if (file.folder, _pattern(file)) in names)
-    return {file for file in alike if len(start := file.start(_MARK_END)) < _MARK_END or not start.strip(b"\0")}
-
-
-def _pattern(file: DicomFile) -> str:
-    return re.sub(r"\d+", "0", file.name)
-
-
-def _is_named_as_dicom(file: DicomFile) -> bool:
-    name = PurePosixPath(file.name.lower().removesuffix(".gz"))
-    return name.suffix in _SUFFIXES
-
-
-def _listed_files(path: Path) -> Iterator[DicomFile]:
-    """List the files at a path; for a DICOMDIR itself those that it lists."""
-    if path.is_file() and path.name.upper().startswith("DICOMDIR") and not is_zip(path):
-        yield from _of_directory(path)
-    else:
-        yield from stored_files(path)
-
-
-def _of_directory(path: Path) -> Iterator[DicomFile]:
-    try:
-        directory = open_dataset(DicomFile(path))
-        records = [record.get("ReferencedFileID") for record in directory.get("DirectoryRecordSequence") or ()]
-    except DAMAGE as error:
-        raise InputError(f"{path}: damaged DICOMDIR ({error}); give the folder that holds the images") from error
-    names = [Path(*([record] if isinstance(record, str) else record)) for record in records if record]
-    if outside := next((name for name in names if name.is_absolute() or ".." in name.parts), None):
-        raise InputError(f"{path}: lists {outside}, which lies outside its folder; not read")
-    files = [path.parent / name for name in names]
-    missing = [file for file in files if not file.is_file()]
-    if missing or not files:
-        raise InputError(
-            f"{path}: lists {len(files)} files, of which {len(missing)} are missing"
-            f"{f' ({missing[0]})' if missing else ''}; copy the whole medium, or give the folder that holds the images"
-        )
-    yield from (DicomFile(file) for file in files)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from volseg.errors import InputError
 from volseg.files.names import has_suffix
 from volseg.files.streams import GZIP_MARK, MAX_DEFLATE_RATIO, most_unpacked
+from volseg.files.walking import list_files
 from volseg.files.zip_archive import archive_members, is_zip, open_archive
 from volseg.io.dicom.stream import BoundedStream, UnpackedStream
 
@@ -90,10 +89,15 @@ class DicomFile:
             return stream.read(size)
 
 
-def stored_files(path: Path) -> Iterator[DicomFile]:
+def stored_files(path: Path, files: Iterable[Path] | None = None) -> Iterator[DicomFile]:
     """List what may be a DICOM object: the file itself, a folder's files at any depth, a zip archive's members.
 
-    Hidden files, broken links, what is no regular file, and folders met again through a link are left out.
+    Parameters
+    ----------
+    path : Path
+        A file, folder or archive.
+    files : iterable of Path, optional
+        The files of a folder, if they are known already; else they are those of `list_files`.
 
     Raises
     ------
@@ -101,7 +105,7 @@ def stored_files(path: Path) -> Iterator[DicomFile]:
         A folder cannot be listed; an archive is damaged, a bomb, encrypted, or has members outside its folder.
     """
     if path.is_dir():
-        for file in _walk(path):
+        for file in list_files(path).checked() if files is None else files:
             yield from _archived(file) if has_suffix(file, (".zip",)) and is_zip(file) else (DicomFile(file),)
     elif is_zip(path):
         yield from _archived(path)
@@ -116,16 +120,3 @@ def _archived(path: Path) -> Iterator[DicomFile]:
 def _is_gzipped(path: Path) -> bool:
     with path.open("rb") as stream:
         return stream.read(2) == GZIP_MARK
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename}: folder cannot be listed ({error.strerror}); check its rights") from error
-
-    met: set[str] = set()
-    for root, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        real = os.path.realpath(root)
-        folders[:] = [] if real in met else sorted(name for name in folders if not name.startswith("."))
-        found = (Path(root, name) for name in sorted(files) if not name.startswith(".") and real not in met)
-        yield from (file for file in found if file.is_file())
-        met.add(real)

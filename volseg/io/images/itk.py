@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import logging
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from volseg.files.atomic import atomic_path
 from volseg.files.names import has_suffix
 from volseg.files.native import quiet_stderr
 from volseg.io.images.itk_header import ItkHeader, last_line
-from volseg.io.images.named_volumes import choose_volume, volume_names
+from volseg.io.images.named_volumes import volume_names
 from volseg.io.images.seg_nrrd import extent_start, read_segments, segment_entries
 
 _LOG = logging.getLogger(__name__)
@@ -36,58 +36,57 @@ _CHUNK = 1 << 24
 _SPACE_AND_LAYERS = 4
 
 
-def read_itk(path: Path, *, series: str | None = None) -> Volume:
-    """Read one volume of a NRRD or MetaImage file.
+class ItkFile:
+    """A NRRD or MetaImage file whose header has been read: an `ImageFile`.
+
+    Parameters
+    ----------
+    header : ItkHeader
+        The file, as SimpleITK reads it.
+    """
+
+    # The header alone does not tell, as its type may have fractions that are integers.
+    dtype = None
+
+    def __init__(self, header: ItkHeader) -> None:
+        self._header = header
+        self.grid = header.grid(most_components=header.volumes)
+        self.names = volume_names(header.path, header.volumes)
+
+    def read(self, first: int, count: int) -> list[Volume]:
+        """Read volumes: arrays (I, J, K), integers as stored, else float32.
+
+        Raises
+        ------
+        InputError
+            The file is cut off or damaged.
+        """
+        path = self._header.path
+        arrays = self._header.read_array().reshape((-1, *self.grid.shape), order="F")
+        volumes = []
+        for number in range(first, first + count):
+            values = clean_values(np.asfortranarray(arrays[number]), path)
+            volumes.append(Volume(values, self.grid, self.names[number]))
+        return volumes
+
+
+def open_image(path: Path) -> ItkFile:
+    """Read the header of a NRRD or MetaImage file.
 
     Parameters
     ----------
     path : Path
         ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd``; 2D is one slice.
-    series : str, optional
-        Which of several volumes: a name that `read_itk_all` gives.
-
-    Returns
-    -------
-    Volume
-        Array (I, J, K): integers as stored, else float32.
 
     Raises
     ------
-    AmbiguousError
-        The file holds several volumes and none is chosen.
     InputError
-        Missing, not such a file, damaged, several numbers a voxel, more than three dimensions and no list of volumes,
-        or no volume of that name; or a header that asks for more than the file holds.
+        Missing, not such a file, damaged, several numbers a voxel, or more than three dimensions and no list of
+        volumes; or a header that asks for more than the file holds.
     GeometryError
         The affine is not finite, singular or absurd.
     """
-    header = ItkHeader(path)
-    names = volume_names(path, header.volumes)
-    number = choose_volume(names, series, path)
-    return _volumes(header, path, [number])[names[number]]
-
-
-def read_itk_all(path: Path) -> dict[str, Volume]:
-    """Read every volume of a NRRD or MetaImage file; ``<stem>`` for one, ``<stem>_<n>`` for several; see `read_itk`."""
-    header = ItkHeader(path)
-    return _volumes(header, path, range(header.volumes))
-
-
-def read_itk_grid(path: Path) -> Grid:
-    """Read only the grid, from the header, which several volumes share; raises as `read_itk`."""
-    header = ItkHeader(path)
-    return header.grid(most_components=header.volumes)
-
-
-def count_itk_volumes(path: Path) -> int:
-    """Read only how many volumes the file holds, from the header."""
-    return ItkHeader(path).volumes
-
-
-def _volumes(header: ItkHeader, path: Path, numbers: Iterable[int]) -> dict[str, Volume]:
-    grid = header.grid(most_components=header.volumes)
-    array, names = header.read_array().reshape((-1, *grid.shape), order="F"), volume_names(path, header.volumes)
-    return {names[n]: Volume(clean_values(np.asfortranarray(array[n]), path), grid, names[n]) for n in numbers}
+    return ItkFile(ItkHeader(path))
 
 
 def read_seg_layers(path: Path) -> tuple[LabelMap, ...]:
@@ -107,7 +106,7 @@ def read_seg_layers(path: Path) -> tuple[LabelMap, ...]:
     Raises
     ------
     InputError
-        As `read_itk`, but the layers may be a fourth axis of space; also values that are no labels.
+        As `open_image`, but the layers may be a fourth axis of space; also values that are no labels.
     """
     header = ItkHeader(path)
     segments = read_segments(header.entries, header.layers, path)
@@ -162,7 +161,7 @@ def write_seg_nrrd(labels: LabelMap | Sequence[LabelMap], path: Path) -> None:
     _write(array, grid, path, entries=segment_entries(layers))
 
 
-def write_itk(volume: Volume, path: Path) -> None:
+def write_image(volume: Volume, path: Path) -> None:
     """Write a scan as NRRD or MetaImage, compressed.
 
     Parameters

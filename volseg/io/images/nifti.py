@@ -19,65 +19,68 @@ from volseg.core.voxels import clean_values
 from volseg.errors import InputError
 from volseg.files.atomic import atomic_path
 from volseg.files.streams import compressed, opened, read_tail
-from volseg.io.images.named_volumes import choose_volume
 from volseg.io.images.nifti_header import NiftiHeader, read_header
 
 _CHUNK = 1 << 24
 
 
-def read_nifti(path: Path, *, series: str | None = None) -> Volume:
-    """Read one volume of a NIfTI file.
+class NiftiFile:
+    """A NIfTI file whose header has been read: an `ImageFile`.
+
+    Parameters
+    ----------
+    header : NiftiHeader
+        Says where the voxels are and how they are stored.
+    """
+
+    def __init__(self, header: NiftiHeader) -> None:
+        self._header = header
+        self.grid, self.names = header.grid, header.names
+
+    @property
+    def dtype(self) -> str:
+        """Type of the values as they are read: as stored where no scaling is set, else float32."""
+        return "float32" if self._header.dtype.kind == "f" or self._header.is_scaled else self._header.dtype.name
+
+    def read(self, first: int, count: int) -> list[Volume]:
+        """Read volumes: arrays (I, J, K) in F-order, views of one array where no value has to be converted.
+
+        Raises
+        ------
+        InputError
+            The file is cut off or damaged, or does not fit into memory.
+        """
+        voxels = _read_voxels(self._header, first, count)
+        return [_volume(self._header, voxels[..., n], name=self.names[first + n]) for n in range(count)]
+
+
+def open_image(path: Path) -> NiftiFile:
+    """Read the header of a NIfTI file.
 
     Parameters
     ----------
     path : Path
         ``.nii``, ``.nii.gz``, or either file of a ``.hdr``/``.img`` pair.
-    series : str, optional
-        Which of several volumes: a name that `read_nifti_all` gives, or its number. The others take no memory.
 
     Returns
     -------
-    Volume
-        Array (I, J, K) as stored (F-order): integers where no scaling is set, else float32. The grid comes from the
-        sform if its code is positive, else from the qform, else from the voxel sizes with a warning; a qform that
-        contradicts the sform is a warning. A 2D image is one slice.
+    NiftiFile
+        The grid comes from the sform if its code is positive, else from the qform, else from the voxel sizes with a
+        warning; a qform that contradicts the sform is a warning. A 2D image is one slice.
 
     Raises
     ------
-    AmbiguousError
-        The file holds several volumes and none is chosen.
     InputError
-        Not NIfTI, damaged, cut off, complex or RGB, more than five dimensions, or no volume of that name.
+        Not NIfTI, damaged, complex or RGB, or more than five dimensions.
     GeometryError
         The affine is not finite, singular or absurd.
     """
-    header = read_header(path)
-    number = choose_volume(header.names, series, path)
-    return _volume(header, _read_voxels(header, number, 1)[..., 0], name=header.names[number])
+    return NiftiFile(read_header(path))
 
 
-def read_nifti_all(path: Path) -> dict[str, Volume]:
-    """Read every volume of a NIfTI file, in the file's order; see `read_nifti`.
-
-    Returns
-    -------
-    dict of str to Volume
-        ``<stem>`` for one, ``<stem>_<t>`` along a fourth dimension, ``<stem>_<t>_<u>`` along a fourth and fifth. Where
-        nothing has to be converted, the arrays are views of one.
-    """
-    header = read_header(path)
-    voxels = _read_voxels(header, 0, header.volumes)
-    return {name: _volume(header, voxels[..., n], name=name) for n, name in enumerate(header.names)}
-
-
-def read_nifti_grid(path: Path) -> Grid:
-    """Read only the grid, from the header; the volumes of a 4D file share it."""
-    return read_header(path).grid
-
-
-def count_nifti_volumes(path: Path) -> int:
-    """Read only how many volumes the file holds, from the header."""
-    return read_header(path).volumes
+def write_image(volume: Volume, path: Path) -> None:
+    """Write a scan; see `write_nifti`."""
+    write_nifti(volume.array, volume.grid, path)
 
 
 def write_nifti(array: NDArray[Any], grid: Grid, path: Path) -> None:
@@ -140,7 +143,7 @@ def _read_voxels(header: NiftiHeader, first: int, count: int) -> NDArray[Any]:
 
 def _volume(header: NiftiHeader, stored: NDArray[Any], *, name: str) -> Volume:
     values = stored
-    if (header.slope, header.intercept) != (1.0, 0.0):
+    if header.is_scaled:
         values = np.empty_like(stored, dtype=np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             for k in range(stored.shape[2]):

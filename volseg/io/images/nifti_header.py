@@ -75,10 +75,14 @@ class NiftiHeader:
         return math.prod(self.grid.shape) * self.dtype.itemsize
 
     @property
+    def is_scaled(self) -> bool:
+        """Whether the values are not the stored numbers."""
+        return (self.slope, self.intercept) != (1.0, 0.0)
+
+    @property
     def converted_size(self) -> int:
         """Bytes that the values of one volume take besides the stored ones: float32, where they are converted."""
-        scaled = (self.slope, self.intercept) != (1.0, 0.0)
-        converted = scaled or (self.dtype.kind == "f" and self.dtype.itemsize != _FLOAT32_BYTES)
+        converted = self.is_scaled or (self.dtype.kind == "f" and self.dtype.itemsize != _FLOAT32_BYTES)
         return math.prod(self.grid.shape) * _FLOAT32_BYTES if converted else 0
 
     @property

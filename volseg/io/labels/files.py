@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 
 from volseg.core.labelmap import LabelMap
 from volseg.errors import InputError
-from volseg.files.names import CASE_SUFFIXES, IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_name, has_suffix
+from volseg.files.names import CASE_SUFFIXES, case_name, has_suffix
+from volseg.io.catalogue import Catalogue
 from volseg.io.labels.mask_folder import mask_files
 from volseg.io.labels.nifti_names import read_header_labels
 from volseg.io.labels.table import read_label_table, read_table, sidecar_path
@@ -55,11 +55,16 @@ def find_label_maps(path: str | Path, *, known: Collection[str] = ()) -> dict[st
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
-    if own := single_label_map(path, known=known):
+    if own := single_label_map(Catalogue(path), known=known):
         return {case_of(own): own}
-    files = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
-    outputs = [own for file in files if file.is_dir() and (own := single_label_map(file, known=known))]
-    flat = [file for file in files if file.is_file() and has_suffix(file, CASE_SUFFIXES)]
+    outputs, flat = [], []
+    for file in sorted(path.iterdir()):
+        if file.name.startswith("."):
+            continue
+        if file.is_file() and has_suffix(file, CASE_SUFFIXES):
+            flat.append(file)
+        elif file.is_dir() and (own := single_label_map(Catalogue(file), known=known)):
+            outputs.append(own)
     cases: dict[str, Path] = {}
     for file in (*outputs, *flat):
         name = case_of(file)
@@ -85,16 +90,6 @@ def has_label_table(path: Path) -> bool:
         _LOG.warning("%s; %s is not taken for labels", error, path)
         return False
     return {"index", "name"} <= set(columns)
-
-
-def image_files(path: Path) -> Iterator[Path]:
-    """Give the NIfTI, NRRD and MetaImage files of a folder at any depth, or the file itself; none that are hidden."""
-    if path.is_file() and has_suffix(path, IMAGE_SUFFIXES):
-        yield path
-    for root, folders, files in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        names = (name for name in sorted(files) if not name.startswith(".") and not has_suffix(name, VOXEL_SUFFIXES))
-        yield from (Path(root, name) for name in names if has_suffix(name, IMAGE_SUFFIXES))
 
 
 def names_volume(path: Path, series: str | None) -> bool:
@@ -133,13 +128,31 @@ def is_even(values: NDArray[Any], spacing: Sequence[float], *, count: int) -> bo
     return bool(even and (count > _MOST_UNEVEN or equal > _EVEN_VOXELS * np.count_nonzero(inside)))
 
 
-def single_label_map(path: Path, *, known: Collection[str] = ()) -> Path | None:
-    """Return a file itself, and the label map or masks of a case, as `find_label_maps` knows it; None for all else."""
+def single_label_map(found: Catalogue, *, known: Collection[str] = ()) -> Path | None:
+    """Return the one label map of a path: a file itself, or the label map or masks of a case.
+
+    Parameters
+    ----------
+    found : Catalogue
+        What lies at the path.
+    known : collection of str
+        As of `find_label_maps`.
+
+    Returns
+    -------
+    Path or None
+        None for a folder with none or several, as `find_label_maps` knows them.
+    """
+    path = found.path
     if path.is_file():
         return path
-    if own := next((path / name for name in _OUTPUT_NAMES if (path / name).is_file()), None):
-        return own
-    return next((folder for folder in (path, path / _MASKS) if mask_files(folder, known=known)), None)
+    for name in _OUTPUT_NAMES:
+        if (path / name).is_file():
+            return path / name
+    for folder in (path, path / _MASKS):
+        if mask_files(found, folder, known=known):
+            return folder
+    return None
 
 
 def case_of(path: Path) -> str:

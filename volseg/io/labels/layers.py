@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from volseg.core.labelmap import Label, LabelMap
 from volseg.core.layers import Layers
 from volseg.core.volume import Volume
 from volseg.core.voxels import smallest_integer
+from volseg.io.catalogue import Catalogue
 
 
 def join_layers(layers: Sequence[LabelMap]) -> tuple[LabelMap, ...]:
@@ -51,26 +51,25 @@ def _whole(mask: NDArray[np.bool_], array: NDArray[Any]) -> list[tuple[NDArray[A
     return [(array, mask)]
 
 
-def one_slice_advice(layers: Sequence[LabelMap], path: Path, *, image: Volume | None = None) -> str | None:
+def one_slice_advice(layers: Sequence[LabelMap], found: Catalogue, *, image: Volume | None = None) -> str | None:
     """Say of labels that lie on a single slice, of which there is no surface, what would help; None of all others.
 
     Parameters
     ----------
     layers : sequence of LabelMap
         As they were read.
-    path : Path
-        From where.
+    found : Catalogue
+        What lies where they come from.
     image : Volume, optional
         The scan that was given with them.
     """
     grid = layers[0].grid
     if min(grid.shape) > 1:
         return None
-    from volseg.io.dicom.objects import is_dicom_input
-
+    path = found.path
     if image is not None and min(image.grid.shape) == 1:
         advice = "nor has its scan more of them"
-    elif is_dicom_input(path):
+    elif found.is_dicom:
         advice = "give the scan that was segmented, too (--image; to `view` as INPUT), among whose slices it then lies"
     else:
         advice = f"`volseg convert {path.name} OUT.nii.gz --image SCAN` puts it among the slices of its scan"

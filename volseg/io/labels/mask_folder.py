@@ -22,6 +22,7 @@ from volseg.core.labelmap import Label, LabelMap, default_colour, keep_colours_a
 from volseg.core.voxels import to_label_values
 from volseg.errors import InputError, VolsegError
 from volseg.files.names import CASE_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, has_suffix, portable_name
+from volseg.io.catalogue import Catalogue
 from volseg.io.labels.layers import join_masks
 from volseg.io.labels.table import sidecar_path
 from volseg.io.scans import read, read_grid
@@ -29,25 +30,27 @@ from volseg.io.scans import read, read_grid
 _LOG = logging.getLogger(__name__)
 
 
-def mask_files(folder: Path, *, known: Collection[str] = ()) -> dict[str, Path]:
+def mask_files(found: Catalogue, folder: Path | None = None, *, known: Collection[str] = ()) -> dict[str, Path]:
     """Find the masks of a folder, by the names of their structures.
 
     Parameters
     ----------
-    folder : Path
+    found : Catalogue
+        What lies at a path.
+    folder : Path, optional
+        A folder in it; without it, the path itself.
     known : collection of str
         Names of structures besides those that everybody knows.
 
     Returns
     -------
     dict of str to Path
-        In alphabetical order; empty for all else than such a folder.
+        In alphabetical order; empty if it is not such a folder.
     """
+    folder = folder or found.path
     if not folder.is_dir():
         return {}
-    shown = sorted(
-        file for file in folder.iterdir() if has_suffix(file, CASE_SUFFIXES) and not file.name.startswith(".")
-    )
+    shown = [file for file in found.files_in(folder) if has_suffix(file, CASE_SUFFIXES)]
     files = {case_name(file): file for file in shown}
     names = set(map(_key, known))
     structures = [name for name in files if _key(name) in names or find_structure(name)]

@@ -15,7 +15,7 @@ from xml.parsers.expat import ExpatError, ParserCreate
 
 from volseg.core.labelmap import Label
 from volseg.errors import DAMAGE, InputError
-from volseg.files.names import WHOLE_NIFTI_SUFFIXES, has_suffix
+from volseg.files.names import NIFTI, has_suffix
 from volseg.files.streams import opened, read_exactly
 from volseg.io.labels.table import labels_from_rows
 
@@ -41,7 +41,7 @@ def read_header_labels(path: Path) -> tuple[Label, ...]:
     InputError
         The header itself is damaged.
     """
-    if not (has_suffix(path, WHOLE_NIFTI_SUFFIXES) and path.is_file()):
+    if not (has_suffix(path, NIFTI.written) and path.is_file()):
         return ()
     content = _label_table(path)
     try:

@@ -16,13 +16,14 @@ from volseg.core.volume import Volume
 from volseg.core.voxels import to_label_values
 from volseg.errors import AmbiguousError, UsageError, at
 from volseg.files.door import door
-from volseg.files.names import NRRD_SUFFIXES, has_suffix
+from volseg.files.names import NRRD, has_suffix
+from volseg.io.catalogue import Catalogue, look
 from volseg.io.labels.layers import join_layers
 from volseg.io.labels.mask_folder import mask_files, read_masks
 from volseg.io.labels.nifti_names import read_header_labels
 from volseg.io.labels.table import read_label_table, sidecar_path
 from volseg.io.labels.volumes import layers_of_volumes
-from volseg.io.scans import kind_of, read, read_all, read_scan_of
+from volseg.io.scans import read_scan_of
 
 Names = str | Path | Sequence[Label]
 
@@ -106,46 +107,72 @@ def read_label_layers(
 
     Parameters and errors are those of `read_labels`.
     """
-    path = Path(path)
+    found = look(path)
+    there = None if image is None or isinstance(image, Volume) else look(image, known=found)
+    scan = image if isinstance(image, Volume) else None
+    if there is not None and found.is_dicom:
+        scan = read_scan_of(found, there)
+    return read_layers(found, labels=labels, image=scan, only=only, series=series)
+
+
+def read_layers(
+    found: Catalogue,
+    *,
+    labels: Names | None = None,
+    image: Volume | None = None,
+    only: Sequence[str] | None = None,
+    series: str | None = None,
+) -> tuple[LabelMap, ...]:
+    """Read label maps as `read_label_layers`, from a path that was looked at.
+
+    Parameters
+    ----------
+    found : Catalogue
+        What lies at the path.
+    labels, image, only, series
+        As of `read_labels`.
+    """
+    path = found.path
     table = read_label_table(Path(labels)) if isinstance(labels, str | Path) else labels
     choice = LabelChoice(only, table)
-    if masks := mask_files(path, known=[label.name for label in table or ()]):
+    if masks := mask_files(found, known=[label.name for label in table or ()]):
         return read_masks(masks, path, choice)
-    if kind_of(path) == "dicom":
-        layers = _read_dicom(path, image, choice, series)
+    if found.image_format is None:
+        layers = _read_dicom(found, image, choice, series)
     else:
         segments = _read_segment_layers(path) if series is None else ()
-        layers = join_layers(choice.apply(segments, path)) if segments else _read_volumes(path, choice, series)
+        layers = join_layers(choice.apply(segments, path)) if segments else _read_volumes(found, choice, series)
     if table is None:
         return layers
-    return tuple(
-        _renamed(layer, choice, path if not isinstance(labels, str | Path) else Path(labels)) for layer in layers
-    )
+    said_by = path if not isinstance(labels, str | Path) else Path(labels)
+    return tuple(_renamed(layer, choice, said_by) for layer in layers)
 
 
 def _read_dicom(
-    path: Path, image: str | Path | Volume | None, choice: LabelChoice, series: str | None
+    found: Catalogue, image: Volume | None, choice: LabelChoice, series: str | None
 ) -> tuple[LabelMap, ...]:
-    from volseg.io.dicom.labels import read_dicom_labels
+    if not found.is_dicom:
+        raise found.nothing()
+    from volseg.io.dicom import read_dicom_labels
 
     if series is not None:
-        raise UsageError(f"{path}: a DICOM object of labels has no volumes, of which {series!r} could be one")
-    scan = read_scan_of(path, Path(image)) if isinstance(image, str | Path) else image
-    return read_dicom_labels(path, image=scan, choice=choice)
+        raise UsageError(f"{found.path}: a DICOM object of labels has no volumes, of which {series!r} could be one")
+    return read_dicom_labels(found.dicom, image=image, choice=choice, structures=found.structures)
 
 
 def _read_segment_layers(path: Path) -> tuple[LabelMap, ...]:
     """Read what 3D Slicer wrote into a NRRD file; none where there are no segments."""
-    if not has_suffix(path, NRRD_SUFFIXES):
+    if not has_suffix(path, NRRD.suffixes):
         return ()
     from volseg.io.images.itk import read_seg_layers
 
     return read_seg_layers(path)
 
 
-def _read_volumes(path: Path, choice: LabelChoice, series: str | None) -> tuple[LabelMap, ...]:
-    """Read the one volume of an image file, that which is chosen, or all where each is a mask."""
-    volumes = list(read_all(path).values()) if series is None else [read(path, series=series)]
+def _read_volumes(found: Catalogue, choice: LabelChoice, series: str | None) -> tuple[LabelMap, ...]:
+    """Read the one volume of an image file, the one that is chosen, or all if each is a mask."""
+    path = found.path
+    volumes = list(found.read_all().values()) if series is None else [found.scan(series).read()]
     names = _names_of(path)
     if len(volumes) == 1:
         array = to_label_values(volumes[0].array, path)

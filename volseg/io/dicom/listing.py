@@ -1,0 +1,210 @@
+"""What of DICOM lies at a path: each file is opened once, and its header parsed once."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+
+from volseg.errors import InputError
+from volseg.files.door import door
+from volseg.files.zip_archive import is_zip
+from volseg.io.dicom.attributes import DAMAGE
+from volseg.io.dicom.damage import DamagedFile, describe_damage
+from volseg.io.dicom.dicomdir import files_of_dicomdir
+from volseg.io.dicom.header import FrameHeader, LabelObject, OtherObject
+from volseg.io.dicom.header_reading import read_headers, starts_as_dicom
+from volseg.io.dicom.series import Series, group_pictures
+from volseg.io.dicom.storage import DicomFile, stored_files
+
+_LOG = logging.getLogger(__name__)
+_SUFFIXES = {".dcm", ".dicom", ".ima"}
+_NAMED = 5
+_MARK_END = 132
+_LOST = "has no content that is DICOM's, though its name is like those beside"
+# What a file is: the headers of its pictures, another object, damaged, or None if it is not DICOM.
+Content: TypeAlias = list[FrameHeader] | OtherObject | DamagedFile | None
+Contents: TypeAlias = dict[DicomFile, Content]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All that DICOM has at a path.
+
+    Parameters
+    ----------
+    path : Path
+        A file, folder or archive.
+    contents : dict
+        What each file is: the headers of its pictures, another object, damaged, or None if it is not DICOM.
+    series : tuple of Series
+        Volumes, readable or not.
+    others : tuple of OtherObject
+        Objects that are not images.
+    damaged : tuple of DamagedFile
+        DICOM files that cannot be read.
+    misnamed : tuple of DicomFile
+        Files with the name of a DICOM file that are not DICOM.
+    """
+
+    path: Path
+    contents: Contents
+    series: tuple[Series, ...]
+    others: tuple[OtherObject, ...]
+    damaged: tuple[DamagedFile, ...]
+    misnamed: tuple[DicomFile, ...]
+
+    def __bool__(self) -> bool:
+        """Whether anything of DICOM is there, readable or not."""
+        return bool(self.series or self.others or self.damaged)
+
+    @property
+    def labels(self) -> list[LabelObject]:
+        """The segmentations and structure sets."""
+        return [other for other in self.others if isinstance(other, LabelObject)]
+
+    def readable(self) -> list[Series]:
+        """Return the volumes, also those that cannot be read; warn of what is left out.
+
+        Raises
+        ------
+        InputError
+            There is no image, or a damaged file blocks all of them.
+        """
+        if self.damaged and all(entry.problem for entry in self.series):
+            raise InputError(f"{describe_damage(self.damaged)}; copy it again or move it away")
+        if self.damaged:
+            _LOG.warning("%s; left out", describe_damage(self.damaged))
+        if not self.series:
+            kinds = ", ".join(sorted({other.kind for other in self.others}))
+            found = f"only {kinds}" if kinds else "nothing that is DICOM"
+            raise InputError(f"{self.path}: no DICOM image series; found {found}")
+        if self.misnamed:
+            named = ", ".join(str(file) for file in self.misnamed[:_NAMED])
+            _LOG.warning("skipped %d file(s) with a DICOM file name that are not DICOM: %s", len(self.misnamed), named)
+        return list(self.series)
+
+
+@door
+def is_dicom(path: Path) -> bool:
+    """Whether a file is a DICOM file, or a folder or zip archive holds one at any depth."""
+    return path.exists() and any(_is_candidate(file) for file in stored_files(path))
+
+
+@door
+def scan_dicom(path: Path, *, files: Iterable[Path] | None = None, known: Contents | None = None) -> Listing:
+    """Read all DICOM headers of a file, zip archive or, at any depth, a folder, and group the pictures into volumes.
+
+    Hidden files are left out. A DICOMDIR stands for the files that it lists.
+
+    Parameters
+    ----------
+    path : Path
+        A file, folder or archive.
+    files : iterable of Path, optional
+        The files of a folder, if they are known already.
+    known : dict, optional
+        `Listing.contents` of another listing; its files are not read again.
+
+    Raises
+    ------
+    InputError
+        The path does not exist, a folder cannot be listed, an archive is damaged or hostile.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; check the path")
+    contents: Contents = {}
+    for file in _listed_files(path, files):
+        if file not in contents:
+            contents[file] = known[file] if known and file in known else _content_of(file)
+    return _listing(path, contents)
+
+
+def _listing(path: Path, contents: Contents) -> Listing:
+    """Sort files by what they are, and group the pictures into volumes."""
+    frames: list[FrameHeader] = []
+    others: list[OtherObject] = []
+    damaged: list[DamagedFile] = []
+    not_dicom: list[DicomFile] = []
+    for file, found in contents.items():
+        if found is None:
+            not_dicom.append(file)
+        elif isinstance(found, OtherObject):
+            others.append(found)
+        elif isinstance(found, DamagedFile):
+            damaged.append(found)
+        else:
+            frames.extend(found)
+    lost = _lost(not_dicom, {frame.file for frame in frames})
+    damaged += [DamagedFile(file, _LOST) for file in lost]
+    misnamed = []
+    for file in not_dicom:
+        is_path_itself = file.path == path and not file.member
+        if file not in lost and (is_path_itself or _is_named_as_dicom(file)):
+            misnamed.append(file)
+    series = tuple(_unless_damaged(entry, damaged) for entry in group_pictures(frames))
+    return Listing(path, contents, series, tuple(others), tuple(damaged), tuple(misnamed))
+
+
+def _content_of(file: DicomFile) -> Content:
+    if not _is_candidate(file):
+        return None
+    try:
+        return read_headers(file)
+    except DAMAGE as error:
+        return DamagedFile.after(error, file)
+
+
+def _unless_damaged(series: Series, damaged: Sequence[DamagedFile]) -> Series:
+    own = [entry for entry in damaged if entry.may_belong_to(series.frames)]
+    if not own:
+        return series
+    said = "its SeriesInstanceUID is that of the series"
+    unsaid = "it may be a slice of the series beside it"
+    why = said if own[0].series_uid else unsaid
+    return replace(series, problem=f"{describe_damage(own)}; {why}; copy it again or move it away")
+
+
+def list_series(path: Path) -> list[Series]:
+    """List the volumes of a DICOM file, folder or zip archive; see `scan_dicom` and `Listing.readable`."""
+    return scan_dicom(path).readable()
+
+
+def _is_candidate(file: DicomFile) -> bool:
+    """Whether a file is DICOM, or would have been: a slice that cannot be read must not go unnoticed."""
+    try:
+        return starts_as_dicom(file) or (_is_named_as_dicom(file) and file.size() == 0)
+    except DAMAGE:
+        return True
+
+
+def _lost(files: Iterable[DicomFile], images: set[DicomFile]) -> list[DicomFile]:
+    """Find slices that were not copied whole: files without content, named like images beside them."""
+    names = {(file.folder, _pattern(file)) for file in images}
+    lost = []
+    for file in files:
+        if (file.folder, _pattern(file)) in names:
+            start = file.start(_MARK_END)
+            if len(start) < _MARK_END or not start.strip(b"\0"):
+                lost.append(file)
+    return lost
+
+
+def _pattern(file: DicomFile) -> str:
+    return re.sub(r"\d+", "0", file.name)
+
+
+def _is_named_as_dicom(file: DicomFile) -> bool:
+    name = PurePosixPath(file.name.lower().removesuffix(".gz"))
+    return name.suffix in _SUFFIXES
+
+
+def _listed_files(path: Path, files: Iterable[Path] | None) -> Iterator[DicomFile]:
+    """List the files at a path; for a DICOMDIR itself those that it lists."""
+    if path.is_file() and path.name.upper().startswith("DICOMDIR") and not is_zip(path):
+        yield from files_of_dicomdir(path)
+    else:
+        yield from stored_files(path, files)
