@@ -50,7 +50,9 @@ def test_every_door_names_the_file(folder: Path, name: str, cause: Exception, mo
     expected = (
         "needs more memory than there is" if isinstance(cause, MemoryError) else "cannot be read, damaged or of an"
     )
-    readers: list[Callable[[Path], object]] = [volseg.read, volseg.read_all, read_grid]
+    readers: list[Callable[[Path], object]] = [volseg.read, volseg.read_all]
+    if name != "scan":  # of DICOM, headers alone give the grid
+        readers.append(read_grid)
     for read in readers:
         with pytest.raises(InputError, match=rf"{name}: {expected}") as told:
             read(folder / name)

@@ -16,7 +16,7 @@ class FolderFiles:
     Parameters
     ----------
     paths : tuple of Path
-        Hidden files, broken links, what is not a regular file, and folders met again through a link are left out.
+        Hidden files, and folders met again through a link, are left out; broken links, pipes and devices are not.
     error : InputError, optional
         Why a folder in it could not be listed; the first one.
     """
@@ -49,7 +49,6 @@ def list_files(folder: Path) -> FolderFiles:
         met.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            path = Path(root, name)
-            if not name.startswith(".") and path.is_file():
-                paths.append(path)
+            if not name.startswith("."):
+                paths.append(Path(root, name))
     return FolderFiles(tuple(paths), errors[0] if errors else None)

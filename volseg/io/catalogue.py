@@ -7,6 +7,7 @@ once, and parses each DICOM header once; and each of these only when somebody as
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from volseg.io.dicom import LabelObject, Listing, Series, StructureSet
 
 _LOG = logging.getLogger(__name__)
+
+# What is read: a path, or DICOM objects in memory by name.
+Source: TypeAlias = str | Path | Mapping[str, bytes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,15 +138,18 @@ class Catalogue:
         A file, folder or zip archive.
     known : Catalogue, optional
         Another one; files that it has looked at are not looked at again.
+    received : dict of str to bytes, optional
+        DICOM objects in memory by name, as they come over a network; `path` is then only a name for them.
     """
 
     path: Path
     known: Catalogue | None = None
+    received: Mapping[str, bytes] | None = None
 
     @cached_property
     def image_format(self) -> ImageFormat | None:
         """The format of an image file; None of a folder, and of a file with another name."""
-        return None if self.path.is_dir() else image_format(self.path)
+        return None if self.received is not None or self.path.is_dir() else image_format(self.path)
 
     @cached_property
     def _files(self) -> FolderFiles:
@@ -169,7 +176,9 @@ class Catalogue:
         """All that DICOM has here; errors are those of `volseg.io.dicom.scan_dicom`."""
         from volseg.io.dicom import scan_dicom
 
-        files = self._files.checked() if self.path.is_dir() else None
+        files: Iterable[Path] | Mapping[str, bytes] | None = self.received
+        if files is None and self.path.is_dir():
+            files = self._files.checked()
         known = None
         if self.known is not None and "dicom" in vars(self.known):  # only what it has looked at already
             known = self.known.dicom.contents
@@ -178,7 +187,8 @@ class Catalogue:
     @property
     def is_dicom(self) -> bool:
         """Whether it is read as DICOM: by content, but not if the name is that of an image file."""
-        return self.image_format is None and self.path.exists() and bool(self.dicom)
+        is_there = self.received is not None or self.path.exists()
+        return is_there and self.image_format is None and bool(self.dicom)
 
     @cached_property
     def label_object(self) -> LabelObject | None:
@@ -262,20 +272,22 @@ class Catalogue:
     def nothing(self) -> InputError:
         """Return the error that nothing here is readable."""
         what = "unknown type of file"
-        if self.path.is_dir():
+        if self.received is not None:
+            what = "no DICOM objects among these bytes"
+        elif self.path.is_dir():
             what = "no DICOM files in this folder, nor masks of one case"
         elif has_suffix(self.path, (".zip",)):
             what = "no DICOM files in this archive"
         return InputError(f"{self.path}: {what}; readable are {READABLE_FORMATS}")
 
 
-def look(path: str | Path, *, known: Catalogue | None = None) -> Catalogue:
+def look(path: Source, *, known: Catalogue | None = None) -> Catalogue:
     """Look at a path: what lies there.
 
     Parameters
     ----------
-    path : path
-        A file, folder or zip archive.
+    path : path, or dict of str to bytes
+        A file, folder or zip archive; or DICOM objects in memory by name, as they come over a network.
     known : Catalogue, optional
         Another one, perhaps of the same path; what it has looked at is not looked at again.
 
@@ -292,6 +304,8 @@ def look(path: str | Path, *, known: Catalogue | None = None) -> Catalogue:
     >>> scans = look("study").scans()  # doctest: +SKIP
     >>> volume = scans[0].read()  # doctest: +SKIP
     """
+    if isinstance(path, Mapping):
+        return Catalogue(Path("<bytes>"), received=path)
     path = Path(path)
     if not path.is_dir() and regular_file(path).stat().st_size == 0:
         raise InputError(f"{path}: is empty; expected {READABLE_FORMATS}")

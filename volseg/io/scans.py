@@ -8,17 +8,18 @@ from pathlib import Path
 from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.files.door import door
-from volseg.io.catalogue import Catalogue, look
+from volseg.io.catalogue import Catalogue, Source, look
 
 
 @door
-def read(path: str | Path, *, series: str | None = None, strict: bool = False) -> Volume:
+def read(path: Source, *, series: str | None = None, strict: bool = False) -> Volume:
     """Read one scan.
 
     Parameters
     ----------
-    path : path
-        A NIfTI, NRRD, MetaImage or DICOM file, a folder or zip archive of DICOM files, or a DICOMDIR.
+    path : path, or dict of str to bytes
+        A NIfTI, NRRD, MetaImage or DICOM file, a folder or zip archive of DICOM files, or a DICOMDIR; or DICOM objects
+        in memory by name, as they come over a network.
     series : str, optional
         Which one, where there are several: what the error lists. For DICOM a series, for 4D NIfTI and NRRD a name of
         `read_all`.
@@ -54,7 +55,7 @@ def read(path: str | Path, *, series: str | None = None, strict: bool = False) -
 
 
 @door
-def read_all(path: str | Path, *, strict: bool = False) -> dict[str, Volume]:
+def read_all(path: Source, *, strict: bool = False) -> dict[str, Volume]:
     """Read every volume of a file, DICOM folder or archive, by name; otherwise as `read`.
 
     Returns
@@ -87,7 +88,7 @@ def read_channels(paths: Sequence[Path], *, series: str | None = None, strict: b
 
 
 @door
-def read_grid(path: str | Path) -> Grid:
+def read_grid(path: Source) -> Grid:
     """Read where the voxels of a scan or label map lie, from headers alone.
 
     Raises as `read`, but the volumes of a 4D file share one grid and are no error.

@@ -287,7 +287,7 @@ def test_what_swells_is_bounded_by_the_memory_that_reading_takes(tmp_path, monke
     path = tmp_path / name
     path.write_bytes(head.encode() + packed)
     monkeypatch.setattr("volseg.files.streams.most_unpacked", lambda _, always: size * copies - 1)
-    with pytest.raises(InputError, match=r"a\.(nrrd|mha): \d+ bytes would become .* give it uncompressed"):
+    with pytest.raises(InputError, match=r"a\.(nrrd|mha): \d+ bytes would become .* give the file uncompressed"):
         read_all(path)
     monkeypatch.setattr("volseg.files.streams.most_unpacked", lambda _, always: size * copies)
     assert not any(volume.array.any() for volume in read_all(path).values())

@@ -71,8 +71,8 @@ def read_dicom_labels(
 def _scan_of(labels: LabelObject, listing: Listing) -> Volume:
     """Find the series that a structure set was drawn on, beside it."""
     file = labels.file
-    is_beside = listing.path.is_dir() or file.member
-    beside = listing if is_beside else scan_dicom(file.path.parent, known=listing.contents)
+    is_lone_file = listing.path.is_file() and not file.member
+    beside = scan_dicom(file.path.parent, known=listing.contents) if is_lone_file else listing
     series = series_of(labels, beside.series)
     if len(series) != 1:
         what = f"{len(series)} volumes of its series lie" if series else "its scan does not lie"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -95,7 +95,9 @@ def is_dicom(path: Path) -> bool:
 
 
 @door
-def scan_dicom(path: Path, *, files: Iterable[Path] | None = None, known: Contents | None = None) -> Listing:
+def scan_dicom(
+    path: Path, *, files: Iterable[Path] | Mapping[str, bytes] | None = None, known: Contents | None = None
+) -> Listing:
     """Read all DICOM headers of a file, zip archive or, at any depth, a folder, and group the pictures into volumes.
 
     Hidden files are left out. A DICOMDIR stands for the files that it lists.
@@ -104,8 +106,8 @@ def scan_dicom(path: Path, *, files: Iterable[Path] | None = None, known: Conten
     ----------
     path : Path
         A file, folder or archive.
-    files : iterable of Path, optional
-        The files of a folder, if they are known already.
+    files : iterable of Path, or dict of str to bytes, optional
+        The files of a folder, if they are known already; or objects in memory by name, which `path` is then a name for.
     known : dict, optional
         `Listing.contents` of another listing; its files are not read again.
 
@@ -114,8 +116,6 @@ def scan_dicom(path: Path, *, files: Iterable[Path] | None = None, known: Conten
     InputError
         The path does not exist, a folder cannot be listed, an archive is damaged or hostile.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; check the path")
     contents: Contents = {}
     for file in _listed_files(path, files):
         if file not in contents:
@@ -202,9 +202,14 @@ def _is_named_as_dicom(file: DicomFile) -> bool:
     return name.suffix in _SUFFIXES
 
 
-def _listed_files(path: Path, files: Iterable[Path] | None) -> Iterator[DicomFile]:
+def _listed_files(path: Path, files: Iterable[Path] | Mapping[str, bytes] | None) -> Iterator[DicomFile]:
     """List the files at a path; for a DICOMDIR itself those that it lists."""
-    if path.is_file() and path.name.upper().startswith("DICOMDIR") and not is_zip(path):
+    if isinstance(files, Mapping):
+        for name, content in files.items():
+            yield DicomFile(path / name, content=content)
+    elif not path.exists():
+        raise InputError(f"{path}: no such file or folder; check the path")
+    elif path.is_file() and path.name.upper().startswith("DICOMDIR") and not is_zip(path):
         yield from files_of_dicomdir(path)
     else:
         yield from stored_files(path, files)

@@ -71,7 +71,7 @@ class StructureSet:
 def read_structure_set(path: Path | DicomFile) -> StructureSet:
     """Read the structures of a file; see `volseg.io.dicom.rtstruct_reading.read_rtstruct`."""
     file = path if isinstance(path, DicomFile) else DicomFile(path)
-    if not file.path.is_file():
+    if file.content is None and not file.path.is_file():
         raise InputError(f"{path}: no such file; check the path")
     with quiet_pydicom():
         try:

@@ -1,11 +1,13 @@
-"""Where DICOM objects are stored: a file, a file in a zip archive, either of them gzipped."""
+"""Where DICOM objects are stored: a file, a file in a zip archive, either of them gzipped, or bytes in memory."""
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from volseg.files.names import has_suffix
 from volseg.files.streams import GZIP_MARK, MAX_DEFLATE_RATIO, most_unpacked
@@ -29,10 +31,13 @@ class DicomFile:
         The file, or the zip archive that it lies in.
     member : str
         Its name in the archive; empty for a file of its own.
+    content : bytes, optional
+        The object itself, if it lies in memory, as one that came over a network; `path` is then only its name.
     """
 
     path: Path
     member: str = ""
+    content: bytes | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return str(self.path / self.member) if self.member else str(self.path)
@@ -64,22 +69,31 @@ class DicomFile:
                 size *= MAX_DEFLATE_RATIO
                 stream = UnpackedStream(gzip.GzipFile(fileobj=stream), size, most)
             return BoundedStream(stream, size)
-        if _is_gzipped(self.path):
-            return BoundedStream(UnpackedStream(gzip.GzipFile(self.path), size, most), size)
-        return BoundedStream(self.path.open("rb"), size)
+        if not self._is_gzipped():
+            return BoundedStream(self._stored(), size)
+        # A GzipFile closes the file that it has opened, and no other.
+        unpacked = gzip.GzipFile(self.path) if self.content is None else gzip.GzipFile(fileobj=self._stored())
+        return BoundedStream(UnpackedStream(unpacked, size, most), size)
+
+    def _stored(self) -> BinaryIO:
+        return self.path.open("rb") if self.content is None else BytesIO(self.content)
+
+    def _is_gzipped(self) -> bool:
+        with self._stored() as stream:
+            return stream.read(2) == GZIP_MARK
 
     def size(self) -> int:
         """Bytes that it holds, or a bound of them where it is gzipped."""
         if self.member:
             return open_archive(self.path).getinfo(self.member).file_size
         stored = self.stored_size()
-        return MAX_DEFLATE_RATIO * stored if _is_gzipped(self.path) else stored
+        return MAX_DEFLATE_RATIO * stored if self._is_gzipped() else stored
 
     def stored_size(self) -> int:
         """Bytes that it takes where it lies."""
         if self.member:
             return open_archive(self.path).getinfo(self.member).compress_size
-        return self.path.stat().st_size
+        return self.path.stat().st_size if self.content is None else len(self.content)
 
     def start(self, size: int) -> bytes:
         """Read its first bytes, unpacked; raises as `open`."""
@@ -106,6 +120,8 @@ def stored_files(path: Path, files: Iterable[Path] | None = None) -> Iterator[Di
     """
     if path.is_dir():
         for file in list_files(path).checked() if files is None else files:
+            if not file.is_file():  # a broken link, pipe or device
+                continue
             yield from _archived(file) if has_suffix(file, (".zip",)) and is_zip(file) else (DicomFile(file),)
     elif is_zip(path):
         yield from _archived(path)
@@ -115,8 +131,3 @@ def stored_files(path: Path, files: Iterable[Path] | None = None) -> Iterator[Di
 
 def _archived(path: Path) -> Iterator[DicomFile]:
     return (DicomFile(path, member.filename) for member in archive_members(path))
-
-
-def _is_gzipped(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(2) == GZIP_MARK

@@ -17,7 +17,7 @@ from volseg.core.voxels import to_label_values
 from volseg.errors import AmbiguousError, UsageError, at
 from volseg.files.door import door
 from volseg.files.names import NRRD, has_suffix
-from volseg.io.catalogue import Catalogue, look
+from volseg.io.catalogue import Catalogue, Source, look
 from volseg.io.labels.layers import join_layers
 from volseg.io.labels.mask_folder import mask_files, read_masks
 from volseg.io.labels.nifti_names import read_header_labels
@@ -30,10 +30,10 @@ Names = str | Path | Sequence[Label]
 
 @door
 def read_labels(
-    path: str | Path,
+    path: Source,
     *,
     labels: Names | None = None,
-    image: str | Path | Volume | None = None,
+    image: Source | Volume | None = None,
     only: Sequence[str] | None = None,
     series: str | None = None,
 ) -> LabelMap:
@@ -41,16 +41,16 @@ def read_labels(
 
     Parameters
     ----------
-    path : path
+    path : path, or dict of str to bytes
         NIfTI, NRRD (also Slicer's ``.seg.nrrd``) or MetaImage: integers, or floats within 1e-3 of integers. DICOM SEG
-        (fractions count from one half) or RTSTRUCT. A folder of masks, one a structure and called like it, as
-        TotalSegmentator writes it (`volseg.io.labels.mask_folder`).
+        (fractions count from one half) or RTSTRUCT, also as bytes in memory by name. A folder of masks, one a structure
+        and called like it, as TotalSegmentator writes it (`volseg.io.labels.mask_folder`).
     labels : path or sequence of Label, optional
         A table of names and colours (see `volseg.io.labels.table`), or a ``dataset.json``. Without it they come from
         the ``.seg.nrrd`` or DICOM object itself, else from ``<stem>.tsv`` beside the file, else from a NIfTI header
         (`volseg.io.labels.nifti_names`). Values without a name become ``label_<value>``. Of a folder of masks it gives
         the values; without it they are 1, 2, 3 ... in the order of the names.
-    image : path or Volume, optional
+    image : path, dict of str to bytes, or Volume, optional
         The scan that was segmented. An RTSTRUCT needs it, unless its series lies in the same folder; a DICOM SEG is put
         on its grid.
     only : sequence of str, optional
@@ -88,18 +88,18 @@ def read_labels(
         return layers[0]
     names = "; ".join(", ".join(label.name for label in layer.labels) for layer in layers)
     raise AmbiguousError(
-        f"{path}: its labels overlap, so they do not fit into one label map but into {len(layers)}: {names}; choose "
-        "among them by name (--only NAME,...), write them to a file each by `volseg convert`, or read them by "
+        f"{look(path).path}: its labels overlap, so they do not fit into one label map but into {len(layers)}: {names}; "
+        "choose among them by name (--only NAME,...), write them to a file each by `volseg convert`, or read them by "
         "volseg.io.read_label_layers"
     )
 
 
 @door
 def read_label_layers(
-    path: str | Path,
+    path: Source,
     *,
     labels: Names | None = None,
-    image: str | Path | Volume | None = None,
+    image: Source | Volume | None = None,
     only: Sequence[str] | None = None,
     series: str | None = None,
 ) -> tuple[LabelMap, ...]:
