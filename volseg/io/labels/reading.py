@@ -87,8 +87,9 @@ def read_labels(
     if len(layers) == 1:
         return layers[0]
     names = "; ".join(", ".join(label.name for label in layer.labels) for layer in layers)
+    where = look(path).path
     raise AmbiguousError(
-        f"{look(path).path}: its labels overlap, so they do not fit into one label map but into {len(layers)}: {names}; "
+        f"{where}: its labels overlap, so they do not fit into one label map but into {len(layers)}: {names}; "
         "choose among them by name (--only NAME,...), write them to a file each by `volseg convert`, or read them by "
         "volseg.io.read_label_layers"
     )
