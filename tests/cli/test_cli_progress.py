@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from volseg.cli import app
-from volseg.cli.progress import progress_bar
+from volseg.cli.progress import progress_bar, show_progress
 from volseg.demo import DemoResult
 from volseg.evaluation import Evaluation
 from volseg.progress import Progress
@@ -34,6 +34,24 @@ def test_what_is_over_within_a_minute_needs_no_line(capsys: pytest.CaptureFixtur
         for _ in bar.track(range(1000)):
             pass
     assert capsys.readouterr().err == ""
+
+
+def test_what_a_function_tells_is_shown_also_where_its_total_is_not_known(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr("volseg.cli.progress.time", clock)
+    with show_progress("connecting") as show:
+        for what, done, total in (
+            ("downloading", 1, 0),
+            ("downloading", 2, 0),
+            ("unpacking", 1, 4),
+            ("unpacking", 3, 4),
+        ):
+            show(what, done, total)
+            clock.now += 61
+    told = ["downloading (0 %)", "unpacking (25 %)", "unpacking (75 %)"]
+    assert capsys.readouterr().err.splitlines() == told
 
 
 def test_the_demo_says_what_it_does_while_it_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
