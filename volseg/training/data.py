@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from volseg.config import Config
-from volseg.core.labelmap import Label, LabelMap
+from volseg.core.labelmap import Label, LabelMap, present_values
 from volseg.core.planes import Plane
 from volseg.core.resample import resample_plane
 from volseg.core.slices import in_plane, neighbour_indices, stack_slices
@@ -55,22 +55,28 @@ def cache_case(
     scans : KeptScans, optional
         May have kept the scan.
     """
-    planes = config.preparation.planes or ()
-    files = {plane: [folder / f"{case.name}.{plane}.{kind}.npy" for kind in ("image", "classes")] for plane in planes}
+    files = {plane: _files_of(case, plane, folder) for plane in config.preparation.planes or ()}
     done = folder / f"{case.name}.done"
-    state = file_state(file for file in (*case.images, case.label) if file is not None)
-    is_done = done.is_file() and done.read_text(encoding="utf-8") == state
-    if not is_done:
+    state = file_state([*case.images, case.label] if case.label else case.images)
+    if not (done.is_file() and done.read_text(encoding="utf-8") == state):
         volumes = read_images(case) if scans is None else scans.read(case)
         _prepare_case(volumes, read_reference(case), files, config, labels)
         write_text(done, state)
-    return {plane: _load(*pair) for plane, pair in files.items() if pair[1].is_file()}
+    prepared = {}
+    for plane, (image_file, classes_file) in files.items():
+        if classes_file.is_file():
+            prepared[plane] = _load(image_file, classes_file)
+    return prepared
+
+
+def _files_of(case: Case, plane: Plane, folder: Path) -> tuple[Path, Path]:
+    return folder / f"{case.name}.{plane}.image.npy", folder / f"{case.name}.{plane}.classes.npy"
 
 
 def _prepare_case(
     volumes: Sequence[Volume],
     label_map: LabelMap,
-    files: Mapping[Plane, list[Path]],
+    files: Mapping[Plane, tuple[Path, Path]],
     config: Config,
     labels: Sequence[Label],
 ) -> None:
@@ -102,9 +108,12 @@ def check_space(folder: Path, cases: Sequence[Case], *, spare: int = 0) -> None:
     OutputError
         There is not.
     """
-    missing = sum(not (folder / f"{case.name}.done").is_file() for case in cases)
-    first = (file for file in folder.iterdir() if file.name.startswith(f"{cases[0].name}."))
-    needed = missing * sum(file.stat().st_size for file in first)
+    missing = len(cases) - len(list(folder.glob("*.done")))
+    first = 0
+    for file in folder.iterdir():
+        if file.name.startswith(f"{cases[0].name}."):
+            first += file.stat().st_size
+    needed = missing * first
     free = shutil.disk_usage(folder).free + spare
     if needed > free:
         raise OutputError(
@@ -120,32 +129,44 @@ def _load(image_file: Path, classes_file: Path) -> CachedCase:
 
 
 def _slabs(stack: SliceStack, make: Callable[[int, int], NDArray[Any]], *, axis: int, dtype: DTypeLike) -> NDArray[Any]:
-    starts = range(0, len(stack), _SLAB)
-    slabs = [make(start, min(start + _SLAB, len(stack))).astype(dtype) for start in starts]
+    """Make slices slab by slab, so that memory stays small."""
+    slabs = []
+    for start in range(0, len(stack), _SLAB):
+        slabs.append(make(start, min(start + _SLAB, len(stack))).astype(dtype))
     return np.concatenate(slabs, axis=axis)
 
 
 def _prepare_classes(stack: SliceStack, label_map: LabelMap, plane: Plane, labels: Sequence[Label]) -> NDArray[Any]:
     native = stack_slices(stack.reorientation.array(label_map.array), plane)
-    values = [0, *(label.value for label in labels)]
     dtype = np.min_scalar_type(len(labels))
-    if stack.size == stack.native_size:
-        classes = np.zeros(native.shape, dtype=dtype)
-        for number, value in enumerate(values[1:], 1):
-            classes[native == value] = number
+
+    def as_scanned(start: int, stop: int) -> NDArray[Any]:
+        values = native[start:stop]
+        classes = np.zeros(values.shape, dtype=dtype)
+        for number, value in _classes_in(values, labels):
+            classes[values == value] = number
         return classes
+
     # Interpolating each label and taking the largest keeps outlines smooth where nearest-neighbour would fray them.
-
-    def slab(start: int, stop: int) -> NDArray[Any]:
-        largest = resample_plane(native[start:stop] == 0, stack.size)
-        found = np.zeros(largest.shape, dtype=dtype)
-        for number, value in enumerate(values[1:], 1):  # one after the other, for the sake of memory
-            share = resample_plane(native[start:stop] == value, stack.size)
-            found[share > largest] = number
+    def resampled(start: int, stop: int) -> NDArray[Any]:
+        values = native[start:stop]
+        largest = resample_plane(values == 0, stack.size)
+        classes = np.zeros(largest.shape, dtype=dtype)
+        for number, value in _classes_in(values, labels):  # one after the other, so that memory stays small
+            share = resample_plane(values == value, stack.size)
+            classes[share > largest] = number
             largest = np.maximum(share, largest)
-        return found
+        return classes
 
-    return _slabs(stack, slab, axis=0, dtype=dtype)
+    return _slabs(stack, as_scanned if stack.size == stack.native_size else resampled, axis=0, dtype=dtype)
+
+
+def _classes_in(values: NDArray[Any], labels: Sequence[Label]) -> Iterator[tuple[int, int]]:
+    """Yield the class and the value of each label that occurs in some voxels."""
+    present = present_values(values)
+    for number, label in enumerate(labels, 1):
+        if label.value in present:
+            yield number, label.value
 
 
 def make_samplers(prepared: Sequence[dict[Plane, CachedCase]], config: Config) -> dict[Plane, SliceSampler]:
@@ -168,7 +189,15 @@ def make_samplers(prepared: Sequence[dict[Plane, CachedCase]], config: Config) -
 
 @dataclass(frozen=True, eq=False)
 class SliceSampler:
-    """Draws batches of slices of one plane; `foreground_fraction` of them hold a label, the others are any."""
+    """Draws batches of slices of one plane; `foreground_fraction` of them hold a label, the others are any.
+
+    Parameters
+    ----------
+    cases : sequence of CachedCase
+    config : Config
+        Planned.
+    plane : {"axial", "coronal", "sagittal"}
+    """
 
     cases: Sequence[CachedCase]
     config: Config
@@ -176,7 +205,7 @@ class SliceSampler:
 
     @property
     def slices_per_epoch(self) -> int:
-        """Number of labelled slices of all cases: what one epoch is counted by."""
+        """Number of labelled slices of all cases, at least 1: these make one epoch."""
         return max(1, sum(len(case.foreground) for case in self.cases))
 
     @property
@@ -185,9 +214,22 @@ class SliceSampler:
         return any(len(case.foreground) for case in self.cases)
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return slices (B, C, H, W) and class numbers (B, H, W)."""
-        count = self.config.training.batch_size or 1
-        images, classes = zip(*(self._draw_one(rng) for _ in range(count)), strict=True)
+        """Draw one batch.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        slices : (B, C, H, W) float32
+        classes : (B, H, W) int64
+        """
+        images, classes = [], []
+        for _ in range(self.config.training.batch_size or 1):
+            image, numbers = self._draw_one(rng)
+            images.append(image)
+            classes.append(numbers)
         return np.stack(images), np.stack(classes)
 
     def _draw_one(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -211,7 +253,8 @@ def _window(
 ) -> list[NDArray[np.int64]]:
     """Return row and column numbers of a window of `size`: centred where the slice is smaller, else at random."""
     centre = None
-    if on_label and any(have > want for have, want in zip(classes.shape, size, strict=True)):
+    is_larger = classes.shape[0] > size[0] or classes.shape[1] > size[1]
+    if on_label and is_larger:
         inside = np.argwhere(classes)
         centre = inside[rng.integers(len(inside))]
     window = []

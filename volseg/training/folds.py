@@ -27,9 +27,16 @@ _LOG = logging.getLogger(__name__)
 
 
 def is_trained(run: Path) -> bool:
-    """Whether the folder of a run holds a training that has come to its end."""
+    """Whether the folder of a run holds a finished training.
+
+    Parameters
+    ----------
+    run : Path
+    """
     log = run / "log.jsonl"
-    return log.is_file() and any(event["event"] == "end" for event in read_events(log))
+    if not log.is_file():
+        return False
+    return "end" in [event["event"] for event in read_events(log)]
 
 
 @dataclass
@@ -41,7 +48,7 @@ class FoldTrainer:
     arguments : sequence of str
         The dataset, as ``volseg train`` takes it.
     output : Path
-        Holds ``plan.yaml``; gets a run ``fold_<n>`` for each fold.
+        Holds ``plan.yaml``; a run ``fold_<n>`` is added for each fold.
     devices : sequence of str
         One fold at a time is trained on each; a device that is named twice trains two side by side.
     failures : dict of int to str
@@ -61,26 +68,43 @@ class FoldTrainer:
         self._stopping = threading.Event()
 
     def run_folder(self, fold: int) -> Path:
-        """Where the run of a fold is."""
+        """Return the folder of the run of a fold.
+
+        Parameters
+        ----------
+        fold : int
+        """
         return self.output / f"fold_{fold}"
 
     def train(self, folds: Sequence[int]) -> Iterator[Event]:
-        """Train folds, or go on with those that were interrupted; yield how far each is."""
+        """Train folds, or resume those that were interrupted; yield how far each is.
+
+        Parameters
+        ----------
+        folds : sequence of int
+
+        Yields
+        ------
+        dict
+            ``training`` (fold, progress, step), again and again.
+        """
         self._stopping.clear()
         with ThreadPoolExecutor(len(self.devices)) as pool:
             futures = {fold: pool.submit(self._train_fold, fold) for fold in folds}
             interrupted = False
             try:
-                while not all(future.done() for future in futures.values()):
+                while not _are_done(futures.values()):
                     time.sleep(_POLL_SECONDS)
                     yield from self._progress(futures)
             except KeyboardInterrupt:
                 interrupted = True
                 raise
             finally:
-                # Ctrl-C has reached the processes as well. Only where a signal is no death is another one harmless.
+                # Ctrl-C has reached the processes as well. On Windows, where a signal ends them, it is not sent again.
                 self._stop(futures.values(), ask=not interrupted or os.name == "posix")
-        self.failures |= {fold: future.result() for fold, future in futures.items() if future.result()}
+        for fold, future in futures.items():
+            if reason := future.result():
+                self.failures[fold] = reason
 
     def _stop(self, futures: Iterable[Future[str]], *, ask: bool) -> None:
         """End what is still running, but let it save its checkpoint first."""
@@ -94,7 +118,7 @@ class FoldTrainer:
             for process in list(self._running):
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(max(0.0, end - time.monotonic()))
-        finally:  # also where somebody does not wait so long
+        finally:  # also if a second interrupt ends the wait
             for process in list(self._running):
                 process.kill()
 
@@ -111,8 +135,19 @@ class FoldTrainer:
     def _run(self, fold: int, device: str) -> str:
         run = self.run_folder(fold)
         self._wait_for(run)
-        if self._stopping.is_set() or is_trained(run):  # by whom we have waited for
+        if self._stopping.is_set() or is_trained(run):  # by the process that was waited for
             return ""
+        code, said = self._call(*self._command(fold, device))
+        for warning in _lines(said, "warning: "):
+            _LOG.warning("fold %d: %s", fold, warning)
+        if code == 0:
+            return ""
+        last = "; it said: " + said.strip().splitlines()[-1] if said.strip() else ""
+        return "\n".join(_lines(said, "error: ")) or f"its process ended with code {code}{last}"
+
+    def _command(self, fold: int, device: str) -> tuple[list[str], dict[str, str]]:
+        """Return the command line that trains a fold, or resumes it, and its environment."""
+        run = self.run_folder(fold)
         how = ["--resume"] if (run / "checkpoint.pt").is_file() else ["--config", str(self.output / "plan.yaml")]
         options = ["-o", str(run), "--fold", str(fold), "--device", device, "--while-parent-runs", *how]
         command, environment = child_python("volseg", "train", *self.arguments, *options)
@@ -120,6 +155,10 @@ class FoldTrainer:
         if len(self.devices) > 1:
             # Folds side by side must not fight for the cores.
             environment.setdefault("OMP_NUM_THREADS", str(max(1, _count_cores() // len(self.devices))))
+        return command, environment
+
+    def _call(self, command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+        """Run a process and return its exit code and what it wrote to stderr."""
         with subprocess.Popen(
             command,
             env=environment,
@@ -134,17 +173,12 @@ class FoldTrainer:
             if self._stopping.is_set():  # since the device was found free
                 process.terminate()
             said = process.stderr.read() if process.stderr else ""  # communicate() would end its standard input
-            process.wait()
+            code = process.wait()
             self._running.discard(process)
-        for warning in _lines(said, "warning: "):
-            _LOG.warning("fold %d: %s", fold, warning)
-        if process.returncode == 0:
-            return ""
-        last = "; it said: " + said.strip().splitlines()[-1] if said.strip() else ""
-        return "\n".join(_lines(said, "error: ")) or f"its process ended with code {process.returncode}{last}"
+        return code, said
 
     def _wait_for(self, run: Path) -> None:
-        """Wait while another process trains a fold, such as one whose parent was killed and that is still saving."""
+        """Wait while another process trains the fold, such as one that still saves after its parent was killed."""
         if is_busy(run):
             _LOG.warning("%s: another process trains into it; waiting for it", run)
         while is_busy(run) and not self._stopping.wait(_POLL_SECONDS):
@@ -152,14 +186,26 @@ class FoldTrainer:
 
     def _progress(self, futures: Mapping[int, Future[str]]) -> Iterator[Event]:
         for fold, future in futures.items():
-            log = self.run_folder(fold) / "log.jsonl"
-            try:
-                steps = [event for event in read_events(log) if event["event"] == "steps"]
-            except InputError:  # not there yet, or just being replaced
-                continue
-            if steps:
-                progress = 1.0 if future.done() and not future.result() else steps[-1]["progress"]
-                yield {"event": "training", "fold": fold, "progress": progress, "step": steps[-1]["step"]}
+            last = _last_steps(self.run_folder(fold) / "log.jsonl")
+            if last is not None:
+                progress = 1.0 if future.done() and not future.result() else last["progress"]
+                yield {"event": "training", "fold": fold, "progress": progress, "step": last["step"]}
+
+
+def _are_done(futures: Iterable[Future[str]]) -> bool:
+    return all(future.done() for future in futures)
+
+
+def _last_steps(log: Path) -> Event | None:
+    """Return the last line of a log that tells of steps; None while there is none."""
+    try:
+        events = read_events(log)
+    except InputError:  # not there yet, or just being replaced
+        return None
+    for event in reversed(events):
+        if event["event"] == "steps":
+            return event
+    return None
 
 
 def _lines(said: str, kind: str) -> list[str]:
@@ -167,5 +213,5 @@ def _lines(said: str, kind: str) -> list[str]:
 
 
 def _count_cores() -> int:
-    """Cores that this process may use: a cluster lends some of a machine's."""
+    """Count the cores that this process may use: a cluster lends only some of a machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,7 +14,14 @@ Event = dict[str, Any]
 
 
 def append_event(path: Path, event: Event) -> None:
-    """Add one line to a log; a log grows, so this is the one file that is not replaced whole."""
+    """Add one line to a log; a log grows, so this is the one file that is not replaced whole.
+
+    Parameters
+    ----------
+    path : Path
+    event : dict
+        JSON values.
+    """
     try:
         with path.open("a", encoding="utf-8", newline="\n") as stream:
             stream.write(json.dumps(event, allow_nan=False) + "\n")
@@ -23,7 +30,12 @@ def append_event(path: Path, event: Event) -> None:
 
 
 def read_events(path: Path) -> list[Event]:
-    """Read a log back; a last line that was cut short by a crash is left out."""
+    """Read a log back; a last line that was cut short by a crash is left out.
+
+    Parameters
+    ----------
+    path : Path
+    """
     lines = read_text(path).splitlines()
     events = []
     for number, line in enumerate(lines, 1):
@@ -36,8 +48,15 @@ def read_events(path: Path) -> list[Event]:
 
 
 def cut_events(path: Path, *, step: int) -> None:
-    """Take out of a log what came after a step: the part of a run that a crash has cost."""
-    kept = [
-        event for event in read_events(path) if event.get("step", 0) <= step and event["event"] not in ("final", "end")
-    ]
-    write_text(path, "".join(json.dumps(event) + "\n" for event in kept))
+    """Remove from a log what came after a step: a crash has undone it.
+
+    Parameters
+    ----------
+    path : Path
+    step : int
+    """
+    kept = []
+    for event in read_events(path):
+        if event.get("step", 0) <= step and event["event"] not in ("final", "end"):
+            kept.append(json.dumps(event) + "\n")
+    write_text(path, "".join(kept))

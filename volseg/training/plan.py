@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,14 +77,16 @@ def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:
     reorientation = Reorientation.between(labels.grid, "RAS")
     grid = reorientation.grid(labels.grid)
     foreground = labels.array != 0
-    labelled = [v.array[foreground] for v in volumes]
-    values = tuple(sample(found, count=_FOREGROUND_SAMPLES) for found in labelled)
-    lowest = tuple(float(v.array.min()) for v in volumes)
     names = [label.value for label in labels.labels]
     numbers = np.searchsorted(names, labels.array[foreground])
-    shares = (_extreme_shares(v.array, found, numbers) for v, found in zip(volumes, labelled, strict=True))
-    extreme = tuple({names[number]: share for number, share in found.items()} for found in shares)
-    return CaseFacts(grid.shape, grid.spacing, values, lowest, extreme)
+    values, lowest, extreme = [], [], []
+    for volume in volumes:
+        labelled = volume.array[foreground]
+        values.append(sample(labelled, count=_FOREGROUND_SAMPLES))
+        lowest.append(float(volume.array.min()))
+        shares = _extreme_shares(volume.array, labelled, numbers)
+        extreme.append({names[number]: share for number, share in shares.items()})
+    return CaseFacts(grid.shape, grid.spacing, tuple(values), tuple(lowest), tuple(extreme))
 
 
 def _extreme_shares(scan: NDArray[Any], values: NDArray[Any], numbers: NDArray[np.int64]) -> dict[int, float]:
@@ -155,15 +158,27 @@ def _is_open(config: Config) -> bool:
 
 
 def choose_cases(dataset: Dataset, fold: Fold) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
-    """Return the cases to learn from and those held out."""
+    """Return the cases to learn from and those held out.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    fold : int or "all"
+    """
     if fold == "all":
         return tuple(dataset.cases), ()
-    training, held_out = split(dataset, fold)
-    return tuple(training), tuple(held_out)
+    return split(dataset, fold)
 
 
 def fingerprint(dataset: Dataset, planned: Config, training: Sequence[Case]) -> str:
-    """Return 16 hex digits that change with the training cases, the labels and what was planned from their voxels."""
+    """Return 16 hex digits that change with the training cases, the labels and what was planned from their voxels.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    planned : Config
+    training : sequence of Case
+    """
     names = [case.name for case in training]
     text = repr((names, dataset.labels, dataset.channel_names, planned.preparation, planned.training.slice_size))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -172,12 +187,19 @@ def fingerprint(dataset: Dataset, planned: Config, training: Sequence[Case]) -> 
 def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Config:
     """Fill every setting that is still None.
 
-    Planes: one, across the coarse axis, where the median spacing is anisotropic by more than 1.5; else all three, but
-    none whose slices are narrow strips. Spacing: the median. Normalisation: CT by the labels' intensities over all
-    cases, others each scan by itself, clipped unless that takes half of a label. Slice size: the median slice, at
+    Planes: one, across the coarse axis, where the median spacing is anisotropic by more than 1.5; else all three,
+    without those whose slices are narrow strips. Spacing: the median. Normalisation: CT by the labels' intensities over
+    all cases, others each scan by itself, clipped unless that takes half of a label. Slice size: the median slice, at
     most 256 pixels; larger slices are cropped at random. Depth and batch: from the slice size.
+
+    Parameters
+    ----------
+    config : Config
+    dataset : Dataset
+    facts : sequence of CaseFacts
+        Of the training cases; may be empty if nothing is to be planned from the scans.
     """
-    preparation = config.preparation
+    preparation, training = config.preparation, config.training
     planes = preparation.planes or _planes(facts)
     spacing = preparation.spacing_mm or _median_spacing(facts)
     normalisation = preparation.normalisation or _normalisation(dataset, facts)
@@ -186,21 +208,37 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
             f"preparation.normalisation has {len(normalisation)} entries, the dataset {len(dataset.channel_names)} "
             "channels; give one for each channel"
         )
-    size = config.training.slice_size or _slice_size(facts, spacing)
-    used = [(size[height], size[width]) for height, width in map(in_plane, planes)]
+    size = training.slice_size or _slice_size(facts, spacing)
+    used = [_in_plane_size(size, plane) for plane in planes]
     levels = config.network.levels or max(map(NETWORKS[config.network.block].levels_for, used))
-    multiple = 2**levels
-    right, front, foot = (max(2, -(-n // multiple)) * multiple for n in size)
-    pixels = max(height * width for height, width in used)
-    batch_size = config.training.batch_size or max(4, min(_LARGEST_BATCH, _PIXELS_PER_BATCH // pixels))
     # One full entry a label: what is set and what is a default cannot be told apart in a file.
     cleanup = resolve_cleanup([label.name for label in dataset.labels], config.cleanup)
     return _replace(
         config.model_copy(update={"cleanup": cleanup}),
         preparation={"planes": planes, "spacing_mm": spacing, "normalisation": normalisation},
         network={"levels": levels},
-        training={"slice_size": (right, front, foot), "batch_size": batch_size},
+        training={
+            "slice_size": _multiples(size, 2**levels),
+            "batch_size": training.batch_size or _batch_size(used),
+        },
     )
+
+
+def _in_plane_size(size: Sequence[int], plane: Plane) -> tuple[int, int]:
+    height, width = in_plane(plane)
+    return size[height], size[width]
+
+
+def _multiples(size: Sequence[int], multiple: int) -> tuple[int, int, int]:
+    """Round a size up to multiples, two at least."""
+    right, front, foot = (max(2, ceil(n / multiple)) * multiple for n in size)
+    return right, front, foot
+
+
+def _batch_size(used: Sequence[tuple[int, int]]) -> int:
+    """Return how many of the largest slices make a batch."""
+    pixels = max(height * width for height, width in used)
+    return max(4, min(_LARGEST_BATCH, _PIXELS_PER_BATCH // pixels))
 
 
 def _replace(config: Config, **sections: dict[str, Any]) -> Config:
@@ -210,40 +248,60 @@ def _replace(config: Config, **sections: dict[str, Any]) -> Config:
 
 
 def _planes(facts: Sequence[CaseFacts]) -> tuple[Plane, ...]:
-    shape = np.median([f.shape for f in facts], axis=0)
+    shape = np.median(_shapes(facts), axis=0)
     spacing = _median_spacing(facts)
-    # Scans of one slice leave no choice.
-    if min(shape) > 1 and max(spacing) / min(spacing) <= ANISOTROPIC:
-        widths = {plane: min(shape[axis] for axis in in_plane(plane)) for plane in PLANES}
-        return tuple(plane for plane, width in widths.items() if width >= min(_NARROW, max(widths.values()) / 3))
-    coarse = int(np.argmin(shape)) if min(shape) == 1 else int(np.argmax(spacing))
+    if min(shape) == 1:  # scans of one slice leave no choice
+        return _planes_across(int(np.argmin(shape)))
+    if max(spacing) / min(spacing) > ANISOTROPIC:
+        return _planes_across(int(np.argmax(spacing)))
+    widths = {}
+    for plane in PLANES:
+        height, width = in_plane(plane)
+        widths[plane] = min(shape[height], shape[width])
+    least = min(_NARROW, max(widths.values()) / 3)
+    return tuple(plane for plane in PLANES if widths[plane] >= least)
+
+
+def _planes_across(coarse: int) -> tuple[Plane, ...]:
     return tuple(plane for plane in PLANES if NORMAL_AXIS[plane] == coarse)
 
 
+def _shapes(facts: Sequence[CaseFacts]) -> NDArray[np.int64]:
+    return np.array([case.shape for case in facts])
+
+
+def _spacings(facts: Sequence[CaseFacts]) -> NDArray[np.float64]:
+    return np.array([case.spacing for case in facts])
+
+
 def _median_spacing(facts: Sequence[CaseFacts]) -> tuple[float, float, float]:
-    x, y, z = np.median([f.spacing for f in facts], axis=0)
+    x, y, z = np.median(_spacings(facts), axis=0)
     return round(float(x), 4), round(float(y), 4), round(float(z), 4)
 
 
 def _slice_size(facts: Sequence[CaseFacts], spacing: tuple[float, float, float]) -> tuple[int, int, int]:
-    sizes = np.array([f.shape for f in facts]) * np.array([f.spacing for f in facts]) / np.array(spacing)
-    x, y, z = (max(8, min(_LARGEST_SLICE, round(float(n)))) for n in np.median(sizes, axis=0))
+    sizes = _shapes(facts) * _spacings(facts) / np.array(spacing)
+    x, y, z = np.clip(np.median(sizes, axis=0).round(), 8, _LARGEST_SLICE).astype(int).tolist()
     return x, y, z
 
 
 def _normalisation(dataset: Dataset, facts: Sequence[CaseFacts]) -> tuple[Normalisation, ...]:
     entries = []
     for channel, modality in enumerate(dataset.modalities):
-        values = np.concatenate([f.foreground[channel] for f in facts])
-        # Where nobody says what the scans are, air at -1000 HU gives CT away.
-        looks_like_ct = modality is None and float(np.median([f.lowest[channel] for f in facts])) < _BELOW_IS_AIR_HU
-        if (modality == "CT" or looks_like_ct) and values.size:
+        values = np.concatenate([case.foreground[channel] for case in facts])
+        if (modality == "CT" or (modality is None and _looks_like_ct(channel, facts))) and values.size:
             entries.append(_window(values))
-        else:
+        elif _loses_labels(channel, facts):
             # Small bright lesions would look like any other bright voxel if the scan were clipped.
-            lost = _loses_labels(channel, facts)
-            entries.append(Normalisation(kind="zscore_unclipped" if lost else "zscore"))
+            entries.append(Normalisation(kind="zscore_unclipped"))
+        else:
+            entries.append(Normalisation(kind="zscore"))
     return tuple(entries)
+
+
+def _looks_like_ct(channel: int, facts: Sequence[CaseFacts]) -> bool:
+    """Whether the lowest values are those of air in CT, -1000 HU."""
+    return float(np.median([case.lowest[channel] for case in facts])) < _BELOW_IS_AIR_HU
 
 
 def _loses_labels(channel: int, facts: Sequence[CaseFacts]) -> bool:
@@ -252,25 +310,33 @@ def _loses_labels(channel: int, facts: Sequence[CaseFacts]) -> bool:
     for case in facts:
         for value, share in case.extreme[channel].items():
             shares.setdefault(value, []).append(share)
-    return any(np.median(found) > _MOST_CLIPPED for found in shares.values())
+    medians = [np.median(found) for found in shares.values()]
+    return max(medians, default=0.0) > _MOST_CLIPPED
 
 
 def _window(values: NDArray[np.float64]) -> Normalisation:
     """Make a window of the intensities of the labels, also where all lie on one value."""
     low, high = percentiles(values)
     clipped = np.clip(values, low, high)
-    numbers = {"low": low, "high": high, "mean": clipped.mean(), "std": clipped.std()}
-    numbers = {name: round(float(number), 4) for name, number in numbers.items()}
-    if numbers["low"] == numbers["high"]:
-        numbers["high"] += 1
-    return Normalisation(kind="window", **numbers | {"std": numbers["std"] or 1.0})
+    mean, std = round(float(clipped.mean()), 4), round(float(clipped.std()), 4)
+    low, high = round(low, 4), round(high, 4)
+    if low == high:
+        high += 1
+    return Normalisation(kind="window", low=low, high=high, mean=mean, std=std or 1.0)
 
 
 def write_plan(config: Config, dataset: Dataset, path: Path) -> None:
-    """Write a plan, with a few words on what it is."""
+    """Write a plan, with a few words on what it is.
+
+    Parameters
+    ----------
+    config : Config
+    dataset : Dataset
+    path : Path
+    """
+    labels = ", ".join(label.name for label in dataset.labels)
     text = (
-        f"# What volseg planned for {dataset.name or 'this dataset'}: {len(dataset.cases)} cases, labels "
-        f"{', '.join(label.name for label in dataset.labels)}.\n"
+        f"# What volseg planned for {dataset.name or 'this dataset'}: {len(dataset.cases)} cases, labels {labels}.\n"
         "# Edit it and train again with --config plan.yaml; slice_size (pixels) and spacing_mm are along the\n"
         "# patient's right-left, front-back and foot-head axes.\n" + config.to_yaml()
     )

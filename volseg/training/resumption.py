@@ -1,4 +1,4 @@
-"""With which settings a run may be gone on with: its own, but for what does not change what is learnt from a batch."""
+"""The settings with which a run may be resumed: its own, except those that change nothing that a batch teaches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from volseg.datasets import Dataset
 from volseg.errors import UsageError
 from volseg.training.plan import make_plan
 
-# How long it is trained, and how often it is looked at on the way.
+# How long a run is trained, and how often it is validated on the way.
 FREE = ("epochs", "minutes", "validations", "validation_cases")
 _PLANNED = {
     "preparation": ("planes", "spacing_mm", "normalisation"),
@@ -27,19 +27,22 @@ def resumed_plan(plan: Config, wanted: Config, dataset: Dataset) -> Config:
     plan : Config
         The run's own.
     wanted : Config
-        What is None in it and was planned stays as planned.
+        A setting that is None in it and was planned stays as planned.
     dataset : Dataset
 
     Raises
     ------
     UsageError
-        Anything but `FREE` settings of the training differs.
+        A setting differs that is not one of `FREE`.
     """
     filled = {}
     for section, keys in _PLANNED.items():
         ours, theirs = getattr(wanted, section), getattr(plan, section)
-        open_keys = {key: getattr(theirs, key) for key in keys if getattr(ours, key) is None}
-        filled[section] = ours.model_copy(update=open_keys)
+        planned_keys = {}
+        for key in keys:
+            if getattr(ours, key) is None:
+                planned_keys[key] = getattr(theirs, key)
+        filled[section] = ours.model_copy(update=planned_keys)
     planned = make_plan(wanted.model_copy(update=filled), dataset, ())
     free = {key: getattr(planned.training, key) for key in FREE}
     resumed = plan.model_copy(update={"training": plan.training.model_copy(update=free)})

@@ -64,7 +64,10 @@ class Standing:
 
     def mean_losses(self) -> dict[str, float]:
         """Return the mean of each loss since the last line of the log."""
-        return {name: float(np.mean([entry[name] for entry in self.losses])) for name in self.losses[0]}
+        means = {}
+        for name in self.losses[0]:
+            means[name] = float(np.mean([losses[name] for losses in self.losses]))
+        return means
 
     def fall_back(self, progress: float) -> None:
         """Take account of a run that was made longer, so that a smaller share of it is done.

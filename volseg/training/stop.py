@@ -1,4 +1,4 @@
-"""Ending a training from outside so that it can go on later as if it had never been ended."""
+"""Stopping a training by a signal so that it can be resumed as if it had never been stopped."""
 
 from __future__ import annotations
 
@@ -12,35 +12,40 @@ from typing import Any
 
 @dataclass
 class Stop:
-    """Whether somebody has asked for an end.
+    """Whether a signal has asked to stop.
 
     Parameters
     ----------
     at_once : bool
-        Raise KeyboardInterrupt where the question comes; otherwise `heed` does, where everything is in order.
+        Raise KeyboardInterrupt as soon as the signal comes; otherwise `heed` raises it, between two steps.
+    asked : bool
     """
 
     at_once: bool = False
     asked: bool = False
 
     def ask(self) -> None:
-        """Ask for an end."""
+        """Ask to stop."""
         self.asked = True
         if self.at_once:
             raise KeyboardInterrupt
 
     def heed(self) -> None:
-        """Raise KeyboardInterrupt if somebody has asked."""
+        """Raise KeyboardInterrupt if a signal has asked to stop."""
         if self.asked:
             raise KeyboardInterrupt
 
 
 @contextmanager
 def stopping(stop: Stop) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM, by which clusters end programs, ask `stop` for an end while the block runs.
+    """Let Ctrl-C and SIGTERM, by which clusters end programs, ask `stop` while the block runs.
 
-    After the first of them only another Ctrl-C counts: it raises KeyboardInterrupt at once. Outside the main thread,
-    where no signals are, nothing is changed.
+    After the first signal only another Ctrl-C counts: it raises KeyboardInterrupt at once. Outside the main thread
+    Python handles no signals, and nothing is changed.
+
+    Parameters
+    ----------
+    stop : Stop
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -51,9 +56,11 @@ def stopping(stop: Stop) -> Iterator[None]:
             signal.signal(taken, signal.default_int_handler if taken == signal.SIGINT else signal.SIG_IGN)
         stop.ask()
 
-    # What is ignored stays so: shells let what runs in the background ignore the Ctrl-C for what is in front.
-    numbers = [number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, take) for number in numbers}
+    # An ignored signal stays ignored: shells let background commands ignore the Ctrl-C that is meant for another.
+    before = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            before[number] = signal.signal(number, take)
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from volseg.prediction.calibration import calibration_error, fit_temperature, so
 from volseg.prediction.inference import can_fuse, predict
 
 _VOXELS = 500_000  # of all cases together, to calibrate with
-_CERTAIN = 0.01  # background of which the network is surer than this does not tell how well it is calibrated
+_CERTAIN = 0.01  # where all labels together are less probable, a voxel does not tell how well the network is calibrated
 
 _LOG = logging.getLogger(__name__)
 Voxels = tuple[NDArray[np.float16], NDArray[np.int64]]  # probabilities (K, N) and classes (N,)
@@ -29,8 +30,14 @@ Voxels = tuple[NDArray[np.float16], NDArray[np.int64]]  # probabilities (K, N) a
 class Calibration:
     """The temperature of the held-out cases, and the expected calibration error with and without it.
 
-    Voxels count to which the network gives at least 1 % of any label. `after` is fair where there are two cases or
-    more: each half of them is softened by the temperature of the other half.
+    Only voxels count where all labels together have a probability of 1 % or more.
+
+    Parameters
+    ----------
+    temperature : float
+    before, after : float
+        Calibration error without and with it. With two cases or more, `after` is measured on voxels that nothing was
+        fitted to: each half of the cases is softened by the temperature of the other half.
     """
 
     temperature: float
@@ -49,11 +56,11 @@ class Validation:
     per_label : dict of str to float or None
         Mean over cases; None where no case has the label.
     cases : int
-        How many were predicted.
+        Cases that were predicted.
     by_case : dict of str to float or None
         Mean over labels of each case; None where it has none.
     calibration : Calibration, optional
-        If asked for, and if there is a labelled voxel to fit it to, of a scan whose probabilities fit into memory.
+        None if it was not asked for, or if no scan whose probabilities fit into memory has a labelled voxel.
     seconds : float
         How long it took.
     """
@@ -77,15 +84,25 @@ def validate(
 ) -> Validation:
     """Predict cases and compare with their references, before clean-up.
 
-    `allowance_seconds` ends it early, but not before two cases are done. `calibrate` also fits a temperature to the
-    probabilities of the scans, but for those whose probabilities would take too much memory. `heed` is called every
-    few seconds, and may raise.
+    Parameters
+    ----------
+    model : Model
+    cases : sequence of Case
+    device : str
+        ``auto`` or any torch device.
+    allowance_seconds : float, optional
+        After this time no further case is begun, but two are predicted in any case.
+    calibrate : bool
+        Also fit a temperature to the probabilities; scans whose probabilities would take too much memory do not count.
+    heed : callable
+        Called every few seconds; may raise.
     """
     start = time.monotonic()
     rows: list[list[float]] = []
     voxels: list[Voxels] = []
     for case in cases:
-        if allowance_seconds is not None and len(rows) >= 2 and time.monotonic() - start > allowance_seconds:
+        is_late = allowance_seconds is not None and time.monotonic() - start > allowance_seconds
+        if is_late and len(rows) >= 2:
             break
         heed()
         volumes, reference = read_images(case), read_reference(case)
@@ -94,31 +111,43 @@ def validate(
         rows.append([dice(prediction.labels.mask(label), reference.mask(label)) for label in model.labels])
         if prediction.probabilities is not None:
             voxels.append(_telling_voxels(prediction.probabilities, reference, model, count=_VOXELS // len(cases)))
-    if calibrate and rows and not voxels:
+    calibration = _calibrate(voxels, heed) if calibrate and rows else None
+    return _summarise(rows, cases[: len(rows)], model, calibration, start)
+
+
+def _calibrate(voxels: Sequence[Voxels], heed: Callable[[], None]) -> Calibration | None:
+    if not voxels:
         _LOG.warning("the probabilities are not calibrated: those of the held-out scans would take too much memory")
-    has_labels = any(classes.any() for _, classes in voxels)
+    for _, classes in voxels:
+        if classes.any():
+            return fit_calibration(voxels, heed)
+    return None
+
+
+def _summarise(
+    rows: list[list[float]], cases: Sequence[Case], model: Model, calibration: Calibration | None, start: float
+) -> Validation:
+    """Make the means of a table of Dice, a row for each case and a column for each label."""
     table = np.array(rows, dtype=float).reshape(len(rows), len(model.labels))
-    by_case = [_mean(row) for row in table]
-    return Validation(
-        mean=_mean(np.array([np.nan if mean is None else mean for mean in by_case])),
-        per_label={label.name: _mean(column) for label, column in zip(model.labels, table.T, strict=True)},
-        cases=len(rows),
-        by_case=dict(zip([case.name for case in cases], by_case, strict=False)),
-        calibration=fit_calibration(voxels, heed) if has_labels else None,
-        seconds=time.monotonic() - start,
-    )
+    per_label, by_case = {}, {}
+    for label, column in zip(model.labels, table.T, strict=True):
+        per_label[label.name] = _mean(column)
+    for case, row in zip(cases, table, strict=True):
+        by_case[case.name] = _mean(row)
+    mean = _mean(np.array(list(by_case.values()), dtype=float))  # None becomes NaN
+    return Validation(mean, per_label, len(rows), by_case, calibration, time.monotonic() - start)
 
 
 def _mean(scores: NDArray[np.float64]) -> float | None:
-    """Return the mean of the scores there are; NaN stands for none."""
-    there = scores[np.isfinite(scores)]
-    return float(there.mean()) if there.size else None
+    """Return the mean of the finite scores; NaN stands for a score that does not exist."""
+    finite = scores[np.isfinite(scores)]
+    return float(finite.mean()) if finite.size else None
 
 
 def _telling_voxels(probabilities: NDArray[np.float16], reference: LabelMap, model: Model, *, count: int) -> Voxels:
-    # By the prediction alone: choosing by the reference as well would add nothing but mistakes.
+    """Choose at most about `count` voxels to calibrate with, by the prediction alone."""
     telling = np.flatnonzero(probabilities[0] <= 1 - _CERTAIN)
-    chosen = telling[:: -(-len(telling) // max(1, count)) or 1]
+    chosen = telling[:: max(1, ceil(len(telling) / max(1, count)))]
     values = reference.array.reshape(-1)[chosen]
     classes = np.zeros(len(chosen), dtype=np.int64)
     for number, label in enumerate(model.labels, 1):
@@ -127,19 +156,28 @@ def _telling_voxels(probabilities: NDArray[np.float16], reference: LabelMap, mod
 
 
 def fit_calibration(voxels: Sequence[Voxels], heed: Callable[[], None] = lambda: None) -> Calibration:
-    """Fit a temperature to the voxels of some cases."""
+    """Fit a temperature to the voxels of some cases.
+
+    Parameters
+    ----------
+    voxels : sequence of (probabilities, classes)
+        For each case (K, N) and (N,).
+    heed : callable
+        Called between the steps; may raise.
+    """
     probabilities, classes = _join(voxels)
-    halves = [_join(voxels[0::2]), _join(voxels[1::2] or voxels)]  # a single case has no other half
+    even, odd = _join(voxels[0::2]), _join(voxels[1::2] or voxels)  # a single case has no other half
     heed()
     temperature = fit_temperature(probabilities, classes)
-    fitted = []
-    for half in halves:
-        heed()
-        fitted.append(fit_temperature(*half) if half[1].size else temperature)
-    softened = [soften(half[0], other) for half, other in zip(halves, reversed(fitted), strict=True)]
-    after = calibration_error(np.concatenate(softened, axis=1), np.concatenate([half[1] for half in halves]))
+    heed()
+    of_even = fit_temperature(*even) if even[1].size else temperature
+    heed()
+    of_odd = fit_temperature(*odd) if odd[1].size else temperature
+    softened = np.concatenate([soften(even[0], of_odd), soften(odd[0], of_even)], axis=1)
+    after = calibration_error(softened, np.concatenate([even[1], odd[1]]))
     return Calibration(temperature, calibration_error(probabilities, classes), after)
 
 
 def _join(voxels: Sequence[Voxels]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    return np.concatenate([p for p, _ in voxels], axis=1), np.concatenate([c for _, c in voxels])
+    probabilities, classes = zip(*voxels, strict=True)
+    return np.concatenate(probabilities, axis=1), np.concatenate(classes)
