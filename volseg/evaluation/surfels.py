@@ -84,7 +84,7 @@ def _areas_mm2(edges: Float) -> Float:
     # A matrix that maps points maps area vectors by its cofactor matrix.
     cofactor = np.linalg.det(edges) * np.linalg.inv(edges).T
     areas = np.bincount(codes, np.linalg.norm(vectors @ cofactor.T, axis=1), minlength=_FULL + 1)
-    return np.asarray(np.minimum(areas, areas[::-1]))
+    return np.minimum(areas, areas[::-1])
 
 
 @cache

@@ -152,7 +152,7 @@ class Torus:
         """Signed distance, mm, negative inside."""
         offset = np.asarray(xyz, dtype=float) - self.centre_mm
         to_ring = np.hypot(offset[..., 0], offset[..., 1]) - self.ring_radius_mm
-        return np.asarray(np.hypot(to_ring, offset[..., 2]) - self.tube_radius_mm)
+        return np.hypot(to_ring, offset[..., 2]) - self.tube_radius_mm
 
 
 def rasterise(

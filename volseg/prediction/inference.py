@@ -226,7 +226,7 @@ def _run(networks: list[torch.nn.Module], batch: NDArray[np.float32], device: to
         with autocast(device):
             logits = network(x)
         total = total.to(device) + (logits.float() / SOFTENING).softmax(dim=1)
-    return np.asarray((total / len(networks)).cpu().numpy())
+    return (total / len(networks)).cpu().numpy()
 
 
 class _Outputs:

@@ -173,7 +173,7 @@ def _without_collapse(vertices: Float, before: Float, shells: Sequence[_Shell]) 
     kept = np.zeros(len(vertices), dtype=np.bool_)
     for shell in shells:
         kept[shell.used] |= collapsed(shell.faces, before[shell.used], vertices[shell.used])
-    return np.asarray(np.where(kept[:, None], before, vertices))
+    return np.where(kept[:, None], before, vertices)
 
 
 def _moved_to_volumes(

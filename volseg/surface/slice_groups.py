@@ -194,7 +194,7 @@ class Stack:
         other = self.linked(number, pieces, step)
         if len(pieces) != 1 or len(other) != 1 or self.linked(number + step, other, -step) != pieces:
             return None
-        return np.asarray(self.section(number + step, other).centre - self.section(number, pieces).centre)
+        return self.section(number + step, other).centre - self.section(number, pieces).centre
 
 
 def _rounding(distance: Float, area: int, spacing: tuple[float, float]) -> float:

@@ -86,7 +86,7 @@ def collapsed(faces: NDArray[np.int64], before: Float, after: Float) -> NDArray[
     # A hole is a piece of negative volume. Smoothing a single point gives NaN, which the negated comparison catches.
     old = np.abs(np.bincount(of_face, weights=Mesh(before, faces).signed_volumes))
     new = np.abs(np.bincount(of_face, weights=Mesh(after, faces).signed_volumes))
-    return np.asarray(~(new >= _LEAST_KEPT * old)[pieces])
+    return ~(new >= _LEAST_KEPT * old)[pieces]
 
 
 def connected_pieces(faces: NDArray[np.int64], count: int) -> NDArray[np.int32]:

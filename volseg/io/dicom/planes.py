@@ -80,7 +80,7 @@ def directions_of(pictures: Sequence[Placed], last_digit: float = 0.0) -> Float:
     if wrong.size:
         first = int(wrong[0])
         raise _far(pictures[first]) if far[first] else _no_directions(pictures[first])
-    return np.asarray(axes)
+    return axes
 
 
 def _check_given(picture: Placed) -> None:
@@ -144,7 +144,7 @@ def planes_of(pictures: Sequence[Placed], directions: Float) -> Float:
 def normal_of(plane: Float) -> Float:
     """(3,) unit vector: the normal of a (4, 4) plane, from its columns and rows."""
     normal = np.cross(plane[:3, 0], plane[:3, 1])
-    return np.asarray(normal / np.linalg.norm(normal))
+    return normal / np.linalg.norm(normal)
 
 
 def levels_of(heights: Float, apart_mm: float) -> NDArray[np.intp]:
@@ -198,7 +198,7 @@ class PlaneStack:
     @property
     def heights(self) -> Float:
         """(K,) mm along the normal, ascending."""
-        return np.asarray(self.planes[:, :3, 3] @ self.normal)
+        return self.planes[:, :3, 3] @ self.normal
 
     @property
     def gaps(self) -> Float:

@@ -71,7 +71,7 @@ def along(normal: Float, low: Float, high: Float) -> Float:
     ends = np.sort([low[moves] / normal[moves], high[moves] / normal[moves]], axis=0)
     first, last = ends[0].max(), ends[1].min()
     upright = first <= last and bool((low[~moves] <= _FINE).all() and (high[~moves] >= -_FINE).all())
-    return np.asarray(normal * (first + last) / 2 if upright else (low + high) / 2)
+    return normal * (first + last) / 2 if upright else (low + high) / 2
 
 
 def on_line(positions: Float, step: Float) -> Float:

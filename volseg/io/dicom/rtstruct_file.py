@@ -211,7 +211,7 @@ def _points(contour: Any) -> Float:
         raise ValueError(
             f"a contour has {numbers.size} coordinates; expected triples of millimetres below {_FARTHEST_POINT_MM:g}"
         )
-    return np.asarray(numbers.reshape(-1, 3) @ RAS_TO_LPS[:3, :3])
+    return numbers.reshape(-1, 3) @ RAS_TO_LPS[:3, :3]
 
 
 def _colour(drawing: Any) -> Colour | None:

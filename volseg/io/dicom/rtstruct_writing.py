@@ -150,7 +150,7 @@ def _contours(labelmap: LabelMap, source: DicomSource, path: Path) -> dict[int, 
 def _to_lps(polygon: Float, frame: SourceFrame) -> Float:
     """Map (P, 2) pixel coordinates of a frame to (P, 3) mm in LPS+."""
     to_lps = RAS_TO_LPS @ frame.plane
-    return np.asarray(polygon @ to_lps[:3, :2].T + to_lps[:3, 3])
+    return polygon @ to_lps[:3, :2].T + to_lps[:3, 3]
 
 
 def _contour(points: Float, frame: SourceFrame, number: int) -> Dataset:

@@ -178,7 +178,7 @@ def _parallel_planes(frames: Sequence[Attributes], file: DicomFile) -> Float:
     if max(np.ptp(directions, axis=0).max(), np.ptp(scales, axis=0).max()) > _ALIKE:
         raise InputError(f"{file}: its frames have several orientations or pixel spacings; expected one; split it")
     planes[:, :3, :2] = planes[0, :3, :2]
-    return np.asarray(planes)
+    return planes
 
 
 def _segments(dataset: Dataset, frames: Sequence[Attributes]) -> list[int]:
