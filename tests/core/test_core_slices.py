@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.config import Plane
-from volseg.core.planes import PLANES
+from volseg.core.planes import PLANES, Plane
 from volseg.core.slices import NORMAL_AXIS, in_plane, neighbour_indices, stack_slices
 
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from volseg.config import Plane, parse_config
+from volseg.config import parse_config
 from volseg.core.grid import Grid
 from volseg.core.labelmap import Label
-from volseg.core.planes import PLANES
+from volseg.core.planes import PLANES, Plane
 from volseg.core.slices import in_plane
 from volseg.core.volume import Volume
 from volseg.errors import ModelError

@@ -10,10 +10,10 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
-from volseg.config import Config, Plane, PreparationConfig, parse_config
+from volseg.config import Config, PreparationConfig, parse_config
 from volseg.core.grid import Grid
 from volseg.core.labelmap import Label
-from volseg.core.planes import PLANES
+from volseg.core.planes import PLANES, Plane
 from volseg.core.slices import NORMAL_AXIS
 from volseg.core.volume import Volume
 from volseg.errors import GeometryError, ModelError, UsageError

@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from volseg.config import Normalisation, Plane, PreparationConfig
+from volseg.config import Normalisation, PreparationConfig
 from volseg.core.grid import Grid
-from volseg.core.planes import PLANES
+from volseg.core.planes import PLANES, Plane
 from volseg.core.slices import in_plane
 from volseg.core.volume import Volume
 from volseg.errors import GeometryError, InputError, ModelError

@@ -11,8 +11,8 @@ import pytest
 import torch
 from toy_dataset import write_dataset
 
-from volseg.config import Config, Plane, load_config
-from volseg.core.planes import PLANES
+from volseg.config import Config, load_config
+from volseg.core.planes import PLANES, Plane
 from volseg.core.slices import stack_slices
 from volseg.datasets import Dataset, read_dataset
 from volseg.errors import OutputError

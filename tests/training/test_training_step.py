@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from volseg.config import Config, Plane, parse_config
+from volseg.config import Config, parse_config
+from volseg.core.planes import Plane
 from volseg.errors import ModelError
 from volseg.network.losses import adversarial_loss, one_hot
 from volseg.training.step import Learner

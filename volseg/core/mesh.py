@@ -189,15 +189,20 @@ class Mesh:
 
     def _signed_volumes(self) -> Iterator[NDArray[np.float64]]:
         # Relative to a vertex of the mesh: the scanner's origin may be far away, which would cost digits.
+        start = self.vertices[:1]
         for faces in self._parts():
-            a, b, c = (self.vertices[faces[:, n]] - self.vertices[0] for n in range(3))
-            yield np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
+            a, b, c = self._corners(faces)
+            yield np.einsum("ij,ij->i", a - start, np.cross(b - start, c - start)) / 6
 
     def _normals(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
         """Yield some faces at a time and their normals, whose length is twice the face's area."""
         for faces in self._parts():
-            a, b, c = (self.vertices[faces[:, n]] for n in range(3))
+            a, b, c = self._corners(faces)
             yield faces, np.cross(b - a, c - a)
+
+    def _corners(self, faces: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
+        """Return the three (F, 3) corners of faces."""
+        return self.vertices[faces[:, 0]], self.vertices[faces[:, 1]], self.vertices[faces[:, 2]]
 
     def _parts(self) -> Iterator[NDArray[np.int64]]:
         """Yield some faces at a time, to save memory."""

@@ -219,4 +219,7 @@ def _join(first: Box | None, second: Box | None) -> Box:
     """Return the smallest box around both; if both are None, the box of one voxel."""
     if first is None or second is None:
         return first or second or _ONE_VOXEL
-    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
+    joined = []
+    for one, other in zip(first, second, strict=True):
+        joined.append(slice(min(one.start, other.start), max(one.stop, other.stop)))
+    return tuple(joined)
