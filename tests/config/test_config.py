@@ -80,7 +80,7 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
         load_config(tmp_path)
     binary = tmp_path / "scan.yaml"
     binary.write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(ConfigError, match=r"scan\.yaml: is no text \(UTF-8, byte 0\)"):
+    with pytest.raises(ConfigError, match=r"scan\.yaml: is not UTF-8 text \(at byte 0\)"):
         load_config(binary)
 
 

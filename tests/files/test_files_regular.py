@@ -65,7 +65,7 @@ def test_texts_are_read_up_to_a_length(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has 17 bytes; expected at most 16"):
         read_text(file, most=16)
     file.write_bytes(b"a\xff")
-    with pytest.raises(InputError, match=r"is no text \(UTF-8, byte 1\)"):
+    with pytest.raises(InputError, match=r"is not UTF-8 text \(at byte 1\)"):
         read_text(file)
 
 

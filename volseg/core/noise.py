@@ -41,7 +41,9 @@ def check_no_noise(labels: LabelMap, *, each: bool = True) -> None:
     """
     faces = count_faces(labels.array, most=_MOST_FACES)
     if reason := _reason(sum(faces.values()), labels.array):
-        raise InputError(f"the label map has {reason}; check that it is one, smooth it, or choose labels (--only)")
+        raise InputError(
+            f"the label map has {reason}; check that the file is a label map, smooth it, or choose labels (--only)"
+        )
     for label in labels.labels if each else ():
         if (count := faces.get(label.value, 0)) > MOST_FACES_OF_ONE:
             raise InputError(

@@ -94,7 +94,7 @@ def read_bytes(path: str | Path, *, most: int) -> bytes:
     except (MemoryError, OverflowError) as error:
         raise InputError(f"{path}: does not fit into memory") from error
     if len(content) > size:
-        raise InputError(f"{path}: grows while it is read, or has no length; save it to a regular file")
+        raise InputError(f"{path}: grows while it is read, or has no fixed length; save it to a regular file")
     return content
 
 
@@ -115,7 +115,7 @@ def read_text(path: str | Path, *, most: int = LONGEST_TEXT) -> str:
     try:
         text = read_bytes(path, most=most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is no text (UTF-8, byte {error.start})") from error
+        raise InputError(f"{path}: is not UTF-8 text (at byte {error.start})") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

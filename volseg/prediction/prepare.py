@@ -177,7 +177,7 @@ def _check_growth(have: Sequence[int], want: Sequence[float], what: str, spacing
     raise ModelError(
         f"{what} slices of {have[0]}x{have[1]} pixels would become {want[0]:.0f}x{want[1]:.0f} at the model's spacing "
         f"of {' x '.join(f'{mm:g}' for mm in spacing)} mm, out of all proportion; check whether the scan's spacing is "
-        "right (volseg inspect), or take a model of coarser scans"
+        "right (volseg inspect), or use a model that was trained on coarser scans"
     )
 
 
@@ -209,7 +209,7 @@ def _check_finite(volume: Volume) -> None:
     # The extremes show NaN and infinity without a copy of the scan.
     if not np.isfinite([volume.array.min(), volume.array.max()]).all():
         raise InputError(
-            f"scan {volume.name!r} has voxels that are not finite; replace them by a number, as volseg.read does"
+            f"scan {volume.name!r} has voxels that are not finite; replace them with a number, as volseg.read does"
         )
 
 
