@@ -142,6 +142,12 @@ def test_flat_folder_of_label_maps(tmp_path: Path, suffix: str) -> None:
     assert files(tmp_path / "out") == ["a/liver.stl", "b/liver.stl"]
 
 
+def test_one_file_of_a_folder_with_one_case(labels_file: Path, tmp_path: Path) -> None:
+    shutil.copytree(labels_file.parent, tmp_path / "cases" / "a")
+    assert run(tmp_path / "cases", "-o", tmp_path / "out" / "all.stl", "--report").exit_code == 0
+    assert files(tmp_path / "out") == ["all.stl", "all_quality.tsv"]
+
+
 def test_output_folder_may_hold_slicers_label_map(tmp_path: Path) -> None:
     array = np.zeros(GRID.shape, dtype=np.uint8)
     array[1:4, 1:8, 1:7] = 1

@@ -80,7 +80,7 @@ def test_contours(folder: Path) -> None:
     result = run("scan.nii.gz rs.dcm")
     assert result.exit_code == 0, result.output
     assert "agrees: rs.dcm: has contours in patient mm, on 6 slices of the image" in result.stdout
-    assert result.stdout.splitlines()[-1] == "made on this series: not known, as the image is no DICOM"
+    assert result.stdout.splitlines()[-1] == "made on this series: not known, as the image is not DICOM"
 
 
 @pytest.mark.parametrize("name", ["labels.nii.gz", "moved.nii.gz", "seg.dcm"])

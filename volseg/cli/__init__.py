@@ -61,7 +61,7 @@ def _options(
 
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Report what nothing else caught; such an error is a mistake in volseg, or a machine out of memory."""
+    """Report an error that nothing else caught: a mistake in volseg, or a machine out of memory."""
     say(f"error: unexpected {kind.__name__}: {error}", "run `volseg --debug ...` to see where", err=True)
 
 

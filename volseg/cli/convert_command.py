@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only, say
+from volseg.cli.failures import raise_failures
 from volseg.cli.progress import progress_bar
-from volseg.errors import PartialError, UsageError
-from volseg.files.plain_text import plain
+from volseg.errors import UsageError, VolsegError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,11 +62,11 @@ def convert(
 ) -> None:
     """Convert a scan or label map to another form; values and places in the patient stay.
 
-    IN is taken for labels where OUT is .seg.nrrd or .dcm, where IN is .seg.nrrd or a DICOM segmentation or structure
-    set or a folder of masks, where a label table is beside it (<stem>.tsv) or in its header, and with --labels, --only,
-    --image or --as; else for a scan. The names of
-    labels go along, in OUT or in <stem>.tsv beside it. Labels that overlap become several files. A DICOM series that is
-    written from DICOM stays with its patient and study; from other formats it has new identifiers.
+    IN is taken for labels if OUT is .seg.nrrd or .dcm; if IN is .seg.nrrd, a DICOM segmentation, a structure set or a
+    folder of masks; if a label table is beside it (<stem>.tsv) or in its header; and with --labels, --only, --image or
+    --as. Otherwise it is taken for a scan. The names of labels go along, in OUT or in <stem>.tsv beside it. Labels that
+    overlap become several files. A DICOM series that is written from DICOM stays with its patient and study; from other
+    formats it has new identifiers.
 
     Examples: volseg convert slices/ scan.nii.gz; volseg convert labels.nii.gz labels.dcm --image slices/;
     volseg convert RS.dcm structures.seg.nrrd --image slices/; volseg convert study/ out/ --all.
@@ -106,8 +106,11 @@ def convert(
 
 def _as_folders(files: Sequence[Path]) -> list[Path]:
     """Name the folder of a DICOM series instead of its slices."""
-    slices = [file for file in files if file.suffix == ".dcm"]
-    return list(dict.fromkeys(file.parent if len(slices) > 1 and file in slices else file for file in files))
+    is_series = sum(file.suffix == ".dcm" for file in files) > 1
+    shown: dict[Path, None] = {}
+    for file in files:
+        shown[file.parent if is_series and file.suffix == ".dcm" else file] = None
+    return list(shown)
 
 
 def _known_format(form: str | None) -> str:
@@ -125,12 +128,10 @@ def _list_every(converted: Iterator[ConvertedVolume]) -> None:
         for result in converted:
             results.append(result)
             bar.update(task, completed=len(results))
+    failures: list[tuple[str, VolsegError]] = []
     for result in results:
         for file in _as_folders(result.files):
             say(f"wrote {file}  <- {result.origin}")
-    failed = [result for result in results if result.error]
-    if len(results) == 1 and failed and failed[0].error:
-        raise failed[0].error
-    if failed:
-        lines = [plain(f"{result.name}: {result.error}") for result in failed]
-        raise PartialError("\n".join([f"{len(failed)} of {len(results)} volumes failed", *lines]))
+        if result.error:
+            failures.append((result.name, result.error))
+    raise_failures(failures, len(results), "volumes failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +39,7 @@ def evaluate(
     from volseg.evaluation import evaluate as compare
     from volseg.files.atomic import check_free
 
-    check_free([file for file in (csv, json) if file], overwrite=overwrite)
+    check_free(filter(None, (csv, json)), overwrite=overwrite)
     chosen = parse_only(only)
     with show_progress("comparing") as show:
         result = compare(
@@ -55,8 +56,10 @@ def evaluate(
     written += [result.to_json(json)] if json else []
     list_files(written)
     if result.failures:
-        reasons = [f"{case}: {reason}" for case, reason in result.failures.items()]
-        more = [f"... and {len(reasons) - _SHOWN} more, all in --json"] if len(reasons) > _SHOWN else []
-        lines = "\n".join(reasons[:_SHOWN] + more)
-        total = len(result.failures) + len(result.cases)
-        raise PartialError(f"{len(result.failures)} of {total} cases could not be compared:\n{lines}")
+        count = len(result.failures)
+        lines = [f"{count} of {count + len(result.cases)} cases could not be compared:"]
+        for case, reason in islice(result.failures.items(), _SHOWN):
+            lines.append(f"{case}: {reason}")
+        if count > _SHOWN:
+            lines.append(f"... and {count - _SHOWN} more, all in --json")
+        raise PartialError("\n".join(lines))

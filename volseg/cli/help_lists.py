@@ -49,7 +49,9 @@ def _config_lists() -> dict[str, str]:
 def _score_lists() -> dict[str, str]:
     from volseg.evaluation.scores import METRICS
 
-    metrics = [f"{name}: {row.definition}" if row.definition else name for name, row in METRICS.items()]
+    metrics = []
+    for name, row in METRICS.items():
+        metrics.append(f"{name}: {row.definition}" if row.definition else name)
     return {"metrics": "; ".join(metrics)}
 
 

@@ -6,6 +6,7 @@ import os
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +20,11 @@ _SHORTEST_ENDING = 6
 _SHOWN_NOTES = 5
 _SHOWN_NAMES = 12
 _SHOWN_VOLUMES = 4
-# The gaps and angles that no longer are rounding.
+# Larger ratios of gaps, and larger angles in degrees, are more than rounding.
 _WIDER = 1.01
 _TILTED = 0.05
-_COLOURS = {"refused:": "red", "repaired:": "yellow", "note:": "yellow"}
+# Of lines that begin with such a word and a colon.
+_COLOURS = {"refused": "red", "repaired": "yellow", "note": "yellow"}
 
 
 class Line(NamedTuple):
@@ -34,29 +36,78 @@ class Line(NamedTuple):
 
 
 def inspection_lines(found: Inspection, width: int) -> Iterator[Line]:
-    """Yield the lines of an inspection, folded at spaces to `width` columns; numbers start at 1."""
+    """Describe an inspection: a heading, a block of lines for each image, and a summary.
+
+    Parameters
+    ----------
+    found : Inspection
+    width : int
+        Columns to which lines are folded, at spaces.
+
+    Yields
+    ------
+    Line
+        Blocks are numbered from 1.
+    """
     groups = [list(group) for _, group in groupby(found.entries, key=_likeness)]
-    cells = [_cells(group) for group in groups]
-    widths = [max(map(len, column)) for column in zip(_HEADINGS, *cells, strict=True)]
-    ending = _ending_length([entry.series for entry in found.entries if entry.series and _is_dicom(entry)])
-    names = Counter(entry.series_name for entry in found.entries)
-    numbers = _numbers(groups)
-    yield Line(_row(_HEADINGS, widths))
-    for number, (group, row) in enumerate(zip(groups, cells, strict=True), start=1):
-        first = group[0]
-        title = f"{_what(first)}  {_title(group, ending)}"
-        yield Line(_folded(title, width, first=f"{number:>{_INDENT - 2}}  "), bold=True)
-        if first.shape is not None:
-            yield Line(_row(row, widths))
-        for text in _details(first, numbers):
-            yield Line(_folded(_relative(text, found.path, first.name), width), _colour(text))
-        if first.volume and first.series:
-            series = _range([_series(entry, names, ending) for entry in group])
-            yield Line(_folded(f"for --series: {series}", width))
+    rows = list(map(_cells, groups))
+    page = _Page(
+        path=found.path,
+        width=width,
+        columns=[max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)],
+        ending=_ending_length(found.entries),
+        names=Counter(entry.series_name for entry in found.entries),
+        numbers=_numbers(groups),
+    )
+    yield Line(_row(_HEADINGS, page.columns))
+    for number, (group, row) in enumerate(zip(groups, rows, strict=True), start=1):
+        yield from page.block(number, group, row)
     yield Line(_summary(found))
-    if blocking := [entry.name for entry in found.entries if entry.blocks]:
+    blocking = [entry.name for entry in found.entries if entry.blocks]
+    if blocking:
         text = f"damaged files keep series from being read until they are moved away: {', '.join(blocking)}"
         yield Line(_folded(text, width, first=""), "red")
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What the blocks of an inspection share.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder that was inspected.
+    width : int
+        Columns of the whole page.
+    columns : list of int
+        Widths of the columns of the table.
+    ending : int
+        How many last characters tell the ids of all series apart.
+    names : mapping of str to int
+        How many entries have the series name.
+    numbers : mapping of str to int
+        The number of the block of each series, by its UID and by what `--series` takes.
+    """
+
+    path: Path
+    width: int
+    columns: list[int]
+    ending: int
+    names: Mapping[str | None, int]
+    numbers: Mapping[str, int]
+
+    def block(self, number: int, group: Sequence[Entry], row: Sequence[str]) -> Iterator[Line]:
+        """Describe volumes that are alike: a title, a row of the table, and everything that is special."""
+        first = group[0]
+        title = f"{_what(first)}  {_title(group, self.ending)}"
+        yield Line(_folded(title, self.width, first=f"{number:>{_INDENT - 2}}  "), bold=True)
+        if first.shape is not None:
+            yield Line(_row(row, self.columns))
+        for text in _details(first, self.numbers):
+            yield Line(_folded(_relative(text, self.path, first.name), self.width), _colour(text))
+        if first.volume and first.series:
+            series = _range([_series(entry, self.names, self.ending) for entry in group])
+            yield Line(_folded(f"for --series: {series}", self.width))
 
 
 def _numbers(groups: Sequence[Sequence[Entry]]) -> dict[str, int]:
@@ -71,21 +122,22 @@ def _numbers(groups: Sequence[Sequence[Entry]]) -> dict[str, int]:
 
 
 def _colour(text: str) -> str | None:
-    return next((colour for start, colour in _COLOURS.items() if text.startswith(start)), None)
+    return _COLOURS.get(text.partition(":")[0])
 
 
 def _summary(found: Inspection) -> str:
-    counts = {
-        "refused": sum(entry.problem is not None and not _is_aside(entry) for entry in found.entries),
-        "repaired when read": sum(entry.repair is not None for entry in found.entries),
-        "with notes": sum(bool(entry.notes) for entry in found.entries),
-    }
+    counts = Counter[str]()
+    for entry in found.entries:
+        counts["refused"] += entry.problem is not None and not _is_aside(entry)
+        counts["repaired when read"] += entry.repair is not None
+        counts["with notes"] += bool(entry.notes)
     parts = [f"{count} {what}" for what, count in counts.items() if count]
-    return ": ".join(filter(None, [f"{len(found.entries)} found", ", ".join(parts)]))
+    total = f"{len(found.entries)} found"
+    return f"{total}: {', '.join(parts)}" if parts else total
 
 
 def _likeness(entry: Entry) -> tuple[object, ...]:
-    """Volumes that agree in this, as time points do, are one block."""
+    """Return a key for an entry; volumes with equal keys, such as time points, are one block."""
     if not entry.volume or entry.problem:
         return (id(entry),)
     of = _uid(entry) if _is_dicom(entry) else entry.name
@@ -101,7 +153,7 @@ def _is_dicom(entry: Entry) -> bool:
 
 
 def _is_aside(entry: Entry) -> bool:
-    """Whether it is a DICOM object that nobody takes for a scan, or what is left of an archive."""
+    """Whether it is a DICOM object other than a scan, or the members of an archive that are left out."""
     return entry.kind == "archive" or (_is_dicom(entry) and entry.kind not in ("DICOM series", "DICOM file"))
 
 
@@ -120,7 +172,7 @@ def _title(group: Sequence[Entry], ending: int) -> str:
 
 
 def _series(entry: Entry, names: Mapping[str | None, int], ending: int) -> str:
-    """Return a text that `--series` takes for a volume: its name, where it is the only one of that name."""
+    """Return a text that `--series` takes for a volume: its name where no other has it, else the end of its id."""
     if not _is_dicom(entry):
         return str(entry.series)
     return entry.series_name if entry.series_name and names[entry.series_name] == 1 else str(entry.series)[-ending:]
@@ -131,19 +183,33 @@ def _range(texts: Sequence[str]) -> str:
 
 
 def _cells(group: Sequence[Entry]) -> list[str]:
+    """Return the row of a table for volumes that are alike."""
     first = group[0]
-    ranges = [entry.value_range for entry in group if entry.value_range]
-    values = (
-        f"{_number(min(low for low, _ in ranges))} to {_number(max(high for _, high in ranges))}" if ranges else "-"
-    )
+    types = dict.fromkeys(filter(None, [entry.dtype for entry in group]))
     return [
-        "x".join(map(str, first.shape)) if first.shape else "-",
-        "x".join(f"{spacing:.3g}" for spacing in first.spacing_mm) if first.spacing_mm else "-",
+        "x".join(map(str, first.shape or ())) or "-",
+        "x".join(map("{:.3g}".format, first.spacing_mm or ())) or "-",
         first.orientation or "-",
-        "/".join(dict.fromkeys(entry.dtype for entry in group if entry.dtype)) or "-",
-        plain(f"{values} {first.unit}") if first.unit and ranges else values,
-        f"{first.files} a volume" if len(group) > 1 and _is_dicom(first) else str(first.files),
+        "/".join(types) or "-",
+        _values(group),
+        _files(group),
     ]
+
+
+def _values(group: Sequence[Entry]) -> str:
+    """Return the range of the values of all volumes, with their unit."""
+    ranges = [entry.value_range for entry in group if entry.value_range]
+    if not ranges:
+        return "-"
+    lows, highs = zip(*ranges, strict=True)
+    text = f"{_number(min(lows))} to {_number(max(highs))}"
+    unit = group[0].unit
+    return plain(f"{text} {unit}") if unit else text
+
+
+def _files(group: Sequence[Entry]) -> str:
+    count = group[0].files
+    return f"{count} a volume" if len(group) > 1 and _is_dicom(group[0]) else str(count)
 
 
 def _number(value: float) -> str:
@@ -155,23 +221,44 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _details(entry: Entry, numbers: Mapping[str, int]) -> Iterator[str]:
-    facts = [_slices(entry.slices) if entry.slices else "", entry.compression or "", *_odd_axes(entry), _padding(entry)]
-    if line := "; ".join(filter(None, facts)):
-        yield line
+    """Yield what is special about an image, one text a line."""
+    facts = list(filter(None, _facts(entry)))
+    if facts:
+        yield "; ".join(facts)
     if entry.contents:
-        more = len(entry.contents) - _SHOWN_NAMES
-        names = ", ".join(entry.contents[:_SHOWN_NAMES])
-        yield f"holds: {names}{f' and {more} more (--json lists all)' if more > 0 else ''}"
+        yield f"holds: {_names(entry.contents)}"
     if entry.refers_to:
-        scans = [f"number {numbers[uid]}" if uid in numbers else f"{uid}, which is not here" for uid in entry.refers_to]
-        yield f"made on: {', '.join(scans)}"
+        yield f"made on: {', '.join(_scan_of(uid, numbers) for uid in entry.refers_to)}"
     if entry.repair:
         yield f"repaired: {entry.repair}"
     if entry.problem:
         yield f"{'left out' if _is_aside(entry) else 'refused'}: {entry.problem}"
-    yield from (f"note: {text}" for text in entry.notes[:_SHOWN_NOTES])
-    if (more := len(entry.notes) - _SHOWN_NOTES) > 0:
+    for text in entry.notes[:_SHOWN_NOTES]:
+        yield f"note: {text}"
+    more = len(entry.notes) - _SHOWN_NOTES
+    if more > 0:
         yield f"note: ... and {more} more (--json lists all)"
+
+
+def _names(contents: Sequence[str]) -> str:
+    names = ", ".join(contents[:_SHOWN_NAMES])
+    more = len(contents) - _SHOWN_NAMES
+    return f"{names} and {more} more (--json lists all)" if more > 0 else names
+
+
+def _scan_of(uid: str, numbers: Mapping[str, int]) -> str:
+    return f"number {numbers[uid]}" if uid in numbers else f"{uid}, which is not here"
+
+
+def _facts(entry: Entry) -> list[str]:
+    """Return facts about slices, compression, axes and padding; an empty text is none."""
+    return [
+        _slices(entry.slices) if entry.slices else "",
+        entry.compression or "",
+        "left-handed axes" if entry.right_handed is False else "",
+        "sheared axes" if entry.sheared else "",
+        _padding(entry),
+    ]
 
 
 def _slices(slices: Slices) -> str:
@@ -185,10 +272,6 @@ def _slices(slices: Slices) -> str:
     return ", ".join(parts)
 
 
-def _odd_axes(entry: Entry) -> list[str]:
-    return ["left-handed axes" if entry.right_handed is False else "", "sheared axes" if entry.sheared else ""]
-
-
 def _padding(entry: Entry) -> str:
     if entry.padding_value is None:
         return ""
@@ -197,12 +280,12 @@ def _padding(entry: Entry) -> str:
 
 
 def _relative(text: str, path: Path, name: str) -> str:
-    """Leave out what the reader knows: the path that was given, and the file that stands above."""
+    """Leave out the path that the user gave, and the name of the file in the title of the block."""
     return text.replace(f"{path}{os.sep}", "").replace(f"{path}: ", "").replace(f": {name}: ", ": ", 1)
 
 
 def _folded(text: str, width: int, first: str = " " * _INDENT) -> str:
-    """Fold at spaces alone: a path or UID is in one piece, also where it is longer than the line."""
+    """Fold at spaces only: a path or UID stays in one piece, even if it is longer than the line."""
     return textwrap.fill(
         plain(text),
         width,
@@ -213,8 +296,12 @@ def _folded(text: str, width: int, first: str = " " * _INDENT) -> str:
     )
 
 
-def _ending_length(names: list[str]) -> int:
-    """Smallest number of last characters that tells all series apart."""
+def _ending_length(entries: Sequence[Entry]) -> int:
+    """Return the smallest number of last characters that tells the ids of all DICOM series apart."""
+    names = [entry.series for entry in entries if entry.series and _is_dicom(entry)]
     longest = max(map(len, names), default=0)
-    lengths = range(_SHORTEST_ENDING, longest)
-    return next((n for n in lengths if len({name[-n:] for name in names}) == len(names)), longest)
+    for length in range(_SHORTEST_ENDING, longest):
+        endings = {name[-length:] for name in names}
+        if len(endings) == len(names):
+            return length
+    return longest

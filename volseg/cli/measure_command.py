@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only
+from volseg.cli.failures import raise_failures
 from volseg.cli.label_scan import LabelScan, read_label_scan
-from volseg.errors import InputError, PartialError, VolsegError, at
+from volseg.errors import InputError, VolsegError, at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,21 +40,21 @@ def measure(
 ) -> None:
     """Measure labels in millimetres: volume, area, longest diameters, centre and bounding box.
 
-    All of the voxels and of the smoothed surface, side by side. The longest diameter is in space, and within one axial
-    slice.
+    Each size is measured on the voxels and on the smoothed surface, side by side. The longest diameter is in space, and
+    within one axial slice.
     """
     from volseg.cli.measure_tables import print_measurements, write_csv, write_json
     from volseg.files.atomic import check_free
     from volseg.io import Catalogue, read_label_layers
     from volseg.io.labels import check_labels, find_label_maps, names_of, one_slice_advice
 
-    check_free([file for file in (csv, json) if file], overwrite=overwrite)
+    check_free(filter(None, (csv, json)), overwrite=overwrite)
     chosen = parse_only(only)
     cases = find_label_maps(input_, known=names_of(labels))
     if not cases:
         raise InputError(f"{input_}: no label maps in this folder; expected files such as case.nii.gz")
     found: dict[str, list[Measurement]] = {}
-    failed: dict[str, VolsegError] = {}
+    failures: list[tuple[str, VolsegError]] = []
     for case, path in cases.items():
         try:
             scan = read_label_scan(path, image, series)
@@ -64,14 +65,13 @@ def measure(
                 _LOG.warning(advice)
             found[case] = _measured(layers, path, pieces=pieces)
         except VolsegError as error:
-            failed[case] = error
-    if len(cases) == len(failed) == 1:
-        raise next(iter(failed.values()))
-    print_measurements(found)
-    list_files([write(found, file) for write, file in ((write_csv, csv), (write_json, json)) if file])
-    if failed:
-        lines = "\n".join(f"{case}: {error}" for case, error in failed.items())
-        raise PartialError(f"{len(failed)} of {len(cases)} cases could not be measured:\n{lines}")
+            failures.append((case, error))
+    if not failures or len(cases) > 1:
+        print_measurements(found)
+        written = [write_csv(found, csv)] if csv else []
+        written += [write_json(found, json)] if json else []
+        list_files(written)
+    raise_failures(failures, len(cases), "cases could not be measured:")
 
 
 def _measured(layers: Sequence[LabelMap], path: Path, *, pieces: bool) -> list[Measurement]:
@@ -79,18 +79,25 @@ def _measured(layers: Sequence[LabelMap], path: Path, *, pieces: bool) -> list[M
     from volseg.cases.surfaces import kept_probabilities
     from volseg.surface import measure as measure_labels
 
-    probabilities = [kept_probabilities(path, layer) for layer in layers]
     entries: list[Measurement] = []
-    with at(path):
-        for layer, sharp in zip(layers, probabilities, strict=True):
-            entries += measure_labels(layer, pieces=pieces, probabilities=sharp)
+    for layer in layers:
+        probabilities = kept_probabilities(path, layer)
+        with at(path):
+            entries += measure_labels(layer, pieces=pieces, probabilities=probabilities)
     if not entries:
         raise InputError(f"{path}: every voxel is background; expected at least one label")
     return _once(entries)
 
 
 def _once(entries: list[Measurement]) -> list[Measurement]:
-    """Leave out what is absent from one of several layers and present in another, or absent from several."""
-    known = {(entry.value, entry.name) for entry in entries if entry.voxels}
-    absent = {key: e for e in entries if (key := (e.value, e.name)) not in known}
-    return sorted([*(entry for entry in entries if entry.voxels), *absent.values()], key=lambda entry: entry.value)
+    """Keep one row of a label that is absent from every layer, and none where a layer has it."""
+    present: list[Measurement] = []
+    absent: dict[tuple[int, str], Measurement] = {}
+    for entry in entries:
+        if entry.voxels:
+            present.append(entry)
+        else:
+            absent[entry.value, entry.name] = entry
+    for entry in present:
+        absent.pop((entry.value, entry.name), None)
+    return sorted([*present, *absent.values()], key=lambda entry: entry.value)

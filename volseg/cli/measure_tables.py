@@ -19,15 +19,22 @@ if TYPE_CHECKING:
 Found = Mapping[str, Sequence["Measurement"]]
 
 _WIDTH_IN_FILES = 140
-_HEADINGS = ("pieces", "volume\nml", "area\nmm2", "longest\nmm", "axial\nmm", "centre R A S\nmm")
+# The sizes that are printed: field of `Extent`, heading, and how a number is written.
+_SIZES = (
+    ("volume_ml", "volume\nml", ".4g"),
+    ("area_mm2", "area\nmm2", ".0f"),
+    ("longest_mm", "longest\nmm", ".1f"),
+    ("longest_axial_mm", "axial\nmm", ".1f"),
+)
 _WAYS = ("by_voxels", "by_surface")
 
 
 def print_measurements(found: Found) -> None:
     """Print a table for each case; where two numbers share a cell, the first is of the voxels."""
+    headings = ["pieces", *(heading for _, heading, _ in _SIZES), "centre R A S\nmm"]
     for case, entries in found.items():
-        print_table((plain(case), *_HEADINGS), map(_cells, entries), width=_WIDTH_IN_FILES)
-    say("Of the voxels / of the smoothed surface. Longest in space, and within one axial slice.")
+        print_table((plain(case), *headings), map(_cells, entries), width=_WIDTH_IN_FILES)
+    say("Sizes of the voxels / of the smoothed surface. Longest in space, and within one axial slice.")
 
 
 def _cells(entry: Measurement) -> list[str]:
@@ -38,24 +45,27 @@ def _cells(entry: Measurement) -> list[str]:
 def _sizes(entry: Measurement) -> list[str]:
     voxels, surface = entry.by_voxels, entry.by_surface
     if voxels is None:
-        return ["absent", "", "", "", ""]
-    pairs = [
-        " / ".join(format(getattr(extent, name), form) for extent in (voxels, surface) if extent)
-        for name, form in (
-            ("volume_ml", ".4g"),
-            ("area_mm2", ".0f"),
-            ("longest_mm", ".1f"),
-            ("longest_axial_mm", ".1f"),
-        )
-    ]
-    return [*pairs, " ".join(f"{x:.1f}" for x in voxels.centre_mm)]
+        return ["absent", *([""] * len(_SIZES))]
+    cells = []
+    for field, _, form in _SIZES:
+        cell = format(getattr(voxels, field), form)
+        if surface:
+            cell += f" / {getattr(surface, field):{form}}"
+        cells.append(cell)
+    r, a, s = voxels.centre_mm
+    return [*cells, f"{r:.1f} {a:.1f} {s:.1f}"]
 
 
 def write_csv(found: Found, path: Path) -> Path:
-    """Write a row for each case, label and piece; what is not there is an empty cell."""
-    rows = [dict(_flat(case, entry)) for case, entries in found.items() for entry in entries]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    return write_table(path, columns, [[row.get(name) for name in columns] for row in rows])
+    """Write a row for each case, label and piece; numbers that are not there are empty cells."""
+    rows = []
+    columns: dict[str, None] = {}
+    for case, entries in found.items():
+        for entry in entries:
+            row = dict(_flat(case, entry))
+            rows.append(row)
+            columns.update(dict.fromkeys(row))
+    return write_table(path, list(columns), [list(map(row.get, columns)) for row in rows])
 
 
 def _flat(case: str, entry: Measurement) -> Iterator[tuple[str, Any]]:
@@ -76,11 +86,14 @@ def _numbers(name: str, number: Any) -> Iterator[tuple[str, str]]:
         for end, point in zip(("low", "high"), number, strict=True):
             yield from _numbers(f"{name}_{end}", point)
     else:
-        yield from ((f"{name}_{axis}", f"{value:.6g}") for axis, value in zip("ras", number, strict=True))
+        for axis, value in zip("ras", number, strict=True):
+            yield f"{name}_{axis}", f"{value:.6g}"
 
 
 def write_json(found: Found, path: Path) -> Path:
     """Write everything, in full precision; world coordinates are RAS+."""
-    content = {"format": 1, "cases": {case: [asdict(entry) for entry in entries] for case, entries in found.items()}}
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    cases = {}
+    for case, entries in found.items():
+        cases[case] = list(map(asdict, entries))
+    write_text(path, json.dumps({"format": 1, "cases": cases}, indent=2, ensure_ascii=False) + "\n")
     return path

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only
+from volseg.cli.failures import raise_failures
 from volseg.cli.label_scan import LabelScan, read_label_scan
 from volseg.cli.mesh_space import Space, parse_space
 from volseg.cli.settings_options import options_from
-from volseg.errors import InputError, PartialError, UsageError, VolsegError
+from volseg.errors import InputError, UsageError, VolsegError
 from volseg.files.atomic import check_free
 from volseg.surface import SurfaceSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from volseg.core.mesh import Mesh
 
@@ -73,60 +74,87 @@ def mesh(
     chosen = parse_only(only)
     target = _make_target(output, formats, space, single_file=single_file, overwrite=overwrite)
     if threshold is not None:
-        of_labels = {"--labels": labels, "--only": only, "--image": image, "--shared-walls": settings.shared_walls}
-        if given := [option for option, value in of_labels.items() if value]:
-            raise UsageError(f"with --threshold there are no labels; leave out {' and '.join(given)}")
+        _refuse({"--labels": labels, "--only": only, "--image": image, "--shared-walls": settings.shared_walls})
         surface = surface_of_scan(input_, threshold, series=series, strict=strict, settings=settings)
-        list_files(target.write([surface]))
+        list_files(target.write([surface], output))
         return
     known = names_of(labels)
     cases = find_label_maps(input_, known=known)
     if not cases:
         raise InputError(f"{input_}: no label maps in this folder; the surface of a scan needs --threshold VALUE")
     alone = single_label_map(Catalogue(input_), known=known) is not None
-    if target.file and len(cases) > 1:
+    if target.is_file and len(cases) > 1:
         raise UsageError(f"{input_} holds {len(cases)} cases and {output} is one file; give a folder")
     files: list[Path] = []
-    errors: list[VolsegError] = []
+    failures: list[tuple[str, VolsegError]] = []
     for case, path in cases.items():
         try:
             scan = read_label_scan(path, image, series)
             volume = series if image is None else None
             meshes = surfaces_of_labels(path, labels=labels, image=scan, only=chosen, series=volume, settings=settings)
-            files += target.write(meshes, "" if alone else case)
+            files += target.write(meshes, output if alone or target.is_file else output / case)
         except VolsegError as error:
-            errors.append(error)
+            failures.append((case, error))
     list_files(files)
-    if errors and len(cases) == 1:
-        raise errors[0]
-    if errors:
-        raise PartialError("\n".join([f"{len(errors)} of {len(cases)} cases failed", *map(str, errors)]))
+    raise_failures(failures, len(cases), "cases failed")
+
+
+def _refuse(of_labels: Mapping[str, object]) -> None:
+    """Refuse options of labels where the surface is that of a scan."""
+    given = [option for option, value in of_labels.items() if value]
+    if given:
+        raise UsageError(f"with --threshold there are no labels; leave out {' and '.join(given)}")
 
 
 @dataclass(frozen=True)
 class _Target:
-    """Where surfaces go: into one file, or a folder."""
+    """How surfaces are written.
 
-    output: Path
+    Parameters
+    ----------
+    formats : tuple of str
+    space : str
+    is_file : bool
+        Whether the user named one file, not a folder.
+    is_single : bool
+        Whether all surfaces of a case are in one file of a folder.
+    overwrite : bool
+    """
+
     formats: tuple[str, ...]
     space: str
-    file: bool
-    together: bool
+    is_file: bool
+    is_single: bool
     overwrite: bool
 
-    def write(self, meshes: Sequence[Mesh], case: str = "") -> list[Path]:
-        from volseg.io.mesh import TOGETHER, mesh_targets, replaced_by, write_mesh_files, write_report
+    def write(self, meshes: Sequence[Mesh], output: Path) -> list[Path]:
+        """Write the surfaces of a case to its folder, or to one file, and a table of their grades if they have some."""
+        from volseg.io.mesh import TOGETHER, replaced_by, write_mesh_files, write_report
 
-        folder = self.output / case
-        paths = [self.output] if self.file else [folder / f"{TOGETHER}.{suffix}" for suffix in self.formats]
-        targets: list[tuple[Path, Sequence[Mesh]]] = [(path, meshes) for path in paths]
-        if not (self.file or self.together):
-            targets = [*mesh_targets(meshes, folder, formats=self.formats)]
+        targets = self._targets(meshes, output)
         graded = all(mesh.quality for mesh in meshes)
-        report = [paths[0].with_name(f"{paths[0].stem}_quality.tsv")] if graded else []
-        check_free([*(file for path, _ in targets for file in replaced_by(path)), *report], overwrite=self.overwrite)
-        files = [file for path, some in targets for file in write_mesh_files(some, path, space=self.space)]
-        return [*files, *(write_report(meshes, path) for path in report)]
+        stem = output.with_suffix("") if self.is_file else output / TOGETHER
+        report = stem.with_name(f"{stem.name}_quality.tsv")
+        replaced = [report] if graded else []
+        for path, _ in targets:
+            replaced += replaced_by(path)
+        check_free(replaced, overwrite=self.overwrite)
+        files = []
+        for path, some in targets:
+            files += write_mesh_files(some, path, space=self.space)
+        if graded:
+            files.append(write_report(meshes, report))
+        return files
+
+    def _targets(self, meshes: Sequence[Mesh], output: Path) -> Sequence[tuple[Path, Sequence[Mesh]]]:
+        """Return which surfaces are written to which file."""
+        from volseg.io.mesh import TOGETHER, mesh_targets
+
+        if self.is_file:
+            return [(output, meshes)]
+        if self.is_single:
+            return [(output / f"{TOGETHER}.{name}", meshes) for name in self.formats]
+        return mesh_targets(meshes, output, formats=self.formats)
 
 
 def _make_target(
@@ -143,4 +171,4 @@ def _make_target(
         raise UsageError(f"-o {output} is one .{suffix} file, but --format is {formats}; leave one out")
     if is_file:
         check_free([output], overwrite=overwrite)  # before any work
-    return _Target(output, names, parse_space(space, names), is_file, single_file, overwrite)
+    return _Target(names, parse_space(space, names), is_file, single_file, overwrite)

@@ -1,4 +1,4 @@
-"""The option --space, of every command that writes surfaces."""
+"""The option --space of every command that writes surfaces."""
 
 from __future__ import annotations
 

@@ -12,9 +12,10 @@ _INTERRUPTED = 130
 
 
 def stop_with_parent() -> None:
-    """Take SIGTERM as soon as standard input ends: a pipe from a parent that holds its other end, and writes nothing.
+    """End this process, by SIGTERM, as soon as standard input ends.
 
-    The system closes that end when the parent ends, also when it is killed; it works on every system.
+    Standard input is a pipe whose other end the parent holds without writing. The operating system closes that end when
+    the parent ends, also when it is killed.
     """
     threading.Thread(target=_watch, daemon=True, name="parent").start()
 

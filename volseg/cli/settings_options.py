@@ -39,8 +39,11 @@ def options_from(settings: type[Any]) -> Callable[[_Command], _Command]:
 
         @functools.wraps(command)
         def with_options(**values: Any) -> None:
-            chosen = {entry.name: values.pop(entry.name) for entry in fields(settings)}
-            command(**values, **{taking: settings(**chosen)})
+            chosen = {}
+            for entry in fields(settings):
+                chosen[entry.name] = values.pop(entry.name)
+            values[taking] = settings(**chosen)
+            command(**values)
 
         parameters = []
         for name, parameter in signature.parameters.items():

@@ -20,8 +20,10 @@ def print_evaluation(evaluation: Evaluation) -> None:
     headings = ["label", *map(_heading, metrics.values()), "n"]
     rows = []
     for entry in evaluation.summary:
-        cells = [_cell(entry.statistics[name], metric) for name, metric in metrics.items()]
-        rows.append([entry.label, *cells, str(entry.statistics["dice"].n)])
+        row = [entry.label]
+        for name, metric in metrics.items():
+            row.append(_cell(entry.statistics[name], metric))
+        rows.append([*row, str(entry.statistics["dice"].n)])
     print_table(headings, rows, width=_WIDTH_IN_FILES)
     overall = evaluation.class_mean_dice
     say(f"class-mean Dice {_cell(overall, metrics['dice'])}: mean over labels, then over {overall.n} cases")
@@ -60,7 +62,10 @@ def _cell(statistics: Statistics, metric: Metric) -> str:
 def _print_counts(entry: LabelSummary) -> None:
     """Say where a label is not in both, and how that was counted."""
     counts, total = entry.counts, sum(entry.counts.values())
-    wrong = [f"{counts[status]} {status}" for status in ("missed", "spurious") if counts[status]]
+    wrong = []
+    for status in ("missed", "spurious"):
+        if counts[status]:
+            wrong.append(f"{counts[status]} {status}")
     if wrong:
         say(f"{entry.label}: {', '.join(wrong)} of {total} (counted as Dice 0 and as the grid's diagonal).")
     if counts["absent"]:

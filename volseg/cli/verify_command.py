@@ -12,7 +12,7 @@ from volseg.cli.console import Series, say
 from volseg.files.plain_text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from volseg.verification import Verification
 
@@ -57,14 +57,18 @@ def _lines(found: Verification) -> Iterator[str]:
     if found.label_extent is None:
         yield "labels: none, the segmentation is empty"
     else:
-        ranges = ", ".join(f"{first:g} to {last:g}" for first, last in found.label_extent)
-        outside = 100 * (found.outside_fraction or 0)
-        what = "contours" if found.relation == "contours" else "labelled voxels"
-        where = f"{outside:.3g} % of the {what} outside the image" if outside else "all inside"
-        yield f"labels: image voxels {ranges}; {where}"
+        yield _place(found, found.label_extent)
     answers: dict[bool | None, str] = {True: "yes", False: "no"}
     if found.same_frame_of_reference is not None:
         yield f"same DICOM frame of reference: {answers[found.same_frame_of_reference]}"
     if found.made_on:
-        unknown = "not known, as the image is no DICOM"
+        unknown = "not known, as the image is not DICOM"
         yield f"made on this series: {answers.get(found.refers_to_image, unknown)}"
+
+
+def _place(found: Verification, extent: Sequence[tuple[float, float]]) -> str:
+    ranges = ", ".join(f"{first:g} to {last:g}" for first, last in extent)
+    outside = 100 * (found.outside_fraction or 0)
+    what = "contours" if found.relation == "contours" else "labelled voxels"
+    where = f"{outside:.3g} % of the {what} outside the image" if outside else "all inside"
+    return f"labels: image voxels {ranges}; {where}"

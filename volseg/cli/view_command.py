@@ -12,6 +12,7 @@ from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only
 from volseg.errors import UsageError
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
+_PICTURE, _WINDOW = "1600x1200", "1200x900"
 _PIXELS = (64, 10_000)
 
 
@@ -40,7 +41,8 @@ def view(
     size: Annotated[
         str | None,
         typer.Option(
-            metavar="WxH", help="Pixels, default 1600x1200 (window 1200x900); the contact sheet takes the width."
+            metavar="WxH",
+            help=f"Pixels, default {_PICTURE} (window {_WINDOW}); the contact sheet takes the width.",
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -55,8 +57,8 @@ def view(
     from volseg.view import save_contact_sheet, save_screenshot, show
     from volseg.view.picture import check_png
 
-    pixels = _parse_size(size or "1600x1200")
-    pictures = [picture for picture in (contact_sheet, screenshot) if picture is not None]
+    pictures = list(filter(None, (contact_sheet, screenshot)))
+    pixels = _parse_size(size or (_PICTURE if pictures else _WINDOW))
     for picture in pictures:
         check_png(picture)
     check_free(pictures, overwrite=overwrite)
@@ -74,14 +76,14 @@ def view(
         list_files([path])
     if screenshot is not None:
         list_files([save_screenshot(screenshot, meshes=subject.surfaces(), volume=subject.volume, size=pixels)])
-    if contact_sheet is None and screenshot is None:
-        show(meshes=subject.surfaces(), volume=subject.volume, size=_parse_size(size or "1200x900"))
+    if not pictures:
+        show(meshes=subject.surfaces(), volume=subject.volume, size=pixels)
 
 
 def _parse_size(text: str) -> tuple[int, int]:
     match = _SIZE.fullmatch(text)
     pixels = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not all(_PIXELS[0] <= side <= _PIXELS[1] for side in pixels):
+    if min(pixels) < _PIXELS[0] or max(pixels) > _PIXELS[1]:
         raise UsageError(
             f"--size {text}: expected WIDTHxHEIGHT from {_PIXELS[0]} to {_PIXELS[1]} pixels, as in 1600x1200"
         )
