@@ -193,10 +193,10 @@ class Grid:
         start, stop : (int, int, int)
             The first voxel, and the one after the last, on each axis. Values outside 0..shape pad instead of crop.
         """
-        shape = tuple(b - a for a, b in zip(start, stop, strict=True))
+        i, j, k = np.subtract(stop, start).tolist()
         affine = self.affine.copy()
         affine[:3, 3] = self.to_world(start)
-        return Grid((shape[0], shape[1], shape[2]), affine)
+        return Grid((i, j, k), affine)
 
     def pad(self, width: int) -> Grid:
         """Return the grid of an array that is padded on every side.

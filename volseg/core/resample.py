@@ -74,9 +74,7 @@ class Reorientation:
             The grid whose axes it should have.
         """
         alike = target.direction.T @ grid.direction
-        i, j, k = max(
-            permutations(range(3)), key=lambda axes: sum(abs(alike[new, old]) for new, old in enumerate(axes))
-        )
+        i, j, k = max(permutations(range(3)), key=lambda axes: float(np.abs(alike[[0, 1, 2], axes]).sum()))
         return cls((i, j, k), (bool(alike[0, i] < 0), bool(alike[1, j] < 0), bool(alike[2, k] < 0)))
 
     def array(self, array: NDArray[Any]) -> NDArray[Any]:
