@@ -74,7 +74,8 @@ class Reorientation:
             The grid whose axes it should have.
         """
         alike = target.direction.T @ grid.direction
-        i, j, k = max(permutations(range(3)), key=lambda axes: float(np.abs(alike[[0, 1, 2], axes]).sum()))
+        first, second, third = np.abs(alike).tolist()
+        i, j, k = max(permutations(range(3)), key=lambda axes: first[axes[0]] + second[axes[1]] + third[axes[2]])
         return cls((i, j, k), (bool(alike[0, i] < 0), bool(alike[1, j] < 0), bool(alike[2, k] < 0)))
 
     def array(self, array: NDArray[Any]) -> NDArray[Any]:
