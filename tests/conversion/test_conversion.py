@@ -431,7 +431,7 @@ def test_probabilities_need_names_and_an_image(labelmap: LabelMap, slices: Path,
     with pytest.raises(UsageError, match=r"needs probabilities, .*one.nii is a 3D label map; use --as seg"):
         convert(tmp_path / "one.nii", tmp_path / "p.dcm", **fractional)
     write_nifti(np.full((*labelmap.grid.shape, 2), 0.25, np.float32), labelmap.grid, tmp_path / "q.nii")
-    with pytest.raises(AmbiguousError, match=r"not each is a mask .* \(--series\), .*--all\), or .*--as fractional"):
+    with pytest.raises(AmbiguousError, match=r"not all are masks .* \(--series\), .*--all\), or .*--as fractional"):
         convert(tmp_path / "q.nii", tmp_path / "p.dcm", image=slices)
     with pytest.raises(UsageError, match="needs one DICOM segmentation; found 0"):
         convert(slices, tmp_path / "r.nii", **fractional)

@@ -99,7 +99,7 @@ def test_only_and_series_choose(tmp_path: Path) -> None:
     ours, theirs = boxes()
     for name, array in (("ours", ours), ("theirs", theirs)):
         write_nifti(np.stack([np.zeros_like(array), array], axis=-1), GRID, tmp_path / f"{name}.nii.gz")
-    with pytest.raises(AmbiguousError, match=r"not each is a mask .*\(--series\)"):
+    with pytest.raises(AmbiguousError, match=r"not all are masks .*\(--series\)"):
         evaluate(tmp_path / "ours.nii.gz", tmp_path / "theirs.nii.gz")
     expected = dice(evaluate(LabelMap.from_array(ours, GRID), LabelMap.from_array(theirs, GRID)))
     assert dice(evaluate(tmp_path / "ours.nii.gz", tmp_path / "theirs.nii.gz", series="1")) == expected

@@ -245,9 +245,7 @@ def test_several_volumes_are_masks_or_one_is_chosen(image: Path, tmp_path: Path)
         image, saved(tmp_path, np.stack([ARRAY > 0, ARRAY > 0], axis=-1).astype(np.uint8), GRID.affine)
     ).agrees
     path = saved(tmp_path, np.stack([ARRAY + 1, ARRAY], axis=-1), GRID.affine)
-    with pytest.raises(
-        AmbiguousError, match=r"holds 2 volumes .*, of which not each is a mask .*choose one by its name"
-    ):
+    with pytest.raises(AmbiguousError, match=r"holds 2 volumes .*, and not all are masks .*choose one by its name"):
         verify(image, path)
     assert verify(image, path, series="labels_1").agrees
 

@@ -191,7 +191,7 @@ def test_one_of_several_volumes_is_chosen_by_name(tmp_path: Path) -> None:
         volseg.read(path)
     with pytest.raises(InputError, match="has no volume 'a_2'; expected one of a_0, a_1"):
         volseg.read(path, series="a_2")
-    with pytest.raises(AmbiguousError, match=r"holds 2 volumes \(a_0, a_1\), of which not each is a mask"):
+    with pytest.raises(AmbiguousError, match=r"holds 2 volumes \(a_0, a_1\), and not all are masks"):
         read_labels(path)
     assert [channel.name for channel in read_channels([path])] == ["a_0", "a_1"]
     assert not list(tmp_path.glob("*.nhdr"))

@@ -67,7 +67,7 @@ def test_of_what_is_no_mask_one_volume_is_chosen_by_name_or_number(tmp_path: Pat
     volumes[0, 0, 0, 1] = {"several values": 2, "fractions": 0.5, "negative": -1}[kind]
     volumes[1, 0, 0, 1] = volumes[2, ..., 2] = 1
     path = saved(tmp_path / "time.nii.gz", volumes)
-    message = r"holds 3 volumes \(time_0, time_1, time_2\), of which not each is a mask .* name or number \(--series\)"
+    message = r"holds 3 volumes \(time_0, time_1, time_2\), and not all are masks .* name or number \(--series\)"
     with pytest.raises(AmbiguousError, match=message):
         read_label_layers(path)
     for series in ("time_2", "2"):

@@ -1,4 +1,4 @@
-"""What a NRRD or MetaImage file holds and where it lies, and its numbers, by SimpleITK after its header was checked."""
+"""The contents, the grid and the numbers of a NRRD or MetaImage file, by SimpleITK after its header was checked."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class ItkHeader:
         with self._opened():
             self.reader.ReadImageInformation()
         if math.prod(self.reader.GetSize()) * self.components != self.text.numbers:
-            raise damaged(path, f"its sizes are read as {self.reader.GetSize()} and otherwise")
+            raise damaged(path, f"SimpleITK reads other sizes, {self.reader.GetSize()}")
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
-        """Let the reader read the file, by the header that ITK understands."""
+        """Point the reader to the file, or to a header for it that ITK understands."""
         with TemporaryDirectory() as folder, _wrapped(self.path):
             name = self.path
             if self.text.for_itk is not None:
@@ -60,61 +60,79 @@ class ItkHeader:
 
     @property
     def components(self) -> int:
-        """How many numbers a voxel has."""
+        """Number of numbers a voxel."""
         return int(self.reader.GetNumberOfComponents())
 
     @property
     def volumes(self) -> int:
-        """How many volumes it holds."""
+        """Number of volumes."""
         return self.components if self.text.lists_volumes else 1
 
     @property
     def is_4d(self) -> bool:
-        """Whether it has four axes of space, as Slicer before 4.7 wrote layers."""
+        """Whether it has four axes of space, as Slicer wrote layers before 4.7."""
         return int(self.reader.GetDimension()) == _SPACE_AND_LAYERS and self.components == 1
 
     @property
     def layers(self) -> int:
-        """How many layers it has, if it is a segmentation."""
+        """Number of layers, if it is a segmentation."""
         return int(self.reader.GetSize()[-1]) if self.is_4d else self.components
 
     @property
     def entries(self) -> dict[str, str]:
-        """Keys and values of Slicer's segments; what is not UTF-8 in the values is replaced."""
-        keys = [key for key in self.reader.GetMetaDataKeys() if key.startswith("Segment") and key.isascii()]
-        texts = {key: str(self.reader.GetMetaData(key)) for key in keys}
-        return {key: text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for key, text in texts.items()}
+        """Keys and values of Slicer's segments; bytes that are not UTF-8 are replaced in the values."""
+        entries = {}
+        for key in self.reader.GetMetaDataKeys():
+            if key.startswith("Segment") and key.isascii():
+                text = str(self.reader.GetMetaData(key))
+                entries[key] = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return entries
 
     def grid(self, *, most_components: int | None, layered: bool = False) -> Grid:
-        """Return the grid of an image of two or three dimensions with at most so many real numbers a voxel.
+        """Return the grid of an image of two or three dimensions.
 
-        `layered` allows for layers as a fourth axis of space; without a word on their space, as Slicer 4 wrote them,
-        they lie in RAS.
+        Parameters
+        ----------
+        most_components : int, optional
+            Largest number of numbers a voxel; default any.
+        layered : bool
+            Layers may be a fourth axis of space. If such a file does not name its space, as those of Slicer 4, it is
+            taken as RAS.
+
+        Raises
+        ------
+        InputError
+            The image has more numbers a voxel, complex numbers or other dimensions.
+        GeometryError
+            The affine is not finite, singular or absurd.
         """
         dimension, path = int(self.reader.GetDimension()), self.path
-        if most_components is not None and self.components > most_components:
-            raise InputError(
-                f"{path}: has {self.components} numbers a voxel (colours, a vector field, or overlapping segments in "
-                "layers); expected one"
-            )
+        self._check_voxels(most_components)
         if dimension not in (2, 3) and not (layered and self.is_4d):
             raise InputError(
                 f"{path}: has {dimension} dimensions; expected 2 or 3, or in NRRD a fourth that kinds or space "
                 "directions say to be a list of volumes"
             )
-        if "complex" in sitk.GetPixelIDValueAsString(self.reader.GetPixelID()):
-            raise InputError(f"{path}: has complex voxels; expected one real number a voxel")
         world = "LPS" if self.text.of_the_patient or not self.is_4d else "RAS"
         if not self.text.of_the_patient:
             _LOG.warning("%s: does not say how its axes lie in the patient (space); taken as %s", path, world)
         affine, axes = np.eye(4), min(dimension, 3)
         direction = np.reshape(self.reader.GetDirection(), (dimension, dimension))
-        with np.errstate(all="ignore"):  # what is beyond numbers is refused with the grid
+        with np.errstate(all="ignore"):  # infinite and NaN values are refused with the grid
             affine[:axes, :axes] = (direction * self.reader.GetSpacing())[:axes, :axes]
         affine[:axes, 3] = self.reader.GetOrigin()[:axes]
         affine[:3] *= self.text.mm_per_unit
         size = [*self.reader.GetSize(), 1]
         return make_grid((size[0], size[1], size[2]), RAS_TO_LPS @ affine if world == "LPS" else affine, path)
+
+    def _check_voxels(self, most_components: int | None) -> None:
+        if most_components is not None and self.components > most_components:
+            raise InputError(
+                f"{self.path}: has {self.components} numbers a voxel (colours, a vector field, or overlapping segments "
+                "in layers); expected one"
+            )
+        if "complex" in sitk.GetPixelIDValueAsString(self.reader.GetPixelID()):
+            raise InputError(f"{self.path}: has complex voxels; expected one real number a voxel")
 
     def read_array(self) -> NDArray[Any]:
         """Return the numbers as ([layer], i, j[, k])."""
@@ -123,18 +141,18 @@ class ItkHeader:
 
 
 class _Voxels:
-    """What ITK has read as an array, without the copy that doubles its memory; the array keeps the image alive."""
+    """An image of ITK as an array, without a copy, which would double the memory; the array keeps the image alive."""
 
     def __init__(self, image: sitk.Image) -> None:
         view = sitk.GetArrayViewFromImage(image)
         address, _ = view.__array_interface__["data"]
         self.__array_interface__ = {**view.__array_interface__, "data": (address, False)}
-        self.image = image  # whose memory it is
+        self.image = image  # owns the memory
 
 
 @contextmanager
 def _wrapped(path: Path) -> Iterator[None]:
-    """Turn ITK's failures, and what MetaIO only prints (it goes on with wrong voxels), into an InputError."""
+    """Turn ITK's failures, and those that MetaIO only prints (it continues with wrong voxels), into an InputError."""
     failure: RuntimeError | None = None
     with quiet_stderr() as printed:
         try:
@@ -147,5 +165,5 @@ def _wrapped(path: Path) -> Iterator[None]:
 
 
 def last_line(error: Exception | None) -> str:
-    """Return what ITK says behind the place in its own code."""
+    """Return the last line of an error of ITK; those before it name places in ITK's code."""
     return (str(error).strip().splitlines() or ["no reason given"])[-1]

@@ -37,7 +37,20 @@ _ITEM_SIZES |= {"LONG_LONG": 8, "ULONG_LONG": 8, "DOUBLE": 8}
 
 
 def check_meta(block: bytes, path: Path) -> TextHeader:
-    """Check the header of a MetaImage file; parameters and errors as `volseg.io.images.nrrd_header.check_nrrd`."""
+    """Check the header of a MetaImage file.
+
+    Parameters
+    ----------
+    block : bytes
+        The beginning of the file, up to `LONGEST_HEADER` bytes.
+    path : Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        The header is damaged, promises more than the file can hold, or must not be given to native code.
+    """
     end = _END.search(block)
     if end is None or b"\0" in block[: end.end()]:
         raise damaged(path, "it has no ElementDataFile")
@@ -61,19 +74,19 @@ def check_meta(block: bytes, path: Path) -> TextHeader:
     numbers = math.prod(sizes) * int(channels)
     encoding, copied = _encoding(fields, there, path), FLOAT32_BYTES if kind == "DOUBLE" else 0
     check_data(path, numbers=numbers, item_size=_ITEM_SIZES[kind], encoding=encoding, there=there, copied=copied)
-    # Its world is LPS by definition, in spite of AnatomicalOrientation, which writers fill in as they like.
+    # The world is LPS by definition. AnatomicalOrientation is ignored, as writers fill it in differently.
     return TextHeader("MetaImageIO", numbers, parse_unit([fields.get("DistanceUnits", "")], path), True)
 
 
 def _fields(text: str, path: Path) -> Iterator[tuple[str, str]]:
-    """Give the fields that matter; MetaImage's parser has fixed room for names, texts and numbers."""
+    """Yield the fields that are used; MetaImage's parser has fixed room for names, texts and numbers."""
     for line in filter(None, map(str.strip, text.split("\n"))):
         match = _FIELD.fullmatch(line[: _LONGEST_LINE + 1])
         if match is None or len(line) > _LONGEST_LINE:
-            raise damaged(path, f"{line[:80]!r} is no line of such a header")
+            raise damaged(path, f"{line[:80]!r} is not a line of such a header")
         name, value = match[1].strip(), (match[2] or "").strip()
         if name not in _USED:
-            continue  # ITK takes over DICOM's texts, also those of several lines
+            continue  # ITK writes DICOM texts into headers, some with several lines
         if name in _ARRAYS and len(value.split()) > _MOST_NUMBERS:
             raise damaged(path, f"{name} has {len(value.split())} numbers; expected at most {_MOST_NUMBERS}")
         yield name, value

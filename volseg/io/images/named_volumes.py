@@ -1,4 +1,4 @@
-"""Volumes of one file: how they are called, and which of them is meant."""
+"""Volumes of one file: their names, and the choice of one of them."""
 
 from __future__ import annotations
 
@@ -18,29 +18,42 @@ def volume_names(path: Path, *repeats: int) -> list[str]:
     path : Path
         The file.
     repeats : int
-        How many volumes along the fourth and fifth dimension; the first runs fastest. One volume has no number.
+        Number of volumes along the fourth and fifth dimension; the first runs fastest. A single volume has no number.
     """
     sizes = () if all(size == 1 for size in repeats) else repeats
     return ["_".join([case_name(path), *map(str, index[::-1])]) for index in np.ndindex(*sizes[::-1])]
 
 
 def choose_volume(names: list[str], wanted: str | None, path: Path) -> int:
-    """Return which of several volumes is meant, by its name or its number alone.
+    """Choose one of several volumes.
+
+    Parameters
+    ----------
+    names : list of str
+        As `volume_names` gives them.
+    wanted : str, optional
+        Name of a volume, or its number alone. Without it there must be only one.
+    path : Path
+        The file.
+
+    Returns
+    -------
+    int
+        Place in `names`.
 
     Raises
     ------
     AmbiguousError
-        None is chosen, and there are several.
+        There are several volumes, and no choice is given.
     InputError
-        There is none of that name.
+        No volume has that name.
     """
     listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     if wanted is None and len(names) > 1:
         raise AmbiguousError(
             f"{path}: holds {len(names)} volumes ({listed}); choose one of them by its name or number (--series NAME)"
         )
-    numbers = [name.removeprefix(f"{case_name(path)}_") for name in names]
-    found = [n for n, name in enumerate(names) if wanted in (None, name, numbers[n])]
-    if not found:
-        raise InputError(f"{path}: has no volume {wanted!r}; expected one of {listed}")
-    return found[0]
+    for place, name in enumerate(names):
+        if wanted in (None, name, name.removeprefix(f"{case_name(path)}_")):
+            return place
+    raise InputError(f"{path}: has no volume {wanted!r}; expected one of {listed}")

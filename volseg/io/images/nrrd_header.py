@@ -52,14 +52,14 @@ def check_nrrd(block: bytes, path: Path) -> TextHeader:
     Parameters
     ----------
     block : bytes
-        The beginning of the file, `LONGEST_HEADER` bytes if it has so many.
+        The beginning of the file, up to `LONGEST_HEADER` bytes.
     path : Path
         The file.
 
     Raises
     ------
     InputError
-        What it promises cannot be, or must not be given to native code.
+        The header is damaged, promises more than the file can hold, or must not be given to native code.
     """
     end = _END.search(block)
     if end is None and len(block) == LONGEST_HEADER:
@@ -67,22 +67,18 @@ def check_nrrd(block: bytes, path: Path) -> TextHeader:
     lines = re.split(r"\r?\n", block[: end.start() if end else None].decode("utf-8", errors="replace"))
     fields = gather(_fields(lines), path)
     sizes = parse_sizes(fields.get("sizes", ""), fields.get("dimension", ""), path)
-    kind, encoding = fields.get("type", "").lower(), fields.get("encoding", "").lower()
-    if kind not in _ITEM_SIZES or encoding not in _ENCODINGS:
-        raise damaged(
-            path, f"its type is {kind[:40]!r} and its encoding {encoding[:40]!r}; expected such as short, gzip"
-        )
-    # The layers of a segmentation are no volumes; see `volseg.io.images.seg_nrrd`.
+    kind, encoding = _voxel_format(fields, path)
+    # The layers of a segmentation are not volumes; see `volseg.io.images.seg_nrrd`.
     is_segmentation = any(line.startswith("Segment") and ":=" in line for line in lines)
     axis = None if is_segmentation else find_list_axis(fields, len(sizes))
-    _check_places(fields, len(sizes), axis, path)
+    _check_skips(fields, path)
+    _check_spacing(fields, len(sizes), axis, path)
     if "datafile" in fields:
         there = data_size(data_names(fields["datafile"], lines), path)
     else:
         there = path.stat().st_size - (end.end() if end else len(block))
-    numbers, item_size = math.prod(sizes), _ITEM_SIZES[kind]
-    copied = FLOAT32_BYTES if kind == "double" else item_size if len(sizes) > _AXES else 0
-    check_data(path, numbers=numbers, item_size=item_size, encoding=_ENCODINGS[encoding], there=there, copied=copied)
+    numbers, copied = math.prod(sizes), _copied_bytes(kind, len(sizes))
+    check_data(path, numbers=numbers, item_size=_ITEM_SIZES[kind], encoding=encoding, there=there, copied=copied)
     return TextHeader(
         "NrrdImageIO",
         numbers,
@@ -93,32 +89,57 @@ def check_nrrd(block: bytes, path: Path) -> TextHeader:
     )
 
 
+def _voxel_format(fields: dict[str, str], path: Path) -> tuple[str, str]:
+    """Return the type of the numbers, a key of `_ITEM_SIZES`, and their encoding as `check_data` calls it."""
+    kind, encoding = fields.get("type", "").lower(), fields.get("encoding", "").lower()
+    if kind not in _ITEM_SIZES or encoding not in _ENCODINGS:
+        raise damaged(
+            path, f"its type is {kind[:40]!r} and its encoding {encoding[:40]!r}; expected such as short, gzip"
+        )
+    return kind, _ENCODINGS[encoding]
+
+
+def _copied_bytes(kind: str, dimension: int) -> int:
+    """Return the bytes that are copied for each number: to make a double float32, or to sort numbers by volume."""
+    if kind == "double":
+        return FLOAT32_BYTES
+    return _ITEM_SIZES[kind] if dimension > _AXES else 0
+
+
 def _units(fields: dict[str, str], dimension: int, axis: int | None) -> list[str]:
-    """Return the units of the axes of space; an axis that lists volumes, and a fourth one of space, have others."""
+    """Return the units of the axes of space, without that of an axis of volumes; empty if the fourth axis is space."""
     if of_space := re.findall('"([^"]*)"', fields.get("space units", "")):
         return of_space[:_AXES]
     of_axes = re.findall('"([^"]*)"', fields.get("units", ""))
-    if dimension > _AXES:
-        return [unit for n, unit in enumerate(of_axes) if n != axis] if axis is not None else []
-    return of_axes
+    if dimension <= _AXES:
+        return of_axes
+    if axis is None:
+        return []
+    return of_axes[:axis] + of_axes[axis + 1 :]
 
 
-def _check_places(fields: dict[str, str], dimension: int, axis: int | None, path: Path) -> None:
-    """Refuse where native code would take 1 mm, or bytes from elsewhere, without a word; `axis` lists volumes."""
-    skip, directions = fields.get("byteskip", "0"), fields.get("space directions", "")
-    spacings = [text for n, text in enumerate(fields.get("spacings", "").lower().split()) if n != axis]
-    if not re.fullmatch(r"\d{1,9}", fields.get("lineskip", "0")):
-        raise damaged(path, f"its line skip is {fields['lineskip'][:40]!r}; expected a count")
+def _check_skips(fields: dict[str, str], path: Path) -> None:
+    """Refuse skips that make native code read other bytes without a warning."""
+    lines, skip = fields.get("lineskip", "0"), fields.get("byteskip", "0")
+    if not re.fullmatch(r"\d{1,9}", lines):
+        raise damaged(path, f"its line skip is {lines[:40]!r}; expected a count")
     if not re.fullmatch(r"-1|\d{1,18}", skip):
         raise damaged(path, f"its byte skip is {skip[:40]!r}; expected -1 or a count")
+
+
+def _check_spacing(fields: dict[str, str], dimension: int, axis: int | None, path: Path) -> None:
+    """Refuse headers for which native code assumes 1 mm without a warning; `axis` lists volumes."""
+    directions = fields.get("space directions", "")
     if directions:
         if (vectors := directions.count("(")) < min(3, dimension):
             raise InputError(f"{path}: its space directions have {vectors} vectors; expected {min(3, dimension)}")
-    elif {"axismins", "axismaxs"} & fields.keys() and "spacings" not in fields:
+    elif "spacings" in fields:
+        for n, text in enumerate(fields["spacings"].lower().split()):
+            if n != axis and "nan" in text:
+                raise InputError(f"{path}: its spacings are {fields['spacings'][:80]}; expected numbers")
+    elif {"axismins", "axismaxs"} & fields.keys():
         raise InputError(f"{path}: says where its axes end, but not its spacing; expected spacings or space directions")
-    elif any("nan" in text for text in spacings):
-        raise InputError(f"{path}: its spacings are {fields['spacings'][:80]}; expected numbers")
-    elif "spacings" not in fields:
+    else:
         _LOG.warning("%s: does not say its spacing; taken as 1 mm", path)
 
 

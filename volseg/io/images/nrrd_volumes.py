@@ -1,8 +1,8 @@
 """NRRD files that hold several volumes: which axis lists them, and their header as ITK reads it.
 
-ITK takes an axis of the kind list or vector for numbers of a voxel, wherever it stands. It refuses an axis of time or
-of unknown kind, which other programs write for the same: such a file is read through a header of its own, in which
-the axis is a list.
+ITK takes an axis of the kind list or vector as the numbers of a voxel, in any place. It refuses an axis of time or of
+unknown kind, which other programs write for the same purpose. Such a file is read through a second header, in which the
+axis is a list.
 """
 
 from __future__ import annotations
@@ -20,50 +20,62 @@ _UNSAID = ("???", "none", "domain", "space")
 _VECTOR = re.compile(r"none|\([^()]*\)", re.IGNORECASE)
 _NUMBER = re.compile(r"[^\s(),]+")
 _WITH_TIME = re.compile(r"(.*superior)-time|(lps|ras|las)t", re.IGNORECASE)
-# Fields that say the same of the file's numbers in both headers.
+# Fields that both headers have, with their names in the second one.
 _TAKEN_OVER = {"type": "type", "sizes": "sizes", "encoding": "encoding", "endian": "endian", "byteskip": "byte skip"}
 
 
 def find_list_axis(fields: Mapping[str, str], dimension: int) -> int | None:
-    """Return which of four axes lists volumes; None where none does, or it is not said.
+    """Find the one of four axes that lists volumes.
 
     Parameters
     ----------
     fields : mapping
         Of the header, by their names in lower case.
     dimension : int
-        How many axes there are.
+        Number of axes.
+
+    Returns
+    -------
+    int or None
+        None if no axis lists volumes, or if the header does not say which.
     """
     kinds, vectors = _kinds(fields), _vectors(fields)
     if not dimension == len(kinds) == len(vectors) == _AXES:
         return None
-    found = [n for n in range(_AXES) if kinds[n] in _LISTS or (vectors[n] and not _is_spatial(vectors[n]))]
-    return found[0] if len(found) == 1 and kinds[found[0]] in (*_LISTS, *_UNSAID) else None
+    found = []
+    for axis, (kind, vector) in enumerate(zip(kinds, vectors, strict=True)):
+        if kind in _LISTS or (vector and not _is_spatial(vector)):
+            found.append(axis)
+    if len(found) != 1 or kinds[found[0]] not in (*_LISTS, *_UNSAID):
+        return None
+    return found[0]
 
 
 def header_for_itk(fields: Mapping[str, str], lines: Sequence[str], axis: int, path: Path) -> str | None:
-    """Return a header, for a file of its own, by which ITK reads the file; None where it reads the file itself.
+    """Return a second header, by which ITK reads the file; None if ITK reads the file itself.
 
     Parameters
     ----------
     fields : mapping
-        As of `find_list_axis`, which gave the axis.
+        Of the header, by their names in lower case.
     lines : sequence of str
         The header, without the empty line at its end.
     axis : int
-        The one that lists volumes.
+        The axis that lists volumes, by `find_list_axis`.
     path : Path
         The file.
 
     Raises
     ------
     InputError
-        NRRD takes the path for a pattern of file names.
+        NRRD would take the path for a pattern of file names.
     """
     if _is_read_by_itk(fields, axis):
         return None
     header = [lines[0], f"dimension: {_AXES}"]
-    header += [f"{name}: {fields[field]}" for field, name in _TAKEN_OVER.items() if field in fields]
+    for field, name in _TAKEN_OVER.items():
+        if field in fields:
+            header.append(f"{name}: {fields[field]}")
     header.append("kinds: " + _per_axis(["domain"] * _AXES, axis, "list"))
     header += _space_lines(fields, axis)
     header += [line for line in lines if ":=" in line]
@@ -77,14 +89,14 @@ def _is_read_by_itk(fields: Mapping[str, str], axis: int) -> bool:
 
 
 def _space_lines(fields: Mapping[str, str], axis: int) -> Iterator[str]:
-    """Yield what a header says of the patient space, without time."""
+    """Yield the lines of a header that describe the patient space, without time."""
     if space := _WITH_TIME.sub(lambda match: match[1] or match[2], fields.get("space", "")):
         yield f"space: {space}"
     elif "space dimension" in fields:
         yield "space dimension: 3"
     vectors = _vectors(fields)
     if any(vectors):
-        yield "space directions: " + _per_axis([_of_three(vector) for vector in vectors[:_AXES]], axis, "none")
+        yield "space directions: " + _per_axis([*map(_of_three, vectors[:_AXES])], axis, "none")
     if "spacings" in fields:
         yield "spacings: " + _per_axis(fields["spacings"].split()[:_AXES], axis, "nan")
     if "space origin" in fields:
@@ -92,7 +104,7 @@ def _space_lines(fields: Mapping[str, str], axis: int) -> Iterator[str]:
 
 
 def _per_axis(values: Sequence[str], axis: int, of_list: str) -> str:
-    """Join a value for each axis; that which lists volumes has its own."""
+    """Join the values of the axes, with another value for the axis that lists volumes."""
     return " ".join(of_list if n == axis else value for n, value in enumerate(values))
 
 
@@ -105,7 +117,7 @@ def _vectors(fields: Mapping[str, str]) -> list[str]:
 
 
 def _is_spatial(vector: str) -> bool:
-    """Whether an axis has a direction in the three axes of the patient; of a fourth one, time, none of its own."""
+    """Whether an axis has a direction along the three axes of the patient; an axis of time has not."""
     numbers = _NUMBER.findall(vector)[:3]
     return len(numbers) == 3 and any(re.search("[1-9]", number.lower().partition("e")[0]) for number in numbers)
 
@@ -115,7 +127,7 @@ def _of_three(vector: str) -> str:
 
 
 def _data_lines(fields: Mapping[str, str], lines: Sequence[str], path: Path) -> list[str]:
-    """Say where the voxels are: in the file behind its header, or in those that it names."""
+    """Return the lines that say where the voxels are: in the file behind its header, or in the files that it names."""
     skipped = int(fields.get("lineskip", "0"))
     folder = path.parent.absolute()
     if "%" in str(folder / path.name):
@@ -130,7 +142,15 @@ def _data_lines(fields: Mapping[str, str], lines: Sequence[str], path: Path) -> 
 
 
 def data_names(value: str, lines: Sequence[str]) -> list[str]:
-    """Return the names of the files with the voxels: the value of ``data file``, or the lines after a LIST."""
+    """Return the names of the files with the voxels.
+
+    Parameters
+    ----------
+    value : str
+        Of the field ``data file``; after a LIST the names follow in the lines of the header.
+    lines : sequence of str
+        The header.
+    """
     if not re.fullmatch(r"LIST( +\d+)?", value):
         return [value]
     first = next(n for n, line in enumerate(lines) if re.match("data ?file:", line, re.IGNORECASE))

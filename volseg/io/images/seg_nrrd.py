@@ -1,4 +1,4 @@
-"""What 3D Slicer writes into the header of a ``.seg.nrrd``: names, colours, codes and layers of its segments.
+"""The entries of 3D Slicer in the header of a ``.seg.nrrd``: names, colours, codes and layers of its segments.
 
 Segments that overlap lie in several layers, each a label map. Source: vtkMRMLSegmentationStorageNode and
 vtkSlicerTerminologiesModuleLogic of 3D Slicer, https://github.com/Slicer/Slicer.
@@ -40,16 +40,24 @@ class Segments:
     Parameters
     ----------
     layers : tuple of tuple of Label
-        Of each layer.
+        The labels of each layer.
     are_masks : bool
-        Slicer before 4.11 wrote a layer for each segment, not 0 where it is, and no values: they are numbered from 1.
+        Slicer before 4.11 wrote one layer for each segment, not 0 inside, and no values. Such segments are numbered
+        from 1.
     """
 
     layers: tuple[tuple[Label, ...], ...]
     are_masks: bool
 
     def values_of(self, layer: int, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the label values of a layer."""
+        """Return the label values of a layer.
+
+        Parameters
+        ----------
+        layer : int
+        array : (I, J, K) int
+            The numbers in the file.
+        """
         if not self.are_masks or not self.layers[layer]:
             return array
         value = self.layers[layer][0].value
@@ -62,29 +70,25 @@ def read_segments(entries: Mapping[str, str], layers: int, path: Path) -> Segmen
     Parameters
     ----------
     entries : mapping
-        Keys and values of the header; those of segments are used.
+        Keys and values of the header; only those of segments are used.
     layers : int
-        How many numbers a voxel has.
+        Number of numbers a voxel.
     path : Path
         The file, for messages.
 
     Returns
     -------
     Segments or None
-        None where the file says nothing of segments. Names that repeat within a layer have the value behind them. An
-        entry that is not what Slicer writes is left out, with a warning: a colour becomes the default one; a segment
-        whose place or value is unknown loses its name, while its voxels stay.
+        None if the file has no segments. Names that repeat within a layer have the value appended. Entries that Slicer
+        would not write are left out, with a warning: a wrong colour becomes the default one; a segment with an unknown
+        layer or value loses its name, while its voxels stay.
     """
-    segments: dict[int, dict[str, str]] = {}
-    for key, text in entries.items():
-        if match := _ENTRY.fullmatch(key):
-            segments.setdefault(int(match[1]), {})[match[2]] = text
-    segments = {number: segment for number, segment in segments.items() if {"ID", "Name"} & segment.keys()}
+    segments = _segments(entries)
     if not segments:
         return None
-    are_masks = layers > 1 and not any("LabelValue" in segment or "Layer" in segment for segment in segments.values())
+    are_masks = layers > 1 and not {"LabelValue", "Layer"} & set().union(*segments.values())
     found = _Labels(layers)
-    # Of two that claim one value it belongs to the one that says so.
+    # Segments with a LabelValue come first: a value belongs to the segment that states it.
     for number, segment in sorted(segments.items(), key=lambda item: ("LabelValue" not in item[1], item[0])):
         found.add(number, segment, are_masks=are_masks)
     if found.problems:
@@ -92,8 +96,17 @@ def read_segments(entries: Mapping[str, str], layers: int, path: Path) -> Segmen
     return Segments(found.by_layer(path), are_masks)
 
 
+def _segments(entries: Mapping[str, str]) -> dict[int, dict[str, str]]:
+    """Return the entries of each segment by its number; a segment has an ID or a name."""
+    found: dict[int, dict[str, str]] = {}
+    for key, text in entries.items():
+        if match := _ENTRY.fullmatch(key):
+            found.setdefault(int(match[1]), {})[match[2]] = text
+    return {number: segment for number, segment in found.items() if {"ID", "Name"} & segment.keys()}
+
+
 class _Labels:
-    """Labels of each layer, as far as the entries of their segments are sound."""
+    """Labels of each layer, from the sound entries of segments."""
 
     def __init__(self, layers: int) -> None:
         self.labels: list[dict[int, Label]] = [{} for _ in range(layers)]
@@ -101,7 +114,7 @@ class _Labels:
         self.problems: list[str] = []
 
     def add(self, number: int, segment: Mapping[str, str], *, are_masks: bool) -> None:
-        """Add the label of a segment, or say why not."""
+        """Add the label of a segment, or a problem."""
         name = plain(segment.get("Name", "")).strip() or plain(segment.get("ID", "")).strip() or f"segment_{number}"
         layer = number if are_masks else _number(segment.get("Layer") or "0")
         value = number + 1 if are_masks else _number(segment.get("LabelValue") or "1")
@@ -112,10 +125,14 @@ class _Labels:
         elif twin := self.labels[layer].get(value):
             self.problems.append(f"{name} (has the value {value}, as {twin.name} has)")
         else:
-            colour = self._colour(segment, name)
-            self.coloured[layer].update([value] if colour else [])
-            code = _code(segment.get("Tags", ""))
-            self.labels[layer][value] = Label(value, name, colour or default_colour(value, name), code)
+            self._put(layer, value, name, segment)
+
+    def _put(self, layer: int, value: int, name: str, segment: Mapping[str, str]) -> None:
+        colour = self._colour(segment, name)
+        if colour:
+            self.coloured[layer].add(value)
+        code = _code(segment.get("Tags", ""))
+        self.labels[layer][value] = Label(value, name, colour or default_colour(value, name), code)
 
     def _colour(self, segment: Mapping[str, str], name: str) -> Colour | None:
         text = segment.get("Color", "").strip() or segment.get("DefaultColor", "").strip()
@@ -130,10 +147,12 @@ class _Labels:
         return red, green, blue
 
     def by_layer(self, path: Path) -> tuple[tuple[Label, ...], ...]:
-        """Return the labels of each layer, of which no two have one name."""
-        pairs = zip(self.labels, self.coloured, strict=True)
-        apart = (keep_colours_apart([layer[v] for v in sorted(layer)], given) for layer, given in pairs)
-        return tuple(_with_unique_names(labels, path) for labels in apart)
+        """Return the labels of each layer, with unique names."""
+        layers = []
+        for labels, coloured in zip(self.labels, self.coloured, strict=True):
+            apart = keep_colours_apart([labels[value] for value in sorted(labels)], coloured)
+            layers.append(_with_unique_names(apart, path))
+        return tuple(layers)
 
 
 def _number(text: str) -> int | None:
@@ -142,9 +161,16 @@ def _number(text: str) -> int | None:
 
 
 def extent_start(entries: Mapping[str, str], shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Return the index that Slicer 4 gave to the first voxel of a file, if its origin is that of index 0, 0, 0.
+    """Return the index of the first voxel of a file by Slicer 4, where the origin is that of index 0, 0, 0.
 
-    Later ones write ReferenceImageExtentOffset, and the origin of the first voxel.
+    Later versions write ReferenceImageExtentOffset and the origin of the first voxel; for them the index is 0, 0, 0.
+
+    Parameters
+    ----------
+    entries : mapping
+        Keys and values of the header.
+    shape : (I, J, K)
+        Of the image.
     """
     match = _EXTENT.fullmatch(entries.get("Segmentation_Extent", ""))
     if match is None or "Segmentation_ReferenceImageExtentOffset" in entries:
@@ -154,7 +180,13 @@ def extent_start(entries: Mapping[str, str], shape: tuple[int, int, int]) -> tup
 
 
 def segment_entries(layers: Sequence[LabelMap]) -> dict[str, str]:
-    """Return Slicer's header entries for layers; extents are inclusive, that of an absent label is 0 -1."""
+    """Return Slicer's header entries for layers.
+
+    Parameters
+    ----------
+    layers : sequence of LabelMap
+        On one grid.
+    """
     entries = {
         "Segmentation_MasterRepresentation": "Binary labelmap",
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
@@ -164,8 +196,6 @@ def segment_entries(layers: Sequence[LabelMap]) -> dict[str, str]:
     for layer, labelmap in enumerate(layers):
         boxes = label_boxes(labelmap.array)
         for label in labelmap.labels:
-            box = boxes.get(label.value)
-            extent = [(s.start, s.stop - 1) for s in box] if box else [(0, -1)] * 3
             segment = {
                 "ID": f"Segment_{label.value}" if layer == 0 else f"Segment_{layer}_{label.value}",
                 "Name": plain(label.name),
@@ -174,33 +204,46 @@ def segment_entries(layers: Sequence[LabelMap]) -> dict[str, str]:
                 "ColorAutoGenerated": "0",
                 "LabelValue": str(label.value),
                 "Layer": str(layer),
-                "Extent": " ".join(f"{first} {last}" for first, last in extent),
+                "Extent": _extent(boxes.get(label.value)),
                 "Tags": _tags(label),
             }
-            entries.update({f"Segment{number}_{key}": text for key, text in segment.items()})
+            for key, text in segment.items():
+                entries[f"Segment{number}_{key}"] = text
             number += 1
     return entries
 
 
+def _extent(box: Sequence[slice] | None) -> str:
+    """Write the first and last index along each axis; 0 and -1 for an absent label."""
+    if box is None:
+        return "0 -1 0 -1 0 -1"
+    return " ".join(f"{side.start} {side.stop - 1}" for side in box)
+
+
 def _with_unique_names(labels: Sequence[Label], path: Path) -> tuple[Label, ...]:
-    repeated = sorted(name for name, count in Counter(label.name for label in labels).items() if count > 1)
+    counts = Counter(label.name for label in labels)
+    repeated = sorted(name for name, count in counts.items() if count > 1)
     if repeated:
         _LOG.warning("%s: several segments are called %s; their values are appended", path, ", ".join(repeated))
-    return tuple(replace(s, name=f"{s.name}_{s.value}") if s.name in repeated else s for s in labels)
+    unique = []
+    for label in labels:
+        unique.append(replace(label, name=f"{label.name}_{label.value}") if label.name in repeated else label)
+    return tuple(unique)
 
 
 def _code(tags: str) -> str | None:
     """Return ``scheme:value`` of the segment's type: tags end in ``|``, terminologies are context~category~type~..."""
     entry = next((tag for tag in tags.split("|") if tag.startswith(_TERMINOLOGY)), "")
-    concepts = [concept.split("^") for concept in entry.split("~")]
-    if len(concepts) < 3 or len(concepts[2]) != 3:
+    concepts = entry.split("~")
+    parts = concepts[2].split("^") if len(concepts) > 2 else []
+    if len(parts) != 3:
         return None
-    scheme, value, _ = (plain(part).strip() for part in concepts[2])
+    scheme, value = plain(parts[0]).strip(), plain(parts[1]).strip()
     return f"{scheme}:{value}" if scheme and value else None
 
 
 def _tags(label: Label) -> str:
-    """Write a label's code, else that of its name, as Slicer's terminology, which wants a category too, and a side."""
+    """Write the code of a label, or of its name, as an entry of Slicer's terminology, with category and side."""
     structure = find_structure(label.name)
     code = label.code or (structure.code if structure else None)
     if code is None or re.search(r"[~^|]", code):
@@ -210,9 +253,11 @@ def _tags(label: Label) -> str:
     coding = coding_of(label)
     if code_text(coding.type) != code:
         return ""
-    concepts = [_concept(c) if c else _NO_CODE for c in (coding.category, coding.type, coding.side)]
+    concepts = map(_concept, (coding.category, coding.type, coding.side))
     return _TERMINOLOGY + "~".join([_CATEGORIES, *concepts, _REGIONS, _NO_CODE, _NO_CODE]) + "|"
 
 
 def _concept(code: Any) -> str:
+    if not code:
+        return _NO_CODE
     return "^".join(re.sub(r"[~^|]", "_", part) for part in (code.scheme_designator, code.value, code.meaning))

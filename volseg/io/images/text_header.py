@@ -1,8 +1,9 @@
-"""What the checks of NRRD's and MetaImage's text headers have in common; they come before native code sees the file.
+"""Common checks of the text headers of NRRD and MetaImage, done before native code sees the file.
 
-SimpleITK's parsers allocate what a header asks for, and MetaImage's writes past its buffers where it lies
-(``NDims = 100``, ``ElementDataFile = %s%n``). So they are only given sizes that the file holds, few dimensions, lines
-of bounded length and data files beside the header. Both ignore the header's unit of length; it is read here.
+SimpleITK's parsers allocate as much as a header asks for, and MetaImage's parser writes past its buffers for some
+headers (``NDims = 100``, ``ElementDataFile = %s%n``). So the parsers are only given sizes that the file holds, few
+dimensions, lines of bounded length and data files beside the header. Both ignore the header's unit of length; it is
+read here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from volseg.files.streams import check_growth, check_promise
 
 LONGEST_HEADER = 1 << 22
 FLOAT32_BYTES = 4
-_WITH_COPIES = 1_260_000_000  # bytes; a sparse segmentation in four layers of 512x512x600 has as many
+_WITH_COPIES = 1_260_000_000  # bytes of a sparse segmentation in four layers of 512x512x600
 _MOST_DIMENSIONS = 5
 _MM_PER_UNIT = {"mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0, "cm": 10.0, "m": 1000.0}
 _MM_PER_UNIT |= dict.fromkeys(("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron", "microns"), 0.001)
@@ -26,22 +27,22 @@ _MM_PER_UNIT |= dict.fromkeys(("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER M
 
 @dataclass(frozen=True)
 class TextHeader:
-    """What is known of a file before native code reads it.
+    """Facts about a file before native code reads it.
 
     Parameters
     ----------
     parser : str
-        ITK's name of the parser; told by content, not by suffix.
+        ITK's name of the parser, chosen by content and not by suffix.
     numbers : int
-        How many numbers all voxels are.
+        Number of numbers in all voxels.
     mm_per_unit : float
         Length of the header's unit.
     of_the_patient : bool
-        Whether it says how the axes lie in the patient.
+        Whether the header says how the axes lie in the patient.
     lists_volumes : bool
         Whether the numbers of a voxel belong to several volumes.
     for_itk : str, optional
-        Another header, by which ITK reads a file that it would refuse.
+        Second header, by which ITK reads a file that it would otherwise refuse.
     """
 
     parser: str
@@ -53,12 +54,26 @@ class TextHeader:
 
 
 def damaged(path: Path, reason: str) -> InputError:
-    """Make the error of a header that is none."""
+    """Return the error for a damaged header.
+
+    Parameters
+    ----------
+    path : Path
+    reason : str
+        The end of the message.
+    """
     return InputError(f"{path}: is not a NRRD or MetaImage file, damaged or cut off ({reason})")
 
 
 def gather(found: Iterable[tuple[str, str]], path: Path) -> dict[str, str]:
-    """Collect the fields of a header; one given twice is an error, as parsers disagree on which counts."""
+    """Collect the fields of a header; a repeated field is an error, as parsers disagree on which one counts.
+
+    Parameters
+    ----------
+    found : iterable of (name, value)
+    path : Path
+        The file.
+    """
     fields: dict[str, str] = {}
     for name, value in found:
         if name in fields:
@@ -68,7 +83,17 @@ def gather(found: Iterable[tuple[str, str]], path: Path) -> dict[str, str]:
 
 
 def parse_sizes(text: str, dimension: str, path: Path) -> list[int]:
-    """Read the numbers of voxels along each axis, which must be as many as the header says."""
+    """Read the numbers of voxels along each axis.
+
+    Parameters
+    ----------
+    text : str
+        The sizes.
+    dimension : str
+        Number of sizes by the header.
+    path : Path
+        The file.
+    """
     words = text.split()
     if not re.fullmatch("[0-9]{1,3}", dimension) or len(words) != int(dimension):
         raise damaged(path, f"it has {len(words)} sizes, but dimension {dimension[:20]!r}")
@@ -80,7 +105,15 @@ def parse_sizes(text: str, dimension: str, path: Path) -> list[int]:
 
 
 def parse_unit(units: Iterable[str], path: Path) -> float:
-    """Return the mm of a unit of length; without one it is mm."""
+    """Return the mm in a unit of length.
+
+    Parameters
+    ----------
+    units : iterable of str
+        Of each axis; without a unit, lengths are in mm.
+    path : Path
+        The file.
+    """
     given = {unit for text in units if (unit := text.strip().lower()) not in ("", "?")}
     if not given:
         return 1.0
@@ -90,12 +123,19 @@ def parse_unit(units: Iterable[str], path: Path) -> float:
 
 
 def data_size(names: Sequence[str], path: Path) -> int:
-    """Return the bytes in the files that hold the voxels of a detached header.
+    """Return the number of bytes in the files that hold the voxels of a detached header.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the files, relative to the header.
+    path : Path
+        The header.
 
     Raises
     ------
     InputError
-        One is missing, is no regular file, or lies elsewhere than beside or below the header.
+        A file is missing, is not a regular file, or does not lie beside or below the header.
     """
     total = 0
     for name in names:
@@ -108,20 +148,23 @@ def data_size(names: Sequence[str], path: Path) -> int:
 
 
 def check_data(path: Path, *, numbers: int, item_size: int, encoding: str, there: int, copied: int = 0) -> None:
-    """Refuse voxels that `there` bytes of an encoding cannot hold, or that swell out of proportion.
+    """Refuse voxels that the stored bytes cannot hold, or that expand out of proportion.
 
     Parameters
     ----------
+    path : Path
+        The file.
     numbers, item_size : int
-        How many numbers of how many bytes.
+        Number of numbers, and bytes of each.
     encoding : {"raw", "hex", "text", "deflate"}
-        How they are written.
+    there : int
+        Stored bytes.
     copied : int
-        Of how many bytes a copy is made of each, as they are turned into other numbers or sorted by volume.
+        Bytes that are copied for each number when it is converted or sorted by volume.
     """
     needed = numbers * item_size
     if encoding == "text":
-        needed = 2 * numbers - 1  # a digit each, and what parts them
+        needed = 2 * numbers - 1  # a digit each, and a separator between them
     elif encoding == "hex":
         needed *= 2
     check_promise(path, needed, there, zipped=encoding == "deflate")

@@ -1,8 +1,8 @@
-"""BIDS derivatives: what lies beside a discrete segmentation, ``<entities>_dseg.nii.gz``.
+"""BIDS derivatives: the files beside a discrete segmentation, ``<entities>_dseg.nii.gz``.
 
-Its label table is ``<entities>_dseg.tsv`` (`volseg.io.labels.table`); here is ``<entities>_dseg.json``, which describes
-the image and the columns that are not BIDS's own. ``dataset_description.json`` belongs to the dataset and is not
-written. Source: BIDS specification, "Imaging data types" of derivatives, https://bids-specification.readthedocs.io.
+Its label table is ``<entities>_dseg.tsv`` (`volseg.io.labels.table`). This module writes ``<entities>_dseg.json``. It
+describes the image and the columns that are not BIDS's own. ``dataset_description.json`` belongs to the dataset and is
+not written. Source: BIDS specification, "Imaging data types" of derivatives, https://bids-specification.readthedocs.io.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ from volseg.io.labels.table import CODE_COLUMN, label_columns, sidecar_path
 
 
 def is_dseg(path: str | Path) -> bool:
-    """Whether a file name is that of a discrete segmentation in BIDS."""
+    """Whether a file name is that of a discrete segmentation in BIDS.
+
+    Parameters
+    ----------
+    path : path
+    """
     return has_suffix(path, ("_dseg.nii", "_dseg.nii.gz"))
 
 
@@ -37,15 +42,15 @@ def write_dseg_json(
     Parameters
     ----------
     labelmap : LabelMap
-        What is in the image.
+        The labels in the image.
     path : path
         The image, ``<entities>_dseg.nii.gz``.
     manual : bool, optional
-        Whether the segmentation was drawn by hand; not said if not known.
+        Whether the segmentation was drawn by hand; left out if not known.
     sources : sequence of str
-        BIDS URIs of the files it was made from, such as ``bids:raw:sub-01/anat/sub-01_T1w.nii.gz``.
+        BIDS URIs of the source files, such as ``bids:raw:sub-01/anat/sub-01_T1w.nii.gz``.
     spatial_reference : str, optional
-        URI or BIDS path of the image that it is aligned to. Without one it is ``orig``, the space of its own scan,
+        URI or BIDS path of the image to which it is aligned. By default it is ``orig``, the space of its own scan,
         unless the file name has another ``space`` entity.
 
     Returns
@@ -73,7 +78,7 @@ def write_dseg_json(
     if CODE_COLUMN in label_columns(labelmap.labels):
         content[CODE_COLUMN] = {
             "LongName": "Terminology code",
-            "Description": "What the label is, as scheme:value; the schemes are DICOM's, such as SCT for SNOMED CT",
+            "Description": "Meaning of the label, as scheme:value; the schemes are DICOM's, such as SCT for SNOMED CT",
         }
     sidecar = path.with_name(case_name(path) + ".json")
     write_text(sidecar, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -1,8 +1,9 @@
 """Names and colours of labels: the table beside a label map, and ``dataset.json``.
 
-The table is BIDS's ``dseg.tsv``: tab-separated, columns ``index`` and ``name``, optionally ``abbreviation``, ``color``
-(``#rrggbb``) and ``mapping`` (an integer: the label in BIDS's own list), and a column of ours, ``code`` (a terminology
-code, ``SCT:10200004``). https://bids-specification.readthedocs.io, "Common image-derived labels".
+The table is BIDS's ``dseg.tsv``. It is tab-separated and has the columns ``index`` and ``name``. Optional columns are
+``abbreviation``, ``color`` (``#rrggbb``), ``mapping`` (an integer: the label in BIDS's own list), and volseg's own
+``code`` (a terminology code, ``SCT:10200004``). Source: https://bids-specification.readthedocs.io, "Common
+image-derived labels".
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ _LONGEST_TABLE, _MOST_ROWS = 1 << 24, 200_000
 
 
 def sidecar_path(image_path: Path) -> Path:
-    """Return where the label table of an image file is: ``labels.nii.gz`` -> ``labels.tsv``."""
+    """Return the path of the label table of an image file: ``labels.nii.gz`` -> ``labels.tsv``.
+
+    Parameters
+    ----------
+    image_path : Path
+    """
     return image_path.with_name(case_name(image_path) + ".tsv")
 
 
@@ -45,13 +51,13 @@ def read_label_table(path: Path) -> tuple[Label, ...]:
     Returns
     -------
     tuple of Label
-        Without background (0). A label without a colour gets `default_colour`, or one near to it where another label
-        has that; its code comes from the column ``code``, else from ``mapping``, where older tables have it.
+        Without background (0). A label without a colour gets `default_colour`, or a similar one if another label has
+        that. The code comes from the column ``code``, or from ``mapping`` as in older tables.
 
     Raises
     ------
     InputError
-        The file cannot be read, or lists every line that is wrong.
+        The file cannot be read, or has mistakes; the message lists every wrong line.
     """
     if has_suffix(path, (".json",)):
         content = read_json(path)
@@ -62,14 +68,22 @@ def read_label_table(path: Path) -> tuple[Label, ...]:
     if missing := {"index", "name"} - set(columns):
         raise InputError(
             f"{path}: has no column {' and '.join(sorted(missing))}; expected a tab-separated table with the columns "
-            f"{', '.join(_COLUMNS)}, of which index and name must be there"
+            f"{', '.join(_COLUMNS)}; index and name are required"
         )
-    texts = (({column: as_text(cell) for column, cell in row.items()}, number) for number, row in rows)
-    return labels_from_rows(((f"line {number}", row) for row, number in texts), path)
+    placed = []
+    for number, row in rows:
+        placed.append((f"line {number}", {column: as_text(cell) for column, cell in row.items()}))
+    return labels_from_rows(placed, path)
 
 
 def write_label_table(labels: Iterable[Label], path: Path) -> None:
-    """Write names, colours and codes of labels as a table that `read_label_table` reads back."""
+    """Write names, colours and codes of labels as a table for `read_label_table`.
+
+    Parameters
+    ----------
+    labels : iterable of Label
+    path : Path
+    """
     labels = tuple(labels)
     columns = label_columns(labels)
     rows: list[Sequence[object]] = []
@@ -83,7 +97,7 @@ def write_label_table(labels: Iterable[Label], path: Path) -> None:
 
 
 def _names_in_table(labels: Sequence[Label]) -> list[str]:
-    """Return the names as they can be read back: on one line, and those that this makes equal with their values."""
+    """Return the names in a form that can be read back: on one line, and unique by their values."""
     names: dict[str, None] = {}
     for label in labels:
         name = plain(label.name).strip()
@@ -94,23 +108,36 @@ def _names_in_table(labels: Sequence[Label]) -> list[str]:
 
 
 def label_columns(labels: Iterable[Label]) -> tuple[str, ...]:
-    """Return the columns that `write_label_table` writes: BIDS's, and `CODE_COLUMN` where a label has a code."""
+    """Return the columns that `write_label_table` writes: BIDS's, and `CODE_COLUMN` if a label has a code.
+
+    Parameters
+    ----------
+    labels : iterable of Label
+    """
     coded = any(label.code and _is_terminology(label.code) for label in labels)
     return (*_COLUMNS, CODE_COLUMN) if coded else _COLUMNS
 
 
 def _is_terminology(code: str) -> bool:
-    """Whether a code is none of BIDS's own integers, which belong into the column ``mapping``."""
+    """Whether a code is a terminology code; BIDS's own integers belong into the column ``mapping``."""
     return not re.fullmatch(r"[0-9]+", code)
 
 
 def labels_from_json(entries: Mapping[str, Any], path: Path) -> tuple[Label, ...]:
     """Read the ``labels`` of a ``dataset.json``: ``{"1": "liver"}`` (Decathlon) or ``{"liver": 1}`` (nnU-Net).
 
+    Parameters
+    ----------
+    entries : mapping
+        The value of ``labels``.
+    path : Path
+        The file, for messages.
+
     Raises
     ------
     InputError
-        Lists every entry that is wrong. nnU-Net's regions (several values) and ``ignore`` label are not supported.
+        Entries are wrong; the message lists them. nnU-Net's regions (several values) and ``ignore`` label are not
+        supported.
     """
     rows = []
     for key, value in entries.items():
@@ -123,7 +150,18 @@ def labels_from_json(entries: Mapping[str, Any], path: Path) -> tuple[Label, ...
 
 
 def read_table(path: Path, *, delimiter: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Read a table with a header line: its columns, and for each row the line number and the stripped cells.
+    """Read a table with a header line.
+
+    Parameters
+    ----------
+    path : Path
+    delimiter : str
+
+    Returns
+    -------
+    columns : list of str
+    rows : list of (int, dict of str to str)
+        Line number, and stripped cells by column.
 
     Raises
     ------
@@ -131,11 +169,12 @@ def read_table(path: Path, *, delimiter: str) -> tuple[list[str], list[tuple[int
         The file cannot be read as a table.
     """
     reader = csv.DictReader(io.StringIO(read_text(path, most=_LONGEST_TABLE)), delimiter=delimiter)
+    rows = []
     try:
         columns = [column.strip() for column in reader.fieldnames or ()]
         reader.fieldnames = columns
-        first = islice(reader, _MOST_ROWS + 1)
-        rows = [(reader.line_num, {k: (cell or "").strip() for k, cell in row.items() if k}) for row in first]
+        for row in islice(reader, _MOST_ROWS + 1):
+            rows.append((reader.line_num, {column: (cell or "").strip() for column, cell in row.items() if column}))
     except csv.Error as error:
         raise InputError(f"{path}: is not a table ({error})") from error
     if len(rows) > _MOST_ROWS:
@@ -144,7 +183,20 @@ def read_table(path: Path, *, delimiter: str) -> tuple[list[str], list[tuple[int
 
 
 def labels_from_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], path: Path) -> tuple[Label, ...]:
-    """Make labels of the rows of a table, each with its place in the file; raises as `read_label_table`."""
+    """Make labels from the rows of a table.
+
+    Parameters
+    ----------
+    rows : iterable of (str, mapping)
+        Place in the file, for messages, and cells by column.
+    path : Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        Rows are wrong; the message lists them.
+    """
     labels: list[Label] = []
     known: dict[int | str, Label] = {}  # by value and by name
     given = set()

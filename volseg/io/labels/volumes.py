@@ -16,41 +16,43 @@ from volseg.io.labels.layers import join_masks
 def layers_of_volumes(
     volumes: Sequence[Volume], names: Sequence[Label], choice: LabelChoice, path: Path
 ) -> tuple[LabelMap, ...]:
-    """Lay the volumes of a file, all masks, into each other where they do not meet.
+    """Join the volumes of a file, all masks, in as few layers as their overlaps allow.
 
     Parameters
     ----------
     volumes : sequence of Volume
-        In the file's order: labels 1, 2, 3 ... But where each holds a value of its own, that is the label's.
+        In the file's order. They become labels 1, 2, 3 ..., or keep their values if each has another one.
     names : sequence of Label
-        Names by value; others are ``label_<value>``.
+        Names by value; other labels are ``label_<value>``.
     choice : LabelChoice
-        Which are wanted.
+        The wanted labels.
     path : Path
         The file, for messages.
 
     Raises
     ------
     AmbiguousError
-        Not each is a mask: 0 and one other integer.
+        A volume is not a mask: 0 and one other integer.
     InputError
-        What is wanted is not there.
+        A wanted label does not occur.
     """
     values = _mask_values(volumes, path)
-    some = [value for value in values if value]
-    if len(some) == len(set(some)) > 1:
-        numbered = [(value, volume) for value, volume in zip(values, volumes, strict=True) if value]
-    else:
-        numbered = list(enumerate(volumes, start=1))
+    given = [value for value in values if value]
+    if not len(given) == len(set(given)) > 1:
+        values = list(range(1, len(volumes) + 1))
     known = {label.value: label for label in names}
-    labels = [known.get(n, Label(n, f"label_{n}", default_colour(n))) for n, _ in numbered]
+    labels, masks = [], []
+    for value, volume in zip(values, volumes, strict=True):
+        if value:
+            labels.append(known.get(value, Label(value, f"label_{value}", default_colour(value))))
+            masks.append(volume)
     wanted = choice.of(labels, path)
-    masks = (volume.array != 0 for label, (_, volume) in zip(labels, numbered, strict=True) if label in wanted)
-    return join_masks(wanted, masks, volumes[0].grid)
+    chosen = (volume.array != 0 for label, volume in zip(labels, masks, strict=True) if label in wanted)
+    return join_masks(wanted, chosen, volumes[0].grid)
 
 
 def _mask_values(volumes: Sequence[Volume], path: Path) -> list[int]:
-    """Return the one value of each mask, 0 of an empty one; the first that is none ends it."""
+    """Return the value of each mask, 0 for an empty one; raise an error at the first volume that is not a mask."""
     values = []
     for volume in volumes:
         try:
@@ -60,9 +62,9 @@ def _mask_values(volumes: Sequence[Volume], path: Path) -> list[int]:
         if len(present) > 1:
             listed = ", ".join(str(volume.name) for volume in volumes[:3]) + (", ..." if volumes[3:] else "")
             raise AmbiguousError(
-                f"{path}: holds {len(volumes)} volumes ({listed}), of which not each is a mask (0 and one other "
-                "integer); choose one by its name or number (--series), write each to a file (volseg convert --all), "
-                "or probabilities to DICOM (volseg convert --as fractional)"
+                f"{path}: holds {len(volumes)} volumes ({listed}), and not all are masks (0 and one other integer); "
+                "choose one by its name or number (--series), write each to a file (volseg convert --all), or "
+                "probabilities to DICOM (volseg convert --as fractional)"
             )
         values.append(next(iter(present), 0))
     return values
