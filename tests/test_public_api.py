@@ -30,7 +30,7 @@ _PLAIN = (str, int, float, tuple, type(None))
 
 
 def public_api() -> str:
-    """Describe all public names; types are as they are written in the code, so the place of a module does not show."""
+    """Describe all public names; types are given as in the code, so the place of a module does not show."""
     lines = [line for name in sorted(volseg.__all__) for line in _described(name, getattr(volseg, name))]
     return "\n".join(lines) + "\n"
 
@@ -147,7 +147,7 @@ def _annotations(thing: Any) -> dict[str, Any]:
 def _text(annotation: Any, owner: Any) -> str:
     """Write a type as the code of its owner does, but what an alias stands for instead of its name.
 
-    Numbers with bounds keep the alias, as versions of pydantic differ in how they write these.
+    Numbers with bounds keep the alias, as versions of pydantic write these differently.
     """
     names = vars(sys.modules[inspect.unwrap(owner).__module__])
 

@@ -127,7 +127,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(root, places)
 
 
-# Of all examples together: a name does not depend on the output folder either.
+# All examples together: a name does not depend on the output folder either.
 NAMES: dict[str, str] = {}
 SCANS = [*(f"dicom {n}" for n in range(4)), *(f"image {n}" for n in range(2))]
 CALLS = st.lists(

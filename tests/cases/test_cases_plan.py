@@ -144,7 +144,7 @@ def flip_a_bit(path: Path) -> None:
     state, content = path.stat(), bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # nobody would see it by the time
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # the time does not show the change
 
 
 def replace_by_a_folder(path: Path) -> None:

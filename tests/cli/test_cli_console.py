@@ -124,7 +124,7 @@ def test_sigterm_is_an_interrupt_once_and_only_here() -> None:
         assert tidied == ["all"]
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        work()  # what is ignored stays so
+        work()  # ignored signals stay ignored
         assert tidied == ["all", "all"]
     finally:
         signal.signal(signal.SIGTERM, before)

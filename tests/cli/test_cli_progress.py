@@ -68,7 +68,7 @@ def test_the_demo_says_what_it_does_while_it_does_it(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_line_is_in_the_file_when_it_is_said(stream: str) -> None:
-    """Not when the command ends: here it is killed before."""
+    """It is seen before the command ends, which is killed here."""
     code = (
         "import os, sys, volseg.cli as cli\n"
         "def app():\n"

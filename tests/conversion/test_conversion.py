@@ -125,7 +125,7 @@ def test_other_images_of_a_folder_are_converted_too(
     write(scan, tmp_path / "more" / "a.nii.gz")
     write(scan, tmp_path / "more" / "b.mha")
     (tmp_path / "more" / "cut.nii").write_bytes(b"cut")
-    for _ in range(2):  # what was written is no input of the second
+    for _ in range(2):  # the written files are not inputs of the second
         results = list(convert_all(tmp_path, tmp_path / "out", overwrite=True))
         assert [result.name for result in results] == ["head", "a", "b", "cut"]
     assert [bool(result.error) for result in results] == [False, False, False, True]
@@ -147,7 +147,7 @@ def test_the_one_image_of_a_folder_is_what_is_meant(scan: Volume, tmp_path: Path
     folder = tmp_path / "pair"
     folder.mkdir()
     nibabel.save(kind(scan.array, scan.grid.affine), folder / "scan.hdr")
-    for _ in range(2):  # what was written beside it is no input of the second
+    for _ in range(2):  # the files written beside it are not inputs of the second
         convert(folder, folder / "out.nii.gz", overwrite=True)
         assert_same_in_world(read(folder / "out.nii.gz"), scan)
 

@@ -32,7 +32,7 @@ TOTALSEGMENTATOR = [
     *(f"vertebrae_{part}{n}" for part, count in (("C", 7), ("T", 12), ("L", 5), ("S", 1)) for n in range(1, count + 1)),
 ]
 
-# Not in the dictionary of DICOM, which has few muscles: SNOMED CT's own, as 3D Slicer codes TotalSegmentator's classes
+# DICOM's dictionary has few muscles; these are codes of SNOMED CT, as 3D Slicer codes TotalSegmentator's classes
 # (except gluteus minimus, which it codes as medius).
 NOT_DICOM = {"SCT:181674001", "SCT:78333006", "SCT:75297007", "SCT:68455001"}
 

@@ -125,7 +125,7 @@ def test_a_threshold_in_the_noise_is_refused() -> None:
 
 
 def test_a_body_of_a_hundred_organs_is_no_noise() -> None:
-    """Of 512x512x600 voxels, a hundred rods of 52x52 with holes fill all; what 24 slices add counts 25 times."""
+    """A hundred rods of 52x52 with holes fill 512x512x600 voxels; what 24 slices add counts 25 times."""
     index = np.indices((512, 512, 48), dtype=np.uint16)
     rods = (index[0] // 52 * 10 + index[1] // 52 + 1).astype(np.uint8)
     rods[np.random.default_rng(0).random(rods.shape) < 0.001] = 0

@@ -1,6 +1,6 @@
 """A path is looked at once: how often folders are listed, and files parsed or decoded.
 
-What is counted lies below the functions of volseg, which may move: the system's listing of a folder, pydicom's parsing
+The counted calls lie below the functions of volseg, which may move: the system's listing of a folder, pydicom's parsing
 of a data set, the opening of a NIfTI file's voxels. A parse counts as one of a header, unless the data set has pixels
 or contours: these are read once on their own. A full scan of a folder parses the header of every file; so the file that
 is parsed least says how many there were.
@@ -124,7 +124,7 @@ def view(study: Path, _: Path) -> bool:
 
 
 def not_yet(reason: str, *values: Any) -> Any:
-    """Mark what is looked at more than once today; a mark that no longer holds fails, and is then taken off."""
+    """Mark files that are looked at more than once today; a mark that no longer holds fails, and is then taken off."""
     return pytest.param(*values, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason))
 
 

@@ -82,7 +82,7 @@ def model_of(*networks: nn.Module, config: Config, labels: Sequence[Label] = LAB
 
 
 def model_across(spacing: tuple[float, float, float] = (1, 1, 1), **networks: nn.Module) -> Model:
-    """Each plane has a network of its own, or none; all are planned."""
+    """Each plane has a network of its own, or no network; all are planned."""
     named = {f"{plane}.0": network for plane, network in networks.items()}
     return replace(model_of(config=settings_for(*PLANES, spacing=spacing)), networks=named)
 

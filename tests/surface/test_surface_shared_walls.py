@@ -23,7 +23,7 @@ SHARED = SurfaceSettings(shared_walls=True)
 
 
 def outer_volume_mm3(meshes: list[Mesh]) -> float:
-    """What the faces enclose that are of one surface only: a face of two would be there in both directions."""
+    """The volume within the faces of one surface only; a face of two surfaces occurs in both directions."""
     joined = np.concatenate([mesh.vertices[mesh.faces] for mesh in meshes])
     numbers = np.unique(joined.reshape(-1, 3), axis=0, return_inverse=True)[1].reshape(-1, 3)
     _, first, counts = np.unique(np.sort(numbers, axis=1), axis=0, return_index=True, return_counts=True)

@@ -108,7 +108,7 @@ def test_room_for_all_cases_is_looked_for_by_the_size_of_the_first(
     ):
         check_with(free=5 * size - 1)
     cache_case(dataset.cases[1], cache, config=config, labels=dataset.labels)
-    check_with(free=4 * size)  # what is there already needs no more room
+    check_with(free=4 * size)  # existing files need no more room
 
 
 def test_resampled_classes_keep_their_area(dataset_folder: Path, tmp_path: Path) -> None:

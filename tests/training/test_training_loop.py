@@ -337,7 +337,7 @@ def test_resume_after_an_interrupt_without_validation(dataset_folder: Path, tmp_
             break
     train(dataset_folder, run, fold="all", resume=True)
     steps = [e["step"] for e in read_events(run / "log.jsonl") if e["event"] == "steps"]
-    assert steps == sorted(set(steps))  # what the crash cost is not in the log twice
+    assert steps == sorted(set(steps))  # steps repeated after the crash are in the log once
     assert (run / "model.safetensors").is_file()
 
 

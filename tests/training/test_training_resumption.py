@@ -33,7 +33,7 @@ SAME = [
 def test_the_same_settings_always_agree(
     overrides: tuple[str, ...], preset: str | None, dataset_folder: Path, tmp_path: Path
 ) -> None:
-    """Whether they are all given again, over a preset or over the plan, or only some, or none."""
+    """Whether all are given again, over a preset or over the plan, or only some, or no settings."""
     dataset = read_dataset(dataset_folder)
     config = load_config(overrides=overrides, preset=preset)
     list(iterate_planning(dataset, tmp_path, config=config))

@@ -82,7 +82,7 @@ def go_on(dataset: Path, run: Path) -> None:
     train(dataset, run, config=None if resume else config(), device="cpu", resume=resume)
 
 
-# Where a signal may come: in the middle of a step, of a validation, of a calibration, of what is written.
+# Where a signal may come: in the middle of a step, a validation, a calibration, or of writing.
 MOMENTS = [
     "volseg.training.data.SliceSampler.draw",
     "volseg.training.loop.augment",
@@ -223,7 +223,7 @@ def test_who_looks_at_an_event_when_the_signal_comes_costs_no_step(
 
 @pytest.fixture
 def handlers() -> Iterator[Handlers]:
-    """What is done at a signal when a test begins, whoever runs it; put back after it."""
+    """The handlers of signals when a test begins, for any test runner; put back after it."""
     before = {number: signal.getsignal(number) for number in BOTH}
     usual: Handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     for number, handler in usual.items():

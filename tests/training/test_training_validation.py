@@ -124,7 +124,7 @@ def test_without_a_labelled_voxel_there_is_no_score_and_no_calibration(dataset_f
     reference, scan = read_labels(case.label or ""), read(case.images[0])
     write(LabelMap(0 * reference.array, reference.grid, reference.labels), case.label or "")
     found = validate(bright_model(), [case], device="cpu", calibrate=True)
-    assert (found.mean, found.calibration) == (0.0, None)  # what was found there is wrong
+    assert (found.mean, found.calibration) == (0.0, None)  # the result there is wrong
     write(scan.with_array(0 * scan.array), case.images[0])
     found = validate(bright_model(), [case], device="cpu", calibrate=True)
     assert (found.mean, found.by_case, found.calibration) == (None, {case.name: None}, None)
@@ -160,7 +160,7 @@ def test_voxels_are_chosen_by_the_prediction_whatever_the_reference_says(
         write(LabelMap(reference.array[::-1], reference.grid, reference.labels), case.label)  # type: ignore[arg-type]
     for case, (probabilities, classes) in zip(cases, voxels_to_calibrate_with(cases, monkeypatch), strict=True):
         turned = read_labels(case.label).array  # type: ignore[arg-type]
-        # Most of what is labelled now is dark: the network is sure that there is nothing, and is not asked.
+        # Most labelled voxels are dark now: the network is sure that there is nothing, and is not asked.
         assert np.count_nonzero(turned[~is_bright(case)]) > np.count_nonzero(turned[is_bright(case)])
         expected = np.select([turned == label.value for label in LABELS], [1, 2])[is_bright(case)]
         np.testing.assert_array_equal(classes, expected)

@@ -33,7 +33,7 @@ def volumes(count: int) -> NDArray[np.int16]:
 
 
 def write_nrrd(path: Path, array: NDArray[Any], place: int, **said: Any) -> Path:
-    """Write volumes (I, J, K, N), of which axis `place` of the file lists the volumes, with what a header may say."""
+    """Write volumes (I, J, K, N), with the list of volumes as axis `place` of the file and more lines of a header."""
     stored = np.moveaxis(array, 3, place)
     matrix = TO_RAS @ LPS if said.get("space", "").startswith(("r", "R")) else LPS
     own = said.get("direction", "none")

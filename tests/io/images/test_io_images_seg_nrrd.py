@@ -141,7 +141,7 @@ def test_the_first_voxel_has_the_extent_of_the_file_only_where_the_origin_has_no
     entries = f"Segment0_ID:=a\nSegmentation_Extent:=7 10 0 2 0 1\n{later}\n"
     layered_file(tmp_path / "a.seg.nrrd", entries)
     assert read_seg_layers(tmp_path / "a.seg.nrrd")[0].grid.origin[0] == pytest.approx(expected)
-    # Of other sizes than the file's it says nothing.
+    # An extent of another size than the file is ignored.
     layered_file(tmp_path / "a.seg.nrrd", entries.replace("7 10", "7 11"))
     assert read_seg_layers(tmp_path / "a.seg.nrrd")[0].grid.origin[0] == pytest.approx(10)
 
@@ -195,7 +195,7 @@ def test_layers_without_segments_are_no_segmentation(tmp_path):
         read(tmp_path / "a.nrrd")
 
 
-# How an entry of the second of two segments may be odd, and what is left out: its colour, its name, or nothing.
+# Damaged entries of the second of two segments, and the part that is left out: its colour, its name, or nothing.
 ODD = {
     "Color": {"red": "colour", "inf 0 0": "colour", "nan 0 0": "colour", "255 0 0": "colour", "1 0": "colour", "": ""},
     "LabelValue": {"x": "name", "2.0": "name", "0": "name", "-4": "name", "": "name", "9" * 5000: "name", " 2 ": ""},

@@ -25,7 +25,7 @@ from volseg.surface import extract_surfaces
 
 every_format = pytest.mark.parametrize("row", MESH_FORMATS.values(), ids=MESH_FORMATS)
 
-# How a file of each format lies about its size: what is replaced, and by what. 3MF has no counts, so it names a vertex.
+# False sizes in a file of each format: the replaced bytes, and the new ones. 3MF has no counts, so it names a vertex.
 LIES = {
     "stl": (rb"(?s)(?<=^.{80}).{4}", b"\xff\xff\xff\x7f"),
     "ply": (rb"element vertex \d+", b"element vertex 2000000000"),
