@@ -60,7 +60,7 @@ def test_segments_are_put_among_the_slices_of_their_scan(form: str, scan: Path, 
     assert refused.exit_code == 1
     text = " ".join(refused.output.split())
     assert re.search(
-        r"holds a single slice \(12x10x1 voxels\).*; give the scan that was segmented, too \(--image", text
+        r"holds a single slice \(12x10x1 voxels\).*; give the scan that was segmented too \(--image", text
     )
     result = run("mesh", path, "-o", tmp_path / "out", "--image", scan, "--no-smooth")
     assert result.exit_code == 0, result.output
@@ -86,7 +86,7 @@ def test_where_the_scan_has_one_slice_nothing_helps(tmp_path: Path) -> None:
     labels = LabelMap(np.ones(grid.shape, np.uint8), grid, (Label(1, "liver", (9, 9, 9)),))
     write(labels, tmp_path / "a.dcm", image=read(tmp_path / "scan"))
     result = run("mesh", tmp_path / "a.dcm", "-o", tmp_path / "out", "--image", tmp_path / "scan")
-    assert "nor has its scan more of them" in " ".join(result.output.split())
+    assert "its scan is a single slice too" in " ".join(result.output.split())
 
 
 def test_measure_and_view_say_it_too(scan: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -95,7 +95,7 @@ def test_measure_and_view_say_it_too(scan: Path, tmp_path: Path, caplog: pytest.
     assert "holds a single slice (12x10x1 voxels)" in caplog.text
     caplog.clear()
     assert read_subject([path]).surfaces() == []
-    assert "--image; to `view` as INPUT), among whose slices it then lies; --contact-sheet draws it" in caplog.text
+    assert "--image; to `view` as INPUT), to put it among its slices; --contact-sheet draws it" in caplog.text
     caplog.clear()
     subject = read_subject([scan, path])
     assert [layer.grid.shape for layer in subject.labels] == [GRID.shape]

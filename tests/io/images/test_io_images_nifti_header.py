@@ -232,7 +232,7 @@ def test_more_than_the_memory(tmp_path, monkeypatch):
 
     path = saved(tmp_path, nifti_bytes())
     monkeypatch.setattr(np, "empty", full)
-    with pytest.raises(InputError, match=r"needs 0\.0 GiB of memory, more than there is"):
+    with pytest.raises(InputError, match=r"needs 0\.0 GiB of memory, more than is available"):
         read(path)
 
 

@@ -104,7 +104,7 @@ def test_other_grids_several_values_or_tables_beside_are_cases_too(
     assert mask_files(Catalogue(folder))
     saved(folder, ["spleen.nii"], grid=Grid.from_spacing((6, 5, 4), (1, 2, 3), (7, 8, 10)))
     assert not mask_files(Catalogue(folder))
-    assert "1 of 2 files, which are called like structures, lie on another grid than liver.nii" in caplog.text
+    assert "1 of 2 files with names of structures lie on another grid than liver.nii" in caplog.text
     values = np.zeros((2, *GRID.shape), np.uint8)
     values[0, 0], values[0, 1] = 1, 2
     assert not mask_files(Catalogue(saved(tmp_path / "values", names, values)))

@@ -1,7 +1,7 @@
 """NRRD (.nrrd, .nhdr, Slicer's .seg.nrrd) and MetaImage (.mha, .mhd), by SimpleITK.
 
-ITK's arrays are (k, j, i) and its world LPS+; both are turned here, the latter by `geometry.RAS_TO_LPS` alone. The text
-headers are checked before SimpleITK reads them.
+ITK's arrays are (k, j, i) and its world is LPS+; both are converted here, the world by `RAS_TO_LPS`. The text headers
+are checked before SimpleITK reads them.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def open_image(path: Path) -> ItkFile:
 
 
 def read_seg_layers(path: Path) -> tuple[LabelMap, ...]:
-    """Read the layers of Slicer's ``.seg.nrrd``, of which each holds segments that do not overlap.
+    """Read the layers of Slicer's ``.seg.nrrd``; the segments of a layer do not overlap.
 
     Parameters
     ----------
@@ -100,13 +100,13 @@ def read_seg_layers(path: Path) -> tuple[LabelMap, ...]:
     Returns
     -------
     tuple of LabelMap
-        All on one grid, with names, colours and codes. Values as in the file: two layers may use the same. Files of
-        Slicer 4 have none; there the segments are numbered. Empty where the file says nothing of segments.
+        All on one grid, with names, colours and codes. Values are those of the file; two layers may use the same.
+        Segments of Slicer 4 have no values and are numbered. Empty if the file has no segments.
 
     Raises
     ------
     InputError
-        As `open_image`, but the layers may be a fourth axis of space; also values that are no labels.
+        As for `open_image`, but the layers may be a fourth axis of space; also if values are not labels.
     """
     header = ItkHeader(path)
     segments = read_segments(header.entries, header.layers, path)
@@ -116,17 +116,14 @@ def read_seg_layers(path: Path) -> tuple[LabelMap, ...]:
     start = extent_start(header.entries, grid.shape)
     grid = make_grid(grid.shape, grid.affine @ _shift(start), path)
     array = header.read_array()
-    # Layers come first, but where they are a fourth axis of space.
+    # Layers come first, unless they are a fourth axis of space.
     array = array.transpose(3, 0, 1, 2) if header.is_4d else array.reshape((header.layers, *grid.shape), order="F")
+    layers = []
     with at(path):
-        return tuple(
-            LabelMap.from_array(
-                to_label_values(segments.values_of(n, clean_values(np.asfortranarray(layer), path)), path),
-                grid,
-                labels=segments.layers[n],
-            )
-            for n, layer in enumerate(array)
-        )
+        for n, layer in enumerate(array):
+            values = segments.values_of(n, clean_values(np.asfortranarray(layer), path))
+            layers.append(LabelMap.from_array(to_label_values(values, path), grid, labels=segments.layers[n]))
+    return tuple(layers)
 
 
 def write_seg_nrrd(labels: LabelMap | Sequence[LabelMap], path: Path) -> None:
@@ -135,7 +132,8 @@ def write_seg_nrrd(labels: LabelMap | Sequence[LabelMap], path: Path) -> None:
     Parameters
     ----------
     labels : LabelMap or sequence of LabelMap
-        One, or layers on one grid whose segments may overlap. Values up to 65535; a sheared grid is kept.
+        One, or layers on one grid; segments of different layers may overlap. Values up to 65535; a sheared grid is
+        kept.
     path : Path
         Ends in ``.seg.nrrd``.
 
@@ -147,18 +145,28 @@ def write_seg_nrrd(labels: LabelMap | Sequence[LabelMap], path: Path) -> None:
     layers = (labels,) if isinstance(labels, LabelMap) else tuple(labels)
     if not layers:
         raise UsageError(f"{path}: no label map is given; expected at least one")
-    grid = layers[0].grid
-    if not all(layer.grid.is_close(grid) for layer in layers):
-        raise OutputError(f"{path}: its layers lie on different grids; resample them onto one, or write a file each")
-    highest = max((label.value for layer in layers for label in layer.labels), default=0)
-    if highest > _LARGEST_SEGMENT_VALUE:
+    dtype = smallest_integer(_largest_value(layers, path))
+    arrays = [layer.array.astype(dtype, copy=False).T for layer in layers]
+    # ITK reads layers as the numbers of a vector.
+    array = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
+    _write(array, layers[0].grid, path, entries=segment_entries(layers))
+
+
+def _largest_value(layers: Sequence[LabelMap], path: Path) -> int:
+    """Return the largest label value of layers, after a check that the file can hold them."""
+    largest = 0
+    for layer in layers:
+        if not layer.grid.is_close(layers[0].grid):
+            raise OutputError(
+                f"{path}: its layers lie on different grids; resample them onto one, or write a file each"
+            )
+        for label in layer.labels:
+            largest = max(largest, label.value)
+    if largest > _LARGEST_SEGMENT_VALUE:
         raise OutputError(
-            f"{path}: has the label {highest}; .seg.nrrd takes up to {_LARGEST_SEGMENT_VALUE}, write .nii.gz"
+            f"{path}: has the label {largest}; .seg.nrrd takes up to {_LARGEST_SEGMENT_VALUE}, write .nii.gz"
         )
-    arrays = [layer.array.astype(smallest_integer(highest), copy=False) for layer in layers]
-    # ITK's name for numbers that lie in layers is vector.
-    array = arrays[0].T if len(arrays) == 1 else np.stack([array.T for array in arrays], axis=-1)
-    _write(array, grid, path, entries=segment_entries(layers))
+    return largest
 
 
 def write_image(volume: Volume, path: Path) -> None:
@@ -187,7 +195,7 @@ def write_image(volume: Volume, path: Path) -> None:
 
 
 def _write(array: NDArray[Any], grid: Grid, path: Path, *, entries: Mapping[str, str]) -> None:
-    """Write (k, j, i[, layer]) numbers; the header is read again, in case that ITK straightened the axes."""
+    """Write (k, j, i[, layer]) numbers, and read the header again to see that ITK did not straighten the axes."""
     if path.suffix != path.suffix.lower():  # MetaIO would put the voxels of .MHA into a second file
         raise OutputError(f"{path}: write the suffix in lower case, {path.suffix.lower()}")
     lps = RAS_TO_LPS @ grid.affine
@@ -214,7 +222,7 @@ def _write(array: NDArray[Any], grid: Grid, path: Path, *, entries: Mapping[str,
 
 
 def _check_end(written: Path) -> None:
-    """See that all of a NRRD file is there: where the disk was full at its very end, ITK does not notice."""
+    """Read a NRRD file to its end, as ITK does not notice if the disk was full at the last bytes."""
     with written.open("rb") as file:
         while file.readline().strip():
             pass

@@ -1,7 +1,7 @@
-"""NIfTI-1 and NIfTI-2, single files and .hdr/.img pairs, plain or gzipped (told by content, not by name).
+"""NIfTI-1 and NIfTI-2, single files and .hdr/.img pairs, plain or gzipped (recognised by content, not by name).
 
-The header is checked in `volseg.io.images.nifti_header` before memory is taken here, and the voxels of a gzip are read
-to the end of the stream, because its checksum stands there.
+The header is checked in `volseg.io.images.nifti_header` before memory is taken here. The voxels of a gzip are read to
+the end of the stream, because its checksum is there.
 """
 
 from __future__ import annotations
@@ -91,14 +91,14 @@ def write_nifti(array: NDArray[Any], grid: Grid, path: Path) -> None:
     array : (I, J, K) or (I, J, K, N) real numbers
         Written in its own type (bool as uint8, float16 as float32).
     grid : Grid
-        Goes into the sform, and into the qform too where its axes are perpendicular (a qform cannot hold shear).
+        Written into the sform, and also into the qform if its axes are perpendicular (a qform cannot hold shear).
     path : Path
-        The suffix decides whether it is compressed.
+        The suffix decides whether the file is compressed.
 
     Raises
     ------
     OutputError
-        The file cannot be written; nothing is left half-written.
+        The file cannot be written; no incomplete file is left.
     """
     stored_as: dict[str, np.dtype[Any]] = {"b1": np.dtype(np.uint8), "f2": np.dtype(np.float32)}
     dtype = stored_as.get(array.dtype.str[1:], array.dtype)
@@ -118,13 +118,13 @@ def write_nifti(array: NDArray[Any], grid: Grid, path: Path) -> None:
 
 
 def _read_voxels(header: NiftiHeader, first: int, count: int) -> NDArray[Any]:
-    """Read `count` volumes from number `first` on: (I, J, K, count) as stored, in this machine's byte order."""
+    """Read `count` volumes from number `first` on: (I, J, K, count) as stored, in the byte order of this machine."""
     path = header.data_path
     try:
         flat = np.empty(count * header.volume_size // header.dtype.itemsize, dtype=header.dtype)
     except MemoryError as error:
         raise InputError(
-            f"{path}: needs {count * header.volume_size / 2**30:.1f} GiB of memory, more than there is"
+            f"{path}: needs {count * header.volume_size / 2**30:.1f} GiB of memory, more than is available"
         ) from error
     view = memoryview(flat.view(np.uint8).data)
     with opened(path) as stream:

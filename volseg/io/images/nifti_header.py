@@ -1,6 +1,6 @@
-"""NIfTI-1 and NIfTI-2 headers: decoded by nibabel, and what they promise is checked before anything is allocated.
+"""NIfTI-1 and NIfTI-2 headers, decoded by nibabel; their sizes are checked before any memory is taken.
 
-The world is nibabel's and NIfTI's: mm, RAS+. Source: nifti1.h and nifti2.h, https://nifti.nimh.nih.gov.
+The world is that of nibabel and NIfTI: mm, RAS+. Source: nifti1.h and nifti2.h, https://nifti.nimh.nih.gov.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _FORMS_AGREE_VOXELS = 0.1
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """What a header says of its file.
+    """The checked contents of a header.
 
     Parameters
     ----------
     path, data_path : Path
-        The file with the header and the one with the voxels; the same but for a ``.hdr``/``.img`` pair.
+        The file with the header and the one with the voxels; they differ only for a ``.hdr``/``.img`` pair.
     grid : Grid
         Of one volume, mm, RAS+.
     repeats : tuple of int
-        How many volumes along the fourth and fifth dimension; () for one.
+        Number of volumes along the fourth and fifth dimension; () for a single volume.
     dtype : dtype
         As stored, in the file's byte order.
     offset : int
@@ -66,7 +66,7 @@ class NiftiHeader:
 
     @property
     def volumes(self) -> int:
-        """How many volumes the file holds."""
+        """Number of volumes in the file."""
         return math.prod(self.repeats)
 
     @property
@@ -76,12 +76,12 @@ class NiftiHeader:
 
     @property
     def is_scaled(self) -> bool:
-        """Whether the values are not the stored numbers."""
+        """Whether the values differ from the stored numbers."""
         return (self.slope, self.intercept) != (1.0, 0.0)
 
     @property
     def converted_size(self) -> int:
-        """Bytes that the values of one volume take besides the stored ones: float32, where they are converted."""
+        """Bytes that one volume takes besides the stored numbers: float32, if the numbers are converted."""
         converted = self.is_scaled or (self.dtype.kind == "f" and self.dtype.itemsize != _FLOAT32_BYTES)
         return math.prod(self.grid.shape) * _FLOAT32_BYTES if converted else 0
 
@@ -95,11 +95,15 @@ class NiftiHeader:
 def read_header(path: Path) -> NiftiHeader:
     """Read and check the header of a NIfTI file, or of either file of a pair.
 
+    Parameters
+    ----------
+    path : Path
+
     Raises
     ------
     InputError
-        Not NIfTI, damaged, voxels that are not one real number each, more than five dimensions, or voxels that the
-        file cannot hold.
+        The file is not NIfTI, is damaged, has voxels that are not one real number each, more than five dimensions, or
+        more voxels than it can hold.
     GeometryError
         The affine is not finite, singular or absurd.
     """
@@ -110,7 +114,7 @@ def read_header(path: Path) -> NiftiHeader:
     if 3000 <= int(raw["intent_code"]) < 3100:
         raise InputError(f"{path}: is CIFTI, not a volume; expected an image on a voxel grid")
     shape, repeats = _shape(raw, path)
-    with np.errstate(all="ignore"):  # damaged floats may be anything; what comes of them is checked
+    with np.errstate(all="ignore"):  # damaged floats may have any value; the results are checked
         header = NiftiHeader(
             path,
             path if single else _sibling(path, ".img"),
@@ -127,12 +131,21 @@ def read_header(path: Path) -> NiftiHeader:
 
 
 def find_extensions(path: Path) -> list[tuple[int, int]]:
-    """Find further contents of the header of a NIfTI file: first byte and length of each; none of a pair is looked for.
+    """Find the extensions in the header of a single NIfTI file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    list of (int, int)
+        First byte and length of each content; empty for a ``.hdr``/``.img`` pair.
 
     Raises
     ------
     InputError
-        Not NIfTI, or they do not fit into the file.
+        The file is not NIfTI, or the extensions do not fit into it.
     """
     with opened(path) as stream:
         block = stream.read(540)
@@ -142,11 +155,11 @@ def find_extensions(path: Path) -> list[tuple[int, int]]:
 
 def _sibling(path: Path, suffix: str) -> Path:
     """Find the other file of a .hdr/.img pair; either may be gzipped."""
-    names = [(case_name(path) + suffix + zipped).casefold() for zipped in ("", ".gz")]
-    found = next((file for file in sorted(path.parent.iterdir()) if file.name.casefold() in names), None)
-    if found is None:
-        raise InputError(f"{path}: is half of a .hdr/.img pair; expected {case_name(path)}{suffix} beside it")
-    return found
+    name = (case_name(path) + suffix).casefold()
+    for file in sorted(path.parent.iterdir()):
+        if file.name.casefold() in (name, f"{name}.gz"):
+            return file
+    raise InputError(f"{path}: is half of a .hdr/.img pair; expected {case_name(path)}{suffix} beside it")
 
 
 def _decode(block: bytes, path: Path) -> tuple[Any, bool]:
@@ -170,10 +183,10 @@ def _decode(block: bytes, path: Path) -> tuple[Any, bool]:
 
 
 def _shape(raw: Any, path: Path) -> tuple[tuple[int, int, int], tuple[int, ...]]:
-    """Size of a volume, and how many there are along each further dimension."""
+    """Return the size of a volume, and the number of volumes along each further dimension."""
     count = int(raw["dim"][0])
     sizes = [int(n) for n in raw["dim"][1 : 1 + max(count, 0)]]
-    while len(sizes) > 3 and sizes[-1] in (0, 1):  # some writers count dimensions that they leave empty
+    while len(sizes) > 3 and sizes[-1] in (0, 1):  # some writers count empty dimensions
         sizes.pop()
     if not 2 <= count <= 7 or min(sizes) < 1:
         raise InputError(f"{path}: has dimensions {sizes if 1 <= count <= 7 else count}; expected 2 to 5 of at least 1")
@@ -210,7 +223,7 @@ def _offset(raw: Any, least: int, path: Path) -> int:
 
 
 def _scaling(raw: Any) -> tuple[float, float]:
-    """Slope and intercept; a slope of 0 or NaN means none, and then the intercept is void too."""
+    """Return slope and intercept; a slope of 0 or NaN means no scaling, and then the intercept is ignored too."""
     slope, intercept = float(raw["scl_slope"]), float(raw["scl_inter"])
     if slope == 0 or not np.isfinite(slope):
         return 1.0, 0.0
@@ -218,9 +231,9 @@ def _scaling(raw: Any) -> tuple[float, float]:
 
 
 def _grid(raw: Any, shape: tuple[int, int, int], path: Path) -> Grid:
-    """Voxel index -> mm, RAS+: sform, else qform, else voxel sizes (NIfTI-1 standard, methods 3, 2, 1)."""
+    """Return the grid (mm, RAS+) by the sform, or the qform, or the voxel sizes (NIfTI-1, methods 3, 2, 1)."""
     if int(raw["dim"][0]) == 2 and not raw["pixdim"][3] > 0:
-        raw["pixdim"][3] = 1  # a 2D image need not say how thick its slice is
+        raw["pixdim"][3] = 1  # a 2D image may leave out the thickness of its slice
     if int(raw["sform_code"]) > 0:
         grid = make_grid(shape, _in_mm(raw.get_sform(), raw), path)
         if int(raw["qform_code"]) > 0:
@@ -234,7 +247,7 @@ def _grid(raw: Any, shape: tuple[int, int, int], path: Path) -> Grid:
 
 
 def _qform(raw: Any, path: Path) -> Float:
-    # The standard: any qfac but -1 counts as 1. nibabel refuses 0.
+    # By the standard every qfac except -1 counts as 1. nibabel refuses 0.
     raw["pixdim"][0] = -1 if raw["pixdim"][0] < 0 else 1
     try:
         return _in_mm(raw.get_qform(), raw)
@@ -243,14 +256,14 @@ def _qform(raw: Any, path: Path) -> Float:
 
 
 def _in_mm(affine: Float, raw: Any) -> Float:
-    """Apply the header's unit of length, which nibabel does not; an unknown one counts as mm."""
+    """Apply the header's unit of length, which nibabel ignores; an unknown unit counts as mm."""
     affine = np.array(affine, dtype=np.float64)
     affine[:3] *= _MM_PER_UNIT.get(int(raw["xyzt_units"]) & 7, 1.0)
     return affine
 
 
 def _compare_qform(raw: Any, grid: Grid, path: Path) -> None:
-    """Warn where the qform, which is not used, puts the voxels elsewhere; other programs may use it."""
+    """Warn if the unused qform puts the voxels in another place, as other programs may use it."""
     try:
         other = make_grid(grid.shape, _qform(raw, path), path)
     except (InputError, GeometryError) as error:
@@ -279,7 +292,7 @@ def _check_size(header: NiftiHeader) -> None:
 
 
 def _extensions(raw: Any, offset: int, path: Path) -> list[tuple[int, int]]:
-    """Find the header extensions; refuse those that run past the first voxel: then voxels would be read from inside."""
+    """Find the header extensions; refuse extensions that overlap the voxels."""
     first = raw.single_vox_offset
     with opened(path) as stream:
         stream.seek(first - 4)
@@ -295,7 +308,7 @@ def _extensions(raw: Any, offset: int, path: Path) -> list[tuple[int, int]]:
 
 
 def _walk(stream: BufferedIOBase, start: int, stop: int, endianness: str) -> list[tuple[int, int]] | None:
-    """Return where extensions are, each (int32 size, int32 code, content), from here on; None if they do not fit."""
+    """Return first byte and length of each extension (int32 size, int32 code, content); None if they do not fit."""
     found: list[tuple[int, int]] = []
     while stop - start >= 16 and len(found) <= _MOST_EXTENSIONS:
         size, code = struct.unpack(endianness + "2i", read_exactly(stream, 8))

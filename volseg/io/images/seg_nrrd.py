@@ -115,7 +115,7 @@ class _Labels:
 
     def add(self, number: int, segment: Mapping[str, str], *, are_masks: bool) -> None:
         """Add the label of a segment, or a problem."""
-        name = plain(segment.get("Name", "")).strip() or plain(segment.get("ID", "")).strip() or f"segment_{number}"
+        name = _name(number, segment)
         layer = number if are_masks else _number(segment.get("Layer") or "0")
         value = number + 1 if are_masks else _number(segment.get("LabelValue") or "1")
         if layer is None or layer >= len(self.labels):
@@ -153,6 +153,10 @@ class _Labels:
             apart = keep_colours_apart([labels[value] for value in sorted(labels)], coloured)
             layers.append(_with_unique_names(apart, path))
         return tuple(layers)
+
+
+def _name(number: int, segment: Mapping[str, str]) -> str:
+    return plain(segment.get("Name", "")).strip() or plain(segment.get("ID", "")).strip() or f"segment_{number}"
 
 
 def _number(text: str) -> int | None:

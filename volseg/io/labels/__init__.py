@@ -1,4 +1,4 @@
-"""Label maps in files: which they are, in how many layers they lie, and how their labels are called."""
+"""Label maps in files: which files they are, the layers of their labels, and the names of their labels."""
 
 from __future__ import annotations
 

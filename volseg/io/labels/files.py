@@ -1,4 +1,4 @@
-"""Which label maps and image files a path stands for, and whether an image is a label map at all."""
+"""The label maps of a path, and whether an image is a label map."""
 
 from __future__ import annotations
 
@@ -22,51 +22,44 @@ from volseg.io.labels.table import read_label_table, read_table, sidecar_path
 _OUTPUT_NAMES = ("labels.nii.gz", "labels.nii", "labels.seg.nrrd")
 # The masks of a case in TotalSegmentator's dataset, beside its scan.
 _MASKS = "segmentations"
-# So many labels without a name are a scan's values, where they do not lie in even areas.
+# More labels without a name are the values of a scan, unless they lie in even areas.
 _MOST_UNEVEN = 50
-# Shares of equal neighbours: among voxels that are both not 0, and of all that are not. See `is_even`.
+# Shares of equal neighbours: among pairs of voxels that are not 0, and among voxels that are not 0. See `is_even`.
 _EVEN_PAIRS, _EVEN_VOXELS = 0.6, 0.5
 
 _LOG = logging.getLogger(__name__)
 
 
 def find_label_maps(path: str | Path, *, known: Collection[str] = ()) -> dict[str, Path]:
-    """Find the label maps that a path stands for.
+    """Find the label maps of a path.
 
     Parameters
     ----------
     path : path
-        A file; a folder of files ``<case>.<suffix>``; the output folder of one case, with ``labels.nii.gz``,
-        ``labels.nii`` or ``labels.seg.nrrd``; a folder of masks, one a structure (`volseg.io.labels.mask_folder`), or
-        one that holds such a folder as ``segmentations``; or a folder of such folders.
+        One of: a file; a folder of files ``<case>.<suffix>``; the output folder of one case, with ``labels.nii.gz``,
+        ``labels.nii`` or ``labels.seg.nrrd``; a folder with a mask for each structure
+        (`volseg.io.labels.mask_folder`), or a folder that holds such a folder as ``segmentations``; a folder of such
+        folders.
     known : collection of str
-        Names of structures, by which folders of masks are told besides those that everybody knows.
+        Further names of structures, by which folders of masks are recognised.
 
     Returns
     -------
     dict of str to Path
-        Case name to file or folder of masks; empty for a folder without any.
+        Case name to file or folder of masks; empty for a folder without label maps.
 
     Raises
     ------
     InputError
-        Nothing is there, or two files are one case.
+        The path does not exist, or two files are the same case.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
     if own := single_label_map(Catalogue(path), known=known):
         return {case_of(own): own}
-    outputs, flat = [], []
-    for file in sorted(path.iterdir()):
-        if file.name.startswith("."):
-            continue
-        if file.is_file() and has_suffix(file, CASE_SUFFIXES):
-            flat.append(file)
-        elif file.is_dir() and (own := single_label_map(Catalogue(file), known=known)):
-            outputs.append(own)
     cases: dict[str, Path] = {}
-    for file in (*outputs, *flat):
+    for file in _label_maps_within(path, known):
         name = case_of(file)
         if name in cases:
             raise InputError(f"{file} and {cases[name]} are both case {name!r}; keep one of them in {path}")
@@ -74,13 +67,38 @@ def find_label_maps(path: str | Path, *, known: Collection[str] = ()) -> dict[st
     return cases
 
 
+def _label_maps_within(folder: Path, known: Collection[str]) -> list[Path]:
+    """Return the label maps of the folders in a folder, then its files."""
+    outputs, files = [], []
+    for file in sorted(folder.iterdir()):
+        if file.name.startswith("."):
+            continue
+        if file.is_file() and has_suffix(file, CASE_SUFFIXES):
+            files.append(file)
+        elif file.is_dir() and (own := single_label_map(Catalogue(file), known=known)):
+            outputs.append(own)
+    return outputs + files
+
+
 def names_of(labels: str | Path | None) -> list[str]:
-    """Return the names in a table of labels; none where there is no table."""
+    """Return the names in a table of labels; an empty list without a table.
+
+    Parameters
+    ----------
+    labels : path, optional
+        The table; see `read_label_table`.
+    """
     return [] if labels is None else [label.name for label in read_label_table(Path(labels))]
 
 
 def has_label_table(path: Path) -> bool:
-    """Whether a table of label names lies beside an image, or in its header."""
+    """Whether an image has a table of label names, beside it or in its header.
+
+    Parameters
+    ----------
+    path : Path
+        The image.
+    """
     table = sidecar_path(path)
     try:
         if not table.is_file():
@@ -93,17 +111,33 @@ def has_label_table(path: Path) -> bool:
 
 
 def names_volume(path: Path, series: str | None) -> bool:
-    """Whether a series is, by its name, one of several volumes of this file, and not of another: ``<stem>_<n>``."""
+    """Whether a series names one of several volumes of this very file: ``<stem>_<n>``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    series : str, optional
+        As the user gave it.
+    """
     return series is not None and re.fullmatch(re.escape(case_name(path)) + r"(_\d+)+", series.strip()) is not None
 
 
 def check_labels(layers: Sequence[LabelMap], path: Path, named: Collection[int] = ()) -> None:
-    """Refuse a scan that was taken for labels, which its integers could be; `named` are values with names elsewhere.
+    """Refuse a scan of integers that was read as labels.
+
+    Parameters
+    ----------
+    layers : sequence of LabelMap
+    path : Path
+        The file, for messages.
+    named : collection of int
+        Values that are named elsewhere.
 
     Raises
     ------
     InputError
-        More than 50 labels have no name and do not lie in even areas, however many an atlas has that do.
+        More than 50 labels have no name and do not lie in even areas. An atlas may have any number in even areas.
     """
     for layer in layers:
         unnamed = sum(label.name == f"label_{label.value}" and label.value not in named for label in layer.labels)
@@ -115,11 +149,19 @@ def check_labels(layers: Sequence[LabelMap], path: Path, named: Collection[int] 
 
 
 def is_even(values: NDArray[Any], spacing: Sequence[float], *, count: int) -> bool:
-    """Whether neighbours along the finest axis are mostly equal, as they are in label maps.
+    """Whether neighbours along the finest axis are mostly equal, as in label maps.
 
-    Of two neighbours that are not 0, those of label maps are equal in over 67 % (cells of three voxels, cortex of two,
-    ten thousand regions), those of 8-bit scans, averaged brains and scans that were smoothed or interpolated in under
-    56 %. An image of few values, `count`, may be a scan of few counts: there most voxels must have an equal neighbour.
+    In label maps over 67 % of the neighbours that are not 0 are equal (cells of three voxels, cortex of two, ten
+    thousand regions). In 8-bit scans, averaged brains and smoothed or interpolated scans it is under 56 %. An image of
+    few values may be a scan of few counts, so there most voxels must have an equal neighbour.
+
+    Parameters
+    ----------
+    values : (I, J, K) int
+    spacing : three float
+        mm.
+    count : int
+        Number of different values.
     """
     along = np.moveaxis(values, int(np.argmin(spacing)), 0)
     inside = along[:-1] != 0
@@ -129,19 +171,19 @@ def is_even(values: NDArray[Any], spacing: Sequence[float], *, count: int) -> bo
 
 
 def single_label_map(found: Catalogue, *, known: Collection[str] = ()) -> Path | None:
-    """Return the one label map of a path: a file itself, or the label map or masks of a case.
+    """Return the only label map of a path: a file itself, or the label map or masks of a case.
 
     Parameters
     ----------
     found : Catalogue
-        What lies at the path.
+        Of the path.
     known : collection of str
-        As of `find_label_maps`.
+        As for `find_label_maps`.
 
     Returns
     -------
     Path or None
-        None for a folder with none or several, as `find_label_maps` knows them.
+        None for a folder without a label map of its own; `find_label_maps` looks further.
     """
     path = found.path
     if path.is_file():
@@ -156,5 +198,11 @@ def single_label_map(found: Catalogue, *, known: Collection[str] = ()) -> Path |
 
 
 def case_of(path: Path) -> str:
-    """Return the case name of a label map: of the folder where the file has the one name that all outputs have."""
+    """Return the case name of a label map: that of the file, or of its folder if it has the name of all outputs.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or a folder of masks.
+    """
     return path.resolve().parent.name if path.name in (*_OUTPUT_NAMES, _MASKS) else case_name(path)

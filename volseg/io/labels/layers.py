@@ -1,4 +1,4 @@
-"""Label maps that may lie over each other: in as few layers as that needs, and on more than one slice."""
+"""Label maps that may overlap, in as few layers as possible, and label maps of a single slice."""
 
 from __future__ import annotations
 
@@ -18,27 +18,45 @@ from volseg.io.catalogue import Catalogue
 
 
 def join_layers(layers: Sequence[LabelMap]) -> tuple[LabelMap, ...]:
-    """Lay label maps of one grid into each other where no values, names or voxels of them meet.
+    """Join label maps of one grid that have no values, names or voxels in common.
 
-    Each goes into the first that it fits into, so the result is as given where all of them meet.
+    Parameters
+    ----------
+    layers : sequence of LabelMap
+        Each is joined with the first that it fits to.
+
+    Returns
+    -------
+    tuple of LabelMap
+        As few as that gives.
     """
     joined: list[LabelMap] = []
     for layer in layers:
-        place = next((n for n, home in enumerate(joined) if _fits(layer, home)), None)
-        if place is None:
-            joined.append(layer)
+        for place, home in enumerate(joined):
+            if _fits(layer, home):
+                array = np.where(layer.array != 0, layer.array, home.array)
+                joined[place] = LabelMap(array, home.grid, (*home.labels, *layer.labels))
+                break
         else:
-            home = joined[place]
-            array = np.where(layer.array != 0, layer.array, home.array)
-            joined[place] = LabelMap(array, home.grid, (*home.labels, *layer.labels))
+            joined.append(layer)
     return tuple(joined)
 
 
 def join_masks(labels: Sequence[Label], masks: Iterable[NDArray[np.bool_]], grid: Grid) -> tuple[LabelMap, ...]:
-    """Lay masks (I, J, K) of one grid, one for each label, into each other where they do not meet.
+    """Join masks in as few layers as their overlaps allow; each goes into the first layer that it fits into.
 
-    Each goes into the first that it fits into. One is held at a time, so that many take no more memory than a few. No
-    mask at all gives one empty label map.
+    Parameters
+    ----------
+    labels : sequence of Label
+    masks : iterable of (I, J, K) bool
+        One for each label. Only one is held at a time, so many masks take no more memory than a few.
+    grid : Grid
+        Of all masks.
+
+    Returns
+    -------
+    tuple of LabelMap
+        At least one; it is empty without masks.
     """
     layers = Layers(grid.shape, smallest_integer(max((label.value for label in labels), default=0)), order="F")
     for label, mask in zip(labels, masks, strict=True):
@@ -52,14 +70,14 @@ def _whole(mask: NDArray[np.bool_], array: NDArray[Any]) -> list[tuple[NDArray[A
 
 
 def one_slice_advice(layers: Sequence[LabelMap], found: Catalogue, *, image: Volume | None = None) -> str | None:
-    """Say of labels that lie on a single slice, of which there is no surface, what would help; None of all others.
+    """Return an error text with a remedy for labels on a single slice, which have no surface; None for other labels.
 
     Parameters
     ----------
     layers : sequence of LabelMap
         As they were read.
     found : Catalogue
-        What lies where they come from.
+        Of their path.
     image : Volume, optional
         The scan that was given with them.
     """
@@ -68,9 +86,9 @@ def one_slice_advice(layers: Sequence[LabelMap], found: Catalogue, *, image: Vol
         return None
     path = found.path
     if image is not None and min(image.grid.shape) == 1:
-        advice = "nor has its scan more of them"
+        advice = "its scan is a single slice too"
     elif found.is_dicom:
-        advice = "give the scan that was segmented, too (--image; to `view` as INPUT), among whose slices it then lies"
+        advice = "give the scan that was segmented too (--image; to `view` as INPUT), to put it among its slices"
     else:
         advice = f"`volseg convert {path.name} OUT.nii.gz --image SCAN` puts it among the slices of its scan"
     size = "x".join(map(str, grid.shape))
@@ -78,7 +96,10 @@ def one_slice_advice(layers: Sequence[LabelMap], found: Catalogue, *, image: Vol
 
 
 def _fits(layer: LabelMap, home: LabelMap) -> bool:
-    values, names = {label.value for label in home.labels}, {label.name for label in home.labels}
-    if any(label.value in values or label.name in names for label in layer.labels):
-        return False
+    taken: set[int | str] = set()
+    for label in home.labels:
+        taken |= {label.value, label.name}
+    for label in layer.labels:
+        if label.value in taken or label.name in taken:
+            return False
     return not np.any((layer.array != 0) & (home.array != 0))

@@ -1,9 +1,9 @@
-"""A folder of masks, one file a structure and called like it, as TotalSegmentator writes it: one label map.
+"""A folder of masks, as TotalSegmentator writes it: one file for each structure, with its name, is one label map.
 
-It is told apart from a folder of several people's label maps by three signs, all of which must be there: more than half
-of the files are called like structures, which `volseg.core.anatomy` or a table of labels knows (``liver``,
-``rib_left_7``; not ``liver_12`` or ``case_3``); all lie on one grid; and the first is a mask, 0 and one other integer.
-Two files at least, and none with a label table beside it.
+It is told apart from a folder of several people's label maps by three signs, and all are required. More than half of
+the files have the names of structures that `volseg.core.anatomy` or a table of labels knows (``liver``, ``rib_left_7``;
+not ``liver_12`` or ``case_3``). All lie on one grid. The first is a mask: 0 and one other integer. There must be at
+least two files, and no label tables beside them.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def mask_files(found: Catalogue, folder: Path | None = None, *, known: Collectio
     Parameters
     ----------
     found : Catalogue
-        What lies at a path.
+        Of a path.
     folder : Path, optional
-        A folder in it; without it, the path itself.
+        A folder below the path; default the path itself.
     known : collection of str
-        Names of structures besides those that everybody knows.
+        Further names of structures.
 
     Returns
     -------
@@ -52,17 +52,25 @@ def mask_files(found: Catalogue, folder: Path | None = None, *, known: Collectio
         return {}
     shown = [file for file in found.files_in(folder) if has_suffix(file, CASE_SUFFIXES)]
     files = {case_name(file): file for file in shown}
-    names = set(map(_key, known))
-    structures = [name for name in files if _key(name) in names or find_structure(name)]
-    if len(files) < 2 or len(files) < len(shown) or 2 * len(structures) <= len(files):
-        return {}
-    if any(has_suffix(file, SEG_NRRD_SUFFIXES) or sidecar_path(file).is_file() for file in shown):
+    if len(files) < 2 or len(files) < len(shown) or not _are_structures(files, known):
         return {}
     return files if _are_masks(shown) else {}
 
 
+def _are_structures(names: Collection[str], known: Collection[str]) -> bool:
+    """Whether more than half of the names are those of structures."""
+    further, structures = set(map(_key, known)), 0
+    for name in names:
+        if _key(name) in further or find_structure(name):
+            structures += 1
+    return 2 * structures > len(names)
+
+
 def _are_masks(files: Sequence[Path]) -> bool:
-    """Whether the first of several files is a mask, and all lie on its grid."""
+    """Whether no file has a table of labels, the first one is a mask, and all lie on its grid."""
+    for file in files:
+        if has_suffix(file, SEG_NRRD_SUFFIXES) or sidecar_path(file).is_file():
+            return False
     try:
         first = read(files[0])
         if len(present_values(to_label_values(first.array, files[0]))) > 1:
@@ -72,8 +80,8 @@ def _are_masks(files: Sequence[Path]) -> bool:
         return False
     if others:
         _LOG.warning(
-            "%s: %d of %d files, which are called like structures, lie on another grid than %s, such as %s; so each is "
-            "taken for a label map of its own",
+            "%s: %d of %d files with names of structures lie on another grid than %s, such as %s; so each is taken for "
+            "a label map of its own",
             *(files[0].parent, len(others), len(files), files[0].name, others[0].name),
         )
     return not others
@@ -89,30 +97,40 @@ def read_masks(files: Mapping[str, Path], folder: Path, choice: LabelChoice) -> 
     folder : Path
         For messages.
     choice : LabelChoice
-        Which are wanted; its table has the values of names, and labels that have no file are absent.
+        The wanted labels. Its table has the values of names; labels of the table without a file have no voxels.
 
     Raises
     ------
     InputError
-        One of the files cannot be read, or is no mask.
+        A file cannot be read, or is not a mask.
     """
-    labels = name_labels(files, choice.table or ())
+    table = choice.table or ()
+    labels = name_labels(files, table)
     wanted = LabelChoice(choice.only).of(list(labels.values()), folder)
-    paths = [files[name] for name, label in labels.items() if label in wanted]
+    paths, values = [], set()
+    for name, label in labels.items():
+        values.add(label.value)
+        if label in wanted:
+            paths.append(files[name])
     grid = read_grid(next(iter(files.values())))
     layers = join_masks(wanted, _read_each(paths, grid), grid)
-    there = {label.value for label in labels.values()}
-    absent = [label for label in choice.table or () if not choice.only and label.value not in there]
+    absent = [] if choice.only else [label for label in table if label.value not in values]
     return (LabelMap(layers[0].array, grid, (*layers[0].labels, *absent)), *layers[1:])
 
 
 def name_labels(names: Collection[str], table: Sequence[Label] = ()) -> dict[str, Label]:
-    """Return a label for each name: that of the table, else with the next value that is free, from 1 on.
+    """Return a label for each name.
 
-    Names are alike where they make the same file name, in upper or lower case.
+    Parameters
+    ----------
+    names : collection of str
+        Names are the same if they give the same file name, in upper or lower case.
+    table : sequence of Label
+        Labels by name. Other names get the next free values, from 1 on.
     """
     known = {_key(label.name): label for label in table}
-    value = max((label.value for label in table), default=0)
+    given = [label.value for label in table]
+    value = max(given, default=0)
     labels: dict[str, Label] = {}
     for name in names:
         label = known.get(_key(name))
@@ -120,7 +138,7 @@ def name_labels(names: Collection[str], table: Sequence[Label] = ()) -> dict[str
             value += 1
             label = Label(value, name, default_colour(value, name))
         labels[name] = label
-    apart = keep_colours_apart(labels.values(), {label.value for label in table})
+    apart = keep_colours_apart(labels.values(), given)
     return dict(zip(labels, apart, strict=True))
 
 

@@ -1,8 +1,8 @@
 """Names and colours of labels in the header of a NIfTI file: the XML of Caret, as TotalSegmentator writes it.
 
 ``<CaretExtension><VolumeInformation><LabelTable><Label Key="5" Red="0.1" Green="1" Blue="0"><![CDATA[liver]]></Label>``
-in a header extension; colours from 0 to 1. The first table of a file counts. Nothing that the XML could name is opened,
-and no entity is expanded: a text with a document type is not read at all.
+in a header extension; colours are from 0 to 1. Only the first table of a file counts. Files that the XML names are not
+opened, and entities are not expanded: a text with a document type is not read at all.
 """
 
 from __future__ import annotations
@@ -30,11 +30,15 @@ _COLOURS = ("Red", "Green", "Blue")
 def read_header_labels(path: Path) -> tuple[Label, ...]:
     """Read the labels that the header of a NIfTI file names.
 
+    Parameters
+    ----------
+    path : Path
+
     Returns
     -------
     tuple of Label
-        Without background (0); empty for other files, where none are named, and, with a warning, where what is there is
-        damaged or longer than 8 MiB.
+        Without background (0). Empty for other files and for a header without names, and with a warning for a table
+        that is damaged or longer than 8 MiB.
 
     Raises
     ------
@@ -52,7 +56,7 @@ def read_header_labels(path: Path) -> tuple[Label, ...]:
 
 
 def _label_table(path: Path) -> bytes:
-    """Return the first content of a header that has a label table; nothing where none has."""
+    """Return the first header extension that has a label table; empty without one."""
     from volseg.io.images.nifti_header import find_extensions
 
     places, left = find_extensions(path), _MOST_READ
@@ -69,7 +73,7 @@ def _label_table(path: Path) -> bytes:
 
 
 class _Table:
-    """The first label table of a text, taken out while it is parsed."""
+    """The first label table of a text, collected while the text is parsed."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[str, dict[str, str]]] = []
@@ -77,7 +81,7 @@ class _Table:
         self._tables = 0
 
     def rows(self, content: bytes) -> list[tuple[str, dict[str, str]]]:
-        """Return the labels as rows of a label table, with the place of each for messages."""
+        """Return the labels as rows of a label table, each with its place for messages."""
         if len(content) > _LONGEST_TABLE:
             raise ValueError(f"it takes more than {_LONGEST_TABLE} bytes")
         parser = ParserCreate()
@@ -89,7 +93,7 @@ class _Table:
         return self._rows
 
     def _refuse(self, *_: Any) -> None:
-        raise ValueError("it has a document type, which no such table needs")
+        raise ValueError("it has a document type, which a label table does not need")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         self._tables += tag == "LabelTable"
@@ -113,7 +117,7 @@ class _Table:
 
 
 def _colour(attributes: dict[str, str]) -> str:
-    """Return ``#rrggbb``, or nothing where one of the three is no number."""
+    """Return ``#rrggbb``, or an empty text if one of the three is not a number."""
     try:
         parts = [float(attributes[name]) for name in _COLOURS]
     except (KeyError, ValueError):

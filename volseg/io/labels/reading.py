@@ -1,4 +1,4 @@
-"""Label maps in: through which door, in how many layers, and with which names."""
+"""Reading label maps of any format, with their layers and names."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ def read_labels(
     labels : path or sequence of Label, optional
         A table of names and colours (see `volseg.io.labels.table`), or a ``dataset.json``. Without it they come from
         the ``.seg.nrrd`` or DICOM object itself, else from ``<stem>.tsv`` beside the file, else from a NIfTI header
-        (`volseg.io.labels.nifti_names`). Values without a name become ``label_<value>``. Of a folder of masks it gives
-        the values; without it they are 1, 2, 3 ... in the order of the names.
+        (`volseg.io.labels.nifti_names`). Values without a name become ``label_<value>``. For a folder of masks the
+        table gives the values; without it they are 1, 2, 3 ... in the order of the names.
     image : path, dict of str to bytes, or Volume, optional
         The scan that was segmented. An RTSTRUCT needs it, unless its series lies in the same folder; a DICOM SEG is put
         on its grid.
     only : sequence of str, optional
-        Which structures are wanted, by name (upper and lower case alike; that of the table, if one is given), value or
-        pattern of names such as ``rib_*``; all else is background, and of DICOM objects not even drawn. None or nothing
-        means all.
+        The wanted structures, by name (in upper or lower case; that of the table, if one is given), value, or pattern
+        of names such as ``rib_*``. The rest is background; other structures of DICOM objects are not even drawn. By
+        default, or if empty, all are read.
     series : str, optional
-        Which volume of a file with several, by name or number. Without it each of them has to be a mask, and they are
-        the labels 1, 2, 3 ... in their order, or keep their values where those differ.
+        The volume of a file with several, by name or number. Without it each volume must be a mask. They become the
+        labels 1, 2, 3 ... in their order, or keep their values if each has another one.
 
     Returns
     -------
@@ -69,10 +69,9 @@ def read_labels(
     Raises
     ------
     AmbiguousError
-        Its labels overlap, see `read_label_layers`; or several volumes, and not all masks.
+        The labels overlap (see `read_label_layers`), or there are several volumes and not all are masks.
     InputError
-        As `read`; also negative values, fractions, a table with mistakes, and an entry of `only` that nothing there
-        answers to.
+        As for `read`; also negative values, fractions, a table with mistakes, or an entry of `only` without a match.
 
     Examples
     --------
@@ -86,7 +85,7 @@ def read_labels(
     layers = read_label_layers(path, labels=labels, image=image, only=only, series=series)
     if len(layers) == 1:
         return layers[0]
-    names = "; ".join(", ".join(label.name for label in layer.labels) for layer in layers)
+    names = "; ".join(map(_listed_names, layers))
     where = look(path).path
     raise AmbiguousError(
         f"{where}: its labels overlap, so they do not fit into one label map but into {len(layers)}: {names}; "
@@ -104,9 +103,12 @@ def read_label_layers(
     only: Sequence[str] | None = None,
     series: str | None = None,
 ) -> tuple[LabelMap, ...]:
-    """Read label maps of which each holds labels that do not overlap; one, where none of them do.
+    """Read label maps in layers: the labels of a layer do not overlap. Without overlaps there is one layer.
 
-    Parameters and errors are those of `read_labels`.
+    Parameters
+    ----------
+    path, labels, image, only, series
+        As for `read_labels`, and so are the errors.
     """
     found = look(path)
     there = None if image is None or isinstance(image, Volume) else look(image, known=found)
@@ -124,14 +126,14 @@ def read_layers(
     only: Sequence[str] | None = None,
     series: str | None = None,
 ) -> tuple[LabelMap, ...]:
-    """Read label maps as `read_label_layers`, from a path that was looked at.
+    """Read label maps as `read_label_layers` does, from the catalogue of a path.
 
     Parameters
     ----------
     found : Catalogue
-        What lies at the path.
+        Of the path.
     labels, image, only, series
-        As of `read_labels`.
+        As for `read_labels`.
     """
     path = found.path
     table = read_label_table(Path(labels)) if isinstance(labels, str | Path) else labels
@@ -141,12 +143,11 @@ def read_layers(
     if found.image_format is None:
         layers = _read_dicom(found, image, choice, series)
     else:
-        segments = _read_segment_layers(path) if series is None else ()
-        layers = join_layers(choice.apply(segments, path)) if segments else _read_volumes(found, choice, series)
+        layers = _read_image(found, choice, series)
     if table is None:
         return layers
-    said_by = path if not isinstance(labels, str | Path) else Path(labels)
-    return tuple(_renamed(layer, choice, said_by) for layer in layers)
+    source = Path(labels) if isinstance(labels, str | Path) else path
+    return tuple(_renamed(layer, choice, source) for layer in layers)
 
 
 def _read_dicom(
@@ -157,17 +158,18 @@ def _read_dicom(
     from volseg.io.dicom import read_dicom_labels
 
     if series is not None:
-        raise UsageError(f"{found.path}: a DICOM object of labels has no volumes, of which {series!r} could be one")
+        raise UsageError(f"{found.path}: is a DICOM object of labels, which has no volumes to choose {series!r} from")
     return read_dicom_labels(found.dicom, image=image, choice=choice, structures=found.structures)
 
 
-def _read_segment_layers(path: Path) -> tuple[LabelMap, ...]:
-    """Read what 3D Slicer wrote into a NRRD file; none where there are no segments."""
-    if not has_suffix(path, NRRD.suffixes):
-        return ()
-    from volseg.io.images.itk import read_seg_layers
+def _read_image(found: Catalogue, choice: LabelChoice, series: str | None) -> tuple[LabelMap, ...]:
+    """Read the segments that 3D Slicer wrote into a NRRD file, or the volumes of an image file."""
+    if series is None and has_suffix(found.path, NRRD.suffixes):
+        from volseg.io.images.itk import read_seg_layers
 
-    return read_seg_layers(path)
+        if segments := read_seg_layers(found.path):
+            return join_layers(choice.apply(segments, found.path))
+    return _read_volumes(found, choice, series)
 
 
 def _read_volumes(found: Catalogue, choice: LabelChoice, series: str | None) -> tuple[LabelMap, ...]:
@@ -178,24 +180,32 @@ def _read_volumes(found: Catalogue, choice: LabelChoice, series: str | None) -> 
     if len(volumes) == 1:
         array = to_label_values(volumes[0].array, path)
         if names and not sidecar_path(path).is_file():
-            # A header lists every class of a model; a table beside the file, what was looked for.
-            there = set(np.unique(array).tolist())
-            names = tuple(label for label in names if label.value in there)
+            # A header lists every class of a model. A table beside the file lists only the labels that were asked for.
+            names = _of_values(names, set(np.unique(array).tolist()))
         return choice.apply((_named(array, volumes[0].grid, names, path),), path)
     return layers_of_volumes(volumes, names, choice, path)
 
 
 def _names_of(path: Path) -> tuple[Label, ...]:
-    """Return what names the labels of an image file: the table beside it, else its own header."""
+    """Return the labels that are named for an image file: in the table beside it, or else in its header."""
     sidecar = sidecar_path(path)
     return read_label_table(sidecar) if sidecar.is_file() else read_header_labels(path)
 
 
 def _renamed(layer: LabelMap, choice: LabelChoice, what: Path) -> LabelMap:
-    """Give a layer the names of the table; of labels that it lacks only where all are wanted."""
-    there = {label.value for label in layer.labels}
-    known = tuple(label for label in choice.table or () if not choice.only or label.value in there)
+    """Give a layer the names of the table; labels that it lacks are added if all are wanted."""
+    known = tuple(choice.table or ())
+    if choice.only:
+        known = _of_values(known, {label.value for label in layer.labels})
     return _named(layer.array, layer.grid, known, what)
+
+
+def _of_values(labels: Sequence[Label], values: set[int]) -> tuple[Label, ...]:
+    return tuple(label for label in labels if label.value in values)
+
+
+def _listed_names(layer: LabelMap) -> str:
+    return ", ".join(label.name for label in layer.labels)
 
 
 def _named(array: NDArray[Any], grid: Grid, labels: tuple[Label, ...], path: Path) -> LabelMap:
