@@ -59,9 +59,7 @@ def test_segments_are_put_among_the_slices_of_their_scan(form: str, scan: Path, 
     refused = run("mesh", path, "-o", tmp_path / "out")
     assert refused.exit_code == 1
     text = " ".join(refused.output.split())
-    assert re.search(
-        r"holds a single slice \(12x10x1 voxels\).*; give the scan that was segmented too \(--image", text
-    )
+    assert re.search(r"holds a single slice \(12x10x1 voxels\).*; give the scan that was segmented too \(--image", text)
     result = run("mesh", path, "-o", tmp_path / "out", "--image", scan, "--no-smooth")
     assert result.exit_code == 0, result.output
     assert_lies_on_its_slice(tmp_path / "out")
