@@ -74,7 +74,7 @@ def write_dseg_json(
     if sources:
         content["Sources"] = list(sources)
     if _entity(path, "res") is not None:  # then BIDS requires it
-        content["Resolution"] = " x ".join(f"{spacing:.4g}" for spacing in labelmap.grid.spacing) + " mm"
+        content["Resolution"] = "{:.4g} x {:.4g} x {:.4g} mm".format(*labelmap.grid.spacing)
     if CODE_COLUMN in label_columns(labelmap.labels):
         content[CODE_COLUMN] = {
             "LongName": "Terminology code",

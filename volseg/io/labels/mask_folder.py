@@ -50,8 +50,11 @@ def mask_files(found: Catalogue, folder: Path | None = None, *, known: Collectio
     folder = folder or found.path
     if not folder.is_dir():
         return {}
-    shown = [file for file in found.files_in(folder) if has_suffix(file, CASE_SUFFIXES)]
-    files = {case_name(file): file for file in shown}
+    shown, files = [], {}
+    for file in found.files_in(folder):
+        if has_suffix(file, CASE_SUFFIXES):
+            shown.append(file)
+            files[case_name(file)] = file
     if len(files) < 2 or len(files) < len(shown) or not _are_structures(files, known):
         return {}
     return files if _are_masks(shown) else {}

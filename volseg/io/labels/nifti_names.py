@@ -118,10 +118,13 @@ class _Table:
 
 def _colour(attributes: dict[str, str]) -> str:
     """Return ``#rrggbb``, or an empty text if one of the three is not a number."""
-    try:
-        parts = [float(attributes[name]) for name in _COLOURS]
-    except (KeyError, ValueError):
-        return ""
-    if not all(map(math.isfinite, parts)):
-        return ""
-    return "#" + "".join(f"{round(255 * min(max(part, 0.0), 1.0)):02x}" for part in parts)
+    text = "#"
+    for name in _COLOURS:
+        try:
+            part = float(attributes[name])
+        except (KeyError, ValueError):
+            return ""
+        if not math.isfinite(part):
+            return ""
+        text += f"{round(255 * min(max(part, 0.0), 1.0)):02x}"
+    return text

@@ -114,8 +114,10 @@ def label_columns(labels: Iterable[Label]) -> tuple[str, ...]:
     ----------
     labels : iterable of Label
     """
-    coded = any(label.code and _is_terminology(label.code) for label in labels)
-    return (*_COLUMNS, CODE_COLUMN) if coded else _COLUMNS
+    for label in labels:
+        if label.code and _is_terminology(label.code):
+            return (*_COLUMNS, CODE_COLUMN)
+    return _COLUMNS
 
 
 def _is_terminology(code: str) -> bool:
@@ -171,7 +173,7 @@ def read_table(path: Path, *, delimiter: str) -> tuple[list[str], list[tuple[int
     reader = csv.DictReader(io.StringIO(read_text(path, most=_LONGEST_TABLE)), delimiter=delimiter)
     rows = []
     try:
-        columns = [column.strip() for column in reader.fieldnames or ()]
+        columns = list(map(str.strip, reader.fieldnames or ()))
         reader.fieldnames = columns
         for row in islice(reader, _MOST_ROWS + 1):
             rows.append((reader.line_num, {column: (cell or "").strip() for column, cell in row.items() if column}))
