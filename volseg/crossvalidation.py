@@ -41,7 +41,7 @@ def iterate_crossvalidation(
     folds: Sequence[int] | None = None,
     probabilities: bool = False,
 ) -> Generator[Event]:
-    """Plan, train, predict and evaluate what is not done yet, and sum up what is.
+    """Plan, train, predict and evaluate the missing parts, and sum up the results.
 
     The trainer's output folder gets ``plan.yaml``, a run ``fold_<n>`` for each fold with its ``predictions/<case>``,
     ``crossval.json`` (the summary, and one row for each case and label), ``scores.csv`` and ``ensemble.safetensors``
@@ -106,7 +106,7 @@ def _wanted_folds(folds: Sequence[int] | None, every: range) -> Sequence[int]:
 
 
 def _plan(dataset: Dataset, trainer: FoldTrainer, config: Config | None) -> Iterator[Event]:
-    """Write the plan of all folds, or read the one that an earlier call has left."""
+    """Write the plan of all folds, or read that of an earlier call."""
     plan = trainer.output / "plan.yaml"
     settings = load_config(plan) if config is None and plan.is_file() else config
     for done, total in iterate_planning(dataset, trainer.output, config=settings, fold="all"):
@@ -145,7 +145,7 @@ def _check_run(dataset: Dataset, trainer: FoldTrainer, fold: int) -> None:
 
 @dataclass
 class _Scoring:
-    """Predicts and evaluates the cases that folds hold out, and gathers the scores and what has failed."""
+    """Predicts and evaluates the cases that folds hold out, and gathers scores and failures."""
 
     dataset: Dataset
     trainer: FoldTrainer
@@ -154,11 +154,11 @@ class _Scoring:
     errors: list[VolsegError] = field(default_factory=list)
 
     def note(self, fold: int, reason: str) -> None:
-        """Remember what has failed; the other cases and folds go on."""
+        """Remember a failure; the other cases and folds go on."""
         self.errors.append(VolsegError(f"fold {fold}: {reason}"))
 
     def score(self, fold: int) -> Iterator[Event]:
-        """Predict the held-out cases of a fold where this has not been done by its model, and evaluate them."""
+        """Predict the held-out cases of a fold, unless its model has done so already, and evaluate them."""
         _, held_out = split(self.dataset, fold)
         predicted = yield from self._predict(fold, held_out)
         references = {}
@@ -239,7 +239,7 @@ def _describe_run(run: Path) -> dict[str, Any]:
 
 
 def _entry(row: Row, fold: int, run: dict[str, Any]) -> dict[str, Any]:
-    """Return the row of a case and label as it is in ``crossval.json``."""
+    """Return the row of a case and label for ``crossval.json``."""
     entry: dict[str, Any] = {"case": row.case, "label": row.label, "fold": fold}
     for name, metric in METRICS.items():
         if metric.main:

@@ -3,7 +3,7 @@
 ::
 
     VolsegError              something volseg refuses; one clear line for the user
-    |-- InputError           a file or folder that cannot be read as what it should be
+    |-- InputError           a file or folder that cannot be read as expected
     |   `-- AmbiguousError   several volumes where one was asked for; lists them
     |-- GeometryError        a grid, spacing or orientation that cannot be used, or two that differ
     |-- DatasetError         a training set with orphans, mismatches or unknown labels
@@ -15,7 +15,7 @@
     |   `-- ConfigError      a configuration with unknown keys or impossible values
     `-- PartialError         some of several inputs failed; the others are done
 
-Every message says what value was met, what was expected and what to do. The command line prints the message
+Every message gives the value found, the expected values and a remedy. The command line prints the message
 alone and ends with the exit code of the class.
 """
 
@@ -79,7 +79,7 @@ class VolsegError(Exception):
 
 
 class InputError(VolsegError):
-    """A file or folder cannot be read as what it should be."""
+    """A file or folder cannot be read as expected."""
 
 
 class AmbiguousError(InputError):

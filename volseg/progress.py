@@ -1,4 +1,4 @@
-"""How far a long piece of work is: the one way in which functions of volseg tell it."""
+"""The progress of long work: the one way in which functions of volseg report it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """What is called with how far the work is; such as a function that draws a bar.
+    """A function that is called with the progress of work, such as one that draws a bar.
 
     An error that it raises ends the work.
     """
 
     def __call__(self, what: str, done: int, total: int, /) -> None:
-        """Take how far the work is.
+        """Report progress.
 
         Parameters
         ----------
         what : str
-            What is being done or counted, such as ``downloading`` or ``slices``; a plain word for a person.
+            The work or the things that are counted, such as ``downloading`` or ``slices``; a plain word for a person.
         done : int
-            How much of it is done.
+            The amount that is done.
         total : int
-            Of how much; 0 if that is not known.
+            The whole amount; 0 if it is not known.
         """
 
 

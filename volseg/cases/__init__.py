@@ -7,8 +7,8 @@ A case's outputs are an interface (version 1, named in ``run.json``)::
                probabilities.nii.gz  of each label, along the fourth axis, if asked for
                labels_<form>.dcm     DICOM objects that refer to the scan's files, if asked for; see `DICOM_FORMS`
                meshes/<label>.<ext>  if asked for; VTM is one for all, meshes/surfaces.vtm
-               run.json              what was done, from which scan, and size and digest of every file
+               run.json              settings, scan and times, and size and digest of every file
 
-They are made in a hidden folder beside it and take their place together: a case is whole or not there, even after a
+They are made in a hidden folder beside it and take their place together: a case is complete or missing, even after a
 crash. `volseg.cases.output_table` has a row for each output.
 """

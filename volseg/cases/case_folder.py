@@ -104,9 +104,9 @@ class CaseFolder:
 
 
 def find_folder(output: Path, case: CaseInput, scan: ScanFiles) -> CaseFolder:
-    """Find the folder of a case as it is now; nothing is written, and other processes may be at work there.
+    """Find the folder of a case and its present state; nothing is written, and other processes may be at work there.
 
-    If a folder holds outputs of this scan already, it is that one, whatever its name. Otherwise its name is that of the
+    If a folder already holds outputs of this scan, it is used under any name. Otherwise the folder has the name of the
     case; if outputs of another scan are there, 8 hex digits are added that tell the scans apart.
 
     Parameters

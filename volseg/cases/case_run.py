@@ -58,7 +58,7 @@ def run_case(job: Job, plan: CasePlan, progress: Progress | None = None) -> Case
     Raises
     ------
     VolsegError
-        Why it was refused or failed; what was there before is as it was.
+        The case was refused or failed; earlier files are unchanged.
     """
     case = plan.case
     if plan.folder is not None and plan.state == "finished":
@@ -87,7 +87,7 @@ class _Stages:
     def __init__(self, job: Job, case: CaseInput, scan: ScanFiles, folder: CaseFolder, work: Work, new: Path) -> None:
         self.job, self.case, self.scan, self.folder, self.work, self.new = job, case, scan, folder, work, new
         self.seconds: dict[str, float] = {}
-        # What else run.json says; for a case that is only added to, what it said before.
+        # Further entries of run.json; if outputs are only added to a case, its earlier entries.
         self.facts: dict[str, Any] = {}
         if folder.record is not None and work.needs < Needs.PREDICTION:
             self.facts = folder.record.model_dump()
@@ -152,7 +152,7 @@ class _Stages:
             return keep_labels(labels, {label.value for label in self.job.labels})
 
     def _facts(self, labels: LabelMap, volumes: Sequence[Volume]) -> dict[str, Any]:
-        """Return what ``run.json`` says of a prediction; warn if it found nothing."""
+        """Return the entries of ``run.json`` for a prediction; warn if it found nothing."""
         volumes_ml = {}
         for label in labels.labels:
             voxels = int(np.count_nonzero(labels.mask(label)))

@@ -1,12 +1,12 @@
-"""What the command line's inputs mean: which paths are the channels of which case, and what the case is called.
+"""Inputs of the command line: which paths are the channels of which case, and the name of the case.
 
-Two rules name a case, and neither looks at anything but the scan itself:
+Two rules name a case, and both look only at the scan itself:
 
-* An image file gives its name without suffix, and without nnU-Net's ``_0000``: by that `evaluate` finds its reference.
-* DICOM, as files, folder or archive, gives the series' description and 8 hex digits that stand for patient, study and
-  series. Where the files lie and what is predicted beside them does not matter.
+* The name of an image file, without suffix and without nnU-Net's ``_0000``. `evaluate` finds the reference by it.
+* For DICOM files, folders and archives, the series' description and 8 hex digits that stand for patient, study and
+  series. The place of the files and the other cases do not matter.
 
-Only where an output folder or a call has another image file of the same name, the later gets 8 hex digits of its
+If an output folder or a call already has another image file of the same name, the later one gets 8 hex digits of its
 content.
 """
 
@@ -35,13 +35,13 @@ class CaseInput:
     Parameters
     ----------
     name : str
-        What its output folder is called.
+        Of its output folder.
     paths : tuple of Path
         One for each channel in the model's order, or one 4D image that holds them all.
     series : str, optional
-        Which series of a DICOM folder with several.
+        The series of a DICOM folder with several.
     by_content : bool
-        Whether DICOM files say what the folder is called, rather than `name`; they are read only when it is due.
+        Whether the headers of DICOM files give the name of the folder in place of `name`; they are read when needed.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What all cases of a call have in common: the model, and what is wanted of it."""
+"""Common parts of all cases of a call: the model and the settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from volseg.prediction.inference import INFERENCE
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What all cases of a call have in common; see `make_job`.
+    """Common parts of all cases of a call; see `make_job`.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Job:
         Gets a folder for each case.
     settings : OutputSettings
     labels : tuple of Label
-        Those of the model that are wanted.
+        The wanted labels of the model.
     cleanup : dict of str to CleanupConfig
         By label name.
     device : str

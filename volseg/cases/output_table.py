@@ -1,7 +1,7 @@
-"""The outputs of a case, one row each: the setting that asks for it, its files, what it needs, and how it is made.
+"""The outputs of a case, one row each: the setting that asks for it, its files, its needs, and the function for it.
 
-Everything else follows from the rows: which outputs are missing, which files are outputs, what is refused before the
-network is started, and what ``run.json`` says of the settings.
+The rest follows from the rows: missing outputs, names of output files, refusals before the network is started, and the
+settings in ``run.json``.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _LOG = logging.getLogger(__name__)
 
 
 class Needs(IntEnum):
-    """What an output is made from; each member includes those before it."""
+    """The inputs of an output; each member includes those before it."""
 
-    LABELS = 0  # the label map, which may be there already
+    LABELS = 0  # the label map, which may exist already
     SCAN = 1  # also the voxels of the scan
     PREDICTION = 2  # also a new prediction, so that every output is made anew
     PROBABILITIES = 3  # also the probabilities of that prediction
@@ -47,14 +47,14 @@ class Needs(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class SegmentedCase:
-    """What outputs are made from.
+    """The inputs of all outputs.
 
     Parameters
     ----------
     name : str
-        What the case's folder is called.
+        Of the case's folder.
     settings : OutputSettings
-        What the case will hold.
+        All outputs that the case will hold.
     labels : LabelMap
         The wanted labels after clean-up, on the scan's own grid.
     volumes : sequence of Volume
@@ -76,12 +76,13 @@ class SegmentedCase:
     wanted_labels: tuple[Label, ...]
 
     def probabilities(self, *, by_value: bool) -> NDArray[np.float16] | None:
-        """Return (L, I, J, K) probabilities of the wanted labels; None where they were not predicted.
+        """Return (L, I, J, K) probabilities of the wanted labels; None if they were not predicted.
 
         Parameters
         ----------
         by_value : bool
-            In the order of the label values, as in ``labels.tsv``; else in that of `wanted_labels`.
+            Whether to order them by label value, as in ``labels.tsv``. If False, they are in the order of
+            `wanted_labels`.
         """
         if self.prediction is None or self.prediction.probabilities is None:
             return None
@@ -170,7 +171,7 @@ class Output:
         Parameters
         ----------
         whole, broken : set of str
-            The files that ``run.json`` lists: those that are as they were written, and the others.
+            The files that ``run.json`` lists: the unchanged ones, and the missing or changed ones.
         """
         if any(map(self.owns, broken)):
             return False
@@ -189,7 +190,7 @@ def asked_outputs(settings: OutputSettings) -> list[Output]:
 
 
 def recorded_settings(settings: OutputSettings) -> dict[str, Any]:
-    """Return the settings that are about outputs, by name, as they are in ``made_by`` of ``run.json``.
+    """Return the settings of outputs by name, in the form of ``made_by`` in ``run.json``.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ LABELS, TABLE, PROBABILITIES, MESHES = "labels.nii.gz", "labels.tsv", "probabili
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """What to write for each case.
+    """The outputs of each case, and how they are made.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class OutputSettings:
     mesh_space : {"lps", "ras"}
         Coordinate system of the surfaces; see `volseg.io.mesh.write_meshes`.
     dicom_forms : tuple of {"seg", "labelmap", "rtstruct", "fractional"}
-        Also these DICOM objects, on the slices of the DICOM scan as they are stored.
+        Also these DICOM objects, on the stored slices of the DICOM scan.
     only : tuple of str
         Labels of the model by name, value or pattern (`volseg.core.label_choice`); in every output the others are
         background. Empty: every label.

@@ -1,4 +1,4 @@
-"""What is left to do for a case: nothing, some of its outputs, all of them, or why it is refused."""
+"""The work that is left for a case: nothing, some outputs or all outputs, or the reason for a refusal."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from volseg.io.scan_files import ScanFiles, find_scan_files
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be made.
+    """The outputs that must be made.
 
     Parameters
     ----------
     settings : OutputSettings
-        What the case will hold: what is asked for and what it holds already.
+        All outputs that the case will hold: those asked for and the existing ones.
     outputs : tuple of Output
-        Those that are missing; none if the case is finished.
+        The missing outputs; empty if the case is finished.
     kept : frozenset of str
-        Files that stay as they are.
+        Files that are kept unchanged.
     """
 
     settings: OutputSettings
@@ -37,13 +37,13 @@ class Work:
 
     @property
     def needs(self) -> Needs:
-        """What all these outputs together are made from."""
+        """The inputs that all these outputs need together."""
         return max((output.needs for output in self.outputs), default=Needs.LABELS)
 
 
 @dataclass(frozen=True)
 class CasePlan:
-    """What is to be done for a case, as far as it can be said now. It can be pickled and done by another process.
+    """The work for a case, as planned now. A plan can be pickled and carried out by another process.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ class CasePlan:
     scan : ScanFiles, optional
         None if its files cannot be found.
     folder : CaseFolder, optional
-        Where its outputs are or will be; None if there is no place for them.
+        The folder of its outputs; None if there is no place for them.
     work : Work, optional
         None if the case is refused.
     refusal : str
-        Why it is refused.
+        The reason of a refusal.
     """
 
     case: CaseInput
@@ -66,14 +66,14 @@ class CasePlan:
 
     @property
     def state(self) -> Literal["finished", "refused", "to do"]:
-        """Whether there is nothing to do, nothing can be done, or what `work` says is to be done."""
+        """``finished`` if nothing is left to do, ``refused`` if the case cannot be done, else ``to do``."""
         if self.work is None:
             return "refused"
         return "to do" if self.work.outputs else "finished"
 
 
 def plan_case(job: Job, case: CaseInput) -> CasePlan:
-    """Say what is to be done for a case, by headers and ``run.json`` alone; nothing is written.
+    """Plan the work for a case, by headers and ``run.json`` alone; nothing is written.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def plan_case(job: Job, case: CaseInput) -> CasePlan:
     Returns
     -------
     CasePlan
-        For `volseg.cases.case_run.run_case`, which looks again: meanwhile other processes may have worked on the case.
+        For `volseg.cases.case_run.run_case`, which checks again, as other processes may have worked on the case.
     """
     scan = folder = None
     try:
@@ -95,22 +95,22 @@ def plan_case(job: Job, case: CaseInput) -> CasePlan:
 
 
 def find_work(job: Job, folder: CaseFolder, scan: ScanFiles) -> Work:
-    """Say what is left to do in the folder of a case.
+    """Find the work that is left in the folder of a case.
 
-    A case that was made in another way is refused, unless it may be redone. An output that is missing or has been
-    changed is made from the label map, if that is enough; otherwise a new prediction makes every output.
+    A case that was made with other settings is refused, unless it may be redone. A missing or changed output is made
+    from the label map if that is enough; otherwise a new prediction makes every output.
 
     Parameters
     ----------
     job : Job
     folder : CaseFolder
     scan : ScanFiles
-        As it is now.
+        The present files.
 
     Raises
     ------
     InputError
-        The case was made in another way, or from the scan as it was before, or an output cannot be made for this scan.
+        The case was made with other settings or from other scan files, or an output cannot be made for this scan.
     """
     work = _work(job, folder, scan)
     for output in work.outputs:
@@ -139,7 +139,7 @@ def _all_of(settings: OutputSettings) -> Work:
 
 
 def _differing(job: Job, record: CaseRecord, scan: ScanFiles, before: OutputSettings) -> list[str]:
-    """Name the settings, models and files that differ between the case as it is and as it is wanted."""
+    """Name the settings, models and files that differ between the existing and the wanted case."""
     found = []
     for name, value in job.how(by_weights=record.scan is None).items():
         if record.made_by.get(name) != value:
@@ -156,7 +156,7 @@ def _differing(job: Job, record: CaseRecord, scan: ScanFiles, before: OutputSett
 
 
 def _missing(record: CaseRecord, whole: set[str], before: OutputSettings, settings: OutputSettings) -> Work:
-    """Compare the files that are whole with the outputs that are asked for now or were before."""
+    """Compare the complete files with the outputs that are asked for now or were before."""
     broken = set(record.files) - whole - {RECORD}
     missing = []
     for output in output_table.asked_outputs(settings):
@@ -175,14 +175,14 @@ def _missing(record: CaseRecord, whole: set[str], before: OutputSettings, settin
 
 
 def _settings_of(record: CaseRecord, wanted: OutputSettings) -> OutputSettings:
-    """Return the settings that a case was made with, as far as they are about outputs."""
+    """Return the output settings with which a case was made."""
     defaults = output_table.recorded_settings(type(wanted)())
     found = {name: _recorded(record.made_by, name, default) for name, default in defaults.items()}
     return replace(wanted, **found)
 
 
 def _recorded(made_by: Mapping[str, Any], name: str, default: Any) -> Any:
-    """Return a setting as ``run.json`` has it; the default if it has none, as before there was the setting."""
+    """Return a setting from ``run.json``, or the default for files that are older than the setting."""
     value = made_by.get(name)
     if isinstance(default, tuple):
         return tuple(map(str, value)) if isinstance(value, list) else default
@@ -190,7 +190,7 @@ def _recorded(made_by: Mapping[str, Any], name: str, default: Any) -> Any:
 
 
 def _together(before: OutputSettings, wanted: OutputSettings) -> OutputSettings:
-    """Return settings for what a case holds already and what is wanted of it."""
+    """Return settings for the existing and the wanted outputs of a case together."""
     changes: dict[str, Any] = {}
     for output in output_table.OUTPUTS:
         if output.setting is not None:

@@ -161,7 +161,7 @@ def _places_in(path: Path, series: str | None) -> list[ScanPlace]:
 
 
 def _instances(found: Iterable[Series]) -> dict[tuple[str, ...], int]:
-    """Return, for each series by what its headers say of it, a hash of its instances."""
+    """Return a hash of the instances of each series, by its identity in the headers."""
     instances: dict[tuple[str, ...], set[str]] = {}
     for one in found:
         first = one.frames[0]

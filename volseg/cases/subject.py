@@ -1,4 +1,4 @@
-"""What the user wants to look at: scans, label maps, meshes and predicted cases, told apart by their files."""
+"""The subject of a picture or measurement: scans, label maps, meshes and predicted cases, told apart by their files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _THRESHOLD_COLOUR = (240, 170, 90)
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at, all of it in one world; `advice` says why labels on a single slice have no surface."""
+    """The objects to look at, in one world; `advice` says why labels on a single slice have no surface."""
 
     volume: Volume | None = None
     labels: tuple[LabelMap, ...] = ()
@@ -47,7 +47,7 @@ class Subject:
     advice: str | None = None
 
     def surfaces(self) -> list[Mesh]:
-        """Return the meshes, the surface of each label, and the scan's where it has the threshold value."""
+        """Return the meshes, the surface of each label, and the surface of the scan at the threshold value."""
         meshes = list(self.meshes)
         if any(1 in layer.grid.shape for layer in self.labels):
             _LOG.warning("%s; --contact-sheet draws it", self.advice or "a label map is a single slice")
@@ -74,24 +74,24 @@ def read_subject(
     series: str | None = None,
     threshold: float | None = None,
 ) -> Subject:
-    """Read everything that shall be looked at together.
+    """Read all objects that are looked at together.
 
     Parameters
     ----------
     inputs : sequence of Path
         At most one scan, and any number of label maps and meshes. The folder of a predicted case stands for its label
-        map and, unless a scan is given, its scan; a folder of cases for the one that it holds. A ``.seg.nrrd``, a
-        folder of masks, and a file with a label table beside it or in its header, are label maps. A lone image is one
-        too if `labels` or `only` are given, or if it holds values in large even areas (logged).
+        map and, unless a scan is given, its scan. A folder with a single case stands for that case. A ``.seg.nrrd``, a
+        folder of masks, and a file with a label table beside it or in its header, are label maps. A single image is a
+        label map too if `labels` or `only` are given, or if it holds values in large even areas (logged).
     segmentations : sequence of Path
-        Label maps, where their names do not tell. Labels of several files are told apart by `tell_apart`.
+        Label maps that are not recognised by their names. Labels of several files are told apart by `tell_apart`.
     labels : Path, optional
         Table of label names and colours.
     only : sequence of str, optional
-        Which labels, as of `volseg.read_labels`.
+        The wanted labels, as for `volseg.read_labels`.
     series : str, optional
-        Which series of a DICOM folder or volume of a file with several; of a label map by its full name, or where no
-        scan is given.
+        The series of a DICOM folder, or the volume of a file, with several. For a label map it is the full name of a
+        volume; without a scan any form is allowed.
     threshold : float, optional
         Value of the scan at a surface to show.
 
@@ -124,7 +124,7 @@ def read_subject(
 
 @dataclass(frozen=True)
 class _Found:
-    """What lies at each path, sorted by what it is, and the meshes; `cases` are the folders of predictions."""
+    """The contents of each path, sorted by their kind, and the meshes; `cases` are the folders of predictions."""
 
     scans: tuple[Catalogue, ...]
     label_maps: tuple[Catalogue, ...]
@@ -173,7 +173,7 @@ def _is_labels(found: Catalogue) -> bool:
 
 
 def _read_scan(found: _Found, series: str | None) -> Volume | None:
-    """Read the scan that is given, else that of a predicted case."""
+    """Read the given scan, or without one the scan of a predicted case."""
     if len(found.scans) > 1:
         raise UsageError(f"{len(found.scans)} scans to look at; give one, and its label map by --segmentation FILE")
     if not found.scans:
@@ -188,7 +188,7 @@ def _read_scan(found: _Found, series: str | None) -> Volume | None:
 
 @dataclass(frozen=True)
 class _Labels:
-    """A label map, and how it is to be read."""
+    """A label map and the choices for reading it."""
 
     found: Catalogue
     table: Path | None
@@ -196,7 +196,7 @@ class _Labels:
     series: str | None
 
     def read(self, scan: Volume | None) -> tuple[LabelMap, ...]:
-        """Contours need their scan, and so do segments on one slice; everything else has a grid of its own."""
+        """Read the label map. Contours and segments on one slice need their scan; others have a grid of their own."""
         path, labels = self.found.path, self.found.label_object if scan is not None else None
         layers = self._on(scan if labels is not None and labels.is_contours else None)
         if labels is not None and not labels.is_contours and one_slice_advice(layers, self.found):
@@ -212,7 +212,7 @@ class _Labels:
 
 
 def _stands_for(path: Path, known: Sequence[str]) -> Catalogue:
-    """Return the one case or label map in a folder of them; everything else as it is."""
+    """Return the only case or label map of a folder; other paths are returned unchanged."""
     there = Catalogue(path)
     if not path.is_dir() or single_label_map(there, known=known) or there.is_dicom:
         return there
