@@ -28,7 +28,7 @@ _LIGHTER, _DARKER = 0.12, 0.09
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What the table says about a name.
+    """The entry of the table for a name.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def _singular(word: str) -> str:
 
 
 def _without_side(words: Words) -> tuple[Words, str | None]:
-    """Take the side out of words; words without exactly one side, or with nothing else, stay as they are."""
+    """Take the side out of words; words without exactly one side, or only a side, are not changed."""
     if words.count("left") + words.count("right") != 1 or len(words) == 1:
         return words, None
     side = "left" if "left" in words else "right"

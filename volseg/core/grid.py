@@ -24,7 +24,7 @@ RAS_TO_LPS.setflags(write=False)
 
 # Voxels from the centre of one to its edge, and rounding.
 TO_EDGE = 0.5 + 1e-3
-# Tolerances as shares of the smallest spacing: a shift that nobody could see, and the largest that is allowed.
+# Tolerances as shares of the smallest spacing: an invisible shift, and the largest allowed one.
 _UNSEEN, _MOST = 0.05, 0.25
 # Rounding in headers: relative to a coordinate (float32), and mm for each voxel in a row (spacings of six decimals).
 _ROUNDING = 4e-6

@@ -141,7 +141,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _matches(wanted: str, known: Sequence[tuple[str, int]]) -> set[int]:
-    """Return the places of the pairs that match by name, else those by value, else those by pattern."""
+    """Return the places of the pairs that match by name, or failing that by value, or failing that by pattern."""
     text = wanted.strip()
     by_name, by_value, by_pattern = set(), set(), set()
     for place, (name, value) in enumerate(known):

@@ -16,7 +16,7 @@ Parts = Callable[[NDArray[Any]], Iterable[tuple[NDArray[Any], NDArray[np.bool_]]
 
 @dataclass(eq=False)
 class Layers:
-    """Arrays of label values; each structure is put into the first array in which it overlaps no other.
+    """Arrays of label values; each structure is put into the first array in which it does not overlap another.
 
     Parameters
     ----------

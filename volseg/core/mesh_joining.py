@@ -23,7 +23,7 @@ def join_meshes(meshes: Sequence[Mesh], *, first: int = 1) -> Mesh:
     Returns
     -------
     Mesh
-        Its point data are those that all meshes have, and of each vertex the colour (``RGB``, uint8) and number
+        Its point data are those that all meshes have, and for each vertex the colour (``RGB``, uint8) and number
         (``Label``, int32, counted from `first`) of its mesh.
     """
     counts, colours = [], []

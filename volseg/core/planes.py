@@ -1,4 +1,4 @@
-"""The planes in which slices are cut, and how they are called."""
+"""The planes in which slices are cut, and their names."""
 
 from __future__ import annotations
 

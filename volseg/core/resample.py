@@ -158,7 +158,7 @@ def resample_plane(slices: NDArray[Any], size: tuple[int, int]) -> NDArray[np.fl
     ----------
     slices : (..., H, W)
     size : (h, w)
-        Size of the new slices. An axis that has its new size already is left as it is.
+        Size of the new slices. An axis that already has its new size is not changed.
 
     Returns
     -------

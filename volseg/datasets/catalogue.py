@@ -35,7 +35,7 @@ _DECATHLON = (
     PublicDataset("Task09_Spleen", "410d4a301da4e5b2f6f86ec3ddba524e", "CT: spleen"),
     PublicDataset("Task10_Colon", "bad7a188931dc2f6acf72b08eb6202d0", "CT: colon cancer"),
 )
-# The digests are those that MONAI publishes (monai/apps/datasets.py), whose copy of the archives this is.
+# The archives are MONAI's copy, and the digests are those that MONAI publishes (monai/apps/datasets.py).
 HOST = "https://msd-for-monai.s3-us-west-2.amazonaws.com"
 CATALOGUE = {f"msd:{dataset.folder}": dataset for dataset in _DECATHLON}
 LICENCE = "CC BY-SA 4.0"
@@ -47,10 +47,14 @@ CITATION = (
 def find_public(name: str) -> PublicDataset:
     """Return the training set of that name.
 
+    Parameters
+    ----------
+    name : str
+
     Raises
     ------
     UsageError
-        There is none; the nearest name is suggested.
+        The name is unknown; the nearest name is suggested.
     """
     if name in CATALOGUE:
         return CATALOGUE[name]

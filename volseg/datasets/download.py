@@ -20,14 +20,14 @@ _TIMEOUT_S = 60
 
 
 def download(url: str, path: Path, progress: Progress) -> str:
-    """Write what an address holds to a file, and return its MD5 digest.
+    """Download a file, and return its MD5 digest.
 
     Parameters
     ----------
     url : str
-        http or https. Nothing is resumed.
+        http or https. A download is not resumed.
     path : path
-        A temporary file; what has come stays there if the rest does not.
+        A temporary file; after a failure it holds the received part.
     progress : Progress
         Called with ("downloading", bytes done, bytes in all).
 

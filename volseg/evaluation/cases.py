@@ -105,7 +105,7 @@ def evaluate(
 
 
 def _rows(scores: Mapping[str, Mapping[int, Scores]], names: _Names) -> tuple[Row, ...]:
-    """Return the rows of all cases, with the names as they are known after the last one."""
+    """Return the rows of all cases, with the names that are known after the last one."""
     rows = []
     for case, by_value in scores.items():
         for value, found in by_value.items():
@@ -123,7 +123,7 @@ def _nothing_compared(failures: Mapping[str, VolsegError]) -> VolsegError:
 
 
 class _Names:
-    """Names of label values from several sources, the best first; labels of cases are added as they are read."""
+    """Names of label values from several sources, the best first; those of a case are added when it is read."""
 
     def __init__(self, given: tuple[Label, ...], dataset: tuple[Label, ...]) -> None:
         self._given = _named(given)

@@ -32,7 +32,7 @@ class MaskPair:
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of a pair of masks: how it is computed, and how results show it.
+    """One number of a pair of masks: its computation, and its form in results.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ VOXEL_SUFFIXES = tuple(suffix for form in IMAGE_FORMATS for suffix in form.voxel
 IMAGE_SUFFIXES = (*CASE_SUFFIXES, *VOXEL_SUFFIXES)
 SCAN_SUFFIXES = tuple(suffix for form in IMAGE_FORMATS for suffix in form.written)
 SEG_NRRD_SUFFIXES = (".seg.nrrd",)  # 3D Slicer's labels; these names end like a NRRD image too
-# What is written under such a name is labels.
+# Files written with these names hold labels.
 LABEL_SUFFIXES = (*SEG_NRRD_SUFFIXES, ".dcm")
 # For messages and help texts.
 _NAMES = [form.name for form in IMAGE_FORMATS]
@@ -96,8 +96,8 @@ def case_name(path: str | Path) -> str:
 def portable_name(label_name: str) -> str:
     """Return a file name (without suffix) for a label name that Linux, macOS and Windows all accept.
 
-    Letters and digits of any script, ``.``, ``-``, ``+`` and ``_`` stay; everything else becomes one ``_``. Two names
-    may become the same; the caller decides what then.
+    Letters and digits of any script, ``.``, ``-``, ``+`` and ``_`` stay; other characters in a row become one ``_``.
+    Two names may become the same; the caller handles that.
     """
     text = unicodedata.normalize("NFC", label_name)
     text = re.sub(r"[^\w.+-]+", "_", text)[:_MOST_CHARACTERS].encode()[:_MOST_BYTES].decode(errors="ignore").strip("._")
@@ -105,16 +105,16 @@ def portable_name(label_name: str) -> str:
 
 
 def with_digits(name: str, digits: str) -> str:
-    """Return a name with a hyphen and digits behind it, shortened where it would be too long for a file system."""
+    """Return a name with a hyphen and digits appended, shortened if it would be too long for a file system."""
     while len(os.fsencode(f"{name}-{digits}")) > LONGEST_NAME:
         name = name[:-1]
     return f"{name}-{digits}"
 
 
 def distinct_names(label_names: Iterable[str]) -> list[str]:
-    """Return `portable_name` of each; where two become the same, the later gets a number.
+    """Return the `portable_name` of each; if two become the same, the later one gets a number.
 
-    Names that differ in upper and lower case only are the same, as they are to some file systems.
+    Names that differ only in upper and lower case are the same, as on some file systems.
     """
     names: list[str] = []
     taken: set[str] = set()
@@ -144,7 +144,7 @@ def shown_path(path: str | Path, *, full: bool = False) -> str:
     Returns
     -------
     str
-        From the working folder where it lies in that, else its name alone; with ``/`` on every system.
+        Relative to the working folder if it lies in that, else its name alone; with ``/`` on every system.
     """
     whole = Path(os.path.abspath(path))  # noqa: PTH100 (a link keeps its name)
     if full:

@@ -15,7 +15,7 @@ _SYNCHRONIZE = 0x00100000
 
 
 def process_mark() -> str:
-    """Return a mark for file names, of letters, digits and ``-``, that no other process has."""
+    """Return a mark for file names, of letters, digits and ``-``, that is unique to this process."""
     return f"{_machine()}-{os.getpid()}"
 
 

@@ -1,4 +1,4 @@
-"""What every generator has in common: the frame of padding and cropping, and the pieces that several are built from."""
+"""Common parts of the generators: the frame of padding and cropping, and shared building blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model file says of its networks, as JSON: checked against a schema before anything is made of it."""
+"""The description of the networks in a model file, as JSON; it is checked against a schema before it is used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Part(BaseModel):
 
 
 class LabelEntry(_Part):
-    """A label as it is written."""
+    """A label in a model file."""
 
     value: Annotated[int, Field(strict=True, ge=1, le=_LARGEST_VALUE)]
     name: str

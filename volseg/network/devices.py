@@ -84,5 +84,5 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Return the context in which networks run: bfloat16 where it pays, else float32."""
+    """Return the context in which networks run: bfloat16 on devices where it is fast, else float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_fast_bf16(device))

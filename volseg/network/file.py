@@ -41,7 +41,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Trained networks and what they need.
+    """Trained networks with their settings, labels and channels.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def _load_networks(file: Path, description: Description) -> dict[str, Generator]
 
 
 def _load_network(stream: Any, name: str, keys: dict[str, str], description: Description) -> Generator:
-    # Without memory first: what the settings ask for must be what the file holds.
+    # The network is first made without memory, to compare the sizes that the settings give with those in the file.
     with torch.device("meta"):
         network = make_generator(
             description.config, channels=len(description.channel_names), labels=len(description.labels)

@@ -1,4 +1,4 @@
-"""The generators by the name that settings call them, and what is done to one before it is used."""
+"""The generators by their names in the settings, and the folding of their norms for use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from volseg.network.base import Generator
 from volseg.network.double import DoubleUNet
 from volseg.network.pix2pix import Pix2PixGenerator
 
-# The words are those of `volseg.config.Block`; another network is a word there, a class, and a row here.
+# The names are those of `volseg.config.Block`; a new network is a name there, a class, and a row here.
 NETWORKS: dict[Block, type[Generator]] = {"double": DoubleUNet, "pix2pix": Pix2PixGenerator}
 
 
@@ -25,7 +25,7 @@ def build_generator(in_channels: int, classes: int, config: NetworkConfig) -> Ge
 def fold_norms(network: nn.Module) -> nn.Module:
     """Return a copy for use at test time, with batch norms folded into the convolutions before them.
 
-    Its answers are the same but for rounding; it is quicker, on a CPU by far.
+    Its answers are the same up to rounding. It is faster, on a CPU much faster.
     """
     copy = deepcopy(network).eval()
     for module in [module for module in copy.modules() if isinstance(module, nn.Sequential)]:

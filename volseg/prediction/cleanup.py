@@ -59,7 +59,7 @@ def clean_labels(labels: LabelMap, cleanup: CleanupConfig | Mapping[str, Cleanup
     ----------
     labels : LabelMap
     cleanup : CleanupConfig or mapping of label name to CleanupConfig
-        One for all labels, or one for each; labels without an entry stay as they are.
+        One for all labels, or one for each; labels without an entry are not changed.
 
     Returns
     -------
