@@ -1,4 +1,4 @@
-"""What a user can do about DICOM pixels that cannot be decoded: a damaged file, or a sound one of an unusual form."""
+"""Advice on DICOM pixels that cannot be decoded: a damaged file, or a sound one of an unusual form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ _JPEG_END, _LONGEST_PADDING = b"\xff\xd9", 64
 
 
 def undecodable(file: DicomFile, reason: str) -> InputError:
-    """Make the error of pixels that cannot be decoded."""
+    """Make the error of pixels that cannot be decoded.
+
+    Parameters
+    ----------
+    file : DicomFile
+        Where the pixels are stored.
+    reason : str
+        What the decoders said.
+    """
     try:
         with quiet_pydicom():
             dataset = open_dataset(file)

@@ -25,14 +25,22 @@ class Attributes(Protocol):
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Keep pydicom's warnings on values it could still read from the user, who can do nothing about them."""
+    """Suppress pydicom's warnings about values that it could still read: users can do nothing about them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
 
 
 def text_of(attributes: Attributes, *keywords: str) -> str:
-    """Return the first of the keywords that has a value, as text; several values are joined by backslashes."""
+    """Return the first of the keywords that has a value, as text; several values are joined by backslashes.
+
+    Parameters
+    ----------
+    attributes : Attributes
+        A data set or mapping.
+    *keywords : str
+        In the order in which they are tried.
+    """
     for keyword in keywords:
         value = attributes.get(keyword)
         if value is None:
@@ -45,7 +53,12 @@ def text_of(attributes: Attributes, *keywords: str) -> str:
 
 
 def modality_table(attributes: Attributes) -> Any | None:
-    """Return the item of ModalityLUTSequence; None where there is none, or one without values, which is no table.
+    """Return the item of ModalityLUTSequence; None if it is absent or empty.
+
+    Parameters
+    ----------
+    attributes : Attributes
+        A data set or mapping.
 
     Raises
     ------
@@ -66,7 +79,16 @@ def _is_empty(value: Any) -> bool:
 
 
 def numbers_of(attributes: Attributes, keyword: str, count: int) -> tuple[float, ...] | None:
-    """Return `count` finite numbers; None where the attribute is absent or empty.
+    """Return `count` finite numbers; None if the attribute is absent or empty.
+
+    Parameters
+    ----------
+    attributes : Attributes
+        A data set or mapping.
+    keyword : str
+        The attribute.
+    count : int
+        How many numbers it must have.
 
     Raises
     ------
@@ -84,7 +106,15 @@ def numbers_of(attributes: Attributes, keyword: str, count: int) -> tuple[float,
 
 
 def last_digit_of(attributes: Attributes, keyword: str) -> float:
-    """Return what a unit of the last decimal of an attribute's numbers is worth, as they are written; 0 if absent."""
+    """Return what a unit of the last decimal of an attribute's numbers is worth, as they are written; 0 if absent.
+
+    Parameters
+    ----------
+    attributes : Attributes
+        A data set or mapping.
+    keyword : str
+        An attribute of several numbers.
+    """
     value = attributes.get(keyword)
     is_list = hasattr(value, "__iter__") and not isinstance(value, str)
     texts = [str(number).lower().partition("e") for number in (value if is_list else ()) if number is not None]
@@ -93,13 +123,31 @@ def last_digit_of(attributes: Attributes, keyword: str) -> float:
 
 
 def number_of(attributes: Attributes, keyword: str, default: float) -> float:
-    """Return one finite number, or the default where the attribute is absent or empty; raises as `numbers_of`."""
+    """Return one finite number, or the default if the attribute is absent or empty; raises as `numbers_of`.
+
+    Parameters
+    ----------
+    attributes : Attributes
+        A data set or mapping.
+    keyword : str
+        The attribute.
+    default : float
+        In place of a missing value.
+    """
     numbers = numbers_of(attributes, keyword, 1)
     return default if numbers is None else numbers[0]
 
 
 def size_of(attributes: Attributes, keyword: str) -> int:
-    """Return a size of at least 1, or raise ValueError."""
+    """Return a size of at least 1, or raise ValueError.
+
+    Parameters
+    ----------
+    attributes : Attributes
+        A data set or mapping.
+    keyword : str
+        The attribute.
+    """
     size = int(number_of(attributes, keyword, 0))
     if size < 1:
         raise ValueError(f"{keyword} is {size} or missing; expected at least 1")

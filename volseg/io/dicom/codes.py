@@ -1,4 +1,4 @@
-"""What DICOM stores of a label besides its pixels, and back: its coded concept, texts and value.
+"""The coded concept, texts and value of a label in DICOM, and back.
 
 The codes are SNOMED CT's: those of `volseg.core.anatomy`, else as pydicom ships them (DICOM PS3.16). A name is only
 coded when all its words are those of one concept; ``left`` and ``right`` may come on top and become a modifier.
@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 _ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
 _ALTERED = Code("49755003", "SCT", "Morphologically Altered Structure")
 _SIDES = {"left": Code("7771000", "SCT", "Left"), "right": Code("24028007", "SCT", "Right")}
-# Where structures are listed that a label can mean: among all of SNOMED, "table" or "lead" would match as well.
+# Lists of structures that a label can mean: among all of SNOMED, "table" or "lead" would match as well.
 _ANATOMY_LISTS = ("CID7192", "CID8134")
 _ALTERED_LIST = "CID7194"
 _NO_ALTERATION = ("Normal", "Background")
@@ -54,7 +54,7 @@ class Coding:
     type : Code
         The structure.
     side : Code or None
-        Left or right, where the name says so and the type does not.
+        Left or right, if the name says so and the type does not.
     """
 
     category: Code
@@ -68,9 +68,9 @@ def coding_of(label: Label) -> Coding:
     Parameters
     ----------
     label : Label
-        Its own code ``scheme:value`` wins. Without one (or where it has another form) the concept of that name is
-        taken, of `volseg.core.anatomy` first, and where there is none a private code of the scheme ``99VOLSEG``, always
-        the same for the same name.
+        Its own code ``scheme:value`` wins. Without one (or with one of another form) the concept of that name is taken,
+        of `volseg.core.anatomy` first; without a concept a private code of the scheme ``99VOLSEG``, always the same
+        for the same name.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def code_text(concept: Any) -> str | None:
     Returns
     -------
     str or None
-        None for a private code that `coding_of` made from a name, and where there is no code value.
+        None for a private code that `coding_of` made from a name, and without a code value.
     """
     code: str | None = None
     if not isinstance(concept, Code):
@@ -158,21 +158,23 @@ def label_of(segment: Dataset) -> Label:
     Returns
     -------
     Label
-        Its value is that which volseg noted, else the SegmentNumber. Without a colour it has `default_colour`.
+        With the value that volseg noted, else the SegmentNumber; without a colour it has `default_colour`.
     """
     number = int(segment.SegmentNumber)
     note = str(segment.get("SegmentDescription") or "")
     value = int(note.removeprefix(_NOTE)) if re.fullmatch(_NOTE + r"[1-9]\d{0,17}", note) else number
+    types = segment.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
+    name = plain(_full_name(segment, note) or text_of(types[0], "CodeMeaning")).strip() or f"segment_{number}"
+    rgb = _colour(segment, name) or default_colour(value, name)
+    algorithm = text_of(segment, "SegmentAlgorithmType")
+    return Label(value, name, rgb, code_text(types[0]), algorithm if algorithm in OTHER_ALGORITHMS else None)
+
+
+def _full_name(segment: Dataset, note: str) -> str:
     name = text_of(segment, "SegmentLabel").strip()
     # A name that was cut is whole in TrackingID; any other TrackingID names one finding, not the structure.
     full_name = str(segment.get("TrackingID") or "")
-    if note.startswith(_NOTE) and _fitting(full_name) == name:
-        name = full_name
-    types = segment.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
-    name = plain(name or text_of(types[0], "CodeMeaning")).strip() or f"segment_{number}"
-    rgb = _colour(segment, name) or default_colour(value, name)
-    algorithm = str(segment.get("SegmentAlgorithmType") or "")
-    return Label(value, name, rgb, code_text(types[0]), algorithm if algorithm in OTHER_ALGORITHMS else None)
+    return full_name if note.startswith(_NOTE) and _fitting(full_name) == name else name
 
 
 def _colour(segment: Dataset, name: str) -> Colour | None:
@@ -182,7 +184,7 @@ def _colour(segment: Dataset, name: str) -> Colour | None:
         colour = segment.get("RecommendedDisplayCIELabValue")
         return CIELabColor.from_dicom_value(list(colour)).to_rgb(clip=True) if colour else None
     except DAMAGE as error:
-        _LOG.warning("segment %r: its colour is left out, as it is none (%s)", name, error)
+        _LOG.warning("segment %r: its colour is left out, as it cannot be read (%s)", name, error)
         return None
 
 
@@ -207,7 +209,7 @@ def _private_code(name: str) -> Code:
 
 
 def _tabled(name: str) -> tuple[Code, Code | None] | None:
-    """Find the concept of a name in the table of `volseg.core.anatomy`, and the side where the concept has none."""
+    """Find the concept of a name in the table of `volseg.core.anatomy`, and the side if the concept has none."""
     structure = find_structure(name)
     if structure is None or structure.code is None:
         return None
@@ -216,31 +218,38 @@ def _tabled(name: str) -> tuple[Code, Code | None] | None:
 
 
 def _look_up(words: Words) -> tuple[Code | None, Code | None]:
-    """Find the concept of exactly these words, and the side where only that is left over."""
+    """Find the concept of exactly these words, and the side if only that is left over."""
     if words in _concepts():
         return _concepts()[words], None
-    sides = [word for word in words if word in _SIDES]
-    rest = tuple(word for word in words if word not in _SIDES)
-    if len(sides) == 1 and rest in _concepts():
-        return _concepts()[rest], _SIDES[sides[0]]
+    sides: list[str] = []
+    rest: list[str] = []
+    for word in words:
+        (sides if word in _SIDES else rest).append(word)
+    concept = _concepts().get(tuple(rest))
+    if len(sides) == 1 and concept is not None:
+        return concept, _SIDES[sides[0]]
     return None, None
 
 
 def _is_altered(code: Code, words: Words) -> bool:
     if code.scheme_designator == "SCT" and code.value in _meanings():
         return code.value in _altered_values()
-    found = (_concepts().get((word,)) for word in words)
-    return any(concept is not None and concept.value in _altered_values() for concept in found)
+    for word in words:
+        concept = _concepts().get((word,))
+        if concept is not None and concept.value in _altered_values():
+            return True
+    return False
 
 
 @cache
 def _meanings() -> dict[str, str]:
     """Return the meaning of every SNOMED code value that pydicom knows, those of the lists of structures first."""
-    listed = [code for name in (_ALTERED_LIST, *_ANATOMY_LISTS) for code in _listed(name).values()]
     meanings: dict[str, str] = {}
-    for code in (*listed, *codes.SCT.concepts.values()):
-        if len(code.meaning) <= LONGEST_TEXT:
-            meanings.setdefault(code.value, code.meaning)
+    lists = [_listed(name) for name in (_ALTERED_LIST, *_ANATOMY_LISTS)]
+    for concepts in (*lists, codes.SCT.concepts):
+        for code in concepts.values():
+            if len(code.meaning) <= LONGEST_TEXT:
+                meanings.setdefault(code.value, code.meaning)
     return meanings
 
 
@@ -252,22 +261,22 @@ def _altered_values() -> frozenset[str]:
 
 @cache
 def _concepts() -> dict[Words, Code]:
-    """Return concepts by their words; words that mean two concepts mean none."""
+    """Return concepts by their words; words that mean two concepts are absent."""
     concepts: dict[Words, Code] = {}
     ambiguous = set()
     for name in (*_ANATOMY_LISTS, _ALTERED_LIST):
         for keyword, code in _listed(name).items():
             if keyword in _NO_ALTERATION:
                 continue
+            # The same code under two names gets one meaning.
+            meaning = _meanings().get(code.value, code.meaning[:LONGEST_TEXT])
+            one = Code(code.value, code.scheme_designator, meaning)
             for words in {words_of(keyword), words_of(code.meaning)}:
-                if concepts.setdefault(words, code).value != code.value:
+                if concepts.setdefault(words, one).value != code.value:
                     ambiguous.add(words)
-    # The same code under two names gets one meaning.
-    return {
-        words: Code(code.value, code.scheme_designator, _meanings().get(code.value, code.meaning[:LONGEST_TEXT]))
-        for words, code in concepts.items()
-        if words not in ambiguous
-    }
+    for words in ambiguous:
+        del concepts[words]
+    return concepts
 
 
 def _listed(name: str) -> dict[str, Code]:

@@ -21,11 +21,11 @@ _Channel = tuple[int, float, Float]
 
 # Each of the four pixels around a corner has a bit.
 _SOUTH_WEST, _SOUTH_EAST, _RISING, _FALLING = 4, 8, 6, 9
-# How many outlines turn there: none where the edge is straight, two where pixels touch by the corner only.
+# How many outlines turn there: 0 if the edge is straight, 2 if pixels touch by the corner only.
 _TURNS = np.array([0, 1, 1, 0, 1, 0, 2, 1, 1, 2, 0, 1, 0, 1, 1, 0])
 # Pixel centres that are this near to a contour, in pixels, lie on it: as much as files round coordinates by.
 _ON_PATH = 1e-3
-# Contours around the same pixels whose areas differ by less are one, written twice.
+# Contours around the same pixels whose areas differ by less are one contour, written twice.
 _SAME_AREA = 0.01
 # Steps along edges that are held in memory at a time.
 _CHUNK = 1 << 22

@@ -1,6 +1,6 @@
-"""DICOM data sets as pydicom reads them, within bounds on memory and time that sound ones do not reach.
+"""DICOM data sets as pydicom reads them, within bounds on memory and time that sound files do not reach.
 
-pydicom makes a number of a coordinate in a kilobyte, and an element of eight bytes in 300, when somebody asks for it.
+pydicom takes a kilobyte for a coordinate that is made a number, and 300 bytes for an element of eight.
 """
 
 from __future__ import annotations
@@ -36,7 +36,13 @@ _LONG_HEADER = 1 << 25
 
 
 def has_mark(head: bytes) -> bool:
-    """Whether a file starts with DICOM's mark behind a preamble."""
+    """Whether a file starts with DICOM's mark behind a preamble.
+
+    Parameters
+    ----------
+    head : bytes
+        At least the first 132 bytes.
+    """
     return head[_MARK] == b"DICM"
 
 
@@ -54,7 +60,7 @@ def open_dataset(file: DicomFile, **options: Any) -> Any:
     Raises
     ------
     One of `volseg.io.dicom.attributes.DAMAGE`
-        The file is cut off, or no DICOM, or has more elements or longer values than any scan.
+        The file is cut off, or not DICOM, or has more elements or longer values than any scan.
     """
     with file.open() as stream:
         return parse_dataset(stream, **options)
@@ -63,7 +69,15 @@ def open_dataset(file: DicomFile, **options: Any) -> Any:
 def parse_dataset(
     stream: SeekableStream, *, stop_before_pixels: bool = False, specific_tags: Sequence[str] | None = None
 ) -> Any:
-    """Read an open, seekable file as `open_dataset` does."""
+    """Read an open, seekable file as `open_dataset` does.
+
+    Parameters
+    ----------
+    stream : SeekableStream
+        The file.
+    stop_before_pixels, specific_tags
+        As in `open_dataset`.
+    """
     head = stream.read(1 << 10)
     if not head:
         raise EOFError("it is empty")
@@ -91,7 +105,7 @@ def _tags(keywords: tuple[str, ...]) -> list[Any]:
 
 
 class _Counter:
-    """Counts the elements of a data set, and stops at its pixels, or where there are too many."""
+    """Counts the elements of a data set, and stops at its pixels, or if there are too many."""
 
     def __init__(self, stop_before_pixels: bool) -> None:
         self._pixels = _PIXELS if stop_before_pixels else set()
@@ -106,6 +120,11 @@ class _Counter:
 
 def check_values(dataset: Any) -> None:
     """Refuse texts and numbers that are longer than in any scan, before pydicom makes objects of them.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Or an item of a sequence.
 
     Raises
     ------

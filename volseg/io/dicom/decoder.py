@@ -26,7 +26,7 @@ from volseg.io.dicom.dataset import parse_dataset
 from volseg.io.dicom.plugins import GDCM_12_BIT, PYJPEGLS_PADDED, add_plugins
 
 # Measured: pyjpegls takes half of GDCM's time, pylibjpeg's RLE a quarter of pydicom's; all give the same values. Of
-# 1000 damaged streams the second ones took none that the first refused; pydicom's RLE would, and Pillow is no help.
+# 1000 damaged streams the second decoders read none that the first refused; pydicom's RLE would, Pillow never helps.
 _PREFERRED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(JPEGLSTransferSyntaxes, ("pyjpegls", PYJPEGLS_PADDED, "gdcm")),
     **dict.fromkeys(RLETransferSyntaxes, ("pylibjpeg",)),
@@ -40,6 +40,11 @@ _NO_DECODER = "available plugins: "
 
 def decoders(syntax: str) -> tuple[str, ...]:
     """Return the installed decoders of a transfer syntax in the order in which they are tried; "" is pydicom's choice.
+
+    Parameters
+    ----------
+    syntax : str
+        UID of the transfer syntax.
 
     Raises
     ------
@@ -66,7 +71,7 @@ def decode(dataset: Any, frames: Sequence[int] | None, *, decoder: str = "") -> 
     Returns
     -------
     (N, rows, columns)
-        Stored values, without bits that BitsStored does not cover; after the modality look-up table where there is one.
+        Stored values, without bits that BitsStored does not cover; after the modality look-up table if there is one.
 
     Raises
     ------

@@ -66,7 +66,7 @@ class DecoderProcess:
                 answer = _ask(self._process, json.dumps(request).encode() + b"\n" + data)
             finally:
                 timer.cancel()
-        except (OSError, ValueError, TypeError):  # half an answer, none, or nobody there to be asked
+        except (OSError, ValueError, TypeError):  # half an answer, no answer, or no process
             answer = ""
         except BaseException:
             self.stop()
@@ -83,7 +83,7 @@ class DecoderProcess:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):  # what was still to be sent has nobody to read it
+            with suppress(OSError):  # data that were still to be sent have no reader
                 if pipe is not None:
                     pipe.close()
         self._process = None
@@ -97,7 +97,7 @@ def _start() -> subprocess.Popen[bytes]:
 
 
 def _ask(process: subprocess.Popen[bytes], request: bytes) -> NDArray[Any] | str:
-    """Send a request; the values, or why there are none, or an empty text where there is no answer."""
+    """Send a request; return the values, or why there are none, or an empty text without an answer."""
     requests, answers = process.stdin, process.stdout
     if requests is None or answers is None:
         return ""
@@ -112,7 +112,13 @@ def _ask(process: subprocess.Popen[bytes], request: bytes) -> NDArray[Any] | str
 
 @contextmanager
 def decoder_processes(count: int) -> Iterator[SimpleQueue[DecoderProcess]]:
-    """Give decoder processes to take turns with; they end here."""
+    """Give decoder processes to take turns with; they end here.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    """
     decoders = [DecoderProcess() for _ in range(count)]
     queue: SimpleQueue[DecoderProcess] = SimpleQueue()
     for decoder in decoders:

@@ -122,7 +122,13 @@ def _decoded(element: Any) -> Any:
 
 
 def inherit_patient(source: DicomSource) -> Dataset:
-    """Return a data set with patient, study and frame of reference of a scan, unchanged; raises as `read_header`."""
+    """Return a data set with patient, study and frame of reference of a scan, unchanged; raises as `read_header`.
+
+    Parameters
+    ----------
+    source : DicomSource
+        The scan.
+    """
     header = read_header(source)
     result = patient_and_study(header)
     _copy(header, result, _keywords(_FRAME_OF_REFERENCE))
@@ -130,7 +136,13 @@ def inherit_patient(source: DicomSource) -> Dataset:
 
 
 def patient_and_study(header: Dataset) -> Dataset:
-    """Return what objects made from a scan say of patient and study; required attributes that it lacks are empty."""
+    """Return what objects made from a scan say of patient and study; required attributes that it lacks are empty.
+
+    Parameters
+    ----------
+    header : Dataset
+        From `read_header`.
+    """
     wanted = _keywords(_INHERITED)
     if any(header.get(keyword) for keyword in _SPECIES):
         wanted += _keywords(_OF_ANIMALS)
@@ -150,12 +162,24 @@ def _keywords(*lists: list[str]) -> list[str]:
 
 
 def references_to(source: DicomSource) -> list[Dataset]:
-    """Make the items of a sequence that refers to all instances of a scan."""
+    """Make the items of a sequence that refers to all instances of a scan.
+
+    Parameters
+    ----------
+    source : DicomSource
+        The scan.
+    """
     return [_reference(*instance) for instance in source.instances]
 
 
 def reference_to_frame(frame: SourceFrame) -> Dataset:
-    """Make the item of a sequence that refers to one frame of a scan."""
+    """Make the item of a sequence that refers to one frame of a scan.
+
+    Parameters
+    ----------
+    frame : SourceFrame
+        One of the scan.
+    """
     item = _reference(frame.sop_class_uid, frame.sop_instance_uid)
     if frame.frame is not None:
         item.ReferencedFrameNumber = frame.frame
@@ -163,7 +187,13 @@ def reference_to_frame(frame: SourceFrame) -> Dataset:
 
 
 def reference_to_study(uid: str) -> Dataset:
-    """Make the item of a sequence that refers to a study, as RT Structure Sets do."""
+    """Make the item of a sequence that refers to a study, as RT Structure Sets do.
+
+    Parameters
+    ----------
+    uid : str
+        StudyInstanceUID.
+    """
     return _reference(_STUDY_MANAGEMENT, uid)
 
 

@@ -1,7 +1,7 @@
 """The pictures of one DICOM instance: one, the frames of a multi-frame image, or the tiles of a mosaic.
 
-Multi-frame: PS3.3 C.7.6.16 (functional groups). Mosaics are a private habit of Siemens, who places the corner of the
-whole picture as if it were one slice of that size, and of United Imaging, who lists the position of every tile.
+Multi-frame: PS3.3 C.7.6.16 (functional groups). Mosaics are private forms of Siemens, which places the corner of the
+whole picture as if it were one slice of that size, and of United Imaging, which lists the position of every tile.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydicom.tag import BaseTag, Tag
 from volseg.io.dicom.attributes import DAMAGE, Attributes, number_of, numbers_of, size_of, text_of
 from volseg.io.dicom.dataset import check_values
 
-# Functional groups whose attributes stand at the top of a single-frame instance.
+# Functional groups with attributes that stand at the top of a single-frame instance.
 _GROUPS = (
     "PixelMeasuresSequence",
     "PlanePositionSequence",
@@ -41,7 +41,7 @@ _GROUPS = (
     "RealWorldValueMappingSequence",
 )
 _DIRECTION = "DiffusionGradientDirectionSequence"
-# Each takes 2 kB and a tenth of a millisecond before a pixel is read.
+# Each frame takes 2 kB and 0.1 ms before a pixel is read.
 _MOST_FRAMES = 100_000
 _SLICE_VECTOR = 0x00540080
 _SIEMENS_TILES, _UIH_TILES, _UIH_ITEMS = 0x0019100A, 0x00651050, 0x00651051
@@ -73,12 +73,23 @@ class Layout:
 
 
 def is_mosaic(dataset: Attributes) -> bool:
-    """Whether an instance says that it holds its slices side by side in one picture."""
+    """Whether an instance says that it holds its slices side by side in one picture.
+
+    Parameters
+    ----------
+    dataset : Attributes
+        The header.
+    """
     return bool({"MOSAIC", "VFRAME"} & set(text_of(dataset, "ImageType").split("\\")))
 
 
 def layout_of(dataset: Any) -> Layout:
-    """Say how many pictures an instance holds, and how; `dataset` is whole where it is a mosaic.
+    """Say how many pictures an instance holds, and how.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Without its pixels; whole otherwise if it is a mosaic.
 
     Raises
     ------
@@ -103,6 +114,13 @@ def layout_of(dataset: Any) -> Layout:
 
 def pictures(dataset: Any, layout: Layout) -> Iterator[Attributes]:
     """Give the attributes of every picture, flat as those of a single-frame instance.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Without its pixels; whole otherwise if it is a mosaic.
+    layout : Layout
+        From `layout_of`.
 
     Raises
     ------
@@ -177,38 +195,57 @@ def _keyword(tag: BaseTag) -> str:
 
 
 def _of_film(dataset: Any, count: int) -> Iterator[Attributes]:
-    """Frames without functional groups: a stack where one position, a distance and nothing else say so.
+    """Give frames without functional groups: a stack if one position, a distance and nothing else say so.
 
     Nuclear medicine says what its frames differ in (PS3.3 C.8.4.8): only a slice number makes a stack of them.
     """
     top = _flat_top(dataset)
-    detector = dataset.get("DetectorInformationSequence")
-    for keyword in ("ImagePositionPatient", "ImageOrientationPatient") if detector else ():
-        top[keyword] = top.get(keyword) or detector[0].get(keyword)
-    position, orientation = numbers_of(top, "ImagePositionPatient", 3), numbers_of(top, "ImageOrientationPatient", 6)
-    # Negative where the frames of a nuclear medicine tomogram run against their normal.
-    step = number_of(top, "SpacingBetweenSlices", 0) or number_of(top, "SliceThickness", 0)
-    numbers = _slice_numbers(dataset, count)
-    if count > 1 and (position is None or orientation is None or not step or numbers is None):
-        position = top["ImagePositionPatient"] = top["ImageOrientationPatient"] = None
-    normal = np.cross(orientation[:3], orientation[3:]) if orientation else np.zeros(3)
+    detectors = dataset.get("DetectorInformationSequence")
+    if detectors:
+        for keyword in ("ImagePositionPatient", "ImageOrientationPatient"):
+            top[keyword] = top.get(keyword) or detectors[0].get(keyword)
+    positions = _film_positions(top, _slice_numbers(dataset, count))
+    if positions is None and count > 1:
+        top["ImagePositionPatient"] = top["ImageOrientationPatient"] = None
     for number in range(count):
         own: dict[str, Any] = {"InstanceNumber": number + 1}
-        if position is not None and numbers is not None:
-            own["ImagePositionPatient"] = (np.array(position) + normal * step * (numbers[number] - 1)).tolist()
+        if positions is not None:
+            own["ImagePositionPatient"] = positions[number]
         yield ChainMap(own, top)
 
 
+def _film_positions(top: Attributes, numbers: list[int] | None) -> list[list[float]] | None:
+    """Return the positions of frames that lie above each other, LPS mm; None if the header does not say so."""
+    position = numbers_of(top, "ImagePositionPatient", 3)
+    orientation = numbers_of(top, "ImageOrientationPatient", 6)
+    # Negative if the frames of a nuclear medicine tomogram run against their normal.
+    step = number_of(top, "SpacingBetweenSlices", 0) or number_of(top, "SliceThickness", 0)
+    if position is None or numbers is None:
+        return None
+    if len(numbers) > 1 and (orientation is None or not step):
+        return None
+    normal = np.cross(orientation[:3], orientation[3:]) if orientation else np.zeros(3)
+    above = np.array(numbers)[:, None] - 1
+    positions: list[list[float]] = (np.array(position) + normal * step * above).tolist()
+    return positions
+
+
 def _slice_numbers(dataset: Any, count: int) -> list[int] | None:
-    """Return which slice each frame is, from 1; None where frames differ in anything but the slice."""
+    """Return which slice each frame is, from 1; None if frames differ in anything but the slice."""
     pointer = dataset.get("FrameIncrementPointer")
     pointers = {pointer} if isinstance(pointer, int) else set(pointer or ())
-    others = [dataset.get(tag) for tag in pointers - {_SLICE_VECTOR}]
-    # A vector that has the same number everywhere tells nothing apart; a time always does.
-    if any(other is None or not isinstance(other.value, Sequence) or len(set(other.value)) > 1 for other in others):
-        return None
-    numbers = [int(number) for number in dataset.get("SliceVector") or range(1, count + 1)]
+    for tag in pointers - {_SLICE_VECTOR}:
+        if not _is_constant(dataset.get(tag)):
+            return None
+    numbers = list(map(int, dataset.get("SliceVector") or range(1, count + 1)))
     return numbers if sorted(numbers) == list(range(1, count + 1)) else None
+
+
+def _is_constant(vector: Any) -> bool:
+    """Whether what frames are counted by is the same in all: a vector of one number; a time never is."""
+    if vector is None or not isinstance(vector.value, Sequence):
+        return False
+    return len(set(vector.value)) <= 1
 
 
 def _tiles(dataset: Any) -> int:
@@ -238,8 +275,8 @@ def _of_tiles(dataset: Any, layout: Layout) -> Iterator[Attributes]:
 def _siemens_places(dataset: Any, layout: Layout) -> Iterator[tuple[float, ...]]:
     """LPS mm of the first pixel of every tile.
 
-    The corner of the whole picture, half of what the picture is larger than a tile inwards, then along the normal that
-    Siemens' own header gives: it may run against the one of the rows and columns.
+    The first tile's corner is half the difference between mosaic and tile size from the mosaic's corner. The others
+    follow along the normal of Siemens' own header, which may run against the normal of rows and columns.
     """
     header = _siemens(dataset).get("SliceNormalVector", {}).get("items")
     corner, axes = numbers_of(dataset, "ImagePositionPatient", 3), numbers_of(dataset, "ImageOrientationPatient", 6)
@@ -258,7 +295,7 @@ def _siemens_places(dataset: Any, layout: Layout) -> Iterator[tuple[float, ...]]
 
 
 def _siemens(dataset: Any) -> Mapping[str, Any]:
-    """Read Siemens' private image header; empty where there is none, or it is damaged."""
+    """Read Siemens' private image header; empty if there is none, or it is damaged."""
     from nibabel.nicom.csareader import CSAReadError, get_csa_header
 
     # NameError: its reader uses a variable that it has not set, if a header is cut off.

@@ -1,4 +1,4 @@
-"""What the reader must know of the pictures in a DICOM file before it looks at a pixel."""
+"""What the reader must know of the pictures in a DICOM file before it reads a pixel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from volseg.io.dicom.attributes import (
 from volseg.io.dicom.frames import Layout
 from volseg.io.dicom.storage import DicomFile
 
-# Whose pictures they are. What differs in one of the first never is one volume; of the others see
+# Whose pictures they are. Pictures that differ in one of the first are never one volume; for the others see
 # `volseg.io.dicom.identity`.
 STRICT_IDENTITY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "SeriesNumber"),
@@ -129,7 +129,7 @@ class FrameHeader:
 
     @property
     def study_uid(self) -> str:
-        """StudyInstanceUID; this and the texts that follow are empty where nothing is said."""
+        """StudyInstanceUID; this and the texts that follow are empty if the file has none."""
         return self.identity.get("StudyInstanceUID", "")
 
     @property
@@ -159,7 +159,7 @@ class FrameHeader:
 
     @property
     def is_auxiliary(self) -> bool:
-        """Whether it is a localizer or a picture of a screen, which nobody means by the scan."""
+        """Whether it is a localizer or a picture of a screen, not part of a scan."""
         with quiet_pydicom():
             kind = UID(self.sop_class_uid).name
         return "LOCALIZER" in self.image_type.split("\\") or "Secondary Capture" in kind

@@ -27,14 +27,13 @@ from volseg.io.dicom.storage import DicomFile
 
 _PARAMETRIC_MAP = "Parametric Map Storage"
 _NEWER_THAN_PYDICOM = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
-# What no codec reaches on a scan; below the second number of bytes even an empty picture is welcome.
+# No codec compresses a scan so much; up to the second number of bytes even an empty picture may.
 _MOST_COMPRESSED, _ALWAYS_ALLOWED = 1000, 1 << 26
 _MOST_BITS = 64
-_OPTIONAL = ("SpacingBetweenSlices", "SliceThickness", "InstanceNumber", "PixelPaddingValue")
 _MARK_END = 132
 # A data set without preamble starts with its file meta or its identifying group, in little endian.
 _BARE_GROUPS = (b"\x02\x00", b"\x08\x00")
-_TAGS = [
+_TAG_LINES = (
     *STRICT_IDENTITY,
     *LOOSE_IDENTITY,
     "SOPClassUID SOPInstanceUID SeriesInstanceUID ImageType EchoNumbers EchoTime InstanceNumber",
@@ -48,8 +47,9 @@ _TAGS = [
     "RRIntervalVector TimeSlotVector AngularViewVector TimeSliceVector",
     "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DetectorInformationSequence",
     *LABEL_TAGS,
-]
-# What may tell volumes apart that share a series and positions, in the order in which it is tried.
+)
+_TAGS = " ".join(_TAG_LINES).split()
+# Traits that may tell volumes apart that share a series and positions, in the order in which they are tried.
 _TRAITS = {
     "stack": ("StackID",),
     "echo": ("EffectiveEchoTime", "EchoTime"),
@@ -71,7 +71,13 @@ _TRAITS = {
 
 
 def starts_as_dicom(file: DicomFile) -> bool:
-    """Whether a file has DICOM's mark behind a preamble, or starts as a data set without one does."""
+    """Whether a file has DICOM's mark behind a preamble, or starts as a data set without one does.
+
+    Parameters
+    ----------
+    file : DicomFile
+        Where it is stored.
+    """
     start = file.start(_MARK_END)
     if has_mark(start):
         return True
@@ -82,19 +88,22 @@ def starts_as_dicom(file: DicomFile) -> bool:
 def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
     """Read the headers of the pictures in one DICOM file.
 
+    Parameters
+    ----------
+    file : DicomFile
+        Where it is stored.
+
     Raises
     ------
     One of `volseg.io.dicom.attributes.DAMAGE`
         The file is cut off, or a value in it has no meaning.
     """
-    tags = [tag for line in _TAGS for tag in line.split()]
     with quiet_pydicom():
         with file.open() as stream:
-            dataset = parse_dataset(stream, stop_before_pixels=True, specific_tags=tags)
+            dataset = parse_dataset(stream, stop_before_pixels=True, specific_tags=_TAGS)
             ends = not stream.read(1)
         kind = _kind_of(dataset)
-        is_image = "Image Storage" in kind or kind == _PARAMETRIC_MAP
-        if not is_image and ("Storage" in kind or "Rows" not in dataset):
+        if not _is_image(kind, dataset):
             return _other_object(dataset, file, kind.removesuffix(" Storage"))
         if is_mosaic(dataset):  # its geometry is in private elements
             dataset = open_dataset(file, stop_before_pixels=True)
@@ -107,6 +116,13 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
         return [_frame_header(file, n, layout, refusal, identity, attributes) for n, attributes in enumerate(found)]
 
 
+def _is_image(kind: str, dataset: Any) -> bool:
+    if "Image Storage" in kind or kind == _PARAMETRIC_MAP:
+        return True
+    # Of an unknown class, but with pixels.
+    return "Storage" not in kind and "Rows" in dataset
+
+
 def _other_object(dataset: Any, file: DicomFile, kind: str) -> OtherObject:
     modality = text_of(dataset, "Modality")
     if kind in LABEL_KINDS:
@@ -115,13 +131,13 @@ def _other_object(dataset: Any, file: DicomFile, kind: str) -> OtherObject:
 
 
 def _kind_of(dataset: Any) -> str:
-    """Return the name of the SOP class; the UID where it is of a class that pydicom does not know."""
+    """Return the name of the SOP class, or the UID of a class that pydicom does not know."""
     uids = text_of(dataset, "SOPClassUID"), text_of(dataset.file_meta, "MediaStorageSOPClassUID")
     for uid in filter(None, uids):
         name: str = _NEWER_THAN_PYDICOM.get(uid) or UID(uid).name
         if name != uid:
             return name
-    # A UID that is cut off is one of no class, with nothing behind it.
+    # A UID that is cut off belongs to no class, and nothing follows it.
     if "Rows" not in dataset and ("SOPInstanceUID" not in dataset or not any(uids)):
         raise ValueError("SOPClassUID is missing or unknown, the file may be cut off")
     return uids[0] or uids[1]
@@ -142,7 +158,20 @@ def _pictures(dataset: Any) -> tuple[Layout, list[Attributes], str | None]:
 
 
 def check_size(file: DicomFile, dataset: Any) -> None:
-    """Refuse a header that promises more pixels than its file can hold, before memory is taken."""
+    """Refuse a header that promises more pixels than its file can hold, before memory is taken.
+
+    Parameters
+    ----------
+    file : DicomFile
+        Where it is stored.
+    dataset : Dataset
+        Its header.
+
+    Raises
+    ------
+    ValueError
+        It promises more.
+    """
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     pixels = size_of(dataset, "Rows") * size_of(dataset, "Columns") * int(number_of(dataset, "NumberOfFrames", 1))
     needed = pixels * int(number_of(dataset, "BitsAllocated", 16)) // 8
@@ -161,7 +190,8 @@ def _frame_header(
     identity: Mapping[str, str],
     attributes: Attributes,
 ) -> FrameHeader:
-    gap, thickness, instance, padding = (_optional(attributes, keyword) for keyword in _OPTIONAL)
+    gap, thickness = _optional(attributes, "SpacingBetweenSlices"), _optional(attributes, "SliceThickness")
+    instance = _optional(attributes, "InstanceNumber")
     slope_and_intercept = _rescale(attributes)
     return FrameHeader(
         file=file,
@@ -189,10 +219,10 @@ def _frame_header(
         intercept=slope_and_intercept[1],
         unit=_unit(attributes, identity.get("Modality", "")),
         bits=_bits(attributes),
-        # Such pixels have another attribute, behind the header, and no BitsStored.
+        # Float pixels are in another attribute, behind the header, without BitsStored.
         is_float=_is_parametric_map(attributes) and attributes.get("BitsStored") is None,
         signed=number_of(attributes, "PixelRepresentation", 0) == 1 and modality_table(attributes) is None,
-        padding=padding,
+        padding=_optional(attributes, "PixelPaddingValue"),
         inverted=text_of(attributes, "PhotometricInterpretation") == "MONOCHROME1",
         transfer_syntax=text_of(attributes, "TransferSyntaxUID"),
     )
@@ -208,7 +238,7 @@ def _identity(dataset: Any) -> dict[str, str]:
 
 
 def _optional(attributes: Attributes, keyword: str) -> float | None:
-    """Return a number that the volume does not depend on; None where it is absent or none."""
+    """Return a number that the volume does not depend on; None if it is absent or not a number."""
     try:
         numbers = numbers_of(attributes, keyword, 1)
     except ValueError:
@@ -221,7 +251,7 @@ def _is_parametric_map(attributes: Attributes) -> bool:
 
 
 def _rescale(attributes: Attributes) -> tuple[float, float]:
-    """Slope and intercept; a table of values takes their place (and is applied where the pixels are decoded)."""
+    """Slope and intercept; a table of values takes their place (and is applied when the pixels are decoded)."""
     if modality_table(attributes) is not None:
         return 1.0, 0.0
     if _is_parametric_map(attributes):

@@ -1,4 +1,4 @@
-"""The values of a stack's slices: decoded, and rescaled slice by slice."""
+"""The values of a stack's slices, decoded and rescaled slice by slice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from volseg.io.dicom.decoder_process import DecoderProcess, decoder_processes
 from volseg.io.dicom.header import FrameHeader
 from volseg.io.dicom.stream import SwollenError
 
-# Slices for which a further decoder process pays: each takes half a second to start.
+# A further decoder process pays from so many slices on: each takes half a second to start.
 _SLICES_PER_PROCESS = 24
 _MOST_PROCESSES = 8
 
@@ -40,7 +40,7 @@ def read_values(frames: Sequence[FrameHeader]) -> NDArray[Any]:
     -------
     (I, J, K) array, F-ordered
         ``[i, j, k]`` is column i and row j of slice k after RescaleSlope and RescaleIntercept: integers of the smallest
-        type that holds what the headers allow, or float32 where a rescaled value need not be whole.
+        type that holds what the headers allow, or float32 if a rescaled value need not be whole.
 
     Raises
     ------
@@ -63,22 +63,29 @@ def read_values(frames: Sequence[FrameHeader]) -> NDArray[Any]:
         else:
             for_others.append(chunk)
     if for_others:
-        with decoder_processes(min(count, len(for_others))) as free, ThreadPoolExecutor(count) as pool:
-
-            def read_chunk(chunk: list[int]) -> None:
-                process = free.get()
-                try:
-                    _store(array, frames, chunk, _decode_in(process, frames, chunk))
-                finally:
-                    free.put(process)
-
-            list(pool.map(read_chunk, for_others))
+        _read_elsewhere(array, frames, for_others, min(count, len(for_others)))
     return array
+
+
+def _read_elsewhere(
+    array: NDArray[Any], frames: Sequence[FrameHeader], chunks: Sequence[list[int]], count: int
+) -> None:
+    """Read chunks of slices in other processes, so many at a time."""
+    with decoder_processes(count) as free, ThreadPoolExecutor(count) as pool:
+
+        def read_chunk(chunk: list[int]) -> None:
+            process = free.get()
+            try:
+                _store(array, frames, chunk, _decode_in(process, frames, chunk))
+            finally:
+                free.put(process)
+
+        list(pool.map(read_chunk, chunks))
 
 
 def _check_growth(frames: Sequence[FrameHeader], dtype: np.dtype[Any]) -> None:
     """Refuse slices that together become far larger than their files, as only made-up ones do."""
-    needed = sum(frame.rows * frame.columns for frame in frames) * dtype.itemsize
+    needed = len(frames) * frames[0].rows * frames[0].columns * dtype.itemsize
     there = sum(file.stored_size() for file in {frame.file for frame in frames})
     if needed > most_unpacked(there):
         raise InputError(
@@ -90,6 +97,11 @@ def _check_growth(frames: Sequence[FrameHeader], dtype: np.dtype[Any]) -> None:
 def value_type(frames: Sequence[FrameHeader]) -> np.dtype[Any]:
     """Return the smallest type for every value that the headers allow.
 
+    Parameters
+    ----------
+    frames : sequence of FrameHeader
+        The slices of a volume.
+
     Raises
     ------
     InputError
@@ -98,27 +110,33 @@ def value_type(frames: Sequence[FrameHeader]) -> np.dtype[Any]:
     for header in frames:
         if header.slope == 0:
             raise InputError(f"{header}: RescaleSlope is 0, which makes all values equal; expected another number")
-    if any(header.slope != 1 or header.intercept != round(header.intercept) for header in frames):
-        return np.dtype(np.float32)
-    if any(header.is_float for header in frames):
-        return np.dtype(np.float32)
-    lowest = min((-(2 ** (h.bits - 1)) if h.signed else 0) + h.intercept for h in frames)
-    highest = max(2 ** (h.bits - 1 if h.signed else h.bits) - 1 + h.intercept for h in frames)
+    lowest, highest = np.inf, -np.inf
+    for header in frames:
+        if not _gives_integers(header):
+            return np.dtype(np.float32)
+        least = -(2 ** (header.bits - 1)) if header.signed else 0
+        lowest = min(lowest, least + header.intercept)
+        highest = max(highest, least + 2**header.bits - 1 + header.intercept)
     for bits in (16, 32):
         if -(2 ** (bits - 1)) <= lowest and highest < 2 ** (bits - 1):
             return np.dtype(f"int{bits}")
     return np.dtype(np.int64)
 
 
+def _gives_integers(header: FrameHeader) -> bool:
+    return not header.is_float and header.slope == 1 and header.intercept == round(header.intercept)
+
+
 def _chunks(frames: Sequence[FrameHeader], *, size: int) -> Iterator[list[int]]:
     """Numbers of slices that are read from one file together, `size` at most."""
     for _, numbers in groupby(range(len(frames)), key=lambda k: frames[k].file):
         together = list(numbers)
-        yield from (together[start : start + size] for start in range(0, len(together), size))
+        for start in range(0, len(together), size):
+            yield together[start : start + size]
 
 
 def _pictures(frames: Sequence[FrameHeader], chunk: Sequence[int]) -> list[int] | None:
-    """Which frames of the file a chunk is; None where the file is one picture."""
+    """Which frames of the file a chunk is; None if the file is one picture."""
     return [frames[k].index for k in chunk] if frames[chunk[0]].layout.kind == "frames" else None
 
 
@@ -128,8 +146,11 @@ def _read_here(array: NDArray[Any], frames: Sequence[FrameHeader], chunk: Sequen
     try:
         with quiet_pydicom():
             dataset = open_dataset(file)
-            for part in [chunk] if _pictures(frames, chunk) is None else [[k] for k in chunk]:
-                _store(array, frames, part, decode(dataset, _pictures(frames, part)))
+            if _pictures(frames, chunk) is None:
+                _store(array, frames, chunk, decode(dataset, None))
+            else:
+                for k in chunk:
+                    _store(array, frames, [k], decode(dataset, [frames[k].index]))
     except MissingPackageError as error:
         raise MissingPackageError(f"{file}: {error}") from error
     except SwollenError as error:
@@ -150,7 +171,7 @@ def _decode_in(process: DecoderProcess, frames: Sequence[FrameHeader], chunk: Se
         raise InputError(f"{first.file}: {error}") from error
     except DAMAGE as error:
         raise undecodable(first.file, reason(error)) from error
-    pixels, reasons = [frames[k].rows * frames[k].columns for k in chunk], []
+    pixels, reasons = [first.rows * first.columns] * len(chunk), []
     if first.layout.kind == "mosaic":
         pixels = [first.rows * first.columns * first.layout.tiles_in_a_row**2]
     for decoder in found:
@@ -171,7 +192,7 @@ def _store(array: NDArray[Any], frames: Sequence[FrameHeader], chunk: Sequence[i
                 f"{header}: the pixels decode to shape {pixels.shape}; expected {header.rows} rows, {header.columns} "
                 "columns"
             )
-        with np.errstate(over="ignore"):  # what becomes infinite is counted and replaced with all that is not finite
+        with np.errstate(over="ignore"):  # infinite values are counted and replaced later
             array[:, :, k] = _rescaled(pixels, header, array.dtype).T
 
 

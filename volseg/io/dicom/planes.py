@@ -28,7 +28,7 @@ _MOST_SLICES = 1 << 14
 
 
 class Placed(Protocol):
-    """A picture as its header places it: lengths in mm, directions in LPS+, None where nothing is said.
+    """A picture as its header places it: lengths in mm, directions in LPS+, None if unsaid.
 
     As a text (`str`), it is what messages call the picture.
     """
@@ -54,7 +54,7 @@ def directions_of(pictures: Sequence[Placed], last_digit: float = 0.0) -> Float:
     pictures : sequence of Placed
         At least one.
     last_digit : float
-        What a unit of the last decimal of the orientations is worth; 0 where they are exact.
+        What a unit of the last decimal of the orientations is worth; 0 if they are exact.
 
     Returns
     -------
@@ -109,7 +109,13 @@ def _no_directions(picture: Placed) -> InputError:
 
 
 def positions_of(pictures: Sequence[Placed]) -> Float:
-    """(F, 3) mm LPS+ of the first pixels of pictures that have a position."""
+    """(F, 3) mm LPS+ of the first pixels of pictures that have a position.
+
+    Parameters
+    ----------
+    pictures : sequence of Placed
+        All with a position.
+    """
     return np.array([picture.position for picture in pictures], dtype=float)
 
 
@@ -142,7 +148,13 @@ def planes_of(pictures: Sequence[Placed], directions: Float) -> Float:
 
 
 def normal_of(plane: Float) -> Float:
-    """(3,) unit vector: the normal of a (4, 4) plane, from its columns and rows."""
+    """(3,) unit vector: the normal of a (4, 4) plane, from its columns and rows.
+
+    Parameters
+    ----------
+    plane : (4, 4) float64
+        In any frame.
+    """
     normal = np.cross(plane[:3, 0], plane[:3, 1])
     return normal / np.linalg.norm(normal)
 
@@ -171,7 +183,12 @@ def levels_of(heights: Float, apart_mm: float) -> NDArray[np.intp]:
 def even_within_mm(spacing: float) -> float:
     """How far a slice may lie beside its place in an even stack: 1 % of the spacing, at least 0.05 mm.
 
-    A missing slice misplaces another by at least half a spacing, also where the spacing is below 0.05 mm.
+    A missing slice misplaces another by at least half a spacing, also if the spacing is below 0.05 mm.
+
+    Parameters
+    ----------
+    spacing : float
+        Distance of slices, mm.
     """
     return min(max(0.05, 0.01 * spacing), 0.25 * spacing)
 
@@ -256,7 +273,7 @@ class PlaneStack:
         return np.asarray(affine)
 
     def misplacement_mm(self, affine: Float, slices: NDArray[np.intp] | None = None) -> Float:
-        """How far the corners of each plane are from where an affine has them.
+        """Measure how far the corners of each plane are from where an affine has them.
 
         Parameters
         ----------
@@ -296,7 +313,7 @@ class PlaneStack:
         return self.is_even and self.drift_mm <= 0.5 * self.pixel_mm
 
     def slices_with(self, step_mm: float) -> NDArray[np.intp] | None:
-        """Return the slice of each plane on a grid of this spacing, from 0; None where the planes do not fit one.
+        """Return the slice of each plane on a grid of this spacing, from 0; None if the planes do not fit one.
 
         Slices between the planes may be empty.
 
@@ -323,7 +340,7 @@ class PlaneStack:
 
     @property
     def even_gap_mm(self) -> float | None:
-        """The distance of neighbours along the normal where all have the same; None for a single plane."""
+        """The distance of neighbours along the normal if all have the same; None for a single plane."""
         if len(self.planes) == 1:
             return None
         gap = float(self.gaps.mean())

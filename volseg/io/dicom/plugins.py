@@ -13,7 +13,7 @@ import numpy as np
 from pydicom.uid import UID, JPEGExtended12Bit, JPEGLSTransferSyntaxes
 
 GDCM_12_BIT, PYJPEGLS_PADDED = "gdcm-12-bit", "pyjpegls-padded"
-# What pydicom asks of a module of plugins, besides `is_available` and the functions.
+# pydicom asks a module of plugins for this, `is_available` and the functions.
 DECODER_DEPENDENCIES = {
     JPEGExtended12Bit: ("python-gdcm>=3.0.24",),
     **dict.fromkeys(JPEGLSTransferSyntaxes, ("pyjpegls>=1.4",)),
@@ -32,7 +32,15 @@ def is_available(uid: UID) -> bool:
 
 
 def add_plugins(decoder: Any, syntax: UID) -> None:
-    """Add to the pydicom Decoder of a transfer syntax what this module has for it."""
+    """Add to the pydicom Decoder of a transfer syntax what this module has for it.
+
+    Parameters
+    ----------
+    decoder : pydicom Decoder
+        Of the transfer syntax.
+    syntax : UID
+        The transfer syntax.
+    """
     name, function = PYJPEGLS_PADDED, "decode_padded_jpeg_ls"
     if syntax == JPEGExtended12Bit:
         name, function = GDCM_12_BIT, "decode_jpeg_12_bit"
@@ -64,7 +72,7 @@ def decode_jpeg_12_bit(content: bytes, runner: Any) -> bytes:
     grey = gdcm.PhotometricInterpretation.GetPIType(str(runner.photometric_interpretation))
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(JPEGExtended12Bit))))
-    # Whatever the header says, as GDCM cuts off other bits; JPEG's numbers have no sign.
+    # The header does not matter: GDCM cuts off other bits, and JPEG's numbers have no sign.
     image.SetPixelFormat(gdcm.PixelFormat(1, _ALLOCATED, _BITS, _BITS - 1, 0))
     text = image.GetBuffer()
     if text is None:
@@ -83,7 +91,7 @@ def decode_padded_jpeg_ls(content: bytes, runner: Any) -> bytes | bytearray:
     Raises
     ------
     ValueError
-        There are none, or pyjpegls does not read the rest to its very end.
+        It has no such zeros, or pyjpegls does not read the rest to its very end.
     """
     from pydicom.pixels.decoders import pyjpegls
 

@@ -13,11 +13,11 @@ from volseg.core.grid import RAS_TO_LPS, Float, Grid
 from volseg.errors import InputError
 from volseg.io.dicom.stack import Stack, place
 
-# A gap of three usual ones has two thirds of its slices missing: what lies between is guessed.
+# In a gap of three usual ones two thirds of the slices are missing: values between would be guessed.
 _WIDEST_GAP = 3.0
 # Slices may lie side by side, but not so that most of the straight grid is empty.
 _LARGEST_GROWTH = 4.0
-# Pixels: a shift of less is none.
+# Shifts below this, in pixels, are ignored.
 _NO_SHIFT = 0.01
 
 
@@ -52,9 +52,14 @@ class Repair:
 
 
 def plan_repair(stack: Stack) -> Repair | None:
-    """Say how to make a stack straight and even; None where it is.
+    """Say how to make a stack straight and even; None if it is.
 
     A stack that is tilted by less than half a pixel from end to end is kept as it is: its sheared affine is exact.
+
+    Parameters
+    ----------
+    stack : Stack
+        From `make_stack`.
 
     Raises
     ------
@@ -84,7 +89,7 @@ def resample(repair: Repair, slice_of: Callable[[int], NDArray[Any]], background
     slice_of : callable
         Slice number of the stack -> (I, J) values.
     background : float
-        Value where no slice reaches.
+        Value of voxels that no slice reaches.
 
     Returns
     -------
@@ -134,7 +139,7 @@ def _refuse_holes(stack: Stack) -> None:
     gaps, usual = stack.gaps, stack.usual_gap_mm
     thickness = max(frame.thickness or 0.0 for frame in stack.frames)
     k = int(gaps.argmax())
-    # Where thick slices follow thin ones, their distance is no hole.
+    # If thick slices follow thin ones, their distance is not a hole.
     if gaps[k] > _WIDEST_GAP * max(usual, min(thickness, gaps.mean())) * (1 + 1e-3):
         below, above = stack.frames[k], stack.frames[k + 1]
         raise InputError(

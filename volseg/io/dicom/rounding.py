@@ -1,6 +1,6 @@
 """Positions and directions that were written with few decimals: the even stack that they round, if there is one.
 
-Of a stack that is really uneven or turned, by more than the decimals can say, nothing is changed.
+A stack that is uneven or turned by more than the decimals can say is not changed.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ from numpy.typing import NDArray
 
 from volseg.core.grid import Float
 
-# Decimals that are finer than this change nothing worth a word, in mm or as a cosine.
+# Decimals finer than this, in mm or as a cosine, change nothing noticeable.
 _FINE = 1e-5
 _EXACT = 1 + 1e-6
-# Of the step from slice to slice: coarser decimals would hide a slice that is missing.
+# Part of the step from slice to slice: coarser decimals would hide a missing slice.
 _COARSEST = 0.25
 
 
 def common_axes(axes: Float, last_digit: float) -> Float:
-    """Give slices one orientation where the decimals allow it: perpendicular unit vectors, as near as can be to theirs.
+    """Give slices one orientation if the decimals allow it: perpendicular unit vectors, as near as possible to theirs.
 
     Parameters
     ----------
     axes : (K, 3, 2) float64
         Direction of each slice's rows and columns.
     last_digit : float
-        What a unit of the last decimal of the cosines is worth; 0 where they are exact.
+        What a unit of the last decimal of the cosines is worth; 0 if they are exact.
 
     Returns
     -------
     (K, 3, 2) float64
-        Unchanged where the decimals are many, or the slices differ by more than these.
+        Unchanged if the decimals are many, or the slices differ by more than these.
     """
     if last_digit < _FINE or np.ptp(axes, axis=0).max() > last_digit * _EXACT:
         return axes
@@ -39,19 +39,19 @@ def common_axes(axes: Float, last_digit: float) -> Float:
 
 
 def even_steps(positions: Float, last_digit: float) -> tuple[Float, Float] | None:
-    """Find the steps that an even stack may have whose positions, rounded, are these.
+    """Find the steps of even stacks whose rounded positions are these.
 
     Parameters
     ----------
     positions : (K, 3) float64
         In order, mm.
     last_digit : float
-        What a unit of their last decimal is worth, mm; 0 where they are exact.
+        What a unit of their last decimal is worth, mm; 0 if they are exact.
 
     Returns
     -------
     (3,) and (3,) float64, or None
-        The shortest and longest step along each axis. None where no even stack has these positions, or the decimals are
+        The shortest and longest step along each axis. None if no even stack has these positions, or the decimals are
         too coarse to tell.
     """
     count = len(positions)
@@ -66,7 +66,15 @@ def even_steps(positions: Float, last_digit: float) -> tuple[Float, Float] | Non
 
 
 def along(normal: Float, low: Float, high: Float) -> Float:
-    """Choose one of the steps: along the normal if there is one, else the middle one."""
+    """Choose one of the steps: along the normal if there is one, else the middle one.
+
+    Parameters
+    ----------
+    normal : (3,) float64
+        Unit vector.
+    low, high : (3,) float64
+        From `even_steps`, mm.
+    """
     moves = np.abs(normal) > _FINE
     ends = np.sort([low[moves] / normal[moves], high[moves] / normal[moves]], axis=0)
     first, last = ends[0].max(), ends[1].min()
@@ -75,14 +83,30 @@ def along(normal: Float, low: Float, high: Float) -> Float:
 
 
 def on_line(positions: Float, step: Float) -> Float:
-    """(K, 3) positions of an even stack of this step, as near as can be to these."""
+    """(K, 3) positions of an even stack of this step, as near as can be to these.
+
+    Parameters
+    ----------
+    positions : (K, 3) float64
+        In order, mm.
+    step : (3,) float64
+        From each slice to the next, mm.
+    """
     line = np.arange(len(positions))[:, None] * step
     offsets = positions - line
     return np.asarray(line + (offsets.min(axis=0) + offsets.max(axis=0)) / 2)
 
 
 def turned_onto(axes: NDArray[np.float64], normal: Float) -> Float:
-    """Turn the (3, 2) axes of a slice by the least that makes a direction their normal."""
+    """Turn the (3, 2) axes of a slice by the least that makes a direction their normal.
+
+    Parameters
+    ----------
+    axes : (3, 2) float64
+        Unit vectors of rows and columns.
+    normal : (3,) float64
+        Unit vector.
+    """
     upright = axes - np.outer(normal, normal @ axes)
     left, _, right = np.linalg.svd(upright, full_matrices=False)
     return np.asarray(left @ right)

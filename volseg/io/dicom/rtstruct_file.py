@@ -1,4 +1,4 @@
-"""What an RT Structure Set says: its structures, each read for itself, so that a fault harms one of them only."""
+"""What an RT Structure Set says: its structures, each read by itself, so that a fault harms only one of them."""
 
 from __future__ import annotations
 
@@ -65,11 +65,26 @@ class StructureSet:
     @property
     def contours(self) -> list[Float]:
         """All closed contours that can be read: (P, 3) points each, mm RAS+."""
-        return [points for roi in self.rois for _, points in roi.contours]
+        contours = []
+        for roi in self.rois:
+            for _, points in roi.contours:
+                contours.append(points)
+        return contours
 
 
 def read_structure_set(path: Path | DicomFile) -> StructureSet:
-    """Read the structures of a file; see `volseg.io.dicom.rtstruct_reading.read_rtstruct`."""
+    """Read the structures of a file; see `volseg.io.dicom.rtstruct_reading.read_rtstruct`.
+
+    Parameters
+    ----------
+    path : Path or DicomFile
+        The file.
+
+    Raises
+    ------
+    InputError
+        No such file, a damaged one, or one of another kind.
+    """
     file = path if isinstance(path, DicomFile) else DicomFile(path)
     if file.content is None and not file.path.is_file():
         raise InputError(f"{path}: no such file; check the path")
@@ -86,12 +101,20 @@ def read_structure_set(path: Path | DicomFile) -> StructureSet:
 
 
 def count(number: int, what: str) -> str:
-    """Say how many: ``1 contour``, ``2 contours``."""
+    """Say how many: ``1 contour``, ``2 contours``.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+    what : str
+        In the singular.
+    """
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _check_complete(dataset: Any) -> None:
-    """Refuse a file that ends within an element: pydicom would read what is there, and say nothing."""
+    """Refuse a file that ends within an element: pydicom would read the rest without a word."""
     for element in map(dataset.get_item, list(dataset.keys())):
         if element.is_raw and len(element.value or b"") < element.length < _UNDEFINED:
             raise ValueError(f"ends within element {element.tag}, the file is cut off")
@@ -102,18 +125,21 @@ def _items(dataset: Any, keyword: str) -> Sequence[Any]:
 
 
 def _references(dataset: Any) -> References:
-    frames = _items(dataset, "ReferencedFrameOfReferenceSequence")
-    studies = [study for frame in frames for study in _items(frame, "RTReferencedStudySequence")]
-    series = [series for study in studies for series in _items(study, "RTReferencedSeriesSequence")]
-    series_uids = (text_of(item, "SeriesInstanceUID") for item in series)
-    spaces = [text_of(item, "FrameOfReferenceUID") for item in (*frames, dataset)]
-    spaces += [text_of(roi, "ReferencedFrameOfReferenceUID") for roi in _items(dataset, "StructureSetROISequence")]
+    series_uids, spaces = [], []
+    for frame in _items(dataset, "ReferencedFrameOfReferenceSequence"):
+        spaces.append(text_of(frame, "FrameOfReferenceUID"))
+        for study in _items(frame, "RTReferencedStudySequence"):
+            for series in _items(study, "RTReferencedSeriesSequence"):
+                series_uids.append(text_of(series, "SeriesInstanceUID"))
+    spaces.append(text_of(dataset, "FrameOfReferenceUID"))
+    for roi in _items(dataset, "StructureSetROISequence"):
+        spaces.append(text_of(roi, "ReferencedFrameOfReferenceUID"))
     return References(tuple(dict.fromkeys(filter(None, series_uids))), tuple(dict.fromkeys(filter(None, spaces))))
 
 
 def _structures(dataset: Any) -> StructureSet:
     references = _references(dataset)
-    frame = next(iter(references.frame_of_reference_uids), "")
+    frame = references.frame_of_reference_uids[0] if references.frame_of_reference_uids else ""
     listed = _by_number(dataset, "StructureSetROISequence", "ROINumber")
     drawn = _by_number(dataset, "ROIContourSequence", "ReferencedROINumber")
     observed = _by_number(dataset, "RTROIObservationsSequence", "ReferencedROINumber")
@@ -127,7 +153,8 @@ def _structures(dataset: Any) -> StructureSet:
             drawing, observation = (drawings or [{}])[0], observed.get(number, [{}])[0]
             rois.append(_roi(number, items[0], drawing, observation, frame))
         except DAMAGE as error:
-            faults.update(dict.fromkeys((_called(item, number) for item in items), str(error)))
+            for item in items:
+                faults[_called(item, number)] = str(error)
     for number in drawn:
         whose = "contours" if number is None else f"contours of ROI {number}"
         faults[whose] = "no structure of that number is listed"
@@ -135,7 +162,7 @@ def _structures(dataset: Any) -> StructureSet:
 
 
 def _by_number(dataset: Any, sequence: str, keyword: str) -> dict[int | None, list[Any]]:
-    """Return the items of a sequence by their ROI number; None where one has none."""
+    """Return the items of a sequence by their ROI number; None for those without a number."""
     found: dict[int | None, list[Any]] = {}
     for item in _items(dataset, sequence):
         try:
@@ -199,7 +226,7 @@ def _flaw(kind: str, points: int) -> str | None:
 
 
 def _points(contour: Any) -> Float:
-    """Return the points of an item of a ContourSequence: (P, 3) mm RAS+; ValueError where they are none."""
+    """Return the points of an item of a ContourSequence: (P, 3) mm RAS+; raises ValueError for other values."""
     value = contour.get_item("ContourData").value if "ContourData" in contour else None
     # As a rule still the bytes of the file: one pydicom object a coordinate would take 50 times as long.
     if isinstance(value, bytes) and len(value) > _LONGEST_CONTOUR:

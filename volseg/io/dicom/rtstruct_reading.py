@@ -1,17 +1,15 @@
 """Read DICOM RT Structure Sets: contours in patient millimetres become label maps on the grid of an image.
 
-A voxel belongs to a structure if its centre lies inside or on a contour of its slice; which contours those are says
-`volseg.io.dicom.rtstruct_regions`. Nothing is interpolated.
+A voxel belongs to a structure if its centre lies inside or on a contour of its slice. Which contours a slice takes is
+decided by `volseg.io.dicom.rtstruct_regions`. Nothing is interpolated.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from itertools import count
+from collections.abc import Collection
 from pathlib import Path
 
-from volseg.core.grid import Grid
 from volseg.core.label_choice import LabelChoice, listed
 from volseg.core.labelmap import Label, LabelMap, default_colour, keep_colours_apart
 from volseg.core.layers import Layers
@@ -47,105 +45,139 @@ def read_rtstruct(
     Returns
     -------
     tuple of LabelMap
-        On `image.grid`; several where structures overlap: each is in the first where it meets no other. Values are the
+        On `image.grid`; several if structures overlap: each is in the first in which it meets no other. Values are the
         ROI numbers (below 1: the next free), repeated names have it behind them; undrawn ones have no voxels.
 
     Notes
     -----
     On one slice a contour inside another is a hole, overlapping ones are one region (`fill_contours`), CLOSEDPLANAR_XOR
-    is exclusive or. What is sound is read; warnings say what is left out or odd: structures and contours that are
+    is exclusive or. Sound structures are read; warnings name the others, and odd ones: structures and contours that are
     damaged, of another type or across the slices, contours outside the image or between slices, slices without any.
 
     Raises
     ------
     InputError
-        A damaged file or none of this kind, nothing in it that can be read, another frame of reference than the
+        A damaged file or one of another kind, nothing in it that can be read, another frame of reference than the
         image's, or more than 100 structures that overlap each other.
     """
     choice = choice or LabelChoice()
     found = structures or read_structure_set(path if isinstance(path, DicomFile) else Path(path))
-    laid = [(roi, lay_out(roi, image.grid)) for roi in _in_frame_of(image, found.references, found.rois, path)]
-    sound = _sound(laid, found.faults, choice, path)
-    labels = _labels([roi for roi, _ in sound])
+    drawn = []
+    for roi in _in_frame_of(image, found.references, found.rois, path):
+        drawn.append((roi, lay_out(roi, image.grid)))
+    rois, drawings = [], []
+    for roi, drawing in _sound(drawn, found.faults, choice, path):
+        rois.append(roi)
+        drawings.append(drawing)
+    labels = _labels(rois)
     wanted = choice.of(labels, path)
-    usual = usual_step([drawing for _, drawing in sound], image.grid)
-    pairs = [(label, drawing) for label, (_, drawing) in zip(labels, sound, strict=True) if label in wanted]
+    usual = usual_step(drawings, image.grid)
+    # Slices across the third axis lie together in memory.
+    dtype = smallest_integer(max(label.value for label in wanted))
+    layers = Layers(image.grid.shape, dtype, "F", _MOST_LAYERS)
     # One after the other: the masks of all would take more memory than the image.
-    regions = (_region(label, drawing, image.grid, usual, path) for label, drawing in pairs)
-    return _layers(wanted, regions, image.grid, path)
+    for label, drawing in zip(labels, drawings, strict=True):
+        if label in wanted:
+            _add(layers, label, fill(drawing, image.grid, usual), path)
+    return tuple(LabelMap(array, image.grid, tuple(members)) for array, members in layers.filled)
 
 
 def _sound(
-    laid: list[tuple[Roi, Drawing]], faults: dict[str, str], choice: LabelChoice, path: _Path
+    drawn: list[tuple[Roi, Drawing]], faults: dict[str, str], choice: LabelChoice, path: _Path
 ) -> list[tuple[Roi, Drawing]]:
-    """Return the structures that can be read, and name the others; refuse if that is all of them."""
-    # Isocentres and markers are no regions; what nobody has drawn yet is one.
-    sound = [(roi, drawing) for roi, drawing in laid if drawing.contours or not drawing.left_out]
-    reasons = {name: (0, reason) for name, reason in faults.items()}
-    empty = ((roi, drawing) for roi, drawing in laid if drawing.left_out and not drawing.contours)
-    reasons |= {roi.name or f"roi_{roi.number}": (roi.number, kinds(drawing.left_out)) for roi, drawing in empty}
-    texts = {name: f"{name} ({reason})" for name, (_, reason) in reasons.items()}
-    if not sound or (faults and not any(drawing.contours for _, drawing in sound)):
-        raise InputError(f"{path}: holds nothing that can be read as a label; left out: {listed(list(texts.values()))}")
-    if missed := [texts[name] for name, (number, _) in reasons.items() if choice.wants(name, number)]:
+    """Return the structures that can be read, and name the others; refuse if none is left."""
+    sound, others = _readable(drawn)
+    reasons = {}
+    for name, fault in faults.items():
+        reasons[name] = 0, fault
+    texts, missed = [], []
+    for name, (number, reason) in (reasons | others).items():
+        text = f"{name} ({reason})"
+        texts.append(text)
+        if choice.wants(name, number):
+            missed.append(text)
+    has_contours = any(drawing.contours for _, drawing in sound)
+    if not sound or (faults and not has_contours):
+        raise InputError(f"{path}: holds nothing that can be read as a label; left out: {listed(texts)}")
+    if missed:
         _LOG.warning("%s: left out: %s", path, listed(missed))
     return sound
 
 
+def _readable(drawn: list[tuple[Roi, Drawing]]) -> tuple[list[tuple[Roi, Drawing]], dict[str, tuple[int, str]]]:
+    """Return the structures that are regions; and of the others, by name, the number and the reason."""
+    sound = []
+    others: dict[str, tuple[int, str]] = {}
+    for roi, drawing in drawn:
+        # Isocentres and markers are no regions; a structure that nobody has drawn yet is one.
+        if drawing.contours or not drawing.left_out:
+            sound.append((roi, drawing))
+        else:
+            others[roi.name or f"roi_{roi.number}"] = roi.number, kinds(drawing.left_out)
+    return sound, others
+
+
 def _in_frame_of(image: Volume, references: References, rois: list[Roi], path: _Path) -> list[Roi]:
-    """Leave out structures in another space than the image's; refuse if that is all of them."""
+    """Leave out structures in another space than the image's; refuse if none is left."""
     source = image.source if isinstance(image.source, DicomSource) else DicomSource("", "", "", ())
     frame = source.frame_of_reference_uid
-    if not frame or not all(roi.frame_of_reference_uid for roi in rois):
-        whose = "it" if frame else "the image"
-        _LOG.warning("%s: %s has no frame of reference, so nobody knows whether they belong together", path, whose)
-    foreign = {roi.frame_of_reference_uid for roi in rois if frame} - {"", frame}
-    own = [roi for roi in rois if roi.frame_of_reference_uid not in foreign]
-    if foreign and source.series_uid in references.series_uids:
+    uids = {roi.frame_of_reference_uid for roi in rois}
+    _warn_of_no_frame(frame, uids, path)
+    foreign = uids - {"", frame} if frame else set()
+    if not foreign:
+        return rois
+    if source.series_uid in references.series_uids:
         _LOG.warning("%s: has another frame of reference than the series that it refers to; read nevertheless", path)
         return rois
-    if foreign and not own:
+    own, names = [], []
+    for roi in rois:
+        if roi.frame_of_reference_uid in foreign:
+            names.append(repr(roi.name))
+        else:
+            own.append(roi)
+    if not own:
         raise InputError(f"{path}: its frame of reference is {min(foreign)}, the image's {frame}; give its own images")
-    if foreign:
-        names = ", ".join(repr(roi.name) for roi in rois if roi.frame_of_reference_uid in foreign)
-        _LOG.warning("%s: left out, as their frame of reference is not the image's: %s", path, names)
+    _LOG.warning("%s: left out, as their frame of reference is not the image's: %s", path, ", ".join(names))
     return own
+
+
+def _warn_of_no_frame(frame: str, uids: Collection[str], path: _Path) -> None:
+    if not frame or "" in uids:
+        whose = "it" if frame else "the image"
+        _LOG.warning("%s: %s has no frame of reference, so nobody knows whether they belong together", path, whose)
 
 
 def _labels(rois: list[Roi]) -> list[Label]:
     numbers = {roi.number for roi in rois}
-    free = (number for number in count(1) if number not in numbers)
     labels: dict[str, Label] = {}
     taken: set[int] = set()
     coloured = set()
+    free = 1
     for roi in rois:
-        value = roi.number if roi.number >= 1 and roi.number not in taken else next(free)
+        value = roi.number
+        if value < 1 or value in taken:
+            while free in numbers:
+                free += 1
+            value = free
+            free += 1
         name = roi.name or f"roi_{value}"
         while name in labels:
             name = f"{name}_{value}"
         labels[name] = Label(value, name, roi.colour or default_colour(value, name), roi.code, roi.algorithm)
         taken.add(value)
-        coloured.update([value] if roi.colour else [])
+        if roi.colour:
+            coloured.add(value)
     return list(keep_colours_apart(labels.values(), coloured))
 
 
-def _region(label: Label, drawing: Drawing, grid: Grid, usual: float, path: _Path) -> Region:
-    region = fill(drawing, grid, usual)
+def _add(layers: Layers, label: Label, region: Region, path: _Path) -> None:
+    """Put a structure into the first label map in which it meets no other."""
     if region.remarks:
         _LOG.warning("%s: %r: %s", path, label.name, "; ".join(region.remarks))
-    return region
-
-
-def _layers(labels: Sequence[Label], regions: Iterable[Region], grid: Grid, path: _Path) -> tuple[LabelMap, ...]:
-    """Put every structure into the first label map in which it meets no other."""
-    # Slices across the third axis lie together in memory.
-    layers = Layers(grid.shape, smallest_integer(max(label.value for label in labels)), "F", _MOST_LAYERS)
-    for label, region in zip(labels, regions, strict=True):
-        try:
-            layers.add(label, region.planes)
-        except OverflowError as error:
-            raise InputError(
-                f"{path}: more than {_MOST_LAYERS} of its structures overlap each other; choose among them by name "
-                "(--only NAME,...)"
-            ) from error
-    return tuple(LabelMap(array, grid, tuple(members)) for array, members in layers.filled)
+    try:
+        layers.add(label, region.planes)
+    except OverflowError as error:
+        raise InputError(
+            f"{path}: more than {_MOST_LAYERS} of its structures overlap each other; choose among them by name "
+            "(--only NAME,...)"
+        ) from error

@@ -1,9 +1,9 @@
 """Which voxels of a grid the closed contours of a structure stand for.
 
 A contour stands for a slab of the patient that reaches half way to the contours above and below it. So a slice takes
-the contours of the plane that is nearest to it, wherever the planes lie and however dense they are: none is lost where
-they lie half way between slices, and none of the slices between planes that are further apart than slices. At a
-structure's ends, and where planes are missing, a plane reaches half the distance between its planes.
+the contours of the plane that is nearest to it, wherever the planes lie and however dense they are. No contour is lost
+if the planes lie half way between slices, and no slice if the planes are further apart than slices. At a structure's
+ends, and where planes are missing, a plane reaches half the distance between its planes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from volseg.core.grid import Float, Grid
 from volseg.io.dicom.contours import Mask, fill_contours, fill_even_odd
 from volseg.io.dicom.rtstruct_file import Roi, count
 
-# In spacings between slices: how far a contour may leave its plane, and its plane that of the slice, unnoticed.
+# How far a contour may leave its plane, and its plane that of the slice, in spacings between slices.
 _FLAT, _ON_SLICE = 0.1, 0.02
 # Planes half way between slices belong to the upper one whatever their last digits: no round number, as halves are.
 _UP = 0.017
-# Distances that differ by this part are one step; planes up to so many steps apart have none missing between them.
+# Distances that differ by this part are the same step; no plane is missing between planes up to so many steps apart.
 _SAME, _NEIGHBOURS = 0.1, 1.5
-# No one draws slices that are further apart than this and means all between them.
+# Contours that are further apart than this do not stand for all that lies between them.
 _FARTHEST_STEP_MM = 10.5
 
 
@@ -40,7 +40,7 @@ class Drawing(NamedTuple):
 
 
 class Region(NamedTuple):
-    """Where a structure is on a grid: (rows, columns) masks of slices across one axis; and what is to be said of it."""
+    """Where a structure is on a grid: (rows, columns) masks of slices across one axis; and remarks for the user."""
 
     axis: int
     masks: dict[int, Mask]
@@ -53,51 +53,91 @@ class Region(NamedTuple):
 
 
 def lay_out(roi: Roi, grid: Grid) -> Drawing:
-    """Find the slices that a structure was drawn along; contours across them are left out, all if those are most."""
-    left_out, outlines = roi.left_out.copy(), _outlines(roi.contours, grid)
-    extents = np.array([np.ptp(outline, axis=0) for outline in outlines]).reshape(-1, 3)
+    """Find the slices that a structure was drawn along.
+
+    Contours across the slices are left out, all contours if those are most.
+
+    Parameters
+    ----------
+    roi : Roi
+        The structure.
+    grid : Grid
+        Where its voxels are wanted.
+    """
+    left_out = roi.left_out.copy()
+    outlines = _outlines(roi.contours, grid)
+    extents = np.zeros((len(outlines), 3))
+    means = np.zeros((len(outlines), 3))
+    for n, outline in enumerate(outlines):
+        extents[n] = np.ptp(outline, axis=0)
+        means[n] = outline.mean(axis=0)
     flat = extents <= _FLAT
     axis = max(range(3), key=lambda a: (flat[:, a].sum(), -extents[:, a].max(initial=0)))
     kept = np.flatnonzero(flat[:, axis])
-    if across := len(outlines) - len(kept):
+    across = len(outlines) - len(kept)
+    if across:
         leaves = extents[:, axis].max() * grid.spacing[axis]
         left_out[f"across the slices (by up to {leaves:.3g} mm; give the image that it was drawn on)"] = across
-    # Of a structure that was drawn on other slices, small contours may lie along these by chance.
+    # If a structure was drawn on other slices, small contours may lie along these by chance.
     if 2 * len(kept) < len(outlines):
         kept = kept[:0]
-    heights = np.array([outlines[n][:, axis].mean() for n in kept])
-    return Drawing(axis, [roi.contours[n] for n in kept], heights, left_out, roi.odd)
+    return Drawing(axis, [roi.contours[n] for n in kept], means[kept, axis], left_out, roi.odd)
 
 
 def _outlines(contours: Sequence[tuple[bool, Float]], grid: Grid) -> list[Float]:
     """Bring contours into voxel coordinates."""
     if not contours:
         return []
-    ends = np.cumsum([len(points) for _, points in contours])[:-1]
-    return np.split(grid.to_voxel(np.concatenate([points for _, points in contours])), ends)
+    points = [points for _, points in contours]
+    ends = np.cumsum(list(map(len, points)))[:-1]
+    # All at once, as there may be thousands of small ones.
+    return np.split(grid.to_voxel(np.concatenate(points)), ends)
 
 
 def step_of(drawing: Drawing, grid: Grid) -> float | None:
-    """Return the distance between the planes of a structure, in slices, if most of them have one and the same.
+    """Return the distance between the planes of a structure, in slices, if it is the same for most of them.
 
-    None, too, where contours of it had to be left out, on which planes nobody knows.
+    None, too, if contours had to be left out, as nobody knows on which planes those are.
     """
     gaps = np.sort(np.diff(_planes(drawing.heights)))
     if len(gaps) < 2 or drawing.left_out:
         return None
     step = float(gaps[(len(gaps) - 1) // 2])
     alike = np.count_nonzero(np.abs(gaps - step) <= _SAME * step)
-    return step if 2 * alike > len(gaps) and step * grid.spacing[drawing.axis] <= _FARTHEST_STEP_MM else None
+    is_usual = 2 * alike > len(gaps) and step * grid.spacing[drawing.axis] <= _FARTHEST_STEP_MM
+    return step if is_usual else None
 
 
 def usual_step(drawings: Sequence[Drawing], grid: Grid) -> float:
-    """Return the smallest distance between planes that a structure of a file has throughout, in slices; else 1."""
-    return min(filter(None, (step_of(drawing, grid) for drawing in drawings)), default=1.0)
+    """Return the smallest distance between planes that a structure of a file has throughout, in slices; else 1.
+
+    Parameters
+    ----------
+    drawings : sequence of Drawing
+        All structures of the file.
+    grid : Grid
+        Theirs.
+    """
+    steps = []
+    for drawing in drawings:
+        step = step_of(drawing, grid)
+        if step:
+            steps.append(step)
+    return min(steps, default=1.0)
 
 
 def kinds(counts: Counter[str]) -> str:
-    """Say how many contours there are of each kind."""
-    return ", ".join(f"{count(number, 'contour')} {kind}" for kind, number in counts.items())
+    """Say how many contours there are of each kind.
+
+    Parameters
+    ----------
+    counts : Counter of str
+        How many contours of each kind.
+    """
+    texts = []
+    for kind, number in counts.items():
+        texts.append(f"{count(number, 'contour')} {kind}")
+    return ", ".join(texts)
 
 
 def fill(drawing: Drawing, grid: Grid, usual: float) -> Region:
@@ -110,22 +150,27 @@ def fill(drawing: Drawing, grid: Grid, usual: float) -> Region:
     grid : Grid
         Where the masks are wanted.
     usual : float
-        Distance between planes, in slices, in the other structures of the file; for those without one of their own.
+        Distance between planes, in slices, in the other structures of the file; for a structure without its own.
     """
     size = grid.shape[drawing.axis]
     own = step_of(drawing, grid)
     if own is None:
         own = max(1.0, min([usual, *np.diff(_planes(drawing.heights))]))
     slices = _slices(drawing.heights, size, own)
-    columns, rows = (length for a, length in enumerate(grid.shape) if a != drawing.axis)
-    outlines = [np.delete(outline, drawing.axis, axis=1) for outline in _outlines(drawing.contours, grid)]
+    columns, rows = np.delete(grid.shape, drawing.axis).tolist()
+    outlines = _outlines(drawing.contours, grid)
     masks: dict[int, Mask] = {}
     drawn: dict[int, Mask] = {}
     for k, members in slices.items():
-        if members[0] not in drawn:
-            paint = fill_even_odd if any(drawing.contours[n][0] for n in members) else fill_contours
-            drawn[members[0]] = paint([outlines[n] for n in members], (rows, columns))
-        masks[k] = drawn[members[0]]
+        first = members[0]
+        if first not in drawn:
+            flat, paint = [], fill_contours
+            for n in members:
+                flat.append(np.delete(outlines[n], drawing.axis, axis=1))
+                if drawing.contours[n][0]:
+                    paint = fill_even_odd
+            drawn[first] = paint(flat, (rows, columns))
+        masks[k] = drawn[first]
     return Region(drawing.axis, masks, _remarks(drawing, slices, masks, size))
 
 
@@ -145,8 +190,10 @@ def _slices(heights: Float, size: int, step: float) -> dict[int, list[int]]:
     planes = _planes(heights)
     owners = np.searchsorted(planes, heights, side="right") - 1
     members = np.split(np.argsort(owners, kind="stable"), np.cumsum(np.bincount(owners))[:-1])
-    pairs = _pairs(planes + _UP, size, step)
-    return {k: members[plane].tolist() for k, plane in pairs}
+    slices = {}
+    for k, plane in _pairs(planes + _UP, size, step):
+        slices[k] = members[plane].tolist()
+    return slices
 
 
 def _pairs(planes: Float, size: int, step: float) -> list[tuple[int, int]]:
@@ -166,7 +213,7 @@ def _pairs(planes: Float, size: int, step: float) -> list[tuple[int, int]]:
     taken = joined | (np.abs(slices - planes[nearest]) <= step / 2)
     pairs = list(zip(slices[taken].tolist(), nearest[taken].tolist(), strict=True))
     if not pairs:
-        # What is thinner than a slice, and between two, is not lost.
+        # A structure that is thinner than a slice, and between two, is not lost.
         places = np.floor(planes + 0.5)
         plane = int(np.abs(planes - places).argmin())
         pairs = [(int(places[plane]), plane)] if 0 <= places[plane] < size else []
@@ -174,22 +221,42 @@ def _pairs(planes: Float, size: int, step: float) -> list[tuple[int, int]]:
 
 
 def _remarks(drawing: Drawing, slices: dict[int, list[int]], masks: dict[int, Mask], size: int) -> list[str]:
-    heights = drawing.heights
-    used = {n for members in slices.values() for n in members}
-    nearest = np.floor(heights + _UP + 0.5)
-    unused = [n for n in range(len(heights)) if n not in used]
-    outside = sum(not 0 <= nearest[n] < size for n in unused)
+    """Say how many contours and slices were left out, moved or filled, and why."""
+    remarks = []
+    for kind, number in drawing.left_out.items():
+        remarks.append((number, "contour", f"{kind} left out"))
+    for kind, number in drawing.odd.items():
+        remarks.append((number, "contour", kind))
     filled = [k for k, mask in masks.items() if mask.any()]
-    counts = {
-        **{("contour", f"{kind} left out"): number for kind, number in drawing.left_out.items()},
-        **{("contour", kind): number for kind, number in drawing.odd.items()},
-        ("contour", "outside the image left out"): outside,
-        ("contour", "between slices left out, which no slice takes"): len(unused) - outside,
-        ("contour", "between slices put on the nearest"): sum(abs(heights[n] - nearest[n]) > _ON_SLICE for n in used),
-        ("slice", "between contours filled by the nearest one"): len(slices) - len({m[0] for m in slices.values()}),
-        ("slice", "between its first and last without a contour left empty"): (
-            max(filled) - min(filled) + 1 - len(filled) if filled else 0
-        ),
-    }
-    texts = [f"{count(number, what)} {text}" for (what, text), number in counts.items() if number]
-    return texts if filled or not len(heights) else [*texts, "no voxel centre lies inside its contours"]
+    empty = max(filled) - min(filled) + 1 - len(filled) if filled else 0
+    planes = set(map(tuple, slices.values()))
+    outside, between, moved = _off_slices(drawing.heights, slices, size)
+    remarks += [
+        (outside, "contour", "outside the image left out"),
+        (between, "contour", "between slices left out, which no slice takes"),
+        (moved, "contour", "between slices put on the nearest"),
+        (len(slices) - len(planes), "slice", "between contours filled by the nearest one"),
+        (empty, "slice", "between its first and last without a contour left empty"),
+    ]
+    texts = []
+    for number, what, text in remarks:
+        if number:
+            texts.append(f"{count(number, what)} {text}")
+    if len(drawing.heights) and not filled:
+        texts.append("no voxel centre lies inside its contours")
+    return texts
+
+
+def _off_slices(heights: Float, slices: dict[int, list[int]], size: int) -> tuple[int, int, int]:
+    """Count contours outside the image, contours that no slice takes, and contours that lie beside their slice."""
+    used: set[int] = set().union(*slices.values())
+    nearest = np.floor(heights + _UP + 0.5)
+    outside, between, moved = 0, 0, 0
+    for n, height in enumerate(heights):
+        if n in used:
+            moved += int(abs(height - nearest[n]) > _ON_SLICE)
+        elif 0 <= nearest[n] < size:
+            between += 1
+        else:
+            outside += 1
+    return outside, between, moved

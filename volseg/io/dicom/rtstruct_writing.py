@@ -1,8 +1,8 @@
 """Write a label map as a DICOM RT Structure Set: for every label its contours on the slices of the scan.
 
 Contours run along pixel edges (see `volseg.io.dicom.contours`). Holes are kept by keyholes: the outline goes through a
-channel of no width to the hole, around it and back. So PS3.3 C.8.8.6.3 has it for CLOSED_PLANAR, and only so do readers
-of both kinds get it right: two nested CLOSED_PLANAR contours are a filled disc to those that add contours up
+channel of no width to the hole, around it and back. PS3.3 C.8.8.6.3 asks for this in CLOSED_PLANAR, and only this is
+read right by readers of both kinds: two nested CLOSED_PLANAR contours are a filled disc to those that add contours up
 (plastimatch unless told otherwise, dcmrtstruct2nii before 3.0, platipy before mid-2024), and few know CLOSEDPLANAR_XOR.
 """
 
@@ -76,9 +76,14 @@ def write_rtstruct(
     _add_series(dataset, description)
     dataset.ReferencedFrameOfReferenceSequence = [_references(source)]
     contours = _contours(labelmap, source, path)
-    dataset.StructureSetROISequence = [_roi(label, source) for label in labelmap.labels]
-    dataset.ROIContourSequence = [_roi_contour(label, contours[label.value]) for label in labelmap.labels]
-    dataset.RTROIObservationsSequence = [_observation(label) for label in labelmap.labels]
+    rois, drawings, observations = [], [], []
+    for label in labelmap.labels:
+        rois.append(_roi(label, source))
+        drawings.append(_roi_contour(label, contours[label.value]))
+        observations.append(_observation(label))
+    dataset.StructureSetROISequence = rois
+    dataset.ROIContourSequence = drawings
+    dataset.RTROIObservationsSequence = observations
     with atomic_path(path) as temporary, quiet_pydicom():
         dataset.save_as(temporary, enforce_file_format=True)
 
@@ -99,7 +104,7 @@ def _of_patient(source: DicomSource) -> Dataset:
 
 
 def _add_series(dataset: Dataset, description: str) -> None:
-    """Add what is this file's own: instance, series, equipment, structure set (PS3.3 A.19)."""
+    """Add the file's own attributes: instance, series, equipment, structure set (PS3.3 A.19)."""
     now = datetime.now()
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     dataset.file_meta = FileMetaDataset()

@@ -97,23 +97,33 @@ def without_place(dataset: Any) -> str | None:
     Returns
     -------
     str or None
-        None where it has a place, or should have one.
+        None if it has a place, or should have one.
     """
-    for which in ("Shared", "PerFrame"):  # the latter may be long
-        groups = (dataset.get(f"{which}FunctionalGroupsSequence") or [Dataset()])[0]
+    groups = Dataset()
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):  # the latter may be long
+        groups = (dataset.get(keyword) or [Dataset()])[0]
         if "PlanePositionSequence" in groups or "PlaneOrientationSequence" in groups:
             return None
     if "PlanePositionSlideSequence" in groups or "ImageOrientationSlide" in dataset:
         return "a whole-slide image, whose frames are tiles of a microscope's slide"
     source = _source_class(dataset)
-    is_cross_section = not source or any(kind in source for kind in _CROSS_SECTIONS)
-    if is_cross_section and text_of(dataset, "FrameOfReferenceUID"):
+    if _may_be_cross_section(source) and text_of(dataset, "FrameOfReferenceUID"):
         return None
     return f"a projection or other picture without a place in the patient ({source or 'unknown'})"
 
 
+def _may_be_cross_section(source: str) -> bool:
+    return not source or any(kind in source for kind in _CROSS_SECTIONS)
+
+
 def not_read(what: str) -> str:
-    """Say why a Segmentation of something without a place in a patient is not read."""
+    """Say why a Segmentation of something without a place in a patient is not read.
+
+    Parameters
+    ----------
+    what : str
+        From `without_place`.
+    """
     return f"is a sound segmentation of {what}; not read, as only those of slices of a patient are (CT, MR, PET)"
 
 
@@ -217,53 +227,57 @@ def on_grid(pixels: NDArray[Any], frames: SegmentFrames, image: Volume | Grid | 
     Returns
     -------
     (I, J, K) array, Grid
-        0 where no frame is.
+        0 in voxels without a frame.
 
     Raises
     ------
     InputError
         The planes are uneven and there is no image, or it is not parallel to them; all values lie outside the image.
     """
-    source = _source_of(image)
     target = image.grid if isinstance(image, Volume) else image
-    regular = None
-    if frames.spacing is not None or not _drawn_on(frames, source):
-        regular = _regular(frames)
-    if regular is None and target is None:
-        gaps = ", ".join(f"{gap:.4g}" for gap in np.unique(frames.stack.gaps.round(4)))
-        raise InputError(f"{frames.file}: its slices are unevenly spaced ({gaps} mm); give the image it belongs to")
+    regular = _regular(frames, _source_of(image))
     if regular is None:
-        assert target is not None
-        placed = _nearest_planes(pixels, frames, target, source)
+        if target is None:
+            gaps = ", ".join(f"{gap:.4g}" for gap in np.unique(frames.stack.gaps.round(4)))
+            raise InputError(f"{frames.file}: its slices are unevenly spaced ({gaps} mm); give the image it belongs to")
+        result = _nearest_planes(pixels, frames, target, _source_of(image))
     else:
         grid, slices = regular
         array = _filled(pixels, slices, grid).T
         if target is None or grid.is_close(target):
             return array, target or grid
-        placed = [values_on_frame(GridSlice.of(target, k), array, grid) for k in range(target.shape[2])]
-    result = np.stack(placed).T
+        result = _nearest_voxels(array, grid, target)
     if pixels.any() and not result.any():
         raise InputError(f"{frames.file}: no segment lies in the image; expected the image that it belongs to")
     return result, target
 
 
-def _regular(frames: SegmentFrames) -> tuple[Grid, NDArray[np.intp]] | None:
-    """Return the grid that the planes lie on and their slices in it; None where their distances have no common step."""
+def _regular(frames: SegmentFrames, source: DicomSource | None) -> tuple[Grid, NDArray[np.intp]] | None:
+    """Return the grid that the planes lie on and their slices in it.
+
+    None if their distances have no common step, or are unsaid and the image says which slices there are.
+    """
+    if frames.spacing is None and _drawn_on(frames, source):
+        return None
     stack = frames.stack
     if len(stack.planes) == 1:
         affine = stack.affine_over(0, frames.spacing or frames.thickness or 1.0)
         return Grid((stack.columns, stack.rows, 1), affine), np.zeros(1, np.intp)
-    steps = [float(stack.gaps.min())]
-    if frames.spacing is not None:
-        steps.insert(0, frames.spacing)
-    for step in steps:
-        slices = stack.slices_with(step)
-        if slices is None or not _is_known(frames, step, slices):
-            continue
-        if frames.spacing is None:
-            _LOG.warning("%s: has no SpacingBetweenSlices; taken as %.4g mm", frames.file, step)
-        last = int(slices[-1])
-        return Grid((stack.columns, stack.rows, last + 1), stack.affine_over(last)), slices
+    slices = _even_slices(frames)
+    if slices is None:
+        return None
+    last = int(slices[-1])
+    return Grid((stack.columns, stack.rows, last + 1), stack.affine_over(last)), slices
+
+
+def _even_slices(frames: SegmentFrames) -> NDArray[np.intp] | None:
+    """Return the slice of each plane at the spacing that the file says, else at the smallest distance of planes."""
+    for step in filter(None, (frames.spacing, float(frames.stack.gaps.min()))):
+        slices = frames.stack.slices_with(step)
+        if slices is not None and _is_known(frames, step, slices):
+            if frames.spacing is None:
+                _LOG.warning("%s: has no SpacingBetweenSlices; taken as %.4g mm", frames.file, step)
+            return slices
     return None
 
 
@@ -278,7 +292,7 @@ def _is_known(frames: SegmentFrames, step: float, slices: NDArray[np.intp]) -> b
 
 
 def _filled(pixels: NDArray[Any], slices: NDArray[np.intp], grid: Grid) -> NDArray[Any]:
-    """(K, rows, columns) with background where there is no frame."""
+    """(K, rows, columns) with background in slices without a frame."""
     if len(pixels) == grid.shape[2]:
         return pixels
     filled = np.zeros(grid.shape[::-1], pixels.dtype)
@@ -286,26 +300,33 @@ def _filled(pixels: NDArray[Any], slices: NDArray[np.intp], grid: Grid) -> NDArr
     return filled
 
 
+def _nearest_voxels(array: NDArray[Any], grid: Grid, target: Grid) -> NDArray[Any]:
+    """(I, J, K) values of a grid on the target, each from the nearest voxel."""
+    placed = np.zeros(target.shape[::-1], array.dtype)
+    for k, plane in enumerate(placed):
+        plane[...] = values_on_frame(GridSlice.of(target, k), array, grid)
+    return placed.T
+
+
 def _nearest_planes(
     pixels: NDArray[Any], frames: SegmentFrames, target: Grid, source: DicomSource | None
-) -> list[NDArray[Any]]:
-    """K slices (J, I) of the target, each with the values of the plane nearest to it if one is near enough."""
+) -> NDArray[Any]:
+    """(I, J, K) values on the target: each slice has those of the plane nearest to it, if one is near enough."""
     stack = frames.stack
     wanted = _heights_of_slices(target, frames)
     heights, owners, reach = _known_planes(frames, source)
-    placed = []
+    placed = np.zeros(target.shape[::-1], pixels.dtype)
     for k, height in enumerate(wanted):
         nearest = int(np.abs(heights - height).argmin())
         distance, owner = abs(heights[nearest] - height), owners[nearest]
         if owner < 0 or distance > reach + _SAME_HEIGHT_MM:
-            placed.append(np.zeros((target.shape[1], target.shape[0]), pixels.dtype))
             continue
         affine = stack.planes[owner].copy()
         # Thick enough to hold the slice of the target.
         affine[:3, 2] = stack.normal * 4 * (distance + 1)
         plane = Grid((stack.columns, stack.rows, 1), affine)
-        placed.append(values_on_frame(GridSlice.of(target, k), pixels[owner].T[:, :, None], plane))
-    return placed
+        placed[k] = values_on_frame(GridSlice.of(target, k), pixels[owner].T[:, :, None], plane)
+    return placed.T
 
 
 def _heights_of_slices(target: Grid, frames: SegmentFrames) -> Float:
@@ -320,7 +341,7 @@ def _heights_of_slices(target: Grid, frames: SegmentFrames) -> Float:
 
 
 def _known_planes(frames: SegmentFrames, source: DicomSource | None) -> tuple[Float, NDArray[np.intp], float]:
-    """Return heights, the plane at each or -1 where the writer left out an empty one, and how far a plane reaches."""
+    """Return heights, the plane at each or -1 if the writer left out an empty one, and how far a plane reaches."""
     heights, owners = frames.stack.heights, np.arange(len(frames.stack.planes))
     others = _heights_of_source(frames, source)
     if others is None:
@@ -341,7 +362,7 @@ def _drawn_on(frames: SegmentFrames, source: DicomSource | None) -> bool:
 
 
 def _heights_of_source(frames: SegmentFrames, source: DicomSource | None) -> Float | None:
-    """(F,) mm of the image's own frames along the normal; None where they are of another patient space."""
+    """(F,) mm of the image's own frames along the normal; None if they are of another patient space."""
     if source is None or source.frame_of_reference_uid != frames.frame_of_reference_uid:
         return None
     return np.array([frame.plane[:3, 3] for frame in source.frames]) @ frames.stack.normal
@@ -353,7 +374,15 @@ def _source_of(image: Volume | Grid | None) -> DicomSource | None:
 
 
 def warn_elsewhere(frames: SegmentFrames, image: Volume | Grid | None) -> None:
-    """Warn where the Segmentation has another frame of reference than the image."""
+    """Warn if the Segmentation has another frame of reference than the image.
+
+    Parameters
+    ----------
+    frames : SegmentFrames
+        Of the Segmentation.
+    image : Volume or Grid, optional
+        Where its values are wanted.
+    """
     source = _source_of(image)
     if source is not None and source.frame_of_reference_uid != frames.frame_of_reference_uid:
         _LOG.warning("%s: has another frame of reference than the image; they may not lie together", frames.file)

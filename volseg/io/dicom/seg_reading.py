@@ -38,7 +38,7 @@ from volseg.io.dicom.storage import DicomFile
 _LOG = logging.getLogger(__name__)
 
 _LABEL_MAP_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")
-# DICOM's code for what is no structure.
+# DICOM's code for the background.
 _BACKGROUND = "125040"
 
 _Piece = tuple[tuple[int, slice, slice], NDArray[np.bool_]]
@@ -54,7 +54,7 @@ def read_dicom_seg(
     path : Path or DicomFile
         One object.
     image : Volume or Grid, optional
-        Where the labels are wanted; each voxel takes the nearest pixel, the same where they coincide. Without it they
+        Where the labels are wanted; each voxel takes the nearest pixel. Without it they
         lie on the grid of the frames themselves, from the first to the last one that is there.
     choice : LabelChoice, optional
         Which segments are wanted; all, if it is not given. The frames of others are not decoded.
@@ -64,8 +64,8 @@ def read_dicom_seg(
     tuple of LabelMap
         One; more where segments overlap: each segment is in the first in which it meets no other. All on one grid,
         ``array[i, j, k]`` being column i and row j of slice k, slices ascending along their normal. Values are those
-        that volseg wrote, else the segment numbers; names that repeat have the value behind them. Of fractional
-        segments, what is at least half (a warning is logged).
+        that volseg wrote, else the segment numbers; names that repeat have the value behind them. A voxel belongs to a
+        fractional segment from one half on (a warning is logged).
 
     Raises
     ------
@@ -108,7 +108,7 @@ def read_dicom_probabilities(path: Path | DicomFile, *, image: Volume | Grid | N
     Raises
     ------
     InputError
-        As `read_dicom_seg`; also where the Segmentation is not fractional.
+        As `read_dicom_seg`; also if the Segmentation is not fractional.
     """
     file = path if isinstance(path, DicomFile) else DicomFile(path)
     with _wrapped(file):
@@ -119,7 +119,9 @@ def read_dicom_probabilities(path: Path | DicomFile, *, image: Volume | Grid | N
         warn_elsewhere(frames, image)
         labels = _labels(dataset, frames)
         whole = np.float32(_whole(dataset))
-        planes = {number: np.zeros(frames.shape, np.float32) for number in labels}
+        planes = {}
+        for number in labels:
+            planes[number] = np.zeros(frames.shape, np.float32)
         for number, plane, pixels in _segment_pixels(dataset, frames, labels):
             planes[number][plane] = pixels / whole
         volumes = {}
@@ -162,7 +164,8 @@ def _labels(dataset: Dataset, frames: SegmentFrames) -> dict[int, Label]:
     for number in set(frames.segments) - {0, *labels}:
         labels[number] = Label(number, f"segment_{number}", default_colour(number))
     if len({label.value for label in labels.values()}) < len(labels):
-        labels = {number: replace(label, value=number) for number, label in labels.items()}
+        for number, label in labels.items():
+            labels[number] = replace(label, value=number)
     labels = _coloured_apart(labels, dataset)
     uses = Counter(label.name for label in labels.values())
     for number, label in labels.items():
@@ -193,17 +196,21 @@ def _described(dataset: Dataset, file: DicomFile) -> dict[int, Label]:
 
 
 def _coloured_apart(labels: dict[int, Label], dataset: Dataset) -> dict[int, Label]:
-    """Return labels by segment number with no colour twice but where the file says so."""
-    coloured = {str(s.get("SegmentNumber")) for s in dataset.SegmentSequence if s.get("RecommendedDisplayCIELabValue")}
-    given = {label.value for number, label in labels.items() if str(number) in coloured}
+    """Return labels by segment number; no colour is used twice unless the file says so."""
+    given = set()
+    for segment in dataset.SegmentSequence:
+        number = str(segment.get("SegmentNumber"))
+        if segment.get("RecommendedDisplayCIELabValue") and number.isdecimal() and int(number) in labels:
+            given.add(labels[int(number)].value)
     return dict(zip(labels, keep_colours_apart(labels.values(), given), strict=True))
 
 
 def _refuse_structure_as_background(segment: Dataset, file: DicomFile) -> None:
-    codes = {str(code.get("CodeValue")) for code in segment.get("SegmentedPropertyTypeCodeSequence") or ()}
-    if _BACKGROUND not in codes:
-        name = text_of(segment, "SegmentLabel")
-        raise InputError(f"{file}: segment 0 is {name!r}; expected background, which 0 is in label maps; renumber it")
+    for code in segment.get("SegmentedPropertyTypeCodeSequence") or ():
+        if str(code.get("CodeValue")) == _BACKGROUND:
+            return
+    name = text_of(segment, "SegmentLabel")
+    raise InputError(f"{file}: segment 0 is {name!r}; expected background, which 0 is in label maps; renumber it")
 
 
 def _segment_pixels(
@@ -253,8 +260,10 @@ def _pieces(dataset: Dataset, frames: SegmentFrames, labels: dict[int, Label]) -
     threshold = 1
     if dataset.SegmentationType == "FRACTIONAL":
         threshold = (_whole(dataset) + 1) // 2
-        _LOG.warning("%s: is fractional; what is at least one half becomes a label, the rest is lost", frames.file)
-    pieces: dict[int, list[_Piece]] = {number: [] for number in labels}
+        _LOG.warning("%s: is fractional; values of at least one half become a label, the others are lost", frames.file)
+    pieces: dict[int, list[_Piece]] = {}
+    for number in labels:
+        pieces[number] = []
     for number, plane, pixels in _segment_pixels(dataset, frames, labels):
         mask = pixels >= threshold
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -1,7 +1,7 @@
 """What a DICOM Segmentation takes from the image that it belongs to: frames, references, patient and study.
 
-highdicom is given stand-ins for the source frames, made of what `DicomSource` knows, as it refuses much of what real
-files hold: long texts, private kinds of image, orientations frame by frame. Once it has laid out the object, the true
+highdicom is given stand-ins for the source frames, made of what `DicomSource` knows, as it refuses much that is in
+real files: long texts, private kinds of image, orientations frame by frame. Once it has laid out the object, the true
 references take their place, and what belongs to patient and study is taken over from the source as it is.
 """
 
@@ -25,7 +25,7 @@ from volseg.io.dicom.texts import decimal
 _TURN = 0.1
 # Frames that are nearer to each other than this part of a pixel are in one place.
 _APART = 1e-3
-# Stand-ins for source frames are called this and their number; no true UID is (below 2.25 is one number only).
+# UIDs of stand-ins for source frames start with this; no true UID does (2.25 is followed by one number only).
 _STAND_IN = "2.25.0."
 _PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 _STUDY = ("AccessionNumber", "StudyID", "StudyDate", "StudyTime")
@@ -72,16 +72,30 @@ def _problem(frames: Sequence[SourceFrame]) -> str | None:
 
 
 def read_segmentation_header(source: DicomSource) -> Dataset:
-    """Read what a Segmentation takes over from the first instance; see `volseg.io.dicom.derived.read_header`."""
+    """Read what a Segmentation takes over from the first instance; see `volseg.io.dicom.derived.read_header`.
+
+    Parameters
+    ----------
+    source : DicomSource
+        The image's.
+    """
     return read_header(source, (*_EQUIPMENT, *_SERIES))
 
 
 def stand_ins(source: DicomSource, header: Dataset, shape: tuple[int, ...]) -> list[Dataset]:
-    """Make a classic single-frame header for every frame, with nothing in it that highdicom does not need."""
-    frames = source.frames
-    columns_rows = RAS_TO_LPS[:3, :3] @ frames[0].plane[:3, :2]
+    """Make a classic single-frame header for every frame, with nothing in it that highdicom does not need.
+
+    Parameters
+    ----------
+    source : DicomSource
+        The image's.
+    header : Dataset
+        From `read_segmentation_header`.
+    shape : (rows, columns)
+        Of the frames that highdicom is given.
+    """
+    columns_rows = RAS_TO_LPS[:3, :3] @ source.frames[0].plane[:3, :2]
     spacing = np.linalg.norm(columns_rows, axis=0)
-    stack = stack_of(frames)
     template = Dataset()
     template.SOPClassUID = CTImageStorage
     template.StudyInstanceUID, template.SeriesInstanceUID = source.study_uid, source.series_uid
@@ -94,25 +108,42 @@ def stand_ins(source: DicomSource, header: Dataset, shape: tuple[int, ...]) -> l
             template[keyword] = header[keyword]
     template.Rows, template.Columns = shape
     template.PixelSpacing = [decimal(spacing[1]), decimal(spacing[0])]
-    template.ImageOrientationPatient = [decimal(cosine) for cosine in (columns_rows / spacing).T.ravel()]
-    between = stack.even_gap_mm if len(frames) > 1 else positive(header, "SpacingBetweenSlices")
-    usual = float(stack.gaps.mean()) if len(frames) > 1 else between
-    template.SliceThickness = decimal(positive(header, "SliceThickness") or usual or 1.0)
+    template.ImageOrientationPatient = list(map(decimal, (columns_rows / spacing).T.ravel()))
+    _say_distances(template, source.frames, header)
+    return [_stand_in(template, number, frame) for number, frame in enumerate(source.frames, start=1)]
+
+
+def _say_distances(template: Dataset, frames: Sequence[SourceFrame], header: Dataset) -> None:
+    """Say how thick slices are, and how far apart if that is the same everywhere."""
+    if len(frames) > 1:
+        stack = stack_of(frames)
+        between, usual = stack.even_gap_mm, float(stack.gaps.mean())
+    else:
+        between = positive(header, "SpacingBetweenSlices")
+        usual = between or 1.0
+    template.SliceThickness = decimal(positive(header, "SliceThickness") or usual)
     if between:
         template.SpacingBetweenSlices = decimal(between)
-    return [_stand_in(template, number, frame) for number, frame in enumerate(frames, start=1)]
 
 
 def _stand_in(template: Dataset, number: int, frame: SourceFrame) -> Dataset:
     dataset = Dataset()
     dataset.update(template)
     dataset.SOPInstanceUID = f"{_STAND_IN}{number}"
-    dataset.ImagePositionPatient = [decimal(x) for x in (RAS_TO_LPS @ frame.plane)[:3, 3]]
+    dataset.ImagePositionPatient = list(map(decimal, (RAS_TO_LPS @ frame.plane)[:3, 3]))
     return dataset
 
 
 def positive(header: Dataset, keyword: str) -> float | None:
-    """Return a number above 0; None where the header has none."""
+    """Return a number above 0; None if the header has none.
+
+    Parameters
+    ----------
+    header : Dataset
+        Of the first instance.
+    keyword : str
+        The attribute.
+    """
     try:
         value = float(header.get(keyword) or 0)
     except (TypeError, ValueError):
@@ -121,7 +152,13 @@ def positive(header: Dataset, keyword: str) -> float | None:
 
 
 def frame_keys(segmentation: Dataset) -> Iterator[tuple[int, int]]:
-    """Yield the plane of every frame, and its segment number or 0, while the references are those to stand-ins."""
+    """Yield the plane of every frame, and its segment number or 0, while the references are those to stand-ins.
+
+    Parameters
+    ----------
+    segmentation : Dataset
+        As highdicom laid it out.
+    """
     shared = segmentation.SharedFunctionalGroupsSequence[0].get("SegmentIdentificationSequence")
     for item in segmentation.PerFrameFunctionalGroupsSequence:
         image = item.DerivationImageSequence[0].SourceImageSequence[0]
@@ -135,7 +172,17 @@ def _plane_of(image: Dataset) -> int:
 
 
 def finish(segmentation: Any, source: DicomSource, header: Dataset) -> None:
-    """Put the true references in the place of those to stand-ins, and take over what belongs to patient and study."""
+    """Replace the references to stand-ins by the true ones, and take over patient and study.
+
+    Parameters
+    ----------
+    segmentation : highdicom Segmentation
+        As laid out with `stand_ins`; it is changed.
+    source : DicomSource
+        The image's.
+    header : Dataset
+        From `read_segmentation_header`.
+    """
     for item in segmentation.PerFrameFunctionalGroupsSequence:
         (image,) = item.DerivationImageSequence[0].SourceImageSequence
         # Frames of one place share this item.
@@ -150,7 +197,9 @@ def finish(segmentation: Any, source: DicomSource, header: Dataset) -> None:
     inherited = patient_and_study(header)
     del inherited.PositionReferenceIndicator  # highdicom has it from the stand-ins
     segmentation.update(inherited)
-    texts = (segment.get("TrackingID", "") for segment in segmentation.SegmentSequence)
-    charset = header.get("SpecificCharacterSet") if all(map(str.isascii, texts)) else "ISO_IR 192"
+    charset = header.get("SpecificCharacterSet")
+    for segment in segmentation.SegmentSequence:
+        if not segment.get("TrackingID", "").isascii():
+            charset = "ISO_IR 192"
     if charset:
         segmentation.SpecificCharacterSet = charset

@@ -66,7 +66,7 @@ def write_dicom_seg(
         A bit for every pixel and segment, which every reader takes, without the frames that would be empty; or the
         label values themselves (up to 65535), smaller and faster, for newer readers.
     compression : 'rle', 'jpeg-ls' or 'none', optional
-        Of a labelmap, lossless; RLE where nothing is said. Binary is never compressed.
+        Of a labelmap, lossless; RLE by default. Binary is never compressed.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def write_dicom_seg(
 
     Notes
     -----
-    Where all labels are absent, binary has one empty frame a label and labelmap all frames, empty.
+    If all labels are absent, binary has one empty frame a label and labelmap all frames, empty.
     """
     if kind not in ("binary", "labelmap") or (kind == "binary" and compression not in (None, "none")):
         raise UsageError(f"{kind=}, {compression=}; expected kind 'binary' without compression, or 'labelmap'")
@@ -116,7 +116,7 @@ def write_dicom_probabilities(
     Parameters
     ----------
     probabilities : (C, I, J, K) float, or C arrays (I, J, K)
-        From 0 to 1, one a label. Where the pixels of a frame lie between voxels they are interpolated.
+        From 0 to 1, one a label. They are interpolated if the pixels of a frame lie between voxels.
     path : Path
         The file to write or replace.
     grid : Grid
@@ -124,7 +124,7 @@ def write_dicom_probabilities(
     labels : C labels
         What they are the probabilities of.
     source, compression
-        As in `write_dicom_seg`; RLE where nothing is said.
+        As in `write_dicom_seg`; RLE by default.
 
     Raises
     ------
@@ -140,11 +140,12 @@ def write_dicom_probabilities(
     with _wrapped(path):
         header = read_segmentation_header(source)
         encoded = _encode_fractions(probabilities, grid, source.frames, syntax)
-        if not encoded and any(np.any(array) for array in probabilities):
-            raise OutputError(f"{path}: nothing lies on a frame of {source.files[0].folder}; give its own image")
         if not encoded:
+            if any(map(np.any, probabilities)):
+                raise OutputError(f"{path}: nothing lies on a frame of {source.files[0].folder}; give its own image")
             empty = _encode(np.zeros((source.frames[0].rows, source.frames[0].columns), np.uint8), syntax)
-            encoded = {(0, number): empty for number in range(1, len(labels) + 1)}
+            for number in range(1, len(labels) + 1):
+                encoded[0, number] = empty
         present = np.zeros((len(source.frames), 1, 1, len(labels)), np.float32)
         for plane, number in encoded:
             present[plane, 0, 0, number - 1] = 1
@@ -157,7 +158,7 @@ def write_dicom_probabilities(
 
 @contextmanager
 def _wrapped(path: Path) -> Iterator[None]:
-    """Turn what highdicom and pydicom raise into an OutputError, and keep their warnings on inherited values quiet."""
+    """Turn errors of highdicom and pydicom into an OutputError, and keep their warnings on inherited values quiet."""
     try:
         with quiet_pydicom():
             yield
@@ -181,8 +182,8 @@ def _check_labels(labels: Sequence[Label], path: Path, *, counted: bool) -> None
 
 
 def _check_probabilities(maps: Any, grid: Grid, count: int, path: Path) -> None:
-    if len(maps) != count or any(np.shape(array) != grid.shape for array in maps):
-        shapes = [np.shape(array) for array in maps]
+    shapes = list(map(np.shape, maps))
+    if shapes != [grid.shape] * count:
         raise OutputError(f"{path}: probabilities have the shapes {shapes}; expected {count} of {grid.shape}")
     for array in maps:
         lowest, highest = float(np.min(array)), float(np.max(array))
@@ -193,7 +194,8 @@ def _check_probabilities(maps: Any, grid: Grid, count: int, path: Path) -> None:
 
 def _on_frames(labelmap: LabelMap, frames: Sequence[SourceFrame], *, counted: bool) -> NDArray[Any]:
     """(F, rows, columns) label values, or their places in the list of labels from 1; 0 is background."""
-    values = np.array([0, *(label.value for label in labelmap.labels)])
+    values = np.zeros(len(labelmap.labels) + 1, np.int64)
+    values[1:] = [label.value for label in labelmap.labels]
     dtype = smallest_integer(len(values) if counted else int(values[-1]))
     stack = np.zeros((len(frames), frames[0].rows, frames[0].columns), dtype)
     for plane, frame in zip(stack, frames, strict=True):
@@ -241,8 +243,9 @@ def _encode(pixels: NDArray[Any], syntax: UID) -> bytes:
 def _meets_voxels(frame: SourceFrame, grid: Grid) -> bool:
     """Whether all pixel centres of a frame are voxel centres."""
     # The first pixel, the steps along columns and rows, and where they have led to at the far ends.
-    pixels = [[0, 0], [1, 0], [0, 1], [frame.columns - 1, 0], [0, frame.rows - 1]]
-    ijk = grid.to_voxel((np.array([[column, row, 0, 1] for column, row in pixels]) @ frame.plane.T)[:, :3])
+    columns, rows = frame.columns - 1, frame.rows - 1
+    pixels = np.array([[0, 0, 0, 1], [1, 0, 0, 1], [0, 1, 0, 1], [columns, 0, 0, 1], [0, rows, 0, 1]])
+    ijk = grid.to_voxel((pixels @ frame.plane.T)[:, :3])
     return bool(np.abs(ijk - np.rint(ijk)).max() < _ON_VOXEL)
 
 
@@ -250,12 +253,14 @@ def _lay_out(
     pixels: NDArray[Any], kind: str, labels: Sequence[Label], source: DicomSource, header: Dataset
 ) -> Segmentation:
     """Let highdicom make the object of (F, rows, columns) pixels; one of each is enough where `_set_frames` follows."""
-    numbers = [label.value for label in labels] if kind == "LABELMAP" else range(1, len(labels) + 1)
+    segments = []
+    for place, label in enumerate(labels, start=1):
+        segments.append(describe_segment(label, label.value if kind == "LABELMAP" else place))
     return Segmentation(
         stand_ins(source, header, pixels.shape[1:3])[: len(pixels)],
         pixels,
         kind,
-        [describe_segment(label, number) for label, number in zip(labels, numbers, strict=True)],
+        segments,
         series_instance_uid=generate_uid(prefix=None),
         series_number=1000 + int(positive(header, "SeriesNumber") or 0) % 1_000_000_000,
         series_description="volseg segmentation",

@@ -33,8 +33,8 @@ class SourceFrame:
     sop_class_uid, sop_instance_uid : str
         What the instance is called.
     frame : int or None
-        Number of the picture in a multi-frame instance, from 1; None where the instance is not multi-frame (also for
-        a mosaic, whose tiles are no frames).
+        Number of the picture in a multi-frame instance, from 1; None if the instance is not multi-frame (also for a
+        mosaic, whose tiles are no frames).
     columns, rows : int
         Size in pixels.
     plane : (4, 4) float64
@@ -57,9 +57,9 @@ class DicomSource:
     Parameters
     ----------
     study_uid, series_uid, frame_of_reference_uid : str
-        Identifiers; empty where the files have none.
+        Identifiers; empty if the files have none.
     frames : tuple of SourceFrame
-        Ascending along the normal. Where the volume was resampled (tilt, uneven spacing) they are not its slices.
+        Ascending along the normal. If the volume was resampled (tilt, uneven spacing) they are not its slices.
     """
 
     study_uid: str
@@ -74,24 +74,32 @@ class DicomSource:
 
     @property
     def instances(self) -> tuple[tuple[str, str], ...]:
-        """SOP class and instance of what holds the frames, each once, in their order."""
+        """SOP class and instance of the files that hold the frames, each once, in their order."""
         return tuple(dict.fromkeys((frame.sop_class_uid, frame.sop_instance_uid) for frame in self.frames))
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Identifiers that it lacks, of those by which an object refers to it."""
+        """Identifiers that an object needs to refer to it, and that it lacks."""
+        sop_classes = [frame.sop_class_uid for frame in self.frames]
+        sop_instances = [frame.sop_instance_uid for frame in self.frames]
         needed = {
-            "StudyInstanceUID": self.study_uid,
-            "SeriesInstanceUID": self.series_uid,
-            "FrameOfReferenceUID": self.frame_of_reference_uid,
-            "SOPClassUID": all(frame.sop_class_uid for frame in self.frames),
-            "SOPInstanceUID": all(frame.sop_instance_uid for frame in self.frames),
+            "StudyInstanceUID": bool(self.study_uid),
+            "SeriesInstanceUID": bool(self.series_uid),
+            "FrameOfReferenceUID": bool(self.frame_of_reference_uid),
+            "SOPClassUID": all(sop_classes),
+            "SOPInstanceUID": all(sop_instances),
         }
         return tuple(keyword for keyword, there in needed.items() if not there)
 
 
 def stack_of(frames: Sequence[SourceFrame]) -> PlaneStack:
-    """Put frames of one size in order along the normal of the first, RAS+."""
+    """Put frames of one size in order along the normal of the first, RAS+.
+
+    Parameters
+    ----------
+    frames : sequence of SourceFrame
+        At least one.
+    """
     planes = np.array([frame.plane for frame in frames])
     normal = normal_of(planes[0])
     order = np.argsort(planes[:, :3, 3] @ normal, kind="stable")
@@ -146,22 +154,22 @@ def values_on_frame(
     steps = to_voxel[:, :2] * [max(frame.columns - 1, 1), max(frame.rows - 1, 1)]
     moves = np.abs(steps) > _NO_MOVE
     columns, rows = np.arange(frame.columns), np.arange(frame.rows)[:, None]
-    # (rows, columns) voxel coordinates; one number where an axis moves along neither, a line where along one of them.
-    axes = [
-        offset + (column * columns if by_column else 0) + (row * rows if by_row else 0)
-        for (column, row, _, offset), (by_column, by_row) in zip(to_voxel, moves, strict=True)
-    ]
-    # Halves go up, as np.rint would take the even ones of both sides and skip the odd.
-    nearest = [np.floor(axis + 0.5 + _ROUNDING).astype(np.intp) for axis in axes]
+    # (rows, columns) voxel coordinates; a line if an axis moves along one of them, one number if along neither.
+    axes = []
+    nearest = []
     inside = np.ones((frame.rows, frame.columns), dtype=bool)
-    for axis, size in zip(nearest, grid.shape, strict=True):
-        inside &= (axis >= 0) & (axis < size)
+    for (column, row, _, offset), (by_column, by_row), size in zip(to_voxel, moves, grid.shape, strict=True):
+        axis = offset + (column * columns if by_column else 0) + (row * rows if by_row else 0)
+        # Halves go up, as np.rint would take the even ones of both sides and skip the odd.
+        voxel = np.floor(axis + 0.5 + _ROUNDING).astype(np.intp)
+        inside &= (voxel >= 0) & (voxel < size)
+        axes.append(axis)
+        nearest.append(np.clip(voxel, 0, size - 1))
     if linear:
         from scipy import ndimage
 
         at = np.broadcast_arrays(*axes, rows + columns)[:3]
         values = ndimage.map_coordinates(array, at, order=1, mode="nearest")
     else:
-        i, j, k = (np.clip(axis, 0, size - 1) for axis, size in zip(nearest, grid.shape, strict=True))
-        values = array[i, j, k]
+        values = array[tuple(nearest)]
     return np.asarray(np.where(inside, values, array.dtype.type(0)))

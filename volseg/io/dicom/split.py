@@ -1,7 +1,7 @@
 """The volumes in a stack of pictures that cannot be one: time points, echoes, b-values, acquisitions.
 
-A stack is split only where it must be (positions repeat, or distances are uneven), by the first trait of the headers
-that leaves whole volumes. What no trait explains stays together, and is refused or resampled as a whole.
+A stack is split only if it must be (positions repeat, or distances are uneven), by the first trait of the headers that
+leaves whole volumes. A stack that no trait explains stays together, and is refused or resampled as a whole.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 
-import numpy as np
-
-from volseg.core.grid import Float
 from volseg.errors import InputError
 from volseg.io.dicom.header import FrameHeader
-from volseg.io.dicom.planes import SAME_POSITION_MM, levels_of
+from volseg.io.dicom.planes import SAME_POSITION_MM, levels_of, positions_of
 from volseg.io.dicom.repair import plan_repair
 from volseg.io.dicom.stack import Stack, make_stack
 
 # Fewer slices are evenly spaced by chance.
 _FEWEST_SLICES = 3
-# Of the mean distance of neighbours: what is nearer is one position.
+# Slices nearer than this part of the mean distance of neighbours are at one position.
 _SAME_POSITION = 0.05
-# What no volume ever mixes, whether positions repeat or not.
+# Traits that no volume ever mixes, whether positions repeat or not.
 _CONTRASTS = ("b", "component", "kvp")
-# What a volume does not mix, but for single slices.
+# Traits that a volume does not mix, except in single slices.
 _PHASES = ("time", "phase", "kernel", "echo", "inversion", "flip")
+# Times of each picture: together with another trait they tell everything apart.
+_TIMES = ("acquired", "content")
 
 _NO_VOLUME = 2
 
@@ -37,59 +36,79 @@ Parts = list[tuple[str, list[FrameHeader]]]
 def split_volumes(frames: Sequence[FrameHeader]) -> Parts:
     """Split pictures of one orientation and size into volumes.
 
+    Parameters
+    ----------
+    frames : sequence of FrameHeader
+        In any order.
+
     Returns
     -------
     list of (label, frames)
-        The label says what tells the volume from the others, such as ``b1000`` or ``time3``; empty where there is one.
+        The label says what tells the volume from the others, such as ``b1000`` or ``time3``; empty for a single volume.
     """
-    whole: Parts = [("", list(frames))]
-    if parts := _by_contrast(frames):
+    parts = _by_contrast(frames)
+    if parts:
         return parts
+    whole: Parts = [("", list(frames))]
     if len(frames) == 1 or any(frame.refusal for frame in frames):
         return whole
     try:
         stack = make_stack(frames)
     except InputError:  # reading it will say what is wrong
         return whole
+    return _split_stack(frames, stack) or whole
+
+
+def _split_stack(frames: Sequence[FrameHeader], stack: Stack) -> Parts:
+    """Split frames of one contrast; empty if they are one volume, or nothing fits."""
     levels = _levels(frames, stack)
     places = len(set(levels))
     if places == 1:
-        return whole  # pictures of one place are no volumes, however they are sorted
+        return []  # pictures at one position are no volumes, however they are sorted
     if places < len(frames):
-        return _of_repeats(frames, levels) or whole
+        return _of_repeats(frames, levels)
     if stack.is_even:
-        return _interleaved(frames) or whole
-    return _of_uneven(frames, levels, stack) or whole
+        return _interleaved(frames)
+    return _of_uneven(frames, levels, stack)
 
 
 def _by_contrast(frames: Sequence[FrameHeader]) -> Parts:
-    """Split by the first contrast that has whole volumes, and each part further; empty where no contrast has."""
+    """Split by the first contrast that has whole volumes, and each part further; empty if no contrast has."""
     for name in _CONTRASTS:
-        parts = _by(frames, _traits_of(name), name)
-        if len(parts) < 2 or min(len(part) for _, part in parts) < 2:
+        parts = _by_trait(frames, name)
+        if len(parts) < 2 or _fewest_slices(parts) < 2:
             continue
         volumes: Parts = []
         for label, part in parts:
             for inner, volume in split_volumes(part):
-                volumes.append(("_".join(filter(None, (label, inner))), volume))
+                volumes.append((f"{label}_{inner}" if inner else label, volume))
         return volumes
     return []
+
+
+def _fewest_slices(parts: Parts) -> int:
+    return min(len(part) for _, part in parts)
 
 
 def _of_repeats(frames: Sequence[FrameHeader], levels: list[int]) -> Parts:
     """Split frames whose positions repeat: best into volumes that have every position once; empty if nothing fits."""
     candidates = list(_candidates(frames, levels))
-    level_of = dict(zip(map(id, frames), levels, strict=True))
+    level_of = {}
+    for frame, level in zip(frames, levels, strict=True):
+        level_of[id(frame)] = level
     for parts in candidates:
-        if _are_whole(parts, levels=level_of):
+        if _are_whole(parts, level_of):
             return parts
-    return next((parts for parts in candidates if _are_volumes(parts)), [])
+    for parts in candidates:
+        if _are_volumes(parts):
+            return parts
+    return []
 
 
 def _interleaved(frames: Sequence[FrameHeader]) -> Parts:
-    """Split an even stack where a phase alternates along it; empty where none does."""
+    """Split an even stack if a phase alternates along it; else empty."""
     for name in _PHASES:
-        parts = _by(frames, _traits_of(name), name)
+        parts = _by_trait(frames, name)
         if _are_interleaved(parts):
             return parts
     return []
@@ -97,22 +116,36 @@ def _interleaved(frames: Sequence[FrameHeader]) -> Parts:
 
 def _of_uneven(frames: Sequence[FrameHeader], levels: list[int], stack: Stack) -> Parts:
     """Split a stack of uneven distances into even ones; empty if nothing fits, or the whole can be repaired."""
-    found = next((parts for parts in _candidates(frames, levels) if _are_even(parts)), [])
-    # Thin slices below thick ones, say, are one scan, unless the hole between the parts is too wide.
-    return [] if found and _follow_each_other(found) and _is_repairable(stack) else found
+    for parts in _candidates(frames, levels):
+        if _are_even(parts):
+            # Thin slices below thick ones, say, are one scan, unless the hole between the parts is too wide.
+            return [] if _follow_each_other(parts) and _is_repairable(stack) else parts
+    return []
 
 
 def are_volumes(parts: Sequence[Sequence[FrameHeader]]) -> bool:
     """Whether parts of a stack, which differ in a text, are volumes of their own.
 
-    They are not where only together they are a whole stack: then the text varies from slice to slice, or was edited
-    in some.
+    They are not if only together they are a whole stack: then the text varies from slice to slice, or was edited in
+    some.
+
+    Parameters
+    ----------
+    parts : sequence of sequences of FrameHeader
+        Each has another text than the others.
     """
-    whole = [frame for part in parts for frame in part]
+    whole: list[FrameHeader] = []
+    for part in parts:
+        whole.extend(part)
     uids = Counter(frame.sop_instance_uid for frame in whole)
-    several = [part for part in parts if len(part) > 1]
-    if not several or any(uids[part[0].sop_instance_uid] > 1 for part in parts if len(part) == 1):
-        return False  # a slice of which there are two versions remains refused
+    several = []
+    for part in parts:
+        if len(part) > 1:
+            several.append(part)
+        elif uids[part[0].sop_instance_uid] > 1:
+            return False  # a slice of which there are two versions remains refused
+    if not several:
+        return False
     together, worst = _fault(whole), max(map(_fault, several))
     if together == 0:
         return worst == 0 and min(map(len, parts)) >= _FEWEST_SLICES
@@ -120,7 +153,7 @@ def are_volumes(parts: Sequence[Sequence[FrameHeader]]) -> bool:
 
 
 def _fault(frames: Sequence[FrameHeader]) -> int:
-    """Return 0 for an even stack, 1 for one that can be repaired, 2 for what is no volume."""
+    """Return 0 for an even stack, 1 for one that can be repaired, 2 for frames that are no volume."""
     try:
         stack = make_stack(frames)
         if (stack.gaps < SAME_POSITION_MM).any():
@@ -133,55 +166,91 @@ def _fault(frames: Sequence[FrameHeader]) -> int:
 def _levels(frames: Sequence[FrameHeader], stack: Stack) -> list[int]:
     """For each frame the number of its position along the normal, which may differ a little between time points."""
     apart = max(SAME_POSITION_MM, _SAME_POSITION * float(stack.gaps.mean()))
-    levels = levels_of(stack.heights, apart).tolist()
-    level = {id(frame): step for frame, step in zip(stack.frames, levels, strict=True)}
-    return [level[id(frame)] for frame in frames]
+    level_of = {}
+    for frame, level in zip(stack.frames, levels_of(stack.heights, apart).tolist(), strict=True):
+        level_of[id(frame)] = level
+    return [level_of[id(frame)] for frame in frames]
 
 
 def _candidates(frames: Sequence[FrameHeader], levels: list[int]) -> Iterator[Parts]:
     """Yield the ways to divide frames by their headers that give several parts, the simplest first."""
-    yield from (parts for parts in _divisions(frames, levels) if len(parts) > 1)
+    for parts in _divisions(frames, levels):
+        if len(parts) > 1:
+            yield parts
 
 
 def _divisions(frames: Sequence[FrameHeader], levels: list[int]) -> Iterator[Parts]:
-    names = dict.fromkeys(name for frame in frames for name in frame.traits)
-    varying = [name for name in names if len({frame.traits.get(name, "") for frame in frames}) > 1]
-    yield from (_by(frames, _traits_of(name), name) for name in varying)
+    varying = _varying_traits(frames)
+    for name in varying:
+        yield _by_trait(frames, name)
     if any(frame.layout.kind != "single" for frame in frames):
         yield _by(frames, lambda frame: str(frame.file), "part")
-    # Not the times of each picture: with another trait they tell everything apart.
-    lasting = [name for name in varying if name not in ("acquired", "content")]
+    lasting = [name for name in varying if name not in _TIMES]
     for count in (2, 3):
-        yield from (_by(frames, _traits_of(*some), "part") for some in combinations(lasting, count))
+        for names in combinations(lasting, count):
+            yield _by(frames, _traits_of(names), "part")
     yield _by_rank(frames, levels)
 
 
-def _traits_of(*names: str) -> Callable[[FrameHeader], str]:
+def _varying_traits(frames: Sequence[FrameHeader]) -> list[str]:
+    """Return the traits that are not the same in all frames, in the order of the headers."""
+    names: dict[str, None] = {}
+    for frame in frames:
+        names.update(dict.fromkeys(frame.traits))
+    return [name for name in names if len(_values(frames, name)) > 1]
+
+
+def _values(frames: Iterable[FrameHeader], name: str) -> set[str]:
+    return {frame.traits.get(name, "") for frame in frames}
+
+
+def _traits_of(names: Sequence[str]) -> Callable[[FrameHeader], str]:
     return lambda frame: "|".join(frame.traits.get(name, "") for name in names)
 
 
+def _by_trait(frames: Sequence[FrameHeader], name: str) -> Parts:
+    return _by(frames, _traits_of([name]), name)
+
+
 def _by(frames: Sequence[FrameHeader], key: Callable[[FrameHeader], str], name: str) -> Parts:
+    """Group frames by a text; `name` is what the labels start with."""
     groups: dict[str, list[FrameHeader]] = defaultdict(list)
     for frame in frames:
         groups[key(frame)].append(frame)
-    ordered = sorted(groups, key=natural_order)
-    return [(label_of(name, value, number), groups[value]) for number, value in enumerate(ordered, start=1)]
+    parts = []
+    for number, value in enumerate(sorted(groups, key=natural_order), start=1):
+        parts.append((label_of(name, value, number), groups[value]))
+    return parts
 
 
 def _by_rank(frames: Sequence[FrameHeader], levels: list[int]) -> Parts:
     """Take the first picture of every position, the second, and so on, as the instance numbers count them."""
-    counts = Counter(levels).values()
-    numbers = {(level, frame.instance_number) for level, frame in zip(levels, frames, strict=True)}
-    if len(set(counts)) != 1 or len(numbers) != len(frames) or any(number is None for _, number in numbers):
+    numbers = set()
+    for level, frame in zip(levels, frames, strict=True):
+        if frame.instance_number is None:
+            return []
+        numbers.add((level, frame.instance_number))
+    if len(numbers) != len(frames) or len(set(Counter(levels).values())) != 1:
         return []
-    ranks: dict[int, list[FrameHeader]] = defaultdict(list)
+    ranks = _ranks(frames, levels)
+    for name in frames[0].traits:
+        if _mixes(name, ranks, frames, levels):
+            return []
+    parts = []
+    for number, part in enumerate(ranks, start=1):
+        parts.append((f"part{number}", part))
+    return parts
+
+
+def _ranks(frames: Sequence[FrameHeader], levels: list[int]) -> list[list[FrameHeader]]:
+    ranks: list[list[FrameHeader]] = []
     seen: Counter[int] = Counter()
     for level, frame in sorted(zip(levels, frames, strict=True), key=lambda entry: entry[1].instance_number or 0):
+        if seen[level] == len(ranks):
+            ranks.append([])
         ranks[seen[level]].append(frame)
         seen[level] += 1
-    if any(_mixes(name, ranks.values(), frames, levels) for name in frames[0].traits):
-        return []
-    return [(f"part{rank + 1}", ranks[rank]) for rank in sorted(ranks)]
+    return ranks
 
 
 def _mixes(name: str, ranks: Iterable[list[FrameHeader]], frames: Sequence[FrameHeader], levels: Sequence[int]) -> bool:
@@ -190,22 +259,29 @@ def _mixes(name: str, ranks: Iterable[list[FrameHeader]], frames: Sequence[Frame
     for level, frame in zip(levels, frames, strict=True):
         at[level][frame.traits.get(name, "")] += 1
     first, *rest = at.values()
-    tells = len(first) > 1 and all(other == first for other in rest)
-    return tells and any(len({frame.traits.get(name, "") for frame in rank}) > 1 for rank in ranks)
+    if len(first) == 1 or rest.count(first) < len(rest):
+        return False
+    return any(len(_values(rank, name)) > 1 for rank in ranks)
 
 
-def _are_whole(parts: Parts, *, levels: Mapping[int, int]) -> bool:
-    """Whether every part, but perhaps the last that was not finished, has each position once."""
-    places = [[levels[id(frame)] for frame in part] for _, part in parts]
-    everywhere = set(levels.values())
-    unfinished = [place for place in places if set(place) != everywhere]
-    return all(len(set(place)) == len(place) for place in places) and len(unfinished) <= 1
+def _are_whole(parts: Parts, level_of: Mapping[int, int]) -> bool:
+    """Whether every part has each position once; one, such as the last that was not finished, may lack some."""
+    everywhere = set(level_of.values())
+    unfinished = 0
+    for _, part in parts:
+        places = [level_of[id(frame)] for frame in part]
+        if len(set(places)) < len(places):
+            return False
+        unfinished += set(places) != everywhere
+    return unfinished <= 1
 
 
 def _are_volumes(parts: Parts) -> bool:
     """Whether no position repeats in a part, and each is even by itself."""
-    stacks = [make_stack(frames) for _, frames in parts]
-    return not any((stack.gaps < SAME_POSITION_MM).any() for stack in stacks) and _are_even(parts)
+    for _, frames in parts:
+        if (make_stack(frames).gaps < SAME_POSITION_MM).any():
+            return False
+    return _are_even(parts)
 
 
 def _are_even(parts: Parts) -> bool:
@@ -220,12 +296,11 @@ def _are_interleaved(parts: Parts) -> bool:
 def _follow_each_other(parts: Parts) -> bool:
     """Whether the parts are one above the other."""
     normal = make_stack(parts[0][1]).normal
-    ranges = sorted((heights.min(), heights.max()) for heights in (_heights(part, normal) for _, part in parts))
-    return all(below[1] < above[0] for below, above in pairwise(ranges))
-
-
-def _heights(frames: Sequence[FrameHeader], normal: Float) -> Float:
-    return np.array([frame.position for frame in frames], dtype=np.float64) @ normal
+    ranges = []
+    for _, part in parts:
+        heights = positions_of(part) @ normal
+        ranges.append((heights.min(), heights.max()))
+    return all(below[1] < above[0] for below, above in pairwise(sorted(ranges)))
 
 
 def _is_repairable(stack: Stack) -> bool:
@@ -237,13 +312,29 @@ def _is_repairable(stack: Stack) -> bool:
 
 
 def natural_order(value: str) -> list[tuple[float, str]]:
-    """Sort texts with numbers in them by the numbers."""
+    """Return a key that sorts texts with numbers in them by the numbers.
+
+    Parameters
+    ----------
+    value : str
+        A text with or without numbers.
+    """
     pieces = re.split(r"(\d+(?:\.\d+)?)", value)
     return [(float(piece), "") if number % 2 else (float("inf"), piece) for number, piece in enumerate(pieces)]
 
 
 def label_of(name: str, value: str, number: int) -> str:
-    """Return ``b1000``, ``time3``: the value where it is short and a name by itself, else the number of the part."""
+    """Return ``b1000``, ``time3``: the value if it is short and a name by itself, else the number of the part.
+
+    Parameters
+    ----------
+    name : str
+        What tells volumes apart.
+    value : str
+        Of this volume.
+    number : int
+        Of the volume, from 1.
+    """
     value = re.sub(r"\.0+$", "", value)
     plain = re.fullmatch(r"\d{1,6}", value) or (name == "component" and value.isalnum())
     return f"{name}{value}" if plain and name != "part" else f"{name}{number}"

@@ -19,9 +19,9 @@ from volseg.io.dicom.rounding import along, common_axes, even_steps, on_line, tu
 
 _LOG = logging.getLogger(__name__)
 
-# Zeros and ones need no decimals; with one alone a slice has no direction.
+# Zeros and ones need no decimals; one decimal does not give a slice a direction.
 _CARDINAL = 0.1
-# What no decimals explain is not looked for below this.
+# Smaller deviations are not looked at, whatever the decimals.
 _EXACT_MM = 1e-4
 
 
@@ -37,7 +37,8 @@ class Stack(PlaneStack):
         How far a corner may lie from its true place because of the few decimals of the headers; 0 where these show no
         rounding.
     moved_mm : float
-        How far the corners were moved, at most, as the stack is straight but for the decimals; 0 where it is anyhow.
+        How far the corners were moved, at most, as the stack is straight apart from the decimals; 0 if it is
+        straight anyway.
     """
 
     frames: tuple[FrameHeader, ...]
@@ -46,7 +47,7 @@ class Stack(PlaneStack):
 
     @property
     def rounding_note(self) -> str:
-        """What to say where the decimals of the headers decide that nothing need be resampled; else empty."""
+        """A warning if the decimals of the headers decide that nothing need be resampled; else empty."""
         if not self.moved_mm:
             return ""
         spacing = float(np.linalg.norm(self.affine[:3, 2]))
@@ -67,7 +68,12 @@ class Stack(PlaneStack):
 
 
 def make_stack(frames: Sequence[FrameHeader]) -> Stack:
-    """Sort slices along their normal; where they are those of a straight stack but for their decimals, they become it.
+    """Sort slices along their normal; they become a straight stack if only their decimals differ from one.
+
+    Parameters
+    ----------
+    frames : sequence of FrameHeader
+        Slices of one size, in any order.
 
     Raises
     ------
@@ -90,7 +96,7 @@ def make_stack(frames: Sequence[FrameHeader]) -> Stack:
 
 
 def _settled(stack: Stack, orientation_digit: float) -> Stack:
-    """Put slices where a straight stack has them, if their headers, rounded as they are, are those of one."""
+    """Put slices where a straight stack has them, if their headers are those of one, rounded."""
     if max(stack.misplacement_mm(stack.affine).max(), stack.drift_mm) <= _EXACT_MM:
         return stack
     position_digit = min(header.position_digit for header in stack.frames)
@@ -114,7 +120,12 @@ def _settled(stack: Stack, orientation_digit: float) -> Stack:
 
 
 def check_stack(stack: Stack) -> None:
-    """Refuse what can be no volume even if it were resampled, or warn where a thickness must be assumed.
+    """Refuse a stack that is no volume even if it were resampled; warn if a thickness must be assumed.
+
+    Parameters
+    ----------
+    stack : Stack
+        From `make_stack`.
 
     Raises
     ------
@@ -134,12 +145,21 @@ def check_stack(stack: Stack) -> None:
 
 
 def _differences(frames: Sequence[FrameHeader]) -> str:
-    names = [name for name in frames[0].traits if len({frame.traits.get(name) for frame in frames}) > 1]
+    names = []
+    for name in frames[0].traits:
+        if len({frame.traits.get(name) for frame in frames}) > 1:
+            names.append(name)
     return f" (they differ in {', '.join(names)})" if names else ""
 
 
 def place(header: FrameHeader) -> str:
-    """Say where a slice lies along the patient axis (LPS+) nearest to its normal."""
+    """Say where a slice lies along the patient axis (LPS+) nearest to its normal.
+
+    Parameters
+    ----------
+    header : FrameHeader
+        Of a slice that has a place.
+    """
     position, orientation = np.array(header.position), np.array(header.orientation)
     axis = int(np.abs(np.cross(orientation[:3], orientation[3:])).argmax())
     return f"{'xyz'[axis]} = {position[axis]:.2f} mm"

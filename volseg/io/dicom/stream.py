@@ -1,4 +1,4 @@
-"""The bytes of a DICOM object as pydicom reads them: never more than there are, unpacked only as far as they are read.
+"""The bytes of a DICOM object as pydicom reads them: never more than exist, unpacked only as far as they are read.
 
 An element may claim any length up to 4 GB, and pydicom takes that much memory before it reads. A header may also hold
 more elements than anybody can wait for.
@@ -11,7 +11,7 @@ from typing import Protocol
 
 _LARGE = 1 << 16
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 1 << 16, 1 << 24
-# Of real headers those of some ten thousand frames come near: about 100 reads for each.
+# Headers of some ten thousand frames come near: they take about 100 reads a frame.
 _MOST_READS = 6_000_000
 
 
@@ -20,7 +20,7 @@ class SwollenError(OSError):
 
 
 class ReadableStream(Protocol):
-    """What is read from its beginning to its end."""
+    """A stream that is read from its beginning to its end."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Read up to so many bytes, or all that are left."""
@@ -30,7 +30,7 @@ class ReadableStream(Protocol):
 
 
 class SeekableStream(ReadableStream, Protocol):
-    """What pydicom needs of a file."""
+    """The methods of a file that pydicom needs."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Go to a place, and return it."""
@@ -86,7 +86,7 @@ class BoundedStream:
 
 
 class UnpackedStream:
-    """A seekable stream of what is unpacked; it is unpacked once, and only as far as it is read.
+    """A seekable stream of unpacked data, which are unpacked once, and only as far as they are read.
 
     Parameters
     ----------

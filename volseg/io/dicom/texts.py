@@ -15,23 +15,47 @@ _CODE = re.compile(r"([^:\s\\]{1,16}):([^\s\\]+)")
 
 
 def fit_text(text: str) -> str:
-    """Make a text fit DICOM's LO: 64 characters, none of them a backslash or a control character."""
+    """Make a text fit DICOM's LO: 64 characters, without backslashes and control characters.
+
+    Parameters
+    ----------
+    text : str
+        Of any length.
+    """
     return "".join(c if c.isprintable() and c != "\\" else "_" for c in text)[:LONGEST_TEXT]
 
 
 def decimal(value: float) -> DSfloat:
-    """Round a number to the 16 characters of a DICOM decimal (DS)."""
+    """Round a number to the 16 characters of a DICOM decimal (DS).
+
+    Parameters
+    ----------
+    value : float
+        Any finite number.
+    """
     return DSfloat(float(value), auto_format=True)
 
 
 def split_code(code: str | None) -> tuple[str, str] | None:
-    """Return scheme and value of a label's code, ``SCT:10200004``; None where DICOM cannot hold it as one."""
+    """Return scheme and value of a label's code, ``SCT:10200004``; None if it does not fit DICOM.
+
+    Parameters
+    ----------
+    code : str or None
+        ``scheme:value``.
+    """
     match = _CODE.fullmatch(code or "")
     return (match[1], match[2]) if match else None
 
 
 def read_code(concept: Attributes) -> str | None:
-    """Return ``scheme:value`` of an item of a code sequence; None where it lacks one of them."""
+    """Return ``scheme:value`` of an item of a code sequence; None if it lacks one of them.
+
+    Parameters
+    ----------
+    concept : Attributes
+        An item of a code sequence.
+    """
     scheme = text_of(concept, "CodingSchemeDesignator")
     value = text_of(concept, "CodeValue", "LongCodeValue", "URNCodeValue")
     return plain(f"{scheme}:{value}") if scheme and value else None

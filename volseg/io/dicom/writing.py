@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pydicom.valuerep import DSfloat
 
-from volseg.core.grid import RAS_TO_LPS
+from volseg.core.grid import RAS_TO_LPS, Grid
 from volseg.core.intensity import is_like_ct
 from volseg.core.volume import MODALITIES, Volume
 from volseg.errors import OutputError
@@ -30,15 +30,15 @@ _MOST_PIXELS, _LARGEST_VALUE = 65535, 1e12
 def write_dicom_series(volume: Volume, folder: str | Path, *, description: str = "volseg phantom") -> list[Path]:
     """Write a volume as a DICOM image series of its own, slices along the third array axis.
 
-    A volume that was read from DICOM stays with its patient, study and frame of reference; any other is nobody's.
+    A volume that was read from DICOM keeps its patient, study and frame of reference; any other has no patient.
 
     Parameters
     ----------
     volume : Volume
-        On any grid without shear, also oblique or left-handed. Modality CT or MR; where it is None its values decide,
+        On any grid without shear, also oblique or left-handed. Modality CT or MR; if it is None its values decide,
         with a warning.
     folder : path
-        Made where it is missing. Files of the same names are replaced. All slices appear at once.
+        Made if it is missing. Files of the same names are replaced. All slices appear at once.
     description : str
         SeriesDescription, at most 64 characters.
 
@@ -96,21 +96,36 @@ def _check(volume: Volume, folder: Path, paths: list[Path], text: str) -> None:
             f"{folder}: modality is {volume.modality!r}; volseg writes {' and '.join(MODALITIES)}, of which one can be "
             "chosen (--modality)"
         )
-    if not np.isfinite(volume.array).all():
-        raise OutputError(f"{folder}: the volume holds NaN or Inf, which DICOM cannot store; replace them")
-    if (farthest := max(abs(float(volume.array.min())), abs(float(volume.array.max())))) >= _LARGEST_VALUE:
-        raise OutputError(f"{folder}: has the value {farthest:g}, which does not fit DICOM's decimals; write .nii.gz")
+    _check_values(volume.array, folder)
     if fit_text(text) != text:
         raise OutputError(f"{folder}: text {text[:80]!r} does not fit DICOM; expected 64 characters, no backslash")
-    source = volume.source if isinstance(volume.source, DicomSource) else None
-    if source and {file.path.resolve() for file in source.files} & {path.resolve() for path in paths}:
-        raise OutputError(f"{folder}: holds the files that the volume was read from; choose another folder")
     if max(volume.grid.shape[:2]) > _MOST_PIXELS:
         raise OutputError(
             f"{folder}: slices of {volume.grid.shape[:2]} pixels do not fit DICOM; expected {_MOST_PIXELS}"
         )
-    if strangers := sorted(set(folder.glob("*.dcm")) - set(paths)):
-        raise OutputError(f"{folder}: holds other DICOM files ({strangers[0].name}); choose an empty folder")
+    _check_folder(_source_of(volume), folder, paths)
+
+
+def _check_values(array: NDArray[Any], folder: Path) -> None:
+    if not np.isfinite(array).all():
+        raise OutputError(f"{folder}: the volume holds NaN or Inf, which DICOM cannot store; replace them")
+    farthest = max(abs(float(array.min())), abs(float(array.max())))
+    if farthest >= _LARGEST_VALUE:
+        raise OutputError(f"{folder}: has the value {farthest:g}, which does not fit DICOM's decimals; write .nii.gz")
+
+
+def _check_folder(source: DicomSource | None, folder: Path, paths: list[Path]) -> None:
+    if source is not None:
+        read = {file.path.resolve() for file in source.files}
+        if not read.isdisjoint(path.resolve() for path in paths):
+            raise OutputError(f"{folder}: holds the files that the volume was read from; choose another folder")
+    others = sorted(set(folder.glob("*.dcm")) - set(paths))
+    if others:
+        raise OutputError(f"{folder}: holds other DICOM files ({others[0].name}); choose an empty folder")
+
+
+def _source_of(volume: Volume) -> DicomSource | None:
+    return volume.source if isinstance(volume.source, DicomSource) else None
 
 
 def _rescale(array: NDArray[Any]) -> tuple[DSfloat, DSfloat]:
@@ -129,38 +144,56 @@ def _rescale(array: NDArray[Any]) -> tuple[DSfloat, DSfloat]:
 def _template(volume: Volume, folder: Path, slope: DSfloat, intercept: DSfloat) -> Dataset:
     """Everything that all slices share (PS3.3 A.3 CT Image, A.4 MR Image)."""
     is_ct = volume.modality == "CT"
-    source = volume.source if isinstance(volume.source, DicomSource) else None
-    dataset = inherit_patient(source) if source else unknown_patient()
+    source = _source_of(volume)
+    dataset = _of_patient(source)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.SOPClassUID = CTImageStorage if is_ct else MRImageStorage
     dataset.Modality = "CT" if is_ct else "MR"
     dataset.SeriesInstanceUID = generate_uid(prefix=None)
-    dataset.StudyInstanceUID = (source and source.study_uid) or generate_uid(prefix=None)
-    dataset.FrameOfReferenceUID = (source and source.frame_of_reference_uid) or generate_uid(prefix=None)
     dataset.SeriesNumber, dataset.AcquisitionNumber = 1, 1
     dataset.Manufacturer = "volseg"
     dataset.PatientPosition = dataset.get("PatientPosition", "")
     dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if is_ct else "OTHER"]
     if is_ct:
         dataset.KVP = None
-        # A CT that was not read from DICOM says nothing of its unit; as a rule it is HU.
-        dataset.RescaleType = "HU" if volume.unit == "HU" or (volume.unit is None and not source) else "US"
+        # A CT that was not read from DICOM does not say its unit, which as a rule is HU.
+        unit = volume.unit or ("HU" if source is None else "US")
+        dataset.RescaleType = "HU" if unit == "HU" else "US"
     else:
         dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "RM", "NONE", ""
         dataset.MRAcquisitionType, dataset.EchoTime, dataset.EchoTrainLength = "", None, None
     dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
+    _describe_pixels(dataset, volume.grid)
+    return dataset
+
+
+def _of_patient(source: DicomSource | None) -> Dataset:
+    """Return a data set with patient, study and frame of reference of the source, or new ones of no patient."""
+    if source is None:
+        dataset = unknown_patient()
+        dataset.StudyInstanceUID = dataset.FrameOfReferenceUID = ""
+    else:
+        dataset = inherit_patient(source)
+        dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = source.study_uid, source.frame_of_reference_uid
+    for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
+        if not dataset.get(keyword):
+            setattr(dataset, keyword, generate_uid(prefix=None))
+    return dataset
+
+
+def _describe_pixels(dataset: Dataset, grid: Grid) -> None:
+    """Say how pixels are stored, and how large and in what direction slices are."""
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated = dataset.BitsStored = 16
     dataset.HighBit, dataset.PixelRepresentation = 15, 1
-    dataset.Columns, dataset.Rows = volume.grid.shape[:2]
-    between_columns, between_rows, between_slices = map(decimal, volume.grid.spacing)
+    dataset.Columns, dataset.Rows = grid.shape[:2]
+    between_columns, between_rows, between_slices = map(decimal, grid.spacing)
     dataset.PixelSpacing = [between_rows, between_columns]
     dataset.SliceThickness = dataset.SpacingBetweenSlices = between_slices
-    directions = (RAS_TO_LPS[:3, :3] @ volume.grid.direction)[:, :2]
-    dataset.ImageOrientationPatient = [decimal(cosine) for cosine in directions.T.ravel()]
-    return dataset
+    directions = (RAS_TO_LPS[:3, :3] @ grid.direction)[:, :2]
+    dataset.ImageOrientationPatient = list(map(decimal, directions.T.ravel()))
 
 
 def _place(template: Dataset, volume: Volume, k: int) -> Dataset:
@@ -170,5 +203,5 @@ def _place(template: Dataset, volume: Volume, k: int) -> Dataset:
     dataset.SOPInstanceUID = generate_uid(prefix=None)
     dataset.InstanceNumber = k + 1
     position = RAS_TO_LPS[:3, :3] @ volume.grid.to_world([0, 0, k])
-    dataset.ImagePositionPatient = [decimal(x) for x in position]
+    dataset.ImagePositionPatient = list(map(decimal, position))
     return dataset
