@@ -32,7 +32,8 @@ from volseg.io.dicom.attributes import DAMAGE, quiet_pydicom, text_of
 from volseg.io.dicom.codes import label_of
 from volseg.io.dicom.dataset import open_dataset
 from volseg.io.dicom.header_reading import check_size
-from volseg.io.dicom.seg_planes import SegmentFrames, not_read, on_grid, read_frames, warn_elsewhere, without_place
+from volseg.io.dicom.seg_grid import on_grid, warn_elsewhere
+from volseg.io.dicom.seg_planes import SegmentFrames, not_read, read_frames, without_place
 from volseg.io.dicom.storage import DicomFile
 
 _LOG = logging.getLogger(__name__)
