@@ -95,7 +95,7 @@ class Learner:
 
     def _update(self, optimiser: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         # The norm is not finite where the loss is not, nor where only the gradient overflowed: both would ruin weights.
         norm = nn.utils.clip_grad_norm_(network.parameters(), self.config.optimiser.clip_norm or inf)
         if torch.isfinite(norm):
