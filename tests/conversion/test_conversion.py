@@ -470,7 +470,7 @@ def test_contradictions_are_usage_errors(labels_file: Path, slices: Path, tmp_pa
         (tmp_path / "out.dcm", ConversionOptions(), r"give that as image \(--image"),
         (tmp_path / "out.dcm", ConversionOptions(image=labels_file), "is no DICOM scan"),
         (tmp_path / "out.nii", ConversionOptions(form="seg"), r"form \(--as\) seg is what a .dcm file of labels is"),
-        (tmp_path / "out", ConversionOptions(image=slices), "labels are no DICOM series"),
+        (tmp_path / "out", ConversionOptions(image=slices), "labels cannot be a DICOM series"),
         (tmp_path / "out.png", ConversionOptions(), "cannot be written as .png"),
     ]
     for target, options, words in cases:

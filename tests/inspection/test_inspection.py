@@ -226,7 +226,7 @@ def test_what_an_archive_leaves_out_is_said(folder: Path, tmp_path: Path) -> Non
             archive.write(folder / name, f"y/{name}")
     _, left = inspect(tmp_path / "scan.zip").entries
     assert (left.kind, left.name, left.files) == ("archive", "scan.zip", 2)
-    assert "2 of its members not read, as they are no DICOM: scan.nii.gz, readme.txt; NIfTI" in str(left.problem)
+    assert "2 of its members not read, as they are not DICOM: scan.nii.gz, readme.txt; NIfTI" in str(left.problem)
     (only_left,) = [entry for entry in inspect(tmp_path).entries if entry.kind == "archive"]
     assert only_left.problem == left.problem
 

@@ -112,18 +112,18 @@ def _one_source(found: Catalogue, target: Path, *, known: Sequence[str]) -> Cata
         return found
     files = [file for file in found.image_files if file.resolve() != target.resolve()]
     own = single_label_map(found, known=known)
-    if own is None and len(files) == 1:
-        own = files[0]
+    if own == folder:
+        return found
     if own is not None:
-        return found if own == folder else Catalogue(own)
-    if files:
+        return Catalogue(own)
+    if len(files) > 1:
         names = ", ".join(str(file.relative_to(folder)) for file in files[:_NAMED])
         more = ", ..." if len(files) > _NAMED else ""
         raise InputError(
             f"{folder}: holds {len(files)} {IMAGE_NAMES} files ({names}{more}), no DICOM; give one of them; --all "
             "converts every one"
         )
-    return found
+    return Catalogue(files[0]) if files else found
 
 
 def _said_content(found: Catalogue, target: Path, settings: ConversionSettings) -> Content | None:

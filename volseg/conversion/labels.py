@@ -82,7 +82,9 @@ def _unplaced(found: Catalogue, image: Volume, settings: ConversionSettings) -> 
 
 def _check_target(target: Path, settings: ConversionSettings) -> None:
     if is_folder(target):
-        raise UsageError(f"{target}: labels are no DICOM series; end it in .nii.gz, .seg.nrrd or, with an image, .dcm")
+        raise UsageError(
+            f"{target}: labels cannot be a DICOM series; end it in .nii.gz, .seg.nrrd or, with an image, .dcm"
+        )
     if settings.form is not None and not is_object(target):
         raise UsageError(f"form (--as) {settings.form} is what a .dcm file of labels is; {target} is none")
     check_free(_files_of(target), overwrite=settings.overwrite)

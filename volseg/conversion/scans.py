@@ -100,9 +100,10 @@ class _Found(NamedTuple):
 
 def _found(source: Path, folder: Path) -> Iterator[_Found]:
     found = look(source)
-    # Files that an earlier call wrote inside the source are not part of it.
-    inside = source.is_dir() and folder.resolve() != source.resolve()
-    files = [file for file in found.image_files if not (inside and folder.resolve() in file.resolve().parents)]
+    files = found.image_files
+    if source.is_dir() and folder.resolve() != source.resolve():
+        # Files that an earlier call wrote inside the source are not part of it.
+        files = [file for file in files if folder.resolve() not in file.resolve().parents]
     if found.is_dicom:
         for scan in found.scans():
             yield _Found(scan.name, scan.number, source, scan.origin, scan.read)

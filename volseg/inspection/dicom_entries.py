@@ -11,15 +11,17 @@ import numpy as np
 
 from volseg.core.volume import Volume
 from volseg.errors import InputError, VolsegError
-from volseg.files.names import IMAGE_SUFFIXES, has_suffix
+from volseg.files.names import IMAGE_NAMES, IMAGE_SUFFIXES, has_suffix
 from volseg.inspection.entries import Entry, Slices, grid_facts
 from volseg.inspection.reader_notes import collected_notes
 from volseg.io.dicom import (
     Arrangement,
+    DamagedFile,
     DicomFile,
     FrameHeader,
     LabelObject,
     Listing,
+    OtherObject,
     Series,
     Stack,
     arrange,
@@ -74,15 +76,27 @@ def series_entry(series: Series, path: Path, *, headers: bool) -> Entry:
 
 
 def other_entries(listing: Listing) -> Iterator[Entry]:
-    """Describe all that is no volume: segmentations, other objects, damaged files, files that are no DICOM."""
+    """Describe what is not a volume: segmentations, other objects, damaged files, files that are not DICOM.
+
+    Parameters
+    ----------
+    listing : Listing
+        What DICOM has at a path.
+    """
     for labels in listing.labels:
         yield _label_entry(labels, listing)
-    for kind in sorted({other.kind for other in listing.others if not isinstance(other, LabelObject)}):
-        alike = [other for other in listing.others if other.kind == kind]
-        problem = f"{alike[0].file}: {kind} is not an image; not read here"
-        modality = alike[0].modality or None
+    by_kind: dict[str, list[OtherObject]] = defaultdict(list)
+    for other in listing.others:
+        if not isinstance(other, LabelObject):
+            by_kind[other.kind].append(other)
+    for kind, alike in sorted(by_kind.items()):
+        first = alike[0]
         yield Entry(
-            f"DICOM {kind}", _name(alike[0].file, listing), modality=modality, files=len(alike), problem=problem
+            f"DICOM {kind}",
+            _name(first.file, listing),
+            modality=first.modality or None,
+            files=len(alike),
+            problem=f"{first.file}: {kind} is not an image; not read here",
         )
     yield from _damaged_entries(listing)
     misnamed = [file for file in listing.misnamed if not file.member]
@@ -93,33 +107,48 @@ def other_entries(listing: Listing) -> Iterator[Entry]:
 
 def _damaged_entries(listing: Listing) -> Iterator[Entry]:
     """Describe the damaged files, those together that are damaged alike and of one series, if that is known."""
-    for reason, uid in sorted({(entry.reason, entry.series_uid) for entry in listing.damaged}):
-        alike = [entry for entry in listing.damaged if (entry.reason, entry.series_uid) == (reason, uid)]
+    by_damage: dict[tuple[str, str], list[DamagedFile]] = defaultdict(list)
+    for entry in listing.damaged:
+        by_damage[entry.reason, entry.series_uid].append(entry)
+    for (reason, uid), alike in sorted(by_damage.items()):
         files = [entry.file for entry in alike]
         whose = f"series [...{uid[-_ENDING:]}], whose slice it is, is not" if uid else "no series of its folder is"
         problem = (
             f"{files[0]}: damaged DICOM file: {reason}; {whose} read until it is moved away{_also(files, listing)}"
         )
-        blocks = any(entry.may_belong_to(series.frames) for entry in alike for series in listing.series)
+        blocks = any(_blocks(entry, listing) for entry in alike)
         yield Entry("DICOM file", _name(files[0], listing), files=len(files), blocks=blocks, problem=problem)
 
 
+def _blocks(damaged: DamagedFile, listing: Listing) -> bool:
+    return any(damaged.may_belong_to(series.frames) for series in listing.series)
+
+
 def archive_entries(listing: Listing) -> Iterator[Entry]:
-    """Say of each zip archive what is in it that is no DICOM."""
+    """Say of each zip archive which of its members are not DICOM.
+
+    Parameters
+    ----------
+    listing : Listing
+        What DICOM has at a path.
+    """
     names_in: dict[Path, list[str]] = defaultdict(list)
     damaged = {entry.file for entry in listing.damaged}
     for file, content in listing.contents.items():
         if file.member and content is None and file not in damaged:
             names_in[file.path].append(file.name)
     for path, names in sorted(names_in.items()):
-        # Images first, as they may be what somebody looks for.
-        images = [name for name in names if has_suffix(name, IMAGE_SUFFIXES)]
-        others = [name for name in names if name not in images]
-        shown = ", ".join([*images, *others][:_NAMED])
-        more = ", ..." if len(names) > _NAMED else ""
-        advice = "; NIfTI, NRRD and MetaImage files are not read from archives, unpack it" if images else ""
-        problem = f"{path}: {len(names)} of its members not read, as they are no DICOM: {shown}{more}{advice}"
-        yield Entry("archive", path.name, files=len(names), problem=problem)
+        yield Entry("archive", path.name, files=len(names), problem=_not_read(path, names))
+
+
+def _not_read(path: Path, names: list[str]) -> str:
+    # Images first, as somebody may look for them.
+    images = [name for name in names if has_suffix(name, IMAGE_SUFFIXES)]
+    others = [name for name in names if name not in images]
+    shown = ", ".join([*images, *others][:_NAMED])
+    more = ", ..." if len(names) > _NAMED else ""
+    advice = f"; {IMAGE_NAMES} files are not read from archives, unpack it" if images else ""
+    return f"{path}: {len(names)} of its members not read, as they are not DICOM: {shown}{more}{advice}"
 
 
 def _also(files: Sequence[DicomFile], listing: Listing) -> str:

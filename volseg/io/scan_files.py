@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _PAIR = (*(suffix for suffix in NIFTI.suffixes if suffix not in NIFTI.written), *NIFTI.voxel_suffixes)
 _LONGEST_HEADER = 1 << 16
 _DIGITS = 8
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,24 +198,34 @@ def _look_at(files: Iterable[Iterable[DicomFile]]) -> tuple[tuple[str | int, ...
     return tuple((name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in states)
 
 
-def _with_voxels(path: Path) -> Iterable[Path]:
+def _with_voxels(path: Path) -> Iterator[Path]:
     """Give an image file and what holds its voxels, if they are in files of their own."""
     yield path
     if has_suffix(path, _PAIR):
-        pair = (path.with_name(case_name(path) + suffix) for suffix in _PAIR)
-        yield from (file for file in pair if file != path and file.is_file())
+        files = [path.with_name(case_name(path) + suffix) for suffix in _PAIR]
     elif has_suffix(path, (*NRRD.suffixes, *METAIMAGE.suffixes)):
-        with path.open("rb") as stream:
-            lines = stream.read(_LONGEST_HEADER).decode("utf-8", "replace").splitlines()
-        names = {re.split(r"[=:]", line, maxsplit=1)[-1].strip() for line in lines}
-        files = (path.parent / name for name in sorted(names) if 0 < len(name) < 200 and "\0" not in name)
-        yield from (file for file in files if file != path and file.is_file())
+        files = [path.parent / name for name in _names_in_header(path)]
+    else:
+        files = []
+    for file in files:
+        if file != path and file.is_file():
+            yield file
+
+
+def _names_in_header(path: Path) -> list[str]:
+    """Return what may be names of files in a header of NRRD or MetaImage: what follows ``:`` or ``=``, or a line."""
+    with path.open("rb") as stream:
+        lines = stream.read(_LONGEST_HEADER).decode("utf-8", "replace").splitlines()
+    names = {re.split(r"[=:]", line, maxsplit=1)[-1].strip() for line in lines}
+    return [name for name in sorted(names) if 0 < len(name) < _LONGEST_NAME and "\0" not in name]
 
 
 def file_state(paths: Iterable[Path]) -> str:
     """Return 16 hex digits that change when a file, or one in a folder, is replaced: by names, sizes and times."""
-    files = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*")))
-    text = repr([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()])
+    files: list[Path] = []
+    for path in paths:
+        files += [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    text = repr([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -179,45 +179,34 @@ def verify(
     own = single_label_map(found)
     if own is not None and own != found.path:
         found = look(own)
-    dicom = found.label_object
     volume = series if names_volume(found.path, series) else None
-    scan = _Image(look(image, known=found), None if volume else series, dicom)
+    scan = _Image(look(image, known=found), None if volume else series, found.label_object)
     layers, own_grid = _read_layers(found, scan, volume)
     check_labels(layers, found.path)
-    usual = scan.grid.tolerance_mm(layers[0].grid)
-    if tolerance_mm is None and scan.rounding_mm > usual:
-        tolerance_mm = scan.rounding_mm
-    tolerance = usual if tolerance_mm is None else tolerance_mm
-    placement = compare_grids(scan.grid, layers[0].grid, tolerance_mm=tolerance_mm)
-    own_grid = own_grid and not (dicom and scan.repaired_has(layers, tolerance))
-    reference = dicom.reference if dicom else SeriesReference((), "")
-    same_space = _same_space(scan.reference, reference)
-    refers = _refers(scan.reference, reference)
-    extent, outside = label_extent(layers, scan.grid)
-    relation: Relation = placement.relation if own_grid else "slices of a scan"
-    contours = place_contours(found.structures.contours, scan.grid, scan.stack) if found.structures else None
-    if contours:
-        relation, outside = "contours", contours.outside_fraction
-    fits = _fits(relation, contours, refers, partly=dicom is not None)
+    tolerance = scan.tolerance_mm(layers) if tolerance_mm is None else tolerance_mm
+    placement = compare_grids(scan.grid, layers[0].grid, tolerance_mm=tolerance)
+    if found.label_object is not None and scan.repaired_has(layers, tolerance):
+        own_grid = False
+    where = _where(found, scan, layers, placement if own_grid else None)
+    belongs = _belonging(found.label_object, scan.reference)
     return Verification(
         image=str(image),
         segmentation=str(segmentation),
-        # What was made on the series needs no other sign of the same space.
-        agrees=fits and (same_space is not False or bool(refers)),
-        relation=relation,
+        agrees=_agrees(where, belongs, is_dicom=found.label_object is not None),
+        relation=where.relation,
         worst_corner_mm=placement.worst_corner_mm if own_grid else None,
         tolerance_mm=tolerance,
         shift_mm=placement.shift_mm,
         mirrored=placement.mirrored,
         image_grid=scan.grid.describe(),
         segmentation_grid=layers[0].grid.describe(),
-        same_frame_of_reference=same_space,
-        refers_to_image=refers,
-        label_extent=extent,
-        outside_fraction=outside,
-        contour_slices=contours.slices if contours else None,
-        contours_between=contours.between if contours else None,
-        made_on=reference.series_uids,
+        same_frame_of_reference=belongs.same_space,
+        refers_to_image=belongs.refers,
+        label_extent=where.extent,
+        outside_fraction=where.outside,
+        contour_slices=where.contours.slices if where.contours else None,
+        contours_between=where.contours.between if where.contours else None,
+        made_on=belongs.made_on,
     )
 
 
@@ -240,6 +229,10 @@ class _Image:
         self.rounding_mm = min(plan.stack.rounding_mm, 0.5 * min(plan.grid.spacing))
         instances = frozenset(frame.sop_instance_uid for frame in chosen.frames)
         self.reference = SeriesReference((first.series_uid,), first.frame_of_reference_uid, instances, first.patient_id)
+
+    def tolerance_mm(self, layers: Sequence[LabelMap]) -> float:
+        """Return how far apart the same corners may be: the usual rule, or what few decimals leave open."""
+        return max(self.grid.tolerance_mm(layers[0].grid), self.rounding_mm)
 
     def repaired_has(self, layers: Sequence[LabelMap], tolerance_mm: float) -> bool:
         """Whether it is resampled when it is read, and labels lie on its slices as they are stored."""
@@ -281,27 +274,68 @@ def _are_stored_slices(layers: Sequence[LabelMap], stack: Stack, tolerance_mm: f
     return bool((distances.min(axis=1) <= tolerance_mm).all())
 
 
-def _fits(relation: Relation, contours: ContourPlacement | None, refers: bool | None, *, partly: bool) -> bool:
-    if relation == "slices of a scan":
-        return bool(refers)
-    if contours is not None:
-        on_slices = contours.between == 0 or (
-            bool(refers) and contours.slices > 0
-        )  # planning systems draw between the slices, too
-        return refers is not False and on_slices and contours.outside_fraction == 0
-    return relation in ("same grid", "other storage order") or (partly and relation == "part of the grid")
+class _Where(NamedTuple):
+    """Where labels or contours lie: `extent` and `outside` as `label_extent` gives them."""
+
+    relation: Relation
+    extent: VoxelRange | None
+    outside: float | None
+    contours: ContourPlacement | None
 
 
-def _same_space(one: SeriesReference | None, other: SeriesReference | None) -> bool | None:
-    if one is None or other is None or not (one.frame_of_reference_uid and other.frame_of_reference_uid):
+def _where(found: Catalogue, scan: _Image, layers: Sequence[LabelMap], placement: Placement | None) -> _Where:
+    """Say where a segmentation lies; `placement` is None if it has no grid of its own."""
+    extent, outside = label_extent(layers, scan.grid)
+    if found.structures is not None:
+        contours = place_contours(found.structures.contours, scan.grid, scan.stack)
+        return _Where("contours", extent, contours.outside_fraction, contours)
+    return _Where(placement.relation if placement else "slices of a scan", extent, outside, None)
+
+
+class _Belonging(NamedTuple):
+    """Whether a segmentation is of the patient space and of the series of an image; None if a header does not say."""
+
+    same_space: bool | None
+    refers: bool | None
+    made_on: tuple[str, ...]
+
+
+def _belonging(labels: LabelObject | None, image: SeriesReference | None) -> _Belonging:
+    own = labels.reference if labels else None
+    made_on = own.series_uids if own else ()
+    if own is None or image is None:
+        return _Belonging(None, None, made_on)
+    return _Belonging(_same_space(image, own), _refers(image, own), made_on)
+
+
+def _same_space(one: SeriesReference, other: SeriesReference) -> bool | None:
+    if not (one.frame_of_reference_uid and other.frame_of_reference_uid):
         return None
     patients = {reference.patient_id.strip().casefold() for reference in (one, other)} - {""}
     return one.frame_of_reference_uid == other.frame_of_reference_uid and len(patients) < 2
 
 
-def _refers(image: SeriesReference | None, other: SeriesReference | None) -> bool | None:
-    if image is None or other is None or not other.series_uids:
+def _refers(image: SeriesReference, other: SeriesReference) -> bool | None:
+    if not other.series_uids:
         return None
     # One UID may stand for several volumes.
     elsewhere = other.instance_uids and image.instance_uids.isdisjoint(other.instance_uids)
     return not elsewhere and bool(set(image.series_uids) & set(other.series_uids))
+
+
+def _agrees(where: _Where, belongs: _Belonging, *, is_dicom: bool) -> bool:
+    if belongs.same_space is False and not belongs.refers:  # a reference to the series is sign enough of one space
+        return False
+    if where.relation == "slices of a scan":
+        return bool(belongs.refers)
+    if where.contours is not None:
+        return _contours_agree(where.contours, belongs.refers)
+    is_part = where.relation == "part of the grid"  # a DICOM object may leave out slices
+    return where.relation in ("same grid", "other storage order") or (is_dicom and is_part)
+
+
+def _contours_agree(contours: ContourPlacement, refers: bool | None) -> bool:
+    if refers is False or contours.outside_fraction > 0:
+        return False
+    # Planning systems draw between the slices, too.
+    return contours.between == 0 or (bool(refers) and contours.slices > 0)

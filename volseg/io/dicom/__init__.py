@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from volseg.io.dicom.choice import choose_series, choose_series_of
+from volseg.io.dicom.damage import DamagedFile
 from volseg.io.dicom.dataset import open_dataset
 from volseg.io.dicom.header import FrameHeader, LabelObject, OtherObject, SeriesReference
 from volseg.io.dicom.labels import read_dicom_labels
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Arrangement",
+    "DamagedFile",
     "DicomFile",
     "DicomSource",
     "FrameHeader",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from volseg.errors import AmbiguousError, InputError
@@ -13,6 +13,16 @@ from volseg.io.dicom.series import Series
 
 _LOG = logging.getLogger(__name__)
 _LISTED = 20
+# What a volume may be asked for by; the first that fits counts.
+_NAMES: tuple[Callable[[Series], str], ...] = (
+    lambda series: series.id,
+    lambda series: series.id.rpartition("#")[0],
+    lambda series: series.number,
+    lambda series: series.name,
+    lambda series: series.description,
+    lambda series: series.label,
+    lambda series: series.patient_id,
+)
 
 
 def choose_series(series: list[Series], path: Path, wanted: str | None) -> Series:
@@ -73,9 +83,15 @@ def choose_series_of(
 
 
 def _worth_reading(series: list[Series]) -> list[Series]:
+    """Leave out what is not meant if nothing is said: see `choose_series`."""
     scans = [entry for entry in series if not entry.frames[0].is_auxiliary and entry.frames[0].refusal is None]
     stacks = {entry.uid for entry in scans if len(entry.frames) > 1}
-    found = _sound([entry for entry in scans if len(entry.frames) > 1 or entry.uid not in stacks])
+    found = []
+    for entry in scans:
+        is_single_beside_a_stack = len(entry.frames) == 1 and entry.uid in stacks
+        if not is_single_beside_a_stack:
+            found.append(entry)
+    found = _sound(found)
     if len(found) != 1:
         return found or series
     for entry in series:
@@ -85,10 +101,10 @@ def _worth_reading(series: list[Series]) -> list[Series]:
 
 
 def _sound(series: list[Series]) -> list[Series]:
-    """Leave out what cannot be read, where one series is left; not for a small one, such as a scout beside a scan."""
+    """Leave out series that cannot be read if one is left; not if that is small, such as a scout beside a scan."""
     sound = [entry for entry in series if not entry.problem]
-    most = max((len(entry.frames) for entry in series if entry.problem), default=0)
-    return sound if len(sound) == 1 and len(sound[0].frames) > most else series
+    sizes = [len(entry.frames) for entry in series if entry.problem]
+    return sound if len(sound) == 1 and len(sound[0].frames) > max(sizes, default=0) else series
 
 
 def _described(series: Series) -> str:
@@ -96,14 +112,10 @@ def _described(series: Series) -> str:
 
 
 def _matches(series: list[Series], wanted: str) -> list[Series]:
-    def fitting(text: str) -> Iterator[list[Series]]:
-        yield [s for s in series if s.id == text]
-        yield [s for s in series if s.id.rpartition("#")[0] == text]
-        yield [s for s in series if s.number == text]
-        yield [s for s in series if s.name == text]
-        yield [s for s in series if s.description == text]
-        yield [s for s in series if s.label == text]
-        yield [s for s in series if s.patient_id == text]
-        yield [s for s in series if s.id.endswith(text)]
-
-    return next((found for found in fitting(wanted.strip()) if found), [])
+    """Return the volumes that fit by the first of `_NAMES` by which one fits."""
+    text = wanted.strip()
+    for name_of in _NAMES:
+        found = [entry for entry in series if name_of(entry) == text]
+        if found:
+            return found
+    return [entry for entry in series if entry.id.endswith(text)]

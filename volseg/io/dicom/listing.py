@@ -140,11 +140,7 @@ def _listing(path: Path, contents: Contents) -> Listing:
             frames.extend(found)
     lost = _lost(not_dicom, {frame.file for frame in frames})
     damaged += [DamagedFile(file, _LOST) for file in lost]
-    misnamed = []
-    for file in not_dicom:
-        is_path_itself = file.path == path and not file.member
-        if file not in lost and (is_path_itself or _is_named_as_dicom(file)):
-            misnamed.append(file)
+    misnamed = [file for file in not_dicom if file not in lost and _should_be_dicom(file, path)]
     series = tuple(_unless_damaged(entry, damaged) for entry in group_pictures(frames))
     return Listing(path, contents, series, tuple(others), tuple(damaged), tuple(misnamed))
 
@@ -195,6 +191,11 @@ def _lost(files: Iterable[DicomFile], images: set[DicomFile]) -> list[DicomFile]
 
 def _pattern(file: DicomFile) -> str:
     return re.sub(r"\d+", "0", file.name)
+
+
+def _should_be_dicom(file: DicomFile, path: Path) -> bool:
+    """Whether a user takes a file for DICOM: by its name, or as it is what was asked for."""
+    return _is_named_as_dicom(file) or (file.path == path and not file.member)
 
 
 def _is_named_as_dicom(file: DicomFile) -> bool:

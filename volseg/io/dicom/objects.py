@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from volseg.files.plain_text import plain
@@ -28,13 +28,14 @@ _INSTANCES = ("ReferencedInstanceSequence", "ContourImageSequence", "SourceImage
 def label_object(dataset: Any, file: DicomFile, kind: str, modality: str) -> LabelObject:
     """Return what the header of a segmentation or structure set says; if it is damaged, only that it is."""
     try:
-        references = list(_referenced_series(dataset))
-        reference = SeriesReference(
-            tuple(dict.fromkeys(filter(None, (text_of(item, "SeriesInstanceUID") for item in references)))),
-            _frame_of_reference(dataset),
-            frozenset(uid for item in references for uid in _instance_uids(item)),
-            text_of(dataset, "PatientID"),
-        )
+        series_uids: dict[str, None] = {}  # in order, each once
+        instance_uids: set[str] = set()
+        for item in _referenced_series(dataset):
+            if uid := text_of(item, "SeriesInstanceUID"):
+                series_uids[uid] = None
+            instance_uids.update(_instance_uids(item))
+        space, patient = _frame_of_reference(dataset), text_of(dataset, "PatientID")
+        reference = SeriesReference(tuple(series_uids), space, frozenset(instance_uids), patient)
         what = None if kind == STRUCTURE_SET else without_place(dataset)
         names = tuple(_structure_names(dataset))
         return LabelObject(file, kind, modality, names, reference, not_read(what) if what else None)
@@ -55,11 +56,17 @@ def series_of(labels: LabelObject, series: Iterable[Series]) -> list[Series]:
         The volumes to choose from.
     """
     found = [entry for entry in series if entry.uid in labels.reference.series_uids]
-    for instances_of in (lambda: labels.reference.instance_uids, lambda: _drawn_on(labels.file)):
-        if len(found) > 1:
-            uids = instances_of()
-            found = [entry for entry in found if any(f.sop_instance_uid in uids for f in entry.frames)] or found
+    if len(found) > 1:
+        found = _with_instances(found, labels.reference.instance_uids)
+    if len(found) > 1:
+        found = _with_instances(found, _drawn_on(labels.file))
     return found
+
+
+def _with_instances(series: list[Series], uids: Collection[str]) -> list[Series]:
+    """Return the volumes with a slice among some instances; all of them if there is no such volume."""
+    found = [entry for entry in series if any(frame.sop_instance_uid in uids for frame in entry.frames)]
+    return found or series
 
 
 def _structure_names(dataset: Any) -> Iterator[str]:
@@ -80,33 +87,37 @@ def _referenced_series(dataset: Any) -> Iterator[Any]:
 def _instance_uids(item: Any) -> Iterator[str]:
     """Give the instances that an item refers to."""
     for keyword in _INSTANCES:
-        yield from filter(None, (text_of(image, "ReferencedSOPInstanceUID") for image in item.get(keyword) or ()))
+        for image in item.get(keyword) or ():
+            if uid := text_of(image, "ReferencedSOPInstanceUID"):
+                yield uid
 
 
 def _drawn_on(file: DicomFile) -> set[str]:
     """Read which instances contours or frames were made on, of an object that lists those of more than one volume."""
+    uids: set[str] = set()
     try:
         with quiet_pydicom():
             dataset = open_dataset(file, stop_before_pixels=True)
-            items = [
-                contour
-                for roi in dataset.get("ROIContourSequence") or ()
-                for contour in roi.get("ContourSequence") or ()
-            ]
-            groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-            items += [image for group in groups for image in group.get("DerivationImageSequence") or ()]
-            return {uid for item in items for uid in _instance_uids(item)}
+            for item in _drawn_items(dataset):
+                uids.update(_instance_uids(item))
     except DAMAGE:
         return set()
+    return uids
+
+
+def _drawn_items(dataset: Any) -> Iterator[Any]:
+    for roi in dataset.get("ROIContourSequence") or ():
+        yield from roi.get("ContourSequence") or ()
+    for group in dataset.get("PerFrameFunctionalGroupsSequence") or ():
+        yield from group.get("DerivationImageSequence") or ()
 
 
 def _frame_of_reference(dataset: Any) -> str:
     """Return the object's own; a structure set names it with what it refers to, or with each structure."""
     if uid := text_of(dataset, "FrameOfReferenceUID"):
         return uid
-    items = [
-        *(dataset.get("ReferencedFrameOfReferenceSequence") or ()),
-        *(dataset.get("StructureSetROISequence") or ()),
-    ]
-    uids = (text_of(item, "FrameOfReferenceUID", "ReferencedFrameOfReferenceUID") for item in items)
-    return next(filter(None, uids), "")
+    for sequence in ("ReferencedFrameOfReferenceSequence", "StructureSetROISequence"):
+        for item in dataset.get(sequence) or ():
+            if uid := text_of(item, "FrameOfReferenceUID", "ReferencedFrameOfReferenceUID"):
+                return uid
+    return ""

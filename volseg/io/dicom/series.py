@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -100,26 +101,55 @@ class Series:
 
 
 def group_pictures(frames: Iterable[FrameHeader]) -> Iterator[Series]:
-    """Put pictures together that form a volume."""
+    """Put pictures together that form a volume.
+
+    Parameters
+    ----------
+    frames : iterable of FrameHeader
+        The headers of all pictures, in any order.
+    """
     by_uid: dict[str, list[FrameHeader]] = {}
     for header in frames:
         by_uid.setdefault(header.series_uid or _substitute_uid(header), []).append(header)
-    for uid, alike in by_uid.items():
-        originals = find_copies(alike)
-        kept = [header for header in alike if header.file not in originals]
-        found = [part for group in split_strictly(kept) for stack in _stacks(group) for part in _volumes(stack)]
-        labels = labels_of([(label, part) for label, part, _ in found])
-        told = differences_of([part for _, part, _ in found])
-        for count, (label, (_, part, notes), difference) in enumerate(zip(labels, found, told, strict=True), start=1):
-            files = {header.file for header in part}
-            copies = tuple(copy for copy, original in originals.items() if original in files)
-            notes = (*filter(None, (difference,)), *notes)
-            yield Series(uid if len(found) == 1 else f"{uid}#{count}", tuple(part), label, copies, notes)
+    for uid, pictures in by_uid.items():
+        yield from _series_of(uid, pictures)
 
 
-def _volumes(stack: list[FrameHeader]) -> Iterator[tuple[str, list[FrameHeader], tuple[str, ...]]]:
-    for part, notes in split_loosely(stack):
-        yield from ((label, volume, notes) for label, volume in split_volumes(part))
+def _series_of(uid: str, pictures: list[FrameHeader]) -> Iterator[Series]:
+    """Part the pictures of one SeriesInstanceUID into volumes, and say what tells these apart."""
+    originals = find_copies(pictures)
+    parts = _parts([header for header in pictures if header.file not in originals])
+    labels = list(labels_of([(part.label, part.frames) for part in parts]))
+    differences = list(differences_of([part.frames for part in parts]))
+    for number, part in enumerate(parts):
+        files = {header.file for header in part.frames}
+        copies = tuple(copy for copy, original in originals.items() if original in files)
+        difference = differences[number]
+        yield Series(
+            id=uid if len(parts) == 1 else f"{uid}#{number + 1}",
+            frames=tuple(part.frames),
+            label=labels[number],
+            copies=copies,
+            notes=(difference, *part.notes) if difference else part.notes,
+        )
+
+
+class _Part(NamedTuple):
+    """Pictures of a volume; `label` is what their headers call it, `notes` are what the reader warns of."""
+
+    label: str
+    frames: list[FrameHeader]
+    notes: tuple[str, ...]
+
+
+def _parts(pictures: list[FrameHeader]) -> list[_Part]:
+    parts = []
+    for group in split_strictly(pictures):
+        for stack in _stacks(group):
+            for part, notes in split_loosely(stack):
+                for label, volume in split_volumes(part):
+                    parts.append(_Part(label, volume, notes))
+    return parts
 
 
 def _stacks(frames: Iterable[FrameHeader]) -> Iterator[list[FrameHeader]]:
@@ -130,23 +160,28 @@ def _stacks(frames: Iterable[FrameHeader]) -> Iterator[list[FrameHeader]]:
         by_kind.setdefault(kind, []).append(header)
     alike = list(by_kind.values())
     for text_of in _KINDS:
-        alike = [part for pictures in alike for part in told_apart(pictures, text_of)]
-    yield from (stack for pictures in alike for stack in _parallel(pictures))
+        parted: list[list[FrameHeader]] = []
+        for pictures in alike:
+            parted.extend(told_apart(pictures, text_of))
+        alike = parted
+    for pictures in alike:
+        yield from _parallel(pictures)
 
 
 def _parallel(frames: Iterable[FrameHeader]) -> list[list[FrameHeader]]:
     stacks: list[list[FrameHeader]] = []
     for header in frames:
-        stack = next((stack for stack in stacks if _same_plane(stack[0], header)), None)
-        if stack is None:
-            stacks.append([header])
+        for stack in stacks:
+            if _same_plane(stack[0], header):
+                stack.append(header)
+                break
         else:
-            stack.append(header)
+            stacks.append([header])
     return stacks
 
 
 def _substitute_uid(header: FrameHeader) -> str:
-    """Keep strangers apart in over-anonymised files, which have no series UID; as a hash, as it is shown to users."""
+    """Tell over-anonymised files without a series UID apart by other attributes; hashed, as users see the result."""
     told_by = (header.study_uid, header.patient_id, header.number, header.description)
     return f"without-uid-{hashlib.sha256(repr(told_by).encode()).hexdigest()[:12]}"
 
