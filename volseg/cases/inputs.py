@@ -73,12 +73,7 @@ def collect_cases(inputs: Sequence[str], *, channels: int, series: str | None = 
     """
     groups: list[_Group] = []
     for text in inputs:
-        if Path(text).exists() or "," not in text:
-            groups += [_Group((place.path,), place.series or series) for place in expand_folder(Path(text), series)]
-        else:
-            groups.append(_Group(tuple(Path(part) for part in text.split(",")), series))
-    if missing := [str(path) for group in groups for path in group.paths if not path.exists()]:
-        raise InputError(f"{', '.join(missing)}: no such file or folder")
+        groups += _groups_of(text, series)
     groups = _group_channels(groups, channels)
     for paths, _ in groups:
         # A single image may be 4D and hold all channels; only its reader knows.
@@ -97,22 +92,44 @@ class _Group(NamedTuple):
     series: str | None
 
 
+def _groups_of(text: str, series: str | None) -> list[_Group]:
+    """Return what one input stands for."""
+    if Path(text).exists() or "," not in text:
+        places = expand_folder(Path(text), series)
+        groups = [_Group((place.path,), place.series or series) for place in places]
+    else:
+        groups = [_Group(tuple(Path(part) for part in text.split(",")), series)]
+    missing = [str(path) for group in groups for path in group.paths if not path.exists()]
+    if missing:
+        raise InputError(f"{', '.join(missing)}: no such file or folder")
+    return groups
+
+
 def _group_channels(groups: list[_Group], channels: int) -> list[_Group]:
     """Join single files whose names differ only in nnU-Net's channel number."""
     joined: dict[tuple[Path | tuple[Path, ...], str, str | None], list[Path]] = {}
     for paths, series in groups:
-        number = _CHANNEL.search(case_name(paths[0])) if channels > 1 and len(paths) == 1 else None
-        key = (paths[0].parent, case_name(paths[0])[: number.start()], series) if number else (paths, "", series)
-        if paths[0] in joined.get(key, []):
-            raise UsageError(f"{paths[0]}: given twice")
-        joined.setdefault(key, []).extend(paths)
-    for (where, name, _), found in joined.items():
+        first, number = paths[0], None
+        if channels > 1 and len(paths) == 1:
+            number = _CHANNEL.search(case_name(first))
+        key = (first.parent, case_name(first)[: number.start()], series) if number else (paths, "", series)
+        files = joined.setdefault(key, [])
+        if first in files:
+            raise UsageError(f"{first}: given twice")
+        files.extend(paths)
+    for (where, name, _), files in joined.items():
         if isinstance(where, Path):
-            found.sort()
-            numbers = [case_name(path)[-4:] for path in found]
-            if numbers != [f"{n:04d}" for n in range(len(numbers))]:
-                raise UsageError(f"{where / name}: has channels {', '.join(numbers)}; expected 0000, 0001 ...")
-    return [_Group(tuple(paths), key[2]) for key, paths in joined.items()]
+            files.sort()
+            _check_numbers(files, where / name)
+    return [_Group(tuple(files), key[2]) for key, files in joined.items()]
+
+
+def _check_numbers(files: list[Path], name: Path) -> None:
+    """Refuse channels whose numbers are not 0000, 0001, ..."""
+    numbers = [case_name(path)[-4:] for path in files]
+    expected = [f"{number:04d}" for number in range(len(files))]
+    if numbers != expected:
+        raise UsageError(f"{name}: has channels {', '.join(numbers)}; expected 0000, 0001 ...")
 
 
 def _case(group: _Group) -> CaseInput:

@@ -8,7 +8,7 @@ are one scan, as are those over which a series is spread: there a series has to 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ def expand_folder(path: Path, series: str | None = None) -> list[ScanPlace]:
     entries = _listed(path)
     images = [entry for entry in entries if has_suffix(entry, CASE_SUFFIXES) and not entry.is_dir()]
     if images:
-        _warn_of_others(path, [entry for entry in entries if entry.is_dir() or has_suffix(entry, (".zip",))])
+        _warn_of_others(path, entries)
         return [ScanPlace(image) for image in images]
     # A folder without anything that is a scan is left to the reader, which says so.
     return _dicom_places(path, series) or [ScanPlace(path)]
@@ -80,12 +80,16 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _warn_of_others(folder: Path, entries: list[Path]) -> None:
+    """Name the DICOM folders and archives beside image files."""
     from volseg.io.dicom import is_dicom
 
     others = []
     for entry in entries:
+        if not (entry.is_dir() or has_suffix(entry, (".zip",))):
+            continue
         try:
-            others += [entry.name] if is_dicom(entry) else []
+            if is_dicom(entry):
+                others.append(entry.name)
         except InputError:
             others.append(entry.name)
     if others:
@@ -94,7 +98,7 @@ def _warn_of_others(folder: Path, entries: list[Path]) -> None:
 
 
 def _dicom_places(folder: Path, series: str | None) -> list[ScanPlace]:
-    """Return the DICOM scans of a folder; none if it holds no image."""
+    """Return the DICOM scans of a folder; an empty list if it holds no image."""
     entries = _listed(folder)
     if any(_is_loose_dicom(entry) for entry in entries):
         return _places_in(folder, series)
@@ -106,16 +110,20 @@ def _dicom_places(folder: Path, series: str | None) -> list[ScanPlace]:
         elif _is_archive(entry):
             has_archives = True
             places += _places_in(entry, series) or [ScanPlace(entry)]
-    if not places:
-        return []
-    studies = frozenset[tuple[str, str]]().union(*(place.studies for place in places))
+    return _told_apart(places, folder, has_archives=has_archives) if places else []
+
+
+def _told_apart(places: list[ScanPlace], folder: Path, *, has_archives: bool) -> list[ScanPlace]:
+    """Return the places of a cohort, or the whole folder if they are parts of one scan."""
+    studies: set[tuple[str, str]] = set()
+    instances: dict[tuple[str, ...], int] = {}
+    for place in places:
+        studies |= place.studies
+        instances |= place.instances
     are_scans = has_archives or len(studies) > 1
     if len(places) > 1 and are_scans and not _is_spread(places):
         return sorted(places, key=lambda place: place.path)
-    instances: dict[tuple[str, ...], int] = {}
-    for place in places:
-        instances |= place.instances
-    return [ScanPlace(folder, None, studies, instances)]
+    return [ScanPlace(folder, None, frozenset(studies), instances)]
 
 
 def _is_archive(entry: Path) -> bool:
@@ -133,8 +141,6 @@ def _is_loose_dicom(entry: Path) -> bool:
 
 def _places_in(path: Path, series: str | None) -> list[ScanPlace]:
     """Return the scans whose files lie together: one, or that of each patient and study."""
-    from volseg.io.dicom import choose_series
-
     try:
         listing = Catalogue(path).dicom
     except InputError:
@@ -143,21 +149,29 @@ def _places_in(path: Path, series: str | None) -> list[ScanPlace]:
         return [ScanPlace(path)] if listing.damaged else []
     by_study: dict[tuple[str, str], list[Series]] = {}
     for one in listing.series:
-        by_study.setdefault((one.frames[0].patient_id, one.frames[0].study_uid), []).append(one)
+        study = (one.frames[0].patient_id, one.frames[0].study_uid)
+        by_study.setdefault(study, []).append(one)
     whole = ScanPlace(path, None, frozenset(by_study), _instances(listing.series))
     if len(by_study) == 1:
         return [whole]
+    return _one_of_each(by_study, path, series) or [whole]
+
+
+def _one_of_each(by_study: Mapping[tuple[str, str], list[Series]], path: Path, series: str | None) -> list[ScanPlace]:
+    """Return the scan of each patient and study; an empty list if one has several to choose from."""
+    from volseg.io.dicom import choose_series
+
     places = []
     for study, found in by_study.items():
         try:
             chosen = choose_series(found, path, series)
         except AmbiguousError:
-            return [whole]  # which fails with all that there is to choose from
+            return []  # the whole folder fails with all that there is to choose from
         except InputError as error:
             _LOG.warning("left out: %s", error)
         else:
             places.append(ScanPlace(path, chosen.id, frozenset([study]), _instances(found)))
-    return places or [whole]
+    return places
 
 
 def _instances(found: Iterable[Series]) -> dict[tuple[str, ...], int]:

@@ -109,10 +109,12 @@ def read_subject(
     """
     found = _sorted(inputs, segmentations, names_of(labels))
     scan = _read_scan(found, None if found.of_labels(series) else series)
-    is_lone = scan is not None and not found.label_maps and threshold is None
-    if is_lone and scan is not None and (labels or only or _is_label_map(scan, found.scans[0].path)):
-        found, scan = replace(found, scans=(), label_maps=found.scans), None
-    _check_numbers(found, scan, {"--labels": labels, "--only": only}, series, threshold)
+    of_labels = {"--labels": labels, "--only": only}
+    if scan is not None and threshold is None and found.is_lone_scan:
+        if any(of_labels.values()) or _is_label_map(scan, found.scans[0].path):
+            found, scan = replace(found, scans=(), label_maps=found.scans), None
+    _check_options(found, of_labels, series)
+    _check_contents(found, scan, threshold)
     maps, advice = [], None
     for map_ in found.label_maps:
         volume = series if scan is None or names_volume(map_.path, series) else None
@@ -131,6 +133,11 @@ class _Found:
     cases: tuple[Path, ...]
     meshes: tuple[Mesh, ...]
 
+    @property
+    def is_lone_scan(self) -> bool:
+        """Whether a scan is given, and no label map."""
+        return bool(self.scans) and not self.label_maps
+
     def of_labels(self, series: str | None) -> bool:
         """Whether a series is a volume of one of the label maps."""
         return any(names_volume(map_.path, series) for map_ in self.label_maps)
@@ -144,17 +151,21 @@ def _sorted(inputs: Sequence[Path], segmentations: Sequence[Path], known: Sequen
     for given in inputs:
         found = _stands_for(given, known)
         path = found.path
+        own = single_label_map(found, known=known) if path.is_dir() else None
         if has_suffix(path, (*MESH_SUFFIXES, *OTHER_MESH_SUFFIXES)):
             meshes += read_meshes(path, colour=_mesh_colour(path, meshes))
-        elif path.is_dir() and (own := single_label_map(found, known=known)):
+        elif own is not None:
             maps.append(found if own == path else Catalogue(own))
-            cases += [path] if own.is_file() else []
+            if own.is_file():
+                cases.append(path)
         elif _is_labels(found):
             maps.append(found)
         else:
             scans.append(found)
-    maps = [*(Catalogue(path, scans[0] if scans else None) for path in segmentations), *maps]
-    once = {map_.path.resolve(): map_ for map_ in maps}
+    seen = scans[0] if scans else None
+    once: dict[Path, Catalogue] = {}
+    for map_ in (*(Catalogue(path, seen) for path in segmentations), *maps):
+        once[map_.path.resolve()] = map_
     return _Found(tuple(scans), tuple(once.values()), tuple(cases), tuple(meshes))
 
 
@@ -240,14 +251,17 @@ def _is_label_map(volume: Volume, path: Path) -> bool:
     return True
 
 
-def _check_numbers(
-    found: _Found, scan: Volume | None, of_labels: Mapping[str, object], series: str | None, threshold: float | None
-) -> None:
+def _check_options(found: _Found, of_labels: Mapping[str, object], series: str | None) -> None:
+    """Refuse options that choose among what is not there."""
     for option, value in of_labels.items():
         if value and not found.label_maps:
             raise UsageError(f"{option} is of the labels of a label map; give that by --segmentation FILE")
     if series is not None and not (found.scans or found.label_maps):
         raise UsageError(f"--series {series} chooses a volume of a scan or label map; give one")
+
+
+def _check_contents(found: _Found, scan: Volume | None, threshold: float | None) -> None:
+    """Refuse to look at nothing."""
     if threshold is not None and scan is None:
         raise UsageError(f"--threshold {threshold:g} needs a scan; give one as INPUT")
     if not (scan or found.label_maps or found.meshes):
