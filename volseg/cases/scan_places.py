@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from volseg.errors import AmbiguousError, InputError
 from volseg.files.names import CASE_SUFFIXES, has_suffix
+from volseg.files.plain_text import first_few
 from volseg.io import Catalogue
 
 if TYPE_CHECKING:
     from volseg.io.dicom import Series
 
 _LOG = logging.getLogger(__name__)
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,7 @@ def _warn_of_others(folder: Path, entries: list[Path]) -> None:
         except InputError:
             others.append(entry.name)
     if others:
-        names = ", ".join(others[:_NAMED]) + ", ..." * (len(others) > _NAMED)
-        _LOG.warning("%s: its image files are taken; left out, give them by name: %s", folder, names)
+        _LOG.warning("%s: its image files are taken; left out, give them by name: %s", folder, first_few(others))
 
 
 def _dicom_places(folder: Path, series: str | None) -> list[ScanPlace]:

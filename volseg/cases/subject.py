@@ -15,6 +15,7 @@ from volseg.core.volume import Volume
 from volseg.core.voxels import to_label_values
 from volseg.errors import InputError, UsageError
 from volseg.files.names import SEG_NRRD_SUFFIXES, has_suffix
+from volseg.files.plain_text import first_few
 from volseg.io import Catalogue, look, read_layers, read_scan_of
 from volseg.io.labels import (
     check_labels,
@@ -110,15 +111,14 @@ def read_subject(
     found = _sorted(inputs, segmentations, names_of(labels))
     scan = _read_scan(found, None if found.of_labels(series) else series)
     of_labels = {"--labels": labels, "--only": only}
-    if scan is not None and threshold is None and found.is_lone_scan:
-        if any(of_labels.values()) or _is_label_map(scan, found.scans[0].path):
-            found, scan = replace(found, scans=(), label_maps=found.scans), None
+    if scan is not None and threshold is None and _is_meant_as_labels(found, scan, of_labels):
+        found, scan = found.as_labels(), None
     _check_options(found, of_labels, series)
     _check_contents(found, scan, threshold)
     maps, advice = [], None
     for map_ in found.label_maps:
-        volume = series if scan is None or names_volume(map_.path, series) else None
-        layers = _Labels(map_, labels, only, volume).read(scan)
+        is_of_scan = scan is not None and not names_volume(map_.path, series)
+        layers = _Labels(map_, labels, only, None if is_of_scan else series).read(scan)
         advice = advice or one_slice_advice(layers, map_, image=scan)
         maps.append((map_.path, layers))
     return Subject(scan, tell_apart(maps), tuple(found.meshes), threshold, advice)
@@ -133,10 +133,9 @@ class _Found:
     cases: tuple[Path, ...]
     meshes: tuple[Mesh, ...]
 
-    @property
-    def is_lone_scan(self) -> bool:
-        """Whether a scan is given, and no label map."""
-        return bool(self.scans) and not self.label_maps
+    def as_labels(self) -> _Found:
+        """Take the scans for label maps."""
+        return replace(self, scans=(), label_maps=self.scans)
 
     def of_labels(self, series: str | None) -> bool:
         """Whether a series is a volume of one of the label maps."""
@@ -162,11 +161,13 @@ def _sorted(inputs: Sequence[Path], segmentations: Sequence[Path], known: Sequen
             maps.append(found)
         else:
             scans.append(found)
-    seen = scans[0] if scans else None
-    once: dict[Path, Catalogue] = {}
-    for map_ in (*(Catalogue(path, seen) for path in segmentations), *maps):
-        once[map_.path.resolve()] = map_
+    maps = [*_looked_at(segmentations, scans), *maps]
+    once = {map_.path.resolve(): map_ for map_ in maps}
     return _Found(tuple(scans), tuple(once.values()), tuple(cases), tuple(meshes))
+
+
+def _looked_at(paths: Sequence[Path], scans: Sequence[Catalogue]) -> list[Catalogue]:
+    return [Catalogue(path, scans[0] if scans else None) for path in paths]
 
 
 def _mesh_colour(path: Path, others: Sequence[Mesh]) -> Colour:
@@ -229,12 +230,18 @@ def _stands_for(path: Path, known: Sequence[str]) -> Catalogue:
         return there
     found = find_label_maps(path, known=known)
     if len(found) > 1:
-        more = ", ..." if len(found) > 10 else ""
-        raise UsageError(f"{path}: {len(found)} cases to look at ({', '.join([*found][:10])}{more}); give one")
+        raise UsageError(f"{path}: {len(found)} cases to look at ({first_few([*found], 10)}); give one")
     for file in found.values():
         # A case is its folder, where its scan is noted.
         return Catalogue(file if file.parent == path else file.parent)
     return there
+
+
+def _is_meant_as_labels(found: _Found, scan: Volume, of_labels: Mapping[str, object]) -> bool:
+    """Whether the one image that is given, without a label map, is one: by the options for labels, or its values."""
+    if not found.scans or found.label_maps:
+        return False
+    return any(of_labels.values()) or _is_label_map(scan, found.scans[0].path)
 
 
 def _is_label_map(volume: Volume, path: Path) -> bool:

@@ -81,12 +81,16 @@ def surfaces_of_labels(
     for layer in layers:
         meshes += _surfaces_of_layer(layer, file, chosen)
     if not meshes:
-        names = []
-        for layer in layers:
-            names += [label.name for label in layer.labels]
-        told = ", ".join(names) or "none"
-        raise InputError(f"{path}: every voxel is background, so there is no surface (labels by name: {told})")
+        raise _all_background(layers, file)
     return meshes
+
+
+def _all_background(layers: Sequence[LabelMap], path: Path) -> InputError:
+    names = []
+    for layer in layers:
+        names += [label.name for label in layer.labels]
+    told = ", ".join(names) or "none"
+    return InputError(f"{path}: every voxel is background, so there is no surface (labels by name: {told})")
 
 
 def _surfaces_of_layer(layer: LabelMap, path: Path, settings: SurfaceSettings) -> list[Mesh]:

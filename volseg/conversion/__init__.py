@@ -16,6 +16,7 @@ from volseg.core.volume import Volume
 from volseg.errors import InputError, UsageError
 from volseg.files.atomic import check_free
 from volseg.files.names import IMAGE_NAMES, LABEL_SUFFIXES, SEG_NRRD_SUFFIXES, has_suffix
+from volseg.files.plain_text import first_few
 from volseg.io import Catalogue, look, write
 from volseg.io.dicom import DicomSource
 from volseg.io.labels import has_label_table, mask_files, names_of, single_label_map
@@ -23,8 +24,6 @@ from volseg.io.labels import has_label_table, mask_files, names_of, single_label
 __all__ = ["FORMATS", "FRACTIONAL", "ConversionOptions", "ConvertedVolume", "convert", "convert_all", "put_on_grid"]
 
 _LOG = logging.getLogger(__name__)
-
-_NAMED = 5
 
 Content = Literal["scan", "labels", "probabilities"]
 
@@ -110,18 +109,17 @@ def _one_source(found: Catalogue, target: Path, *, known: Sequence[str]) -> Cata
     folder = found.path
     if not folder.is_dir() or found.is_dicom:
         return found
-    files = [file for file in found.image_files if file.resolve() != target.resolve()]
     own = single_label_map(found, known=known)
     if own == folder:
         return found
     if own is not None:
         return Catalogue(own)
+    files = [file for file in found.image_files if file.resolve() != target.resolve()]
     if len(files) > 1:
-        names = ", ".join(str(file.relative_to(folder)) for file in files[:_NAMED])
-        more = ", ..." if len(files) > _NAMED else ""
+        names = first_few([str(file.relative_to(folder)) for file in files])
         raise InputError(
-            f"{folder}: holds {len(files)} {IMAGE_NAMES} files ({names}{more}), no DICOM; give one of them; --all "
-            "converts every one"
+            f"{folder}: holds {len(files)} {IMAGE_NAMES} files ({names}), no DICOM; give one of them; --all converts "
+            "every one"
         )
     return Catalogue(files[0]) if files else found
 

@@ -100,10 +100,7 @@ class _Found(NamedTuple):
 
 def _found(source: Path, folder: Path) -> Iterator[_Found]:
     found = look(source)
-    files = found.image_files
-    if source.is_dir() and folder.resolve() != source.resolve():
-        # Files that an earlier call wrote inside the source are not part of it.
-        files = [file for file in files if folder.resolve() not in file.resolve().parents]
+    files = _without_outputs(found.image_files, source, folder)
     if found.is_dicom:
         for scan in found.scans():
             yield _Found(scan.name, scan.number, source, scan.origin, scan.read)
@@ -114,6 +111,13 @@ def _found(source: Path, folder: Path) -> Iterator[_Found]:
             _LOG.warning("%s: is a label map, no scan; left out, convert it on its own", file)
         else:
             yield from _found_image(file)
+
+
+def _without_outputs(files: list[Path], source: Path, folder: Path) -> list[Path]:
+    """Leave out what an earlier call wrote to a folder inside the source."""
+    if not source.is_dir() or folder.resolve() == source.resolve():
+        return files
+    return [file for file in files if folder.resolve() not in file.resolve().parents]
 
 
 def _found_image(file: Path) -> Iterator[_Found]:

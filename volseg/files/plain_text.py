@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # Joiners that isprintable() rejects; words in Persian and Indian scripts are misspelt without them.
 _JOINERS = "\u200c\u200d"
 
@@ -22,3 +24,9 @@ def plain(text: str) -> str:
         else:
             characters.append(" " if character.isspace() else "?")
     return "".join(characters)
+
+
+def first_few(names: Sequence[str], most: int = 5) -> str:
+    """Return names for a message: the first ones, and ``...`` if there are more."""
+    more = ", ..." if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from volseg.errors import InputError
 from volseg.files.names import READABLE_FORMATS
+from volseg.files.plain_text import first_few
 from volseg.inspection.entries import Entry, Inspection, Slices
 from volseg.io import Catalogue
 from volseg.progress import Progress, ignore_progress
@@ -15,7 +16,6 @@ from volseg.progress import Progress, ignore_progress
 __all__ = ["Entry", "Inspection", "Slices", "inspect"]
 
 # So many files that nobody reads are named in the error.
-_NAMED = 5
 
 
 def inspect(path: str | Path, *, headers: bool = False, progress: Progress | None = None) -> Inspection:
@@ -56,7 +56,7 @@ def inspect(path: str | Path, *, headers: bool = False, progress: Progress | Non
     entries = tuple(_entries(Catalogue(path), headers=headers, progress=progress or ignore_progress))
     if not entries:
         files = sorted(file.name for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
-        what = f" among its {len(files)} files ({', '.join(files[:_NAMED])}{', ...' * (len(files) > _NAMED)})"
+        what = f" among its {len(files)} files ({first_few(files)})"
         raise InputError(f"{path}: nothing to read{what if files else ''}; expected {READABLE_FORMATS}")
     return Inspection(path, entries)
 

@@ -12,6 +12,7 @@ import numpy as np
 from volseg.core.volume import Volume
 from volseg.errors import InputError, VolsegError
 from volseg.files.names import IMAGE_NAMES, IMAGE_SUFFIXES, has_suffix
+from volseg.files.plain_text import first_few
 from volseg.inspection.entries import Entry, Slices, grid_facts
 from volseg.inspection.reader_notes import collected_notes
 from volseg.io.dicom import (
@@ -32,8 +33,8 @@ from volseg.io.dicom import (
     value_type,
 )
 
-# Of several files that are alike so many are named.
-_NAMED = 5
+# How many further files with the same problem a message names.
+_ALSO_NAMED = 4
 # Of a UID that is not here to be chosen, so many last characters are shown.
 _ENDING = 12
 # Transfer syntaxes (PS3.6, table A-1) in the words of the people who meet them; the rest are shown as numbers.
@@ -145,18 +146,15 @@ def _not_read(path: Path, names: list[str]) -> str:
     # Images first, as somebody may look for them.
     images = [name for name in names if has_suffix(name, IMAGE_SUFFIXES)]
     others = [name for name in names if name not in images]
-    shown = ", ".join([*images, *others][:_NAMED])
-    more = ", ..." if len(names) > _NAMED else ""
+    shown = first_few([*images, *others])
     advice = f"; {IMAGE_NAMES} files are not read from archives, unpack it" if images else ""
-    return f"{path}: {len(names)} of its members not read, as they are not DICOM: {shown}{more}{advice}"
+    return f"{path}: {len(names)} of its members not read, as they are not DICOM: {shown}{advice}"
 
 
 def _also(files: Sequence[DicomFile], listing: Listing) -> str:
     """Name the others of several files that have the same problem."""
-    if len(files) == 1:
-        return ""
-    more = ", ..." if len(files) > _NAMED else ""
-    return f"; also {', '.join(_name(file, listing) for file in files[1:_NAMED])}{more}"
+    others = [_name(file, listing) for file in files[1:]]
+    return f"; also {first_few(others, _ALSO_NAMED)}" if others else ""
 
 
 def _label_entry(labels: LabelObject, listing: Listing) -> Entry:

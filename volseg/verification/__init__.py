@@ -175,10 +175,7 @@ def verify(
     'labels.nii.gz: lies on the grid of the image (corners up to 0 mm apart)'
     """
     _check_tolerance(tolerance_mm)
-    found = look(segmentation)
-    own = single_label_map(found)
-    if own is not None and own != found.path:
-        found = look(own)
+    found = _labels_at(segmentation)
     volume = series if names_volume(found.path, series) else None
     scan = _Image(look(image, known=found), None if volume else series, found.label_object)
     layers, own_grid = _read_layers(found, scan, volume)
@@ -208,6 +205,13 @@ def verify(
         contours_between=where.contours.between if where.contours else None,
         made_on=belongs.made_on,
     )
+
+
+def _labels_at(segmentation: str | Path) -> Catalogue:
+    """Look at a segmentation; of the folder of a predicted case at its label map."""
+    found = look(segmentation)
+    own = single_label_map(found)
+    return found if own in (None, found.path) else look(str(own))
 
 
 class _Image:

@@ -8,6 +8,7 @@ import numpy as np
 
 from volseg.errors import AmbiguousError, InputError
 from volseg.files.names import case_name
+from volseg.files.plain_text import first_few
 
 
 def volume_names(path: Path, *repeats: int) -> list[str]:
@@ -48,7 +49,7 @@ def choose_volume(names: list[str], wanted: str | None, path: Path) -> int:
     InputError
         No volume has that name.
     """
-    listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    listed = first_few(names, 3)
     if wanted is None and len(names) > 1:
         raise AmbiguousError(
             f"{path}: holds {len(names)} volumes ({listed}); choose one of them by its name or number (--series NAME)"

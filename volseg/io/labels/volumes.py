@@ -10,6 +10,7 @@ from volseg.core.labelmap import Label, LabelMap, default_colour, present_values
 from volseg.core.volume import Volume
 from volseg.core.voxels import to_label_values
 from volseg.errors import AmbiguousError, InputError
+from volseg.files.plain_text import first_few
 from volseg.io.labels.layers import join_masks
 
 
@@ -60,7 +61,7 @@ def _mask_values(volumes: Sequence[Volume], path: Path) -> list[int]:
         except InputError:  # fractions, or less than 0
             present = {-1, 1}
         if len(present) > 1:
-            listed = ", ".join(str(volume.name) for volume in volumes[:3]) + (", ..." if volumes[3:] else "")
+            listed = first_few([str(volume.name) for volume in volumes], 3)
             raise AmbiguousError(
                 f"{path}: holds {len(volumes)} volumes ({listed}), and not all are masks (0 and one other integer); "
                 "choose one by its name or number (--series), write each to a file (volseg convert --all), or "
