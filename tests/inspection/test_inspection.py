@@ -300,9 +300,9 @@ def test_absent_or_empty_paths_are_errors(folder: Path) -> None:
     with pytest.raises(InputError, match=r"readme.txt: nothing to read; expected NIfTI .* and DICOM"):
         inspect(folder / "readme.txt")
     (folder / "else").mkdir()
-    for name in ("brain.mgz", "brain.mnc"):
+    for name in ("brain.minc", "brain.mnc"):
         (folder / "else" / name).write_bytes(b"x" * 200)
-    with pytest.raises(InputError, match=r"nothing to read among its 2 files \(brain.mgz, brain.mnc\); expected"):
+    with pytest.raises(InputError, match=r"nothing to read among its 2 files \(brain.minc, brain.mnc\); expected"):
         inspect(folder / "else")
 
 

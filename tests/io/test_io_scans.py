@@ -97,7 +97,7 @@ def test_one_of_several_volumes(tmp_path):
         ("a.nii.gz", b"", "is empty"),
         ("a.nii", b"not an image" * 99, "is not NIfTI"),
         ("a.nrrd", b"not an image" * 99, "is not a NRRD"),
-        ("a.mgz", b"not an image" * 99, "unknown type of file; readable are NIfTI"),
+        ("a.mnc", b"not an image" * 99, "unknown type of file; readable are NIfTI"),
         ("folder", "folder", "no DICOM files in this folder"),
     ],
 )
@@ -114,9 +114,11 @@ def test_bad_input_is_one_line(tmp_path, name, content, message):
 
 
 def test_what_cannot_be_written(tmp_path, labelmap, oblique_grid):
-    with pytest.raises(UsageError, match=r"written as \.foo; use \.nii, \.nii\.gz, \.nrrd, \.mha, \.seg\.nrrd, \.dcm"):
+    with pytest.raises(
+        UsageError, match=r"written as \.foo; use \.nii, \.nii\.gz, \.nrrd, \.mha, \.mgz, \.seg\.nrrd, \.dcm"
+    ):
         write(labelmap, tmp_path / "a.foo")
-    with pytest.raises(UsageError, match=r"\.seg\.nrrd; use \.nii, \.nii\.gz, \.nrrd, \.mha, or a folder"):
+    with pytest.raises(UsageError, match=r"\.seg\.nrrd; use \.nii, \.nii\.gz, \.nrrd, \.mha, \.mgz, or a folder"):
         write(Volume(np.zeros(oblique_grid.shape), oblique_grid), tmp_path / "a.seg.nrrd")
     assert list(tmp_path.iterdir()) == []
 

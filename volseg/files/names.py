@@ -47,7 +47,8 @@ NIFTI = ImageFormat(
 )
 NRRD = ImageFormat("NRRD", "itk", suffixes=(".nrrd", ".nhdr"), written=(".nrrd",))
 METAIMAGE = ImageFormat("MetaImage", "itk", suffixes=(".mha", ".mhd"), written=(".mha",))
-IMAGE_FORMATS = (NIFTI, NRRD, METAIMAGE)
+MGH = ImageFormat("MGH", "mgh", suffixes=(".mgz", ".mgh", ".mgh.gz"), written=(".mgz",))
+IMAGE_FORMATS = (NIFTI, NRRD, METAIMAGE, MGH)
 
 CASE_SUFFIXES = tuple(suffix for form in IMAGE_FORMATS for suffix in form.suffixes)
 VOXEL_SUFFIXES = tuple(suffix for form in IMAGE_FORMATS for suffix in form.voxel_suffixes)
