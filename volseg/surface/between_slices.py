@@ -47,13 +47,25 @@ _NOWHERE_MM = 1e4  # distance to a missing outline
 
 
 def thick_axis(grid: Grid) -> int | None:
-    """Return the voxel axis across which slices are thick, or None."""
+    """Return the voxel axis across which slices are thick, or None.
+
+    Parameters
+    ----------
+    grid : Grid
+    """
     axis = int(np.argmax(grid.spacing))
     return axis if grid.spacing[axis] > THICK * sorted(grid.spacing)[1] else None
 
 
 def pixel_mm(grid: Grid, axis: int) -> float:
-    """Return the smaller spacing of the pixels of slices across `axis`."""
+    """Return the smaller of the two spacings within slices, mm.
+
+    Parameters
+    ----------
+    grid : Grid
+    axis : int
+        Voxel axis across the slices.
+    """
     first, second = _IN_SLICE[axis]
     return min(grid.spacing[first], grid.spacing[second])
 

@@ -165,5 +165,10 @@ def _wrapped(path: Path) -> Iterator[None]:
 
 
 def last_line(error: Exception | None) -> str:
-    """Return the last line of an error of ITK; those before it name places in ITK's code."""
+    """Return the last line of an error of ITK; those before it name places in ITK's code.
+
+    Parameters
+    ----------
+    error : Exception, optional
+    """
     return (str(error).strip().splitlines() or ["no reason given"])[-1]

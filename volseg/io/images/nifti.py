@@ -79,7 +79,14 @@ def open_image(path: Path) -> NiftiFile:
 
 
 def write_image(volume: Volume, path: Path) -> None:
-    """Write a scan; see `write_nifti`."""
+    """Write a scan; see `write_nifti`.
+
+    Parameters
+    ----------
+    volume : Volume
+    path : Path
+        The suffix decides whether the file is compressed.
+    """
     write_nifti(volume.array, volume.grid, path)
 
 
