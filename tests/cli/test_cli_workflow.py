@@ -99,7 +99,7 @@ def test_patterns_make_a_dataset(dataset_folder: Path, tmp_path: Path, monkeypat
     ("options", "words"),
     [
         ("--minutes 1 --epochs 2", "--minutes and --epochs both say when to stop"),
-        ("--resume --plan-only", "--plan-only begins a run and --resume goes on with one"),
+        ("--resume --plan-only", "--plan-only begins a run and --resume continues one"),
         ("--preset pix3pix", "preset is 'pix3pix'; expected one of default, pix2pix"),
         ("--set network", "--set network: expected key=value"),
     ],

@@ -26,6 +26,8 @@ from volseg.cli.train_options import (
 from volseg.errors import UsageError
 
 if TYPE_CHECKING:
+    from volseg.config import Config
+    from volseg.datasets import Dataset
     from volseg.training.events import Planned, StepsMade, TrainingEvent, Validated
     from volseg.training.plan import Fold
 
@@ -58,29 +60,41 @@ def train(
     """Train a model from labelled scans; what is not set is planned from the dataset."""
     from volseg.datasets import read_dataset
     from volseg.training.loop import iterate_training
-    from volseg.training.plan import iterate_planning
     from volseg.training.run_folder import check_folder
 
     if while_parent_runs:
         stop_with_parent()
     changes = [*(set_ or []), *length_changes(minutes, epochs)]
     if resume and plan_only:
-        raise UsageError("--plan-only begins a run and --resume goes on with one; give one of them")
+        raise UsageError("--plan-only begins a run and --resume continues one; give one of them")
     if resume:
         check_folder(output, resume=True)
     held_out = _fold(fold)
-    given = bool(config or preset or changes)
-    settings = read_settings(config, preset, changes, output if resume else None) if given or not resume else None
+    settings = _settings(config, preset, changes, output if resume else None)
     found = read_dataset(dataset, images=images, labels=labels)
     if plan_only:
-        check_folder(output)
-        with progress_bar() as bar:
-            for _ in bar.track(iterate_planning(found, output, config=settings, fold=held_out), description="reading"):
-                pass
-        list_files([output / "plan.yaml"])
+        _plan(found, output, settings, held_out)
         return
     events = iterate_training(found, output, config=settings, fold=held_out, device=device, resume=resume)
     list_files(_follow(events))
+
+
+def _settings(config: Path | None, preset: str | None, changes: list[str], resumed: Path | None) -> Config | None:
+    """Read the settings; None for a run that is resumed with its own."""
+    if resumed and not (config or preset or changes):
+        return None
+    return read_settings(config, preset, changes, resumed)
+
+
+def _plan(dataset: Dataset, output: Path, settings: Config | None, fold: Fold) -> None:
+    from volseg.training.plan import iterate_planning
+    from volseg.training.run_folder import check_folder
+
+    check_folder(output)
+    with progress_bar() as bar:
+        for _ in bar.track(iterate_planning(dataset, output, config=settings, fold=fold), description="reading"):
+            pass
+    list_files([output / "plan.yaml"])
 
 
 def _follow(events: Iterator[TrainingEvent]) -> list[Path]:

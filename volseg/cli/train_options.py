@@ -35,7 +35,14 @@ LabelPattern = Annotated[str | None, typer.Option(help="Pattern of label maps; {
 
 
 def length_changes(minutes: float | None, epochs: int | None) -> list[str]:
-    """Turn --minutes or --epochs into settings."""
+    """Turn --minutes or --epochs into settings.
+
+    Parameters
+    ----------
+    minutes : float, optional
+    epochs : int, optional
+        Only one of the two may be given.
+    """
     if minutes is not None and epochs is not None:
         raise UsageError("--minutes and --epochs both say when to stop; give one of them")
     if minutes is not None:
@@ -44,7 +51,18 @@ def length_changes(minutes: float | None, epochs: int | None) -> list[str]:
 
 
 def read_settings(config: Path | None, preset: str | None, changes: list[str], run: Path | None = None) -> Config:
-    """Read the settings that the options ask for; over those of a `run` that is gone on with."""
+    """Read the settings that the options ask for.
+
+    Parameters
+    ----------
+    config : Path, optional
+        A file of settings.
+    preset : str, optional
+    changes : list of str
+        ``KEY=VALUE``.
+    run : Path, optional
+        The folder of a run that is resumed: the others change its settings.
+    """
     from volseg.config import load_config
 
     start = load_config(run / "plan.yaml") if run else None

@@ -62,8 +62,14 @@ def _name_problems(dataset: Dataset) -> Iterator[str]:
             yield f"case {name}: there are {count} cases of this name; give each its own"
         if name in ("", ".", "..") or "/" in name or "\\" in name:
             yield f"case {name!r}: files cannot be called so; give it a name without slashes"
-    files = Counter(path for case in dataset.cases for path in {*case.images, case.label} if path is not None)
-    for path, count in files.items():
+    yield from _shared_files(dataset)
+
+
+def _shared_files(dataset: Dataset) -> Iterator[str]:
+    counts: Counter[Path] = Counter()
+    for case in dataset.cases:
+        counts.update({*case.images, case.label} if case.label else set(case.images))
+    for path, count in counts.items():
         if count > 1:
             yield f"{path}: belongs to {count} cases; expected one"
 

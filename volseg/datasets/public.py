@@ -71,13 +71,7 @@ def get_dataset(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".volseg-", dir=target.parent) as temporary:
-            packed = source if isinstance(source, Path) else Path(temporary, "archive.tar")
-            found = _digest(packed, report) if isinstance(source, Path) else download(source, packed, report)
-            if found != dataset.md5:
-                raise InputError(
-                    f"{source}: its MD5 digest is {found}; expected {dataset.md5}: damaged, or not {name}; "
-                    "download it again, from another place if need be (--url, --archive)"
-                )
+            packed = _fetch(source, Path(temporary, "archive.tar"), dataset, report)
             unpacked = Path(temporary, "unpacked")
             _unpack(packed, unpacked, source, report)
             if problem := _problem(unpacked / dataset.folder):
@@ -91,6 +85,20 @@ def get_dataset(
             f"{target}: cannot be written ({error.strerror or error}); check the folder and the disk"
         ) from error
     return target
+
+
+def _fetch(source: Path | str, temporary: Path, dataset: PublicDataset, report: Progress) -> Path:
+    """Return where the archive is, downloaded if need be, once its digest is right."""
+    if isinstance(source, Path):
+        packed, found = source, _digest(source, report)
+    else:
+        packed, found = temporary, download(source, temporary, report)
+    if found != dataset.md5:
+        raise InputError(
+            f"{source}: its MD5 digest is {found}; expected {dataset.md5}: damaged, or not msd:{dataset.folder}; "
+            "download it again, from another place if need be (--url, --archive)"
+        )
+    return packed
 
 
 def _source(dataset: PublicDataset, archive: str | Path | None, url: str | None) -> Path | str:
@@ -116,7 +124,9 @@ def _problem(folder: Path) -> str:
         dataset = read_dataset(folder)
     except (DatasetError, InputError) as error:
         return str(error)
-    files = [path for case in dataset.cases for path in (*case.images, case.label) if path is not None]
+    files: list[Path] = []
+    for case in dataset.cases:
+        files += [*case.images, case.label] if case.label else case.images
     missing = [path for path in files if not path.exists()]
     return f"{len(missing)} of {len(files)} files are missing, such as {missing[0]}" if missing else ""
 

@@ -159,15 +159,21 @@ def split(dataset: Dataset, fold: int) -> tuple[tuple[Case, ...], tuple[Case, ..
     if not 0 <= fold < len(splits):
         raise UsageError(f"fold is {fold}; expected 0 to {len(splits) - 1}")
     training, validation = splits[fold]
-    if unknown := sorted({*training, *validation} - by_name.keys()):
+    unknown = sorted({*training, *validation} - by_name.keys())
+    if unknown:
         raise DatasetError(f"{dataset.root / 'splits_final.json'}: {unknown[:5]} are not cases of the dataset")
     if not training:
         raise DatasetError(f"{dataset.root / 'splits_final.json'}: fold {fold} has no training cases; name some")
-    return tuple(by_name[name] for name in training), tuple(by_name[name] for name in validation)
+    return tuple(map(by_name.__getitem__, training)), tuple(map(by_name.__getitem__, validation))
 
 
 def count_folds(dataset: Dataset) -> int:
-    """Return how many folds `split` knows."""
+    """Return how many folds `split` knows.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    """
     return len(_splits(dataset))
 
 
@@ -184,8 +190,10 @@ def _default_splits(names: list[str]) -> Splits:
         )
     order = np.arange(len(names))
     np.random.RandomState(_SEED).shuffle(order)
-    parts = [set(part.tolist()) for part in np.array_split(order, _FOLDS)]
-    return tuple(
-        (tuple(n for i, n in enumerate(names) if i not in part), tuple(n for i, n in enumerate(names) if i in part))
-        for part in parts
-    )
+    splits = []
+    for part in np.array_split(order, _FOLDS):
+        training, validation = list[str](), list[str]()
+        for number, name in enumerate(names):
+            (validation if number in part else training).append(name)
+        splits.append((tuple(training), tuple(validation)))
+    return tuple(splits)

@@ -105,11 +105,10 @@ def save_model(model: Model, path: str | Path) -> Path:
     >>> volseg.save_model(model, "copy.safetensors").name
     'copy.safetensors'
     """
-    tensors = {
-        f"net.{name}.{key}": value.detach().cpu().contiguous()
-        for name, network in model.networks.items()
-        for key, value in network.state_dict().items()
-    }
+    tensors = {}
+    for name, network in model.networks.items():
+        for key, value in network.state_dict().items():
+            tensors[f"net.{name}.{key}"] = value.detach().cpu().contiguous()
     content = {
         "format": FORMAT,
         "version": model.version,
@@ -247,15 +246,19 @@ def _load_network(stream: Any, name: str, keys: dict[str, str], description: Des
             description.config, channels=len(description.channel_names), labels=len(description.labels)
         )
     expected = {key: f"{_TYPES[value.dtype]} {list(value.shape)}" for key, value in network.state_dict().items()}
-    slices = {parameter: stream.get_slice(key) for parameter, key in keys.items()}
-    found = {parameter: f"{part.get_dtype()} {part.get_shape()}" for parameter, part in slices.items()}
+    found = {}
+    for parameter, key in keys.items():
+        part = stream.get_slice(key)
+        found[parameter] = f"{part.get_dtype()} {part.get_shape()}"
     for key in sorted(expected.keys() | found.keys()):
         if expected.get(key) != found.get(key):
             met, wanted = found.get(key, "missing"), expected.get(key, "none")
             raise ValueError(f"{shown(key)} of network {name} is {met}; its settings need {wanted}")
-    weights = {parameter: stream.get_tensor(key) for parameter, key in keys.items()}
-    if not all(torch.isfinite(value).all() for value in weights.values()):
-        raise ValueError(f"network {name} has weights that are not finite")
+    weights = {}
+    for parameter, key in keys.items():
+        weights[parameter] = stream.get_tensor(key)
+        if not torch.isfinite(weights[parameter]).all():
+            raise ValueError(f"network {name} has weights that are not finite")
     network = network.to_empty(device="cpu")
     network.load_state_dict(weights)
     return network.eval()
