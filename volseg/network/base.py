@@ -48,14 +48,30 @@ class Generator(nn.Module, ABC):
     @staticmethod
     @abstractmethod
     def levels_for(slice_size: tuple[int, int]) -> int:
-        """Return how often a slice of this size (pixels) should be halved."""
+        """Return how often a slice of this size (pixels) should be halved.
+
+        Parameters
+        ----------
+        slice_size : (height, width)
+            Pixels.
+        """
 
     @abstractmethod
     def logits(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> (B, classes, H, W); H and W are multiples of ``2 ** levels``."""
+        """(B, in_channels, H, W) -> (B, classes, H, W); H and W are multiples of ``2 ** levels``.
+
+        Parameters
+        ----------
+        x : (B, C, H, W) float
+        """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> logits (B, classes, H, W)."""
+        """(B, in_channels, H, W) -> logits (B, classes, H, W).
+
+        Parameters
+        ----------
+        x : (B, C, H, W) float
+        """
         height, width = x.shape[-2:]
         multiple = 2**self.levels
         missing = [max(-size % multiple, self.least_pixels * multiple - size) for size in (width, height)]
@@ -66,7 +82,13 @@ class Generator(nn.Module, ABC):
 
 
 def make_norm(channels: int, kind: str) -> nn.Module:
-    """Make the normalisation of a config, with a scale and an offset for each channel."""
+    """Make the normalisation of a config, with a scale and an offset for each channel.
+
+    Parameters
+    ----------
+    channels : int
+    kind : {"instance", "batch"}
+    """
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.InstanceNorm2d(channels, affine=True)
 
 
@@ -83,6 +105,13 @@ def make_growth(inside: int, outside: int, decoder: str, *, kernel: int, bias: b
 
 
 def make_dropout(level: int, config: NetworkConfig) -> list[nn.Module]:
-    """Make the dropout after growing to a level (0 is full resolution): in the innermost levels, if any."""
+    """Make the dropout after growing to a level (0 is full resolution): in the innermost levels, if any.
+
+    Parameters
+    ----------
+    level : int
+        From 0 at the input.
+    config : NetworkConfig
+    """
     depth = (config.levels or 0) - 1 - level  # 0 is the innermost
     return [nn.Dropout(config.dropout)] if config.dropout and depth < _LEVELS_WITH_DROPOUT and level > 0 else []

@@ -78,6 +78,11 @@ class Description(_Part):
 def parse_content(text: str) -> dict[str, Any] | None:
     """Parse the JSON of a description; None where it is of something else.
 
+    Parameters
+    ----------
+    text : str
+        JSON.
+
     Raises
     ------
     One of `volseg.errors.DAMAGE`
@@ -91,6 +96,11 @@ def parse_content(text: str) -> dict[str, Any] | None:
 
 def make_description(content: dict[str, Any]) -> Description:
     """Check a description of any format up to `FORMAT`.
+
+    Parameters
+    ----------
+    content : dict
+        As `parse_content` returns it.
 
     Raises
     ------

@@ -16,6 +16,11 @@ _BETWEEN_TRIALS_SECONDS = 20
 def choose_device(name: str = "auto") -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps`` ... into a device that works.
 
+    Parameters
+    ----------
+    name : str
+        ``auto`` or any torch device.
+
     Raises
     ------
     UsageError
@@ -84,5 +89,10 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Return the context in which networks run: bfloat16 on devices where it is fast, else float32."""
+    """Return the context in which networks run: bfloat16 on devices where it is fast, else float32.
+
+    Parameters
+    ----------
+    device : torch.device
+    """
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_fast_bf16(device))

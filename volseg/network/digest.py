@@ -26,12 +26,25 @@ class Digests:
 
 
 def seal(blob: bytes) -> bytes:
-    """Return a file whose metadata hold `OPEN` as their entry ``digest``, with its digest there."""
+    """Return a file whose metadata hold `OPEN` as their entry ``digest``, with its digest there.
+
+    Parameters
+    ----------
+    blob : bytes
+        The whole file.
+    """
     return blob.replace(_entry(OPEN), _entry(hashlib.sha256(blob).hexdigest()), 1)
 
 
 def compute_digests(path: Path, sealed_with: str = OPEN) -> Digests:
-    """Compute the digests of a file; the place where it keeps its own, `sealed_with`, counts as zeros."""
+    """Compute the digests of a file; the place where it keeps its own, `sealed_with`, counts as zeros.
+
+    Parameters
+    ----------
+    path : Path
+    sealed_with : str
+        The digest that the file holds.
+    """
     tensors = hashlib.sha256()
     with path.open("rb") as stream:
         start, header = _read_header(stream)
@@ -44,6 +57,10 @@ def compute_digests(path: Path, sealed_with: str = OPEN) -> Digests:
 
 def check_header(path: Path) -> None:
     """See that the header of a file is no longer than any should be, before it is parsed.
+
+    Parameters
+    ----------
+    path : Path
 
     Raises
     ------

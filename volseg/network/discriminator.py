@@ -18,7 +18,18 @@ def discriminator_layers(slice_size: tuple[int, int], *, max_layers: int) -> int
 def build_discriminator(
     in_channels: int, classes: int, *, slice_size: tuple[int, int], config: DiscriminatorConfig
 ) -> nn.Module:
-    """Make the discriminator: (B, in_channels + classes, H, W) -> list of layer outputs, the last its patch logits."""
+    """Make the discriminator: (B, in_channels + classes, H, W) -> list of layer outputs, the last its patch logits.
+
+    Parameters
+    ----------
+    in_channels : int
+        Of the image.
+    classes : int
+        With background.
+    slice_size : (height, width)
+        Pixels.
+    config : DiscriminatorConfig
+    """
     from monai.networks.nets import PatchDiscriminator
 
     discriminator: nn.Module = PatchDiscriminator(

@@ -90,13 +90,29 @@ class Model:
 
 
 def make_generator(config: Config, *, channels: int, labels: int) -> Generator:
-    """Make the generator of a resolved config for a number of input channels and of labels without background."""
+    """Make the generator of a resolved config for a number of input channels and of labels without background.
+
+    Parameters
+    ----------
+    config : Config
+        Planned.
+    channels : int
+        Of a scan; neighbours are added.
+    labels : int
+        Without background.
+    """
     slices = 2 * config.preparation.neighbours + 1
     return build_generator(channels * slices, labels + 1, config.network)
 
 
 def save_model(model: Model, path: str | Path) -> Path:
     """Write a model file atomically and return its path.
+
+    Parameters
+    ----------
+    model : Model
+    path : path
+        A ``.safetensors`` file.
 
     Examples
     --------

@@ -18,7 +18,16 @@ NETWORKS: dict[Block, type[Generator]] = {"double": DoubleUNet, "pix2pix": Pix2P
 
 
 def build_generator(in_channels: int, classes: int, config: NetworkConfig) -> Generator:
-    """Build the generator that a config names; parameters as for `volseg.network.base.Generator`."""
+    """Build the generator that a config names; parameters as for `volseg.network.base.Generator`.
+
+    Parameters
+    ----------
+    in_channels : int
+        With neighbours.
+    classes : int
+        With background.
+    config : NetworkConfig
+    """
     return NETWORKS[config.block](in_channels, classes, config)
 
 
@@ -26,6 +35,10 @@ def fold_norms(network: nn.Module) -> nn.Module:
     """Return a copy for use at test time, with batch norms folded into the convolutions before them.
 
     Its answers are the same up to rounding. It is faster, on a CPU much faster.
+
+    Parameters
+    ----------
+    network : Generator
     """
     copy = deepcopy(network).eval()
     for module in [module for module in copy.modules() if isinstance(module, nn.Sequential)]:

@@ -23,7 +23,12 @@ _FOREGROUND_OVER_BATCH: dict[str, Any] = {
 
 
 def reconstruction_loss(name: Reconstruction) -> Loss:
-    """Make the loss between logits (B, K, H, W) and class numbers (B, H, W) that settings name; see `LOSSES`."""
+    """Make the loss between logits (B, K, H, W) and class numbers (B, H, W) that settings name; see `LOSSES`.
+
+    Parameters
+    ----------
+    name : {"l1", "ce", "dice", "ce_dice"}
+    """
     return LOSSES[name]()
 
 
@@ -65,12 +70,27 @@ LOSSES: dict[Reconstruction, Callable[[], Loss]] = {
 
 
 def adversarial_loss(patches: Tensor, *, real: bool) -> Tensor:
-    """Return the published GAN loss: binary cross-entropy of the discriminator's patch logits against real or fake."""
+    """Return the published GAN loss: binary cross-entropy of the discriminator's patch logits against real or fake.
+
+    Parameters
+    ----------
+    patches : (B, 1, h, w) float
+        Logits of the discriminator.
+    real : bool
+        Whether it should take them for real.
+    """
     return F.binary_cross_entropy_with_logits(patches, torch.full_like(patches, float(real)))
 
 
 def one_hot(classes: Tensor, count: int) -> Tensor:
-    """(B, H, W) class numbers -> (B, count, H, W) float."""
+    """(B, H, W) class numbers -> (B, count, H, W) float.
+
+    Parameters
+    ----------
+    classes : (B, H, W) int64
+    count : int
+        Number of classes.
+    """
     return F.one_hot(classes, count).movedim(-1, 1).float()
 
 

@@ -67,7 +67,16 @@ class Draws:
 
 
 def move(images: Tensor, classes: Tensor, config: AugmentationConfig, draw: Draws) -> tuple[Tensor, Tensor]:
-    """Rotate, scale, shift and mirror slices and classes, all in one interpolation."""
+    """Rotate, scale, shift and mirror slices and classes, all in one interpolation.
+
+    Parameters
+    ----------
+    images : (B, C, H, W) float
+    classes : (B, H, W) int64
+    config : AugmentationConfig
+        Largest changes.
+    draw : Draws
+    """
     batch, _, height, width = images.shape
     turn = config.rotation_degrees * pi / 180
     angle = draw.uniform(-turn, turn)

@@ -15,13 +15,23 @@ from volseg.files.atomic import atomic_path
 
 
 def save_array(array: NDArray[Any], path: Path) -> None:
-    """Write an array as ``.npy`` atomically."""
+    """Write an array as ``.npy`` atomically.
+
+    Parameters
+    ----------
+    array : array of any shape
+    path : Path
+    """
     with atomic_path(path) as temporary:
         np.save(temporary, array, allow_pickle=False)
 
 
 def load_array(path: Path) -> NDArray[Any]:
     """Map a ``.npy`` file read-only into memory, without keeping it open: systems allow about 1000 open files.
+
+    Parameters
+    ----------
+    path : Path
 
     Raises
     ------

@@ -26,7 +26,14 @@ _DAMAGE: tuple[type[Exception], ...] = (UnpicklingError, *DAMAGE)
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write tensors and plain values atomically."""
+    """Write tensors and plain values atomically.
+
+    Parameters
+    ----------
+    state : dict
+        Tensors and plain values.
+    path : Path
+    """
     # Through memory: torch's own writer reports a full disk as a RuntimeError that names no file.
     buffer = BytesIO()
     torch.save(state, buffer)
@@ -39,6 +46,12 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
 @contextmanager
 def opened_checkpoint(path: Path, device: torch.device) -> Iterator[dict[str, Any]]:
     """Give the state of a checkpoint to whoever takes it over; what does not fit is one error.
+
+    Parameters
+    ----------
+    path : Path
+    device : torch.device
+        Where the tensors are loaded to.
 
     Raises
     ------

@@ -18,6 +18,11 @@ _ATTEMPTS, _ATTEMPT_SECONDS = 4, 0.2
 def check_folder(folder: Path, *, resume: bool = False) -> None:
     """See that a run can be started in a folder, or resumed.
 
+    Parameters
+    ----------
+    folder : Path
+    resume : bool
+
     Raises
     ------
     InputError, UsageError, OutputError
@@ -34,6 +39,11 @@ def check_folder(folder: Path, *, resume: bool = False) -> None:
 @contextmanager
 def locked_folder(folder: Path, *, resume: bool = False) -> Iterator[None]:
     """Keep other processes from training into a folder while the block runs; otherwise see `check_folder`.
+
+    Parameters
+    ----------
+    folder : Path
+    resume : bool
 
     Raises
     ------
@@ -53,7 +63,12 @@ def locked_folder(folder: Path, *, resume: bool = False) -> Iterator[None]:
 
 
 def is_busy(folder: Path) -> bool:
-    """Whether another process trains into a folder."""
+    """Whether another process trains into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    """
     if not folder.is_dir():
         return False
     with lock_file(folder / _LOCK) as hold:

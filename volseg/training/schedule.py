@@ -107,6 +107,12 @@ def rate_factor(progress: float, schedule: str) -> float:
 
     ``cosine``: a linear warm-up over 3 %, then half a cosine to zero (Loshchilov & Hutter 2017, arXiv:1608.03983).
     ``linear``: constant for the first half, then linearly to zero, as in pix2pix's published code.
+
+    Parameters
+    ----------
+    progress : float
+        Share of the training that is done, 0 to 1.
+    schedule : {"cosine", "linear"}
     """
     if schedule == "linear":
         return min(1.0, 2 * (1 - progress))

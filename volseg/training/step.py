@@ -55,7 +55,15 @@ class Learner:
         self.skipped = 0
 
     def step(self, images: Tensor, classes: Tensor, progress: float) -> dict[str, float]:
-        """Learn from one batch: images (B, C, H, W), classes (B, H, W). Returns the losses by name."""
+        """Learn from one batch: images (B, C, H, W), classes (B, H, W). Returns the losses by name.
+
+        Parameters
+        ----------
+        images : (B, C, H, W) float
+        classes : (B, H, W) int64
+        progress : float
+            Share of the training that is done, 0 to 1.
+        """
         self.generator.train()
         self._set_rate(progress)
         skipped = self.skipped
@@ -127,7 +135,12 @@ class Learner:
         return {name: part.state_dict() for name, part in self._parts().items()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a state from `state`."""
+        """Take over a state from `state`.
+
+        Parameters
+        ----------
+        state : dict
+        """
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
 
