@@ -68,10 +68,23 @@ class Part:
 
 
 def join_parts(parts: Sequence[Part], tag: str) -> MeshContent:
-    """Put the surfaces of a file into one content; where some have colours, the others have `Mesh.colour`."""
+    """Put the surfaces of a file into one content.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        Where some have colours, the others get `Mesh.colour`.
+    tag : str
+        Text in which ``SPACE=...`` may stand.
+
+    Raises
+    ------
+    ValueError
+        There are more than `MOST_SURFACES`.
+    """
     if len(parts) > MOST_SURFACES:
         raise ValueError(f"it holds {len(parts)} surfaces; expected at most {MOST_SURFACES}")
-    sizes = [len(part.faces) for part in parts]
+    sizes, names = [], []
     vertices, faces, shades = [np.zeros((0, 3))], [np.zeros((0, 3), dtype=np.int64)], []
     start = 0
     for part in parts:
@@ -80,13 +93,15 @@ def join_parts(parts: Sequence[Part], tag: str) -> MeshContent:
         shade = np.asarray(Mesh.colour if part.colours is None else part.colours, dtype=np.uint8)
         shades.append(np.broadcast_to(shade, (len(part.faces), 3)))
         start += len(part.vertices)
+        sizes.append(len(part.faces))
+        names.append(part.name)
     return MeshContent(
         vertices=np.concatenate(vertices),
         faces=np.concatenate(faces),
         tag=tag,
         colours=np.concatenate(shades) if any(part.colours is not None for part in parts) else None,
-        parts=np.repeat(np.arange(len(parts)), sizes),
-        names=tuple(part.name for part in parts),
+        parts=np.repeat(np.arange(len(parts)), np.array(sizes, dtype=np.int64)),
+        names=tuple(names),
     )
 
 

@@ -1,9 +1,9 @@
 """The table of mesh formats: how each is written and read, what it holds, and what help texts say of it.
 
-All but GLB are in millimetres and carry the name of their coordinate system, ``SPACE=LPS`` (the default, as DICOM and
-3D Slicer have it) or ``SPACE=RAS``, where Slicer looks for it: in the STL header, a comment of PLY and OBJ, a field of
-VTP and VTM; in 3MF it is metadata. GLB has one frame only: metres, Y up. Every one of these frames is a rotation of
-RAS+, so faces stay counter-clockwise seen from outside.
+All formats except GLB are in millimetres and carry the name of their coordinate system, ``SPACE=LPS`` (the default, as
+in DICOM and 3D Slicer) or ``SPACE=RAS``, where Slicer looks for it: in the STL header, a comment of PLY and OBJ, a
+field of VTP and VTM. In 3MF it is metadata, in OFF a comment. GLB has one frame only: metres, Y up. Each of these
+frames is a rotation of RAS+, so faces stay counter-clockwise seen from outside.
 
 Another format is a module with its writer and its parser, and a row here.
 """

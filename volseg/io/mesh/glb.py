@@ -24,19 +24,31 @@ _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
 
 
 def glb_bytes(meshes: Sequence[Mesh]) -> bytes:
-    """Return the content of a GLB file with one named object for each mesh (world mm, RAS+)."""
-    arrays = [array for mesh in meshes for array in _mesh_arrays(mesh)]
+    """Return the content of a GLB file with one named object for each mesh.
+
+    Parameters
+    ----------
+    meshes : sequence of Mesh
+        World mm, RAS+.
+    """
+    nodes, objects, materials, arrays = [], [], [], list[NDArray[Any]]()
+    for number, mesh in enumerate(meshes):
+        nodes.append(_node(number, mesh))
+        objects.append({"name": mesh.name, "primitives": [_primitive(number)]})
+        materials.append(_material(mesh))
+        arrays += _mesh_arrays(mesh)
     document = {
         "asset": {"version": "2.0", "generator": "volseg"},
         "scene": 0,
         "scenes": [{"nodes": list(range(len(meshes)))}],
-        "nodes": [_node(n, mesh) for n, mesh in enumerate(meshes)],
-        "meshes": [{"name": mesh.name, "primitives": [_primitive(n)]} for n, mesh in enumerate(meshes)],
-        "materials": [_material(mesh) for mesh in meshes],
+        "nodes": nodes,
+        "meshes": objects,
+        "materials": materials,
         **_describe(arrays),
     }
     text = json.dumps(document, ensure_ascii=False).encode("utf-8")
-    chunks = _chunk(b"JSON", text + b" " * (-len(text) % 4)) + _chunk(b"BIN\0", b"".join(a.tobytes() for a in arrays))
+    binary = b"".join(array.tobytes() for array in arrays)
+    chunks = _chunk(b"JSON", text + b" " * (-len(text) % 4)) + _chunk(b"BIN\0", binary)
     return b"glTF" + _uint32(2) + _uint32(12 + len(chunks)) + chunks
 
 
@@ -96,7 +108,18 @@ def _to_linear(colour: Colour) -> list[float]:
 
 
 def to_srgb(linear: NDArray[Any]) -> NDArray[np.uint8]:
-    """Encode linear light, 0 to 1, as sRGB bytes; the reverse of what colours become in a file."""
+    """Encode linear light, as GLB has it, as sRGB.
+
+    Parameters
+    ----------
+    linear : array of float, 0 to 1
+        Values beyond are clipped.
+
+    Returns
+    -------
+    array of uint8
+        Of the same shape.
+    """
     share = np.clip(linear, 0, 1)
     encoded = np.where(share <= 0.0031308, 12.92 * share, 1.055 * share ** (1 / 2.4) - 0.055)
     colours: NDArray[np.uint8] = np.rint(255 * encoded).astype(np.uint8)

@@ -10,9 +10,9 @@ import hashlib
 import logging
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +53,14 @@ def write_obj(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
     """
     names = distinct_names(mesh.name for mesh in meshes)
     materials = material_path(target)
-    write_text(materials, "".join(_material(name, mesh.colour) for name, mesh in zip(names, meshes, strict=True)))
-    counts = [sum(len(mesh.vertices) for mesh in meshes), sum(len(mesh.faces) for mesh in meshes)]
-    header = f"# SPACE={space}\n# volseg: mm, {counts[0]} vertices, {counts[1]} triangles\nmtllib {materials.name}\n"
+    texts = []
+    vertices = triangles = 0
+    for name, mesh in zip(names, meshes, strict=True):
+        texts.append(_material(name, mesh.colour))
+        vertices += len(mesh.vertices)
+        triangles += len(mesh.faces)
+    write_text(materials, "".join(texts))
+    header = f"# SPACE={space}\n# volseg: mm, {vertices} vertices, {triangles} triangles\nmtllib {materials.name}\n"
     with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(header)
         start = 1
@@ -115,14 +120,16 @@ def parse_obj(data: bytes, path: Path) -> MeshContent:
     tag = "\n".join(_first_comments(text))
     lines = _parse_lines(text)
     vertices = np.array(lines.vertices, dtype=np.float64).reshape(-1, 3)
-    parts = {key: np.array(rows, dtype=np.int64).reshape(-1, 3) for key, rows in lines.triangles.items()}
     if _COUNTS.search(tag) and not text.endswith("\n"):
         raise ValueError("the last line is cut short")
-    _check_counts(tag, vertices, list(parts.values()))
-    if len(parts) > MOST_SURFACES:
-        raise ValueError(f"it holds {len(parts)} groups; expected at most {MOST_SURFACES}")
+    _check_counts(tag, len(vertices), lines.triangles.values())
+    if len(lines.triangles) > MOST_SURFACES:
+        raise ValueError(f"it holds {len(lines.triangles)} groups; expected at most {MOST_SURFACES}")
     colours = _read_colours(lines.libraries, path)
-    return join_parts([_part(vertices, rows, name, colours.get(used)) for (name, used), rows in parts.items()], tag)
+    parts = []
+    for (name, material), rows in lines.triangles.items():
+        parts.append(_part(vertices, np.array(rows, dtype=np.int64).reshape(-1, 3), name, colours.get(material)))
+    return join_parts(parts, tag)
 
 
 def _part(vertices: Float, rows: Integers, name: str, colour: Colour | None) -> Part:
@@ -169,16 +176,21 @@ def _corner(word: str, count: int) -> int:
 def _fan(corners: list[int]) -> list[int]:
     if len(corners) < 3:
         raise ValueError(f"a face has {len(corners)} corners; expected 3 or more")
-    return [corner for n in range(1, len(corners) - 1) for corner in (corners[0], corners[n], corners[n + 1])]
+    triangles = []
+    for second, third in pairwise(corners[1:]):
+        triangles += [corners[0], second, third]
+    return triangles
 
 
-def _check_counts(tag: str, vertices: Float, parts: Sequence[Integers]) -> None:
-    counts = (len(vertices), sum(map(len, parts)))
-    if (said := _COUNTS.search(tag)) and (int(said[1]), int(said[2])) != counts:
-        raise ValueError(f"holds {counts[0]} vertices and {counts[1]} triangles of {said[1]} and {said[2]}")
-    highest = max((int(rows.max()) + 1 for rows in parts), default=0)
-    if highest > len(vertices):
-        raise ValueError(f"a face names vertex {highest} of {len(vertices)}")
+def _check_counts(tag: str, vertices: int, parts: Collection[array[int]]) -> None:
+    """Refuse other counts than the comment of volseg says, and corners without a vertex."""
+    triangles = sum(map(len, parts)) // 3
+    said = _COUNTS.search(tag)
+    if said and (int(said[1]), int(said[2])) != (vertices, triangles):
+        raise ValueError(f"holds {vertices} vertices and {triangles} triangles of {said[1]} and {said[2]}")
+    highest = int(max(map(np.max, parts), default=-1)) + 1
+    if highest > vertices:
+        raise ValueError(f"a face names vertex {highest} of {vertices}")
 
 
 def _read_colours(libraries: Iterable[str], path: Path) -> dict[str, Colour]:

@@ -76,14 +76,17 @@ def write_ply(meshes: Sequence[Mesh], stream: BinaryIO, space: str) -> None:
         Name of that system, for a comment.
     """
     mesh = join_meshes(meshes)
-    grades = [f"comment quality {n}: {part.quality}\n" for n, part in enumerate(meshes, 1) if part.quality]
+    grades = ""
+    for number, part in enumerate(meshes, 1):
+        if part.quality:
+            grades += f"comment quality {number}: {part.quality}\n"
     vertices = np.empty(len(mesh.vertices), dtype=[("position", "<f4", 3), ("colour", "u1", 3)])
     vertices["position"] = mesh.vertices
     vertices["colour"] = mesh.point_data["RGB"]
     faces = np.empty(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
     faces["count"], faces["corners"] = 3, mesh.faces
     header = (
-        f"ply\nformat binary_little_endian 1.0\ncomment volseg SPACE={space}\n{''.join(grades)}"
+        f"ply\nformat binary_little_endian 1.0\ncomment volseg SPACE={space}\n{grades}"
         f"element vertex {len(vertices)}\nproperty float x\nproperty float y\nproperty float z\n"
         "property uchar red\nproperty uchar green\nproperty uchar blue\n"
         f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
@@ -106,16 +109,11 @@ def parse_ply(data: bytes) -> MeshContent:
     if end is None:
         raise ValueError("it does not start with a PLY header")
     header = data[: end.start()].decode("latin-1")
-    order, elements = _parse_header(header)
-    body = data[end.end() :]
-    if not order:
-        body = _as_binary(body, sum(element.count for element in elements))
-    tables, end_of_rows = _read_tables(elements, memoryview(body))
-    if not order and end_of_rows < len(body):
-        raise ValueError("it has more numbers than its header says")
-    points = np.column_stack([tables["vertex"][axis].values for axis in "xyz"]).astype(np.float64)
+    tables = _parse_body(header, data[end.end() :])
+    vertices = tables["vertex"]
+    points = np.column_stack([vertices["x"].values, vertices["y"].values, vertices["z"].values]).astype(np.float64)
     faces, owner = _triangles(tables)
-    colours = _colours(tables["vertex"])
+    colours = _colours(vertices)
     if colours is not None:
         colours = colours[faces[:, 0]]
     elif (of_faces := _colours(tables.get("face", {}))) is not None:
@@ -123,9 +121,21 @@ def parse_ply(data: bytes) -> MeshContent:
     return MeshContent(points, faces, header, colours)
 
 
+def _parse_body(header: str, body: bytes) -> dict[str, _Table]:
+    """Read what stands behind the header, by element."""
+    order, elements = _parse_header(header)
+    if order:
+        return _read_tables(elements, memoryview(body))[0]
+    numbers = _as_binary(body, sum(element.count for element in elements))
+    tables, end = _read_tables(elements, memoryview(numbers))
+    if end < len(numbers):
+        raise ValueError("it has more numbers than its header says")
+    return tables
+
+
 def _as_binary(text: bytes, rows: int) -> bytes:
     """Return the numbers of a text, which has a line for each row, as 8-byte floats one after the other."""
-    lines = sum(1 for line in text.splitlines() if line.strip())
+    lines = sum(map(bool, map(bytes.strip, text.splitlines())))
     if lines != rows:
         raise ValueError(f"it has {lines} lines for {rows} rows")
     return np.fromstring(text, dtype=np.float64, sep=" ").tobytes()
@@ -167,6 +177,22 @@ def _read_tables(elements: list[_Element], body: memoryview) -> tuple[dict[str, 
 
 def _read_even(element: _Element, body: memoryview, start: int) -> tuple[_Table, int] | None:
     """Read rows that are all as long as the first, and say where they end; None where they are not."""
+    row = _first_row(element, body, start)
+    if row is None or row.itemsize * element.count > len(body) - start:
+        return None
+    rows = np.frombuffer(body, row, element.count, start)
+    table = {}
+    for number, entry in enumerate(element.properties):
+        values = rows[str(number)]
+        lengths = np.full(element.count, values.shape[1])
+        if entry.length is not None and (rows[f"length {number}"] != lengths).any():
+            return None
+        table[entry.name] = _Column(entry.kind, values.reshape(-1), lengths, entry.length is not None)
+    return table, start + rows.nbytes
+
+
+def _first_row(element: _Element, body: memoryview, start: int) -> np.dtype[Any] | None:
+    """Return the fields of the first row: of property 0 ``0``, and ``length 0`` before it where it is a list."""
     fields: list[tuple[Any, ...]] = []
     position = start
     for number, entry in enumerate(element.properties):
@@ -179,17 +205,7 @@ def _read_even(element: _Element, body: memoryview, start: int) -> tuple[_Table,
         if count < 0 or position > len(body):
             raise ValueError(f"it ends within the first of {element.count} {element.name}")
         fields.append((str(number), entry.stored, (count,)))
-    if not fields or (position - start) * element.count > len(body) - start:
-        return None
-    rows = np.frombuffer(body, np.dtype(fields), element.count, start)
-    table = {}
-    for number, entry in enumerate(element.properties):
-        values = rows[str(number)]
-        lengths = np.full(element.count, values.shape[1])
-        if entry.length is not None and (rows[f"length {number}"] != lengths).any():
-            return None
-        table[entry.name] = _Column(entry.kind, values.reshape(-1), lengths, entry.length is not None)
-    return table, start + rows.nbytes
+    return np.dtype(fields) if fields else None
 
 
 def _read_uneven(element: _Element, body: memoryview, start: int) -> tuple[_Table, int]:
@@ -237,11 +253,8 @@ def _triangles(tables: dict[str, _Table]) -> tuple[Integers, Integers]:
         return np.zeros((0, 3), dtype=np.int64), np.zeros(0, dtype=np.int64)
     strips = "face" not in tables
     table = tables["tristrips" if strips else "face"]
-    lists = [name for name, column in table.items() if column.is_list]
-    name = next((name for name in (*_INDICES, *lists) if name in lists), None)
-    if name is None:
-        raise ValueError("its faces have no lists of corners")
-    corners, sizes = table[name].values.astype(np.int64), table[name].lengths
+    found = _corners(table)
+    corners, sizes = found.values.astype(np.int64), found.lengths
     if strips:  # -1 ends a strip within a list
         ends = corners < 0
         strip = np.cumsum(ends) + np.repeat(np.arange(len(sizes)), sizes)
@@ -249,8 +262,17 @@ def _triangles(tables: dict[str, _Table]) -> tuple[Integers, Integers]:
     return triangulate(corners, sizes, strips=strips)
 
 
+def _corners(table: _Table) -> _Column:
+    """Return the lists of corners: those with the usual name, else the first lists."""
+    lists = [name for name, column in table.items() if column.is_list]
+    for name in (*_INDICES, *lists):
+        if name in lists:
+            return table[name]
+    raise ValueError("its faces have no lists of corners")
+
+
 def _colours(table: _Table) -> NDArray[np.uint8] | None:
     if not set(_COLOURS) <= table.keys():
         return None
-    columns = [table[name] for name in _COLOURS]
-    return to_bytes(np.column_stack([column.values for column in columns]), columns[0].kind)
+    red, green, blue = map(table.__getitem__, _COLOURS)
+    return to_bytes(np.column_stack([red.values, green.values, blue.values]), red.kind)

@@ -92,11 +92,19 @@ def _split(content: MeshContent, name: str, colour: Colour) -> list[Mesh]:
     meshes = []
     for triangles in _groups(content, shades):
         used, corners = np.unique(content.faces[triangles], return_inverse=True)
-        part, shade = _common(content.parts, triangles), _common(shades, triangles)
-        own_name = content.names[part] if part is not None and 0 <= part < len(content.names) else ""
+        own_name = _name_of(content, triangles) or name
+        shade = _common(shades, triangles)
         own_colour = colour if shade is None else (shade >> 16, shade >> 8 & 255, shade & 255)
-        meshes.append(Mesh(content.vertices[used], corners.reshape(-1, 3), plain(own_name or name), own_colour))
+        meshes.append(Mesh(content.vertices[used], corners.reshape(-1, 3), plain(own_name), own_colour))
     return meshes
+
+
+def _name_of(content: MeshContent, triangles: Integers) -> str:
+    """Return the name of the part that the triangles are of; empty where there is none."""
+    part = _common(content.parts, triangles)
+    if part is None or not 0 <= part < len(content.names):
+        return ""
+    return content.names[part]
 
 
 def _common(values: Integers | None, triangles: Integers) -> int | None:

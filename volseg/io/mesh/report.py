@@ -24,6 +24,10 @@ def write_report(meshes: Sequence[Mesh], path: Path) -> Path:
     OutputError
         The file cannot be written.
     """
-    graded = [(mesh.name, mesh.quality.values()) for mesh in meshes if mesh.quality]
-    columns = ["surface", *(graded[0][1] if graded else ())]
-    return write_table(path, columns, [[name, *grades.values()] for name, grades in graded], delimiter="\t")
+    columns, rows = ["surface"], []
+    for mesh in meshes:
+        if mesh.quality:
+            grades = mesh.quality.values()
+            columns = ["surface", *grades]
+            rows.append([mesh.name, *grades.values()])
+    return write_table(path, columns, rows, delimiter="\t")

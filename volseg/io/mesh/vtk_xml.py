@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from volseg.io.mesh.content import check_growth
 
-_TYPES = {f"Int{bits}": f"i{bits // 8}" for bits in (8, 16, 32, 64)}
-_TYPES |= {f"UInt{bits}": f"u{bits // 8}" for bits in (8, 16, 32, 64)}
-_TYPES |= {"Float32": "f4", "Float64": "f8", "String": "u1"}
+_TYPES = {
+    **{"Int8": "i1", "Int16": "i2", "Int32": "i4", "Int64": "i8"},
+    **{"UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "UInt64": "u8"},
+    **{"Float32": "f4", "Float64": "f8", "String": "u1"},
+}
 _ORDERS = {"LittleEndian": "<", "BigEndian": ">"}
 _COMPRESSORS = {"": "", "vtkZLibDataCompressor": "zlib", "vtkLZMADataCompressor": "lzma", "vtkLZ4DataCompressor": "lz4"}
 _APPENDED = re.compile(rb"<AppendedData([^>]{0,200})>\s*_")

@@ -44,10 +44,12 @@ def write_vtm(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
         The pieces and, last, the index.
     """
     place = target.resolve() if target.is_symlink() else target
-    contents = [vtp_bytes([mesh], space, first=n) for n, mesh in enumerate(meshes, 1)]
     names = distinct_names(mesh.name for mesh in meshes)
     digest = hashlib.sha256("\n".join(names).encode("utf-8"))
-    for content in contents:
+    contents = []
+    for number, mesh in enumerate(meshes, 1):
+        content = vtp_bytes([mesh], space, first=number)
+        contents.append(content)
         digest.update(content)
     folder = place.with_name(f"{place.name}-{digest.hexdigest()[:_DIGITS]}")
     pieces = [folder / f"{name}.vtp" for name in names]
@@ -71,7 +73,8 @@ def vtm_blocks(path: Path) -> list[tuple[str, Path]]:
     """
     blocks: dict[Path, str] = {}
     for element in _datasets(path):
-        if not (named := element.get("file")):
+        named = element.get("file")
+        if not named:
             continue
         file = file_beside(path, named)
         if file.suffix.lower() != ".vtp" or file in blocks:
@@ -89,11 +92,10 @@ def _datasets(path: Path) -> list[ElementTree.Element]:
 
 
 def _index_text(meshes: Sequence[Mesh], pieces: Sequence[Path], space: str) -> str:
-    blocks = "".join(
-        f'    <DataSet index="{n}" name={quoteattr(mesh.name)} '
-        f"file={quoteattr(f'{piece.parent.name}/{piece.name}')}/>\n"
-        for n, (mesh, piece) in enumerate(zip(meshes, pieces, strict=True))
-    )
+    blocks = ""
+    for number, (mesh, piece) in enumerate(zip(meshes, pieces, strict=True)):
+        file = f"{piece.parent.name}/{piece.name}"
+        blocks += f'    <DataSet index="{number}" name={quoteattr(mesh.name)} file={quoteattr(file)}/>\n'
     fields = _field("SPACE", [space]) + _field("Names", [mesh.name for mesh in meshes])
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -105,13 +107,13 @@ def _index_text(meshes: Sequence[Mesh], pieces: Sequence[Path], space: str) -> s
 
 def _field(name: str, texts: Sequence[str]) -> str:
     # VTK's text form of strings: the numbers of their bytes, each string ended by 0.
-    codes = " ".join(str(byte) for text in texts for byte in (*text.encode("utf-8"), 0))
+    codes = " ".join(map(str, "".join(f"{text}\0" for text in texts).encode("utf-8")))
     start = f'<Array type="String" Name="{name}" NumberOfTuples="{len(texts)}" format="ascii">'
     return f"    {start}{codes}</Array>\n"
 
 
 def _remove_stale(target: Path) -> None:
-    """Remove the pieces beside an index that it does not point at; what else is in their folders stays."""
+    """Remove the pieces beside an index that it does not point at; other files in their folders stay."""
     try:
         used = {Path(element.get("file", "")).parent.name for element in _datasets(target)}
     except InputError:

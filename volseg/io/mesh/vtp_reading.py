@@ -41,17 +41,20 @@ def parse_vtp(data: bytes) -> MeshContent:
         Another file, damaged or cut short.
     """
     file = VtkXml.parse(data)
-    pieces = _pieces(file)
-    faces, start = [], 0
-    for piece in pieces:
+    points, faces, colours, numbers = [], [], [], []
+    start = 0
+    for piece in _pieces(file):
+        points.append(piece.points)
         faces.append(piece.faces + start)
+        colours.append(piece.colours)
+        numbers.append(piece.labels)
         start += len(piece.points)
-    labels = _of_all([piece.labels for piece in pieces])
+    labels = _of_all(numbers)
     return MeshContent(
-        vertices=np.concatenate([piece.points for piece in pieces]),
+        vertices=np.concatenate(points),
         faces=np.concatenate(faces),
         tag="".join(f"SPACE={text}" for text in _field(file, "SPACE")),
-        colours=_of_all([piece.colours for piece in pieces]),
+        colours=_of_all(colours),
         parts=None if labels is None else labels - 1,
         names=_field(file, "Names"),
     )
@@ -75,8 +78,8 @@ def _of_all(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
 
 
 def _field(file: VtkXml, name: str) -> tuple[str, ...]:
-    """Return the texts of a field of the file: of several of that name the last."""
-    entries = [entry for field in file.root.iter("FieldData") for entry in field if entry.get("Name") == name]
+    """Return the texts of a field of the file; the last, if several have that name."""
+    entries = file.root.findall(f".//FieldData/*[@Name='{name}']")
     return tuple(file.texts(entries[-1])) if entries else ()
 
 
@@ -120,7 +123,9 @@ def _cells(file: VtkXml, piece: Element, kind: str) -> tuple[Integers, Integers]
     """Return the corners of all cells of a kind, and how many each has."""
     if not _count(piece, kind):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    entries = {entry.get("Name"): entry for entry in piece.iterfind(f"{kind}/DataArray")}
+    entries: dict[str | None, Element] = {}
+    for entry in piece.iterfind(f"{kind}/DataArray"):
+        entries[entry.get("Name")] = entry
     ends = file.array(entries["offsets"]).astype(np.int64)
     if len(ends) != _count(piece, kind):
         raise ValueError(f"it has {len(ends)} {kind} of {_count(piece, kind)}")

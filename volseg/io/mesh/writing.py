@@ -19,15 +19,23 @@ TOGETHER = "surfaces"
 def parse_formats(text: str) -> tuple[str, ...]:
     """Turn ``stl,glb`` into names of formats, each once.
 
+    Parameters
+    ----------
+    text : str
+        Names in `MESH_FORMATS`, in lower or upper case, with or without a dot, separated by commas.
+
     Raises
     ------
     UsageError
         Empty, or a format that volseg does not write.
     """
-    names = tuple(dict.fromkeys(part.strip().lower().removeprefix(".") for part in text.split(",")))
-    if wrong := [name for name in names if name not in MESH_FORMATS]:
-        raise UsageError(f"mesh format {wrong[0]!r} is unknown; choose from {', '.join(MESH_FORMATS)}")
-    return names
+    names: dict[str, None] = {}
+    for part in text.split(","):
+        name = part.strip().lower().removeprefix(".")
+        if name not in MESH_FORMATS:
+            raise UsageError(f"mesh format {name!r} is unknown; choose from {', '.join(MESH_FORMATS)}")
+        names[name] = None
+    return tuple(names)
 
 
 def write_meshes(
@@ -70,8 +78,10 @@ def write_meshes(
     >>> [path.name for path in volseg.write_meshes(meshes, "meshes", formats=["stl", "glb"])]
     ['sphere.stl', 'sphere.glb']
     """
-    targets = mesh_targets(meshes, folder, formats=formats)
-    return [file for path, some in targets for file in write_mesh_files(some, path, space=space)]
+    files = []
+    for path, some in mesh_targets(meshes, folder, formats=formats):
+        files += write_mesh_files(some, path, space=space)
+    return files
 
 
 def mesh_targets(
@@ -90,6 +100,11 @@ def mesh_targets(
 
 def replaced_by(path: Path) -> list[Path]:
     """Return which files `write_mesh` to a path replaces, if they are there.
+
+    Parameters
+    ----------
+    path : Path
+        Its suffix says the format.
 
     Raises
     ------
