@@ -20,7 +20,8 @@ from volseg.io import read_labels
 from volseg.network.generator import build_generator
 from volseg.prediction.inference import plane_weights
 from volseg.training.data import CachedCase, SliceSampler, cache_case, check_space
-from volseg.training.plan import find_facts, make_plan
+from volseg.training.facts import find_facts
+from volseg.training.plan import make_plan
 
 ALL_PLANES = "preparation.planes=[axial, coronal, sagittal]"
 

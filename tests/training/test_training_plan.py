@@ -14,7 +14,8 @@ from volseg.core.slices import in_plane
 from volseg.datasets import read_dataset, split
 from volseg.errors import DatasetError
 from volseg.io import read, read_labels, write
-from volseg.training.plan import CaseFacts, find_facts, fingerprint, make_plan
+from volseg.training.facts import CaseFacts, find_facts
+from volseg.training.plan import fingerprint, make_plan
 
 
 def facts(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -13,17 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.config import Config, Normalisation, load_config
-from volseg.core.intensity import extremes, percentiles, sample
-from volseg.core.labelmap import LabelMap
+from volseg.core.intensity import percentiles
 from volseg.core.planes import PLANES, Plane
-from volseg.core.resample import Reorientation
 from volseg.core.slices import ANISOTROPIC, NORMAL_AXIS, in_plane
-from volseg.core.volume import Volume
-from volseg.datasets import Case, Dataset, check_dataset, read_images, read_reference, split
+from volseg.datasets import Case, Dataset, check_dataset, split
 from volseg.errors import DatasetError, UsageError
 from volseg.files.atomic import write_text
 from volseg.network.generator import NETWORKS
 from volseg.prediction.cleanup import resolve_cleanup
+from volseg.training.facts import CaseFacts, find_facts
 from volseg.training.kept_scans import KeptScans
 
 Fold = int | Literal["all"]
@@ -33,67 +30,7 @@ _LARGEST_BATCH = 16  # slices
 _PIXELS_PER_BATCH = 4 * 256 * 256
 _NARROW = 32  # pixels: slices that are narrower, and by far narrower than in another plane, are strips
 _BELOW_IS_AIR_HU = -700  # of a scan of which nobody says what it is
-_FOREGROUND_SAMPLES = 10_000  # voxels a case
 _MOST_CLIPPED = 0.5  # of a label
-
-
-@dataclass(frozen=True, eq=False)
-class CaseFacts:
-    """What planning needs to know of one case; axes in RAS order.
-
-    Parameters
-    ----------
-    shape : (3,) int
-    spacing : (3,) float, mm
-    foreground : tuple of (N,) arrays
-        Some values of each channel on the labels.
-    lowest : tuple of float
-        Smallest value of each channel.
-    extreme : tuple of dict of int to float
-        For each channel, the share of each label (by value) that is darker or brighter than the scan's `extremes`.
-    """
-
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float]
-    foreground: tuple[NDArray[np.float64], ...]
-    lowest: tuple[float, ...]
-    extreme: tuple[dict[int, float], ...]
-
-
-def find_facts(case: Case, scans: KeptScans | None = None) -> CaseFacts:
-    """Read a case and note what planning needs of it.
-
-    Parameters
-    ----------
-    case : Case
-    scans : KeptScans, optional
-        Keeps the scan for whoever reads it next.
-    """
-    volumes = read_images(case) if scans is None else scans.read_and_keep(case)
-    return _facts(volumes, read_reference(case))
-
-
-def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:
-    reorientation = Reorientation.between(labels.grid, "RAS")
-    grid = reorientation.grid(labels.grid)
-    foreground = labels.array != 0
-    names = [label.value for label in labels.labels]
-    numbers = np.searchsorted(names, labels.array[foreground])
-    values, lowest, extreme = [], [], []
-    for volume in volumes:
-        labelled = volume.array[foreground]
-        values.append(sample(labelled, count=_FOREGROUND_SAMPLES))
-        lowest.append(float(volume.array.min()))
-        shares = _extreme_shares(volume.array, labelled, numbers)
-        extreme.append({names[number]: share for number, share in shares.items()})
-    return CaseFacts(grid.shape, grid.spacing, tuple(values), tuple(lowest), tuple(extreme))
-
-
-def _extreme_shares(scan: NDArray[Any], values: NDArray[Any], numbers: NDArray[np.int64]) -> dict[int, float]:
-    low, high = extremes(sample(scan))
-    counts = np.bincount(numbers)
-    outside = np.bincount(numbers, weights=(values < low) | (values > high))
-    return {int(n): float(outside[n] / counts[n]) for n in np.flatnonzero(counts)}
 
 
 def iterate_planning(
