@@ -85,19 +85,19 @@ def choose_series_of(
 def _worth_reading(series: list[Series]) -> list[Series]:
     """Leave out what is not meant if nothing is said: see `choose_series`."""
     scans = [entry for entry in series if not entry.frames[0].is_auxiliary and entry.frames[0].refusal is None]
-    stacks = {entry.uid for entry in scans if len(entry.frames) > 1}
-    found = []
-    for entry in scans:
-        is_single_beside_a_stack = len(entry.frames) == 1 and entry.uid in stacks
-        if not is_single_beside_a_stack:
-            found.append(entry)
-    found = _sound(found)
+    found = _sound(_without_single_pictures(scans))
     if len(found) != 1:
         return found or series
     for entry in series:
         if entry is not found[0]:
             _LOG.warning("%s: left out, beside the series that is read: %s", entry.frames[0].file, _described(entry))
     return found
+
+
+def _without_single_pictures(series: list[Series]) -> list[Series]:
+    """Leave out single pictures beside a stack of the same SeriesInstanceUID."""
+    stacks = {entry.uid for entry in series if len(entry.frames) > 1}
+    return [entry for entry in series if len(entry.frames) > 1 or entry.uid not in stacks]
 
 
 def _sound(series: list[Series]) -> list[Series]:

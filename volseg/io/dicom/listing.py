@@ -140,9 +140,9 @@ def _listing(path: Path, contents: Contents) -> Listing:
             frames.extend(found)
     lost = _lost(not_dicom, {frame.file for frame in frames})
     damaged += [DamagedFile(file, _LOST) for file in lost]
-    misnamed = [file for file in not_dicom if file not in lost and _should_be_dicom(file, path)]
     series = tuple(_unless_damaged(entry, damaged) for entry in group_pictures(frames))
-    return Listing(path, contents, series, tuple(others), tuple(damaged), tuple(misnamed))
+    misnamed = _misnamed(path, not_dicom, lost)
+    return Listing(path, contents, series, tuple(others), tuple(damaged), misnamed)
 
 
 def _content_of(file: DicomFile) -> Content:
@@ -191,6 +191,10 @@ def _lost(files: Iterable[DicomFile], images: set[DicomFile]) -> list[DicomFile]
 
 def _pattern(file: DicomFile) -> str:
     return re.sub(r"\d+", "0", file.name)
+
+
+def _misnamed(path: Path, not_dicom: list[DicomFile], lost: list[DicomFile]) -> tuple[DicomFile, ...]:
+    return tuple(file for file in not_dicom if file not in lost and _should_be_dicom(file, path))
 
 
 def _should_be_dicom(file: DicomFile, path: Path) -> bool:

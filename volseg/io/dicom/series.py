@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -122,16 +122,19 @@ def _series_of(uid: str, pictures: list[FrameHeader]) -> Iterator[Series]:
     labels = list(labels_of([(part.label, part.frames) for part in parts]))
     differences = list(differences_of([part.frames for part in parts]))
     for number, part in enumerate(parts):
-        files = {header.file for header in part.frames}
-        copies = tuple(copy for copy, original in originals.items() if original in files)
         difference = differences[number]
         yield Series(
             id=uid if len(parts) == 1 else f"{uid}#{number + 1}",
             frames=tuple(part.frames),
             label=labels[number],
-            copies=copies,
+            copies=_copies_of(part.frames, originals),
             notes=(difference, *part.notes) if difference else part.notes,
         )
+
+
+def _copies_of(frames: list[FrameHeader], originals: Mapping[DicomFile, DicomFile]) -> tuple[DicomFile, ...]:
+    files = {header.file for header in frames}
+    return tuple(copy for copy, original in originals.items() if original in files)
 
 
 class _Part(NamedTuple):
