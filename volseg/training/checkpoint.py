@@ -45,7 +45,7 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
 
 @contextmanager
 def opened_checkpoint(path: Path, device: torch.device) -> Iterator[dict[str, Any]]:
-    """Give the state of a checkpoint to whoever takes it over; what does not fit is one error.
+    """Open a checkpoint and give its state to the block, whose failures to take it over become one error.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ def find_facts(case: Case, scans: KeptScans | None = None) -> CaseFacts:
     ----------
     case : Case
     scans : KeptScans, optional
-        Keeps the scan for whoever reads it next.
+        Keeps the scan until its slices are prepared.
     """
     volumes = read_images(case) if scans is None else scans.read_and_keep(case)
     return _facts(volumes, read_reference(case))

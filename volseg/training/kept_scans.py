@@ -74,7 +74,7 @@ class KeptScans:
         return read_images(case)
 
     def remove(self, case: Case) -> None:
-        """Remove the files of a case; nobody uses its volumes any more.
+        """Remove the files of a case; its volumes must no longer be in use.
 
         Parameters
         ----------

@@ -66,8 +66,8 @@ def train(
         ``auto`` or any torch device.
     resume : bool
         Go on from ``checkpoint.pt`` in `output`, with the settings of its ``plan.yaml``. A `config` that is given must
-        agree with them but for ``epochs``, ``minutes``, ``validations`` and ``validation_cases``; more of the first two
-        make the run longer.
+        agree with them except in ``epochs``, ``minutes``, ``validations`` and ``validation_cases``; more of the first
+        two make the run longer.
 
     Raises
     ------
@@ -235,7 +235,7 @@ def _validate_on_the_way(run: Run, state: RunState, stop: Stop, progress: float)
         if result is not None:
             now.validation_cases = result.cases
             now.case_seconds = result.seconds / max(1, result.cases)
-            save_model(run.make_model(state.learners), run.folder / "model.safetensors")  # for whoever cannot wait
+            save_model(run.make_model(state.learners), run.folder / "model.safetensors")  # to try before the end
             event = run.note(Validated("validation", now.step, len(run.held_out), result))
         state.save(run.checkpoint)
     if event is not None:
@@ -270,7 +270,7 @@ def _finish(run: Run, state: RunState, stop: Stop) -> Iterator[TrainingEvent]:
     if run.held_out:
         seconds = run.budget.seconds_at_the_end()
         result = _validate(run, state, stop, run.held_out, seconds, calibrate=True)
-    # All is written before the first event is yielded: whoever follows the events may take long.
+    # All is written before the first event is yielded: the consumer of the events may take long.
     events: list[TrainingEvent] = []
     names = ["model.safetensors", "plan.yaml", "log.jsonl", "curve.png"]
     temperature = run.config.training.temperature

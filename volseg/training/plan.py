@@ -29,7 +29,7 @@ _LARGEST_SLICE = 256  # pixels
 _LARGEST_BATCH = 16  # slices
 _PIXELS_PER_BATCH = 4 * 256 * 256
 _NARROW = 32  # pixels: slices that are narrower, and by far narrower than in another plane, are strips
-_BELOW_IS_AIR_HU = -700  # of a scan of which nobody says what it is
+_BELOW_IS_AIR_HU = -700  # the lowest value of a scan of unknown modality
 _MOST_CLIPPED = 0.5  # of a label
 
 
@@ -73,7 +73,7 @@ def plan_checked(
     dataset, output, config, fold
         As for `iterate_planning`.
     scans : KeptScans, optional
-        Keeps the scans for whoever reads them next.
+        Keeps the scans until their slices are prepared.
     """
     cases, _ = choose_cases(dataset, fold)
     settings, facts = config or load_config(), []
