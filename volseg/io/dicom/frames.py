@@ -176,8 +176,9 @@ def _flat_top(dataset: Any) -> dict[str, Any]:
 
 def _flat(item: Any, groups: Sequence[BaseTag]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
+    present = item.keys()
     for group in groups:
-        if group not in item:
+        if group not in present:
             continue
         for attributes in item[group].value or ():
             check_values(attributes)

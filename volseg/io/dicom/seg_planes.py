@@ -170,11 +170,12 @@ def read_frames(dataset: Dataset, file: DicomFile) -> SegmentFrames:
 
 def _parallel_planes(frames: Sequence[Attributes], file: DicomFile) -> Float:
     """(F, 4, 4) planes of the frames, RAS+, all with the directions and pixel spacing of the first."""
+    positions = _numbers_of_frames(frames, "ImagePositionPatient", 3)
+    orientations = _numbers_of_frames(frames, "ImageOrientationPatient", 6)
+    spacings = _numbers_of_frames(frames, "PixelSpacing", 2)
     places = []
-    for number, frame in enumerate(frames, start=1):
-        position = numbers_of(frame, "ImagePositionPatient", 3)
-        orientation = numbers_of(frame, "ImageOrientationPatient", 6)
-        places.append(_FramePlace(file, number, position, orientation, numbers_of(frame, "PixelSpacing", 2)))
+    for number, (position, orientation, spacing) in enumerate(zip(positions, orientations, spacings, strict=True), 1):
+        places.append(_FramePlace(file, number, position, orientation, spacing))
     directions = directions_of(places)
     planes = RAS_TO_LPS @ planes_of(places, directions)
     scales = np.linalg.norm(planes[:, :3, :2], axis=1)
@@ -182,6 +183,18 @@ def _parallel_planes(frames: Sequence[Attributes], file: DicomFile) -> Float:
         raise InputError(f"{file}: its frames have several orientations or pixel spacings; expected one; split it")
     planes[:, :3, :2] = planes[0, :3, :2]
     return planes
+
+
+def _numbers_of_frames(frames: Sequence[Attributes], keyword: str, count: int) -> list[tuple[float, ...] | None]:
+    """Return the numbers of an attribute in every frame; a value that frames share is read once."""
+    read: dict[int, tuple[float, ...] | None] = {}
+    numbers = []
+    for frame in frames:
+        value = id(frame.get(keyword))
+        if value not in read:
+            read[value] = numbers_of(frame, keyword, count)
+        numbers.append(read[value])
+    return numbers
 
 
 def _segments(dataset: Dataset, frames: Sequence[Attributes]) -> list[int]:
