@@ -112,7 +112,7 @@ def test_one_volume_that_fails_is_a_failure(folder: Path) -> None:
         ("labels.nii.gz out.nii --as seg", 2, "form (--as) seg is what a .dcm file of labels is"),
         ("slices out.png", 2, "cannot be written as .png"),
         ("slices out --format nrrd", 2, "--format goes with --all"),
-        ("slices out --all --format png", 2, "--format png is unknown; choose from nii.gz"),
+        ("slices out --all --format png", 2, "--format png is unknown; choose from nii, nii.gz"),
         ("slices out.seg.nrrd --all", 2, "out.seg.nrrd: is the name of a file"),
         ("slices out --all --series 1", 2, "--all writes every scan of IN"),
         ("nothing out.nii", 1, "nothing: no such file or folder"),

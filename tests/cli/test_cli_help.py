@@ -14,6 +14,7 @@ from volseg.cli import app
 from volseg.config import PRESETS
 from volseg.conversion import FORMATS
 from volseg.evaluation.scores import DEFINITIONS, METRICS
+from volseg.files.names import IMAGE_NAMES, SCAN_SUFFIXES
 from volseg.io import LABEL_FORMS
 from volseg.io.mesh import MESH_FORMATS, MESH_SUFFIXES
 
@@ -58,6 +59,8 @@ def test_no_large_library_is_loaded_for_help() -> None:
         ("predict", ", ".join(LABEL_FORMS)),
         ("view", ", ".join(MESH_FORMATS)),
         ("convert", ", ".join(FORMATS)),
+        ("convert", ", ".join(SCAN_SUFFIXES)),
+        *((command, IMAGE_NAMES) for command in ("convert", "inspect", "verify")),
         ("convert", ", ".join(LABEL_FORMS)),
         ("train", " or ".join(PRESETS)),
         *(("evaluate", name) for name in METRICS),

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 def convert(
     input_: Annotated[
-        Path, typer.Argument(metavar="IN", help="Scan or labels: NIfTI, NRRD, MetaImage, DICOM file, folder or zip.")
+        Path, typer.Argument(metavar="IN", help="Scan or labels: {images.names} file, DICOM file, folder or zip.")
     ],
     output: Annotated[
         Path,
         typer.Argument(
             metavar="OUT",
-            help="X.nii.gz, .nii, .nrrd, .mha; labels also .seg.nrrd and .dcm; a folder is a DICOM series.",
+            help="A name that ends in {images.suffixes}; labels also .seg.nrrd and .dcm; a folder is a DICOM series.",
         ),
     ],
     series: Series = None,
@@ -34,7 +34,7 @@ def convert(
         bool, typer.Option("--all", help="Every scan and volume of IN, each a file in the folder OUT.")
     ] = False,
     format_: Annotated[
-        str | None, typer.Option("--format", help="With --all: nii.gz, nii, nrrd, mha, dicom. Default nii.gz.")
+        str | None, typer.Option("--format", help="With --all: {images.formats}, dicom. Default nii.gz.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="IN is labels, and this table has their names.")] = None,
     only: Only = None,

@@ -1,8 +1,7 @@
 """Lists in help texts, from the tables that hold them.
 
 A help text names a table and a list in braces, as in ``{mesh.formats}; several by commas``. The table is loaded when
-that help is shown and not before, so that ``volseg --help`` stays quick. The formats of ``volseg convert`` stand in its
-help as they are, since their table takes half a second to load; a test compares the two.
+that help is shown and not before, so that ``volseg --help`` stays quick.
 """
 
 from __future__ import annotations
@@ -34,6 +33,16 @@ def _and(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def _image_lists() -> dict[str, str]:
+    from volseg.files.names import IMAGE_NAMES, SCAN_SUFFIXES
+
+    return {
+        "names": IMAGE_NAMES,
+        "suffixes": ", ".join(SCAN_SUFFIXES),
+        "formats": ", ".join(suffix.removeprefix(".") for suffix in SCAN_SUFFIXES),
+    }
+
+
 def _label_lists() -> dict[str, str]:
     from volseg.io import LABEL_FORMS
 
@@ -57,6 +66,7 @@ def _score_lists() -> dict[str, str]:
 
 _TABLES: dict[str, Callable[[], dict[str, str]]] = {
     "config": _config_lists,
+    "images": _image_lists,
     "labels": _label_lists,
     "mesh": _mesh_lists,
     "scores": _score_lists,

@@ -18,7 +18,7 @@ _WIDTH_IN_FILES = 100
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A DICOM, NIfTI, NRRD or MetaImage file, a folder or zip of them.")],
+    path: Annotated[Path, typer.Argument(help="A DICOM, {images.names} file, a folder or zip of them.")],
     headers: Annotated[
         bool, typer.Option("--headers", help="Look at headers alone: quick, but damaged pixels are not found.")
     ] = False,

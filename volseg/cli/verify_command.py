@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def verify(
-    image: Annotated[Path, typer.Argument(help="A scan: NIfTI, NRRD or MetaImage file, DICOM file, folder or zip.")],
+    image: Annotated[Path, typer.Argument(help="A scan: {images.names} file, DICOM file, folder or zip.")],
     segmentation: Annotated[Path, typer.Argument(help="Label map, .seg.nrrd, DICOM SEG or RTSTRUCT.")],
     series: Series = None,
     tolerance: Annotated[

@@ -39,10 +39,10 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
     ----------
     source : path
         What `volseg.read` or `volseg.read_labels` takes; the folder of a predicted case, for its label map; or a folder
-        with one NIfTI, NRRD or MetaImage file and no DICOM.
+        with one image file and no DICOM.
     target : path
-        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``; for a scan also a folder for a DICOM series; for labels also
-        ``.seg.nrrd``, and ``.dcm`` with an image. Values stay as they are, fractions as float32.
+        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mgz``; for a scan also a folder for a DICOM series; for labels
+        also ``.seg.nrrd``, and ``.dcm`` with an image. Values stay as they are, fractions as float32.
     series : str, optional
         Which series or volume of the source; where the source is labels with an image, of the image, unless it is the
         name of a volume of the source. By itself that series to which labels refer.

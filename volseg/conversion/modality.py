@@ -1,4 +1,4 @@
-"""What made a scan that is written as a DICOM series, which NIfTI, NRRD and MetaImage do not say."""
+"""What made a scan that is written as a DICOM series, which image files do not say."""
 
 from __future__ import annotations
 

@@ -13,14 +13,22 @@ from volseg.conversion.modality import check_modality, of_modality
 from volseg.core.volume import Volume
 from volseg.errors import UsageError, VolsegError
 from volseg.files.atomic import check_free
-from volseg.files.names import IMAGE_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, free_name, has_suffix, portable_name
+from volseg.files.names import (
+    IMAGE_SUFFIXES,
+    SCAN_SUFFIXES,
+    SEG_NRRD_SUFFIXES,
+    case_name,
+    free_name,
+    has_suffix,
+    portable_name,
+)
 from volseg.io import look, read, write
 from volseg.io.labels import has_label_table
 
 _LOG = logging.getLogger(__name__)
 
 # What `convert_all` writes: the suffix of each file; none for a folder.
-FORMATS = {"nii.gz": ".nii.gz", "nii": ".nii", "nrrd": ".nrrd", "mha": ".mha", "dicom": ""}
+FORMATS = {suffix.removeprefix("."): suffix for suffix in SCAN_SUFFIXES} | {"dicom": ""}
 
 
 @dataclass(frozen=True)
@@ -47,11 +55,11 @@ def convert_all(
     Parameters
     ----------
     source : path
-        DICOM as `volseg.read_all` takes it, a NIfTI, NRRD or MetaImage file, or a folder with any of them; label maps
+        DICOM as `volseg.read_all` takes it, an image file, or a folder with any of them; label maps
         with a table of names beside them are left out, with a warning. Volumes are read one after the other.
     folder : path
         Where the files go, each called as `volseg.read_all` calls its volume.
-    form : {"nii.gz", "nii", "nrrd", "mha", "dicom"}
+    form : {"nii", "nii.gz", "nrrd", "mha", "mgz", "dicom"}
         What to write; ``dicom`` is a folder each.
     modality, strict, overwrite
         As of `convert`.

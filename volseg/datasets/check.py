@@ -20,7 +20,7 @@ _LISTED = 20
 def check_dataset(dataset: Dataset) -> Dataset:
     """Check every case: files readable, channels complete, one grid, label values known; and names and folds.
 
-    Grids are read from headers where the format has one (NIfTI, NRRD, MetaImage); label maps are read whole.
+    Grids are read from headers where the format has one (all image formats); label maps are read whole.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ def inspect(path: str | Path, *, headers: bool = False, progress: Progress | Non
     Parameters
     ----------
     path : path
-        A DICOM, NIfTI, NRRD or MetaImage file, or a folder or archive that holds any of them. Hidden files are left
+        A DICOM or image file, or a folder or archive that holds any of them. Hidden files are left
         out.
     headers : bool
         Look at headers alone. Otherwise every image is read once, to see that it can be; the voxels of segmentations

@@ -39,8 +39,8 @@ class Entry:
     Parameters
     ----------
     kind : str
-        ``DICOM series``, ``NIfTI``, ``NRRD``, ``MetaImage``; ``DICOM`` and what it is for objects that are no image;
-        ``DICOM file`` where it is damaged or none; ``archive`` of members that are left out.
+        ``DICOM series``, ``NIfTI``, ``NRRD``, ``MetaImage``, ``MGH``; ``DICOM`` and what it is for objects that are no
+        image; ``DICOM file`` where it is damaged or none; ``archive`` of members that are left out.
     name : str
         Series description, or the file's path inside the folder.
     volume : str

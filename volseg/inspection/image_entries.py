@@ -1,4 +1,4 @@
-"""NIfTI, NRRD and MetaImage files as entries of an inspection."""
+"""Image files as entries of an inspection."""
 
 from __future__ import annotations
 

@@ -35,9 +35,9 @@ def write(
     thing : Volume or LabelMap
         What to write.
     path : path
-        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``: on its own grid, the orientation as it is. A scan also a folder for
-        a DICOM series (of the patient, study and frame of reference that a DICOM scan came from, else of nobody); a
-        label map also ``.seg.nrrd``, and ``.dcm`` with `image`. Missing folders are made.
+        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mgz``: on its own grid, the orientation as it is. A scan also a
+        folder for a DICOM series (of the patient, study and frame of reference that a DICOM scan came from, else of
+        nobody); a label map also ``.seg.nrrd``, and ``.dcm`` with `image`. Missing folders are made.
     image : path or Volume, optional
         The DICOM scan that was segmented: a DICOM object lies on its slices, as its files place them, and refers to
         them. Labels outside are left out with a warning.
