@@ -30,7 +30,13 @@ _WAYS = ("by_voxels", "by_surface")
 
 
 def print_measurements(found: Found) -> None:
-    """Print a table for each case; where two numbers share a cell, the first is of the voxels."""
+    """Print a table for each case; where two numbers share a cell, the first is of the voxels.
+
+    Parameters
+    ----------
+    found : mapping of str to sequence of Measurement
+        By case.
+    """
     headings = ["pieces", *(heading for _, heading, _ in _SIZES), "centre R A S\nmm"]
     for case, entries in found.items():
         print_table((plain(case), *headings), map(_cells, entries), width=_WIDTH_IN_FILES)
@@ -57,7 +63,15 @@ def _sizes(entry: Measurement) -> list[str]:
 
 
 def write_csv(found: Found, path: Path) -> Path:
-    """Write a row for each case, label and piece; numbers that are not there are empty cells."""
+    """Write a row for each case, label and piece; numbers that are not there are empty cells.
+
+    Parameters
+    ----------
+    found : mapping of str to sequence of Measurement
+        By case.
+    path : Path
+        Replaced if it exists.
+    """
     rows = []
     columns: dict[str, None] = {}
     for case, entries in found.items():
@@ -91,7 +105,15 @@ def _numbers(name: str, number: Any) -> Iterator[tuple[str, str]]:
 
 
 def write_json(found: Found, path: Path) -> Path:
-    """Write everything, in full precision; world coordinates are RAS+."""
+    """Write everything, in full precision; world coordinates are RAS+.
+
+    Parameters
+    ----------
+    found : mapping of str to sequence of Measurement
+        By case.
+    path : Path
+        Replaced if it exists.
+    """
     cases = {}
     for case, entries in found.items():
         cases[case] = list(map(asdict, entries))

@@ -22,6 +22,13 @@ Space = Annotated[
 def parse_space(space: str | None, formats: Sequence[str]) -> str:
     """Return the coordinate system for surfaces in these formats.
 
+    Parameters
+    ----------
+    space : str, optional
+        The option, in lower or upper case.
+    formats : sequence of str
+        Names of mesh formats; empty if no surfaces are written.
+
     Raises
     ------
     UsageError

@@ -15,7 +15,12 @@ _WIDTH_IN_FILES = 120
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """Print the statistics of each label, then the class-mean Dice, and what the numbers mean."""
+    """Print the statistics of each label, then the class-mean Dice, and what the numbers mean.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    """
     metrics = _by_unit()
     headings = ["label", *map(_heading, metrics.values()), "n"]
     rows = []

@@ -143,7 +143,19 @@ def triangulate(corners: Integers, sizes: Integers, *, strips: bool = False) -> 
 
 
 def check_corners(faces: Integers, vertices: int) -> None:
-    """Refuse faces that name vertices which are not there, with a ValueError."""
+    """Refuse faces that name vertices which are not there.
+
+    Parameters
+    ----------
+    faces : (F, 3) int64
+    vertices : int
+        How many vertices there are.
+
+    Raises
+    ------
+    ValueError
+        A number is negative or too large.
+    """
     if faces.size and not 0 <= faces.min() <= faces.max() < vertices:
         raise ValueError(f"faces name vertices outside 0..{vertices - 1}")
 

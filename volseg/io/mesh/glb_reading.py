@@ -28,6 +28,11 @@ _BYTES_OF_A_TRIANGLE = 100
 def parse_glb(data: bytes) -> MeshContent:
     """Take the surfaces of the scene out of a GLB file's bytes, in RAS+ mm.
 
+    Parameters
+    ----------
+    data : bytes
+        Of the whole file.
+
     Raises
     ------
     ValueError, or another of `volseg.errors.DAMAGE`

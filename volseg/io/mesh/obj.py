@@ -79,6 +79,11 @@ def material_path(target: Path) -> Path:
     """Return where the materials of an OBJ file are: ``<stem>.mtl`` beside it.
 
     It has a digest where the stem had to change, so that two files never share one by accident.
+
+    Parameters
+    ----------
+    target : Path
+        The ``.obj``.
     """
     stem = target.stem
     name = portable_name(stem)

@@ -99,6 +99,11 @@ def write_ply(meshes: Sequence[Mesh], stream: BinaryIO, space: str) -> None:
 def parse_ply(data: bytes) -> MeshContent:
     """Take vertices, triangles, colours and the header (with its comments) out of a PLY file's bytes.
 
+    Parameters
+    ----------
+    data : bytes
+        Of a binary file in either byte order, or of a text file.
+
     Raises
     ------
     ValueError, or another of `volseg.errors.DAMAGE`

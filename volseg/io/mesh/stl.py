@@ -58,6 +58,11 @@ def _stl_records(corners: NDArray[np.float32]) -> memoryview:
 def parse_stl(data: bytes) -> MeshContent:
     """Take the triangles out of an STL file's bytes, and its first 80 bytes as the tag.
 
+    Parameters
+    ----------
+    data : bytes
+        Of a binary or a text file.
+
     Raises
     ------
     ValueError

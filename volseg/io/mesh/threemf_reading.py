@@ -53,6 +53,11 @@ class _Object:
 def parse_3mf(data: bytes) -> MeshContent:
     """Take the surfaces on the build plate out of a 3MF package's bytes, in mm.
 
+    Parameters
+    ----------
+    data : bytes
+        Of the whole package.
+
     Raises
     ------
     ValueError, or another of `volseg.errors.DAMAGE`

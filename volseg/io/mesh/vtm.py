@@ -66,6 +66,11 @@ def write_vtm(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
 def vtm_blocks(path: Path) -> list[tuple[str, Path]]:
     """Return name and file of each block in a ``.vtm``; blocks without a file are empty.
 
+    Parameters
+    ----------
+    path : Path
+        The ``.vtm``.
+
     Raises
     ------
     InputError

@@ -87,7 +87,15 @@ def write_meshes(
 def mesh_targets(
     meshes: Iterable[Mesh], folder: str | Path, *, formats: Sequence[str] = ("stl",)
 ) -> list[tuple[Path, list[Mesh]]]:
-    """Return the files that `write_meshes` writes, and which meshes into each; parameters as there."""
+    """Return the files that `write_meshes` writes, and which meshes into each.
+
+    Parameters
+    ----------
+    meshes : iterable of Mesh
+    folder : path
+    formats : sequence of str
+        As for `write_meshes`.
+    """
     rows = [MESH_FORMATS[name] for name in parse_formats(",".join(formats))]
     parts = list(meshes)
     targets: list[tuple[Path, list[Mesh]]] = []
@@ -156,7 +164,15 @@ def write_mesh(meshes: Mesh | Sequence[Mesh], path: str | Path, *, space: str = 
 
 
 def write_mesh_files(meshes: Mesh | Sequence[Mesh], path: str | Path, *, space: str = "lps") -> list[Path]:
-    """Do as `write_mesh`, and return every file that was written, the one at `path` last."""
+    """Do as `write_mesh`, and return every file that was written, the one at `path` last.
+
+    Parameters
+    ----------
+    meshes : Mesh or sequence of Mesh
+    path : path
+    space : {"lps", "ras"}
+        As for `write_mesh`.
+    """
     several = [meshes] if isinstance(meshes, Mesh) else list(meshes)
     target = Path(path)
     row = _format_of(target)
