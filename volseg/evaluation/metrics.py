@@ -26,8 +26,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import KDTree
 
 from volseg.core.grid import Grid
 from volseg.errors import GeometryError
@@ -203,12 +201,16 @@ def _overlap(prediction: Mask, reference: Mask) -> tuple[int, int]:
 
 def _box_of_both(prediction: Mask, reference: Mask) -> tuple[slice, ...] | None:
     """Return the smallest box that holds both masks; None where both are empty."""
+    from scipy import ndimage
+
     found: list[tuple[slice, ...]] = ndimage.find_objects((prediction | reference).view(np.uint8))
     return found[0] if found else None
 
 
 def _surface_points(mask: Mask, grid: Grid) -> Float:
     """(N, 3) positions of the surface voxels in millimetres, up to a common shift."""
+    from scipy import ndimage
+
     cross = ndimage.generate_binary_structure(3, 1)
     for axis, size in enumerate(grid.shape):
         if size == 1:  # one slice has a contour, not a surface above and below each voxel
@@ -219,10 +221,14 @@ def _surface_points(mask: Mask, grid: Grid) -> Float:
 
 def _nearest(points: Float, others: Float) -> Float:
     """Return the distance from each of (N, 3) points to the nearest of the others."""
+    from scipy.spatial import KDTree
+
     return np.asarray(KDTree(others, leafsize=32).query(points)[0])
 
 
 def _area_near(surface: Surfels, other: Surfels, tolerance_mm: float) -> float:
+    from scipy.spatial import KDTree
+
     within = tolerance_mm + _ROUNDING_MM
     tree = KDTree(other.places, leafsize=32)
     distances = tree.query(surface.places, distance_upper_bound=np.nextafter(within, np.inf))[0]
