@@ -360,7 +360,7 @@ def test_a_scan_that_is_replaced_while_it_is_segmented_fails_and_nothing_is_writ
     else:
         monkeypatch.setattr(case_run, "predict", replaced(case_run.predict))
     (failed,) = run(model, [path], tmp_path / "out", overwrite=True)
-    assert "scan.nii.gz: scan.nii.gz was changed while it was segmented; nothing is written of it" in str(failed.error)
+    assert "scan.nii.gz: scan.nii.gz was changed while it was segmented; no output is written" in str(failed.error)
     assert contents(tmp_path / "out") == before
     monkeypatch.undo()
     (again,) = run(model, [path], tmp_path / "out", overwrite=True)

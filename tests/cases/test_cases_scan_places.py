@@ -120,7 +120,7 @@ def test_beside_image_files_others_are_left_out_and_named(tmp_path: Path, caplog
         (
             "volseg.cases.scan_places",
             logging.WARNING,
-            f"{tmp_path}: its image files are taken; left out, give them by name: archive.zip, slices",
+            f"{tmp_path}: only its image files are taken; left out, give them by name: archive.zip, slices",
         )
     ]
 

@@ -132,7 +132,7 @@ def test_a_case_whose_scan_is_another_one_by_now_is_shown_without_it(
     write_text(case / "run.json", json.dumps(record))
     scan.write_bytes(scan.read_bytes() + b"\0")
     assert read_subject([case]).volume is None
-    assert "was changed, or is neither in this folder nor in one around the case" in caplog.text
+    assert "was changed, or is neither in this folder nor in a folder above the case" in caplog.text
 
 
 @pytest.mark.parametrize("run", [None, "{", '{"input": []}', "[1]", '{"input": ["gone.nii.gz"], "files": []}'])
@@ -202,11 +202,11 @@ def test_meshes_without_colours_have_those_of_their_names(tmp_path: Path) -> Non
 def test_what_does_not_fit_together_is_refused(scan: Path, labels: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to look at"):
         read_subject([])
-    with pytest.raises(UsageError, match=r"--labels is of the labels of .* give that by --segmentation"):
+    with pytest.raises(UsageError, match=r"--labels needs a label map; give one by --segmentation"):
         read_subject([scan], labels=sidecar_path(labels), threshold=3)
     with pytest.raises(InputError, match="has no volume '2'; expected one of seg"):
         read_subject([labels], series="2")
-    with pytest.raises(UsageError, match="--only is of the labels of a label map"):
+    with pytest.raises(UsageError, match="--only needs a label map"):
         read_subject([scan], only=["liver"], threshold=3)
     with pytest.raises(InputError, match=re.escape(f"expected {', '.join(MESH_SUFFIXES)}")):
         read_subject([tmp_path / "x.step"])
@@ -231,7 +231,7 @@ def test_contours_are_shown_on_the_scan_that_is_given(scan: Path, labels: Path, 
 def test_emptiness_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(Volume(np.zeros(GRID.shape, np.int16), GRID), tmp_path / "empty.nii.gz")[0]
     read_subject([path])
-    assert "every voxel is 0, so there is nothing of it to see" in caplog.text
+    assert "every voxel is 0, so it has nothing to show" in caplog.text
 
 
 def test_several_label_maps_are_shown_together(scan: Path, labels: Path, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_what_blocks_a_folder_is_said_at_the_end(folder: Path) -> None:
     result = run(folder)
     assert result.exit_code == 0
     where = Path("a", "0002.dcm")
-    assert f"damaged files keep series from being read until they are moved away: {where}" in result.stdout
+    assert f"damaged files block the reading of series; move them away: {where}" in result.stdout
 
 
 def test_headers_alone(folder: Path) -> None:

@@ -131,7 +131,7 @@ def test_other_images_of_a_folder_are_converted_too(
     assert [bool(result.error) for result in results] == [False, False, False, True]
     assert results[1].origin == str(tmp_path / "more" / "a.nii.gz")
     assert_same_in_world(read(results[2].files[0]), scan)
-    assert "labels.nii.gz: is a label map, no scan; left out" in caplog.text
+    assert "labels.nii.gz: is a label map, not a scan; left out" in caplog.text
 
 
 def test_a_folder_without_dicom_says_what_it_holds(scan: Volume, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_names_are_those_of_read_all(scan: Volume, slices: Path, tmp_path: Path)
 
 
 def test_all_needs_a_folder(slices: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"out.seg.nrrd: is the name of a file; every volume \(--all\) goes into"):
+    with pytest.raises(UsageError, match=r"out.seg.nrrd: is the name of a file; all volumes \(--all\) go into"):
         list(convert_all(slices, tmp_path / "out.seg.nrrd"))
 
 
@@ -200,7 +200,7 @@ def test_a_modality_against_that_of_the_source_is_said(
     slices: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     convert(slices, tmp_path / "out", modality="CT")
-    assert "is MR, and is written as CT as chosen" in caplog.text
+    assert "is MR, but is written as CT as chosen" in caplog.text
     assert read(tmp_path / "out").modality == "CT"
 
 
@@ -208,8 +208,8 @@ def test_a_modality_against_that_of_the_source_is_said(
     ("target", "modality", "message"),
     [
         ("out", "PT", "modality is 'PT'; expected CT or MR"),
-        ("out.nii.gz", "CT", "is of the DICOM series that is written, and none is"),
-        ("out.seg.nrrd", "CT", "is of the DICOM series that is written, and none is"),
+        ("out.nii.gz", "CT", "is only for writing a DICOM series"),
+        ("out.seg.nrrd", "CT", "is only for writing a DICOM series"),
     ],
 )
 def test_modalities_that_cannot_be(scan: Volume, tmp_path: Path, target: str, modality: str, message: str) -> None:
@@ -337,7 +337,7 @@ def test_labels_mirrored_out_of_the_image_are_refused_with_the_cause(
 ) -> None:
     mirrored = Grid(labelmap.grid.shape, RAS_TO_LPS @ labelmap.grid.affine)
     path = write(LabelMap(labelmap.array, mirrored, LABELS), tmp_path / "mirrored.nii.gz")[0]
-    with pytest.raises(GeometryError, match=r"is mirrored: .* LPS was taken for RAS .*; give the scan that"):
+    with pytest.raises(GeometryError, match=r"is mirrored: .* LPS had been taken for RAS .*; give the scan that"):
         convert(path, tmp_path / "out.nii.gz", image=slices)
     assert convert(path, tmp_path / "out.nii.gz")
 
@@ -418,9 +418,9 @@ def test_probabilities_to_dicom_and_back(labelmap: LabelMap, slices: Path, tmp_p
 def test_probabilities_need_names_and_an_image(labelmap: LabelMap, slices: Path, tmp_path: Path) -> None:
     write_nifti(np.zeros((*labelmap.grid.shape, 2), np.float32), labelmap.grid, tmp_path / "p.nii")
     fractional = ConversionOptions(form="fractional", image=slices)
-    with pytest.raises(UsageError, match=r"give that as image \(--image"):
+    with pytest.raises(UsageError, match=r"give the scan as image \(--image"):
         convert(tmp_path / "p.nii", tmp_path / "p.dcm", form="fractional")
-    with pytest.raises(UsageError, match="no names of its labels are beside it; give a table as labels"):
+    with pytest.raises(UsageError, match="no table of label names lies beside it; give one as labels"):
         convert(tmp_path / "p.nii", tmp_path / "p.dcm", **fractional)
     write_label_table(LABELS[:1], tmp_path / "p.tsv")
     with pytest.raises(InputError, match=r"holds 2 volumes, but .*p.tsv names 1 labels"):
@@ -459,17 +459,17 @@ def test_what_is_there_stays(slices: Path, labels_file: Path, tmp_path: Path) ->
 
 
 def test_the_input_is_never_replaced(labels_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is the input itself"):
+    with pytest.raises(UsageError, match="is the input;"):
         convert(labels_file, labels_file, overwrite=True)
-    with pytest.raises(UsageError, match="is the input itself"):
+    with pytest.raises(UsageError, match="is the input;"):
         convert(labels_file, tmp_path / "x" / ".." / "labels.nii.gz", overwrite=True)
 
 
 def test_contradictions_are_usage_errors(labels_file: Path, slices: Path, tmp_path: Path) -> None:
     cases = [
-        (tmp_path / "out.dcm", ConversionOptions(), r"give that as image \(--image"),
-        (tmp_path / "out.dcm", ConversionOptions(image=labels_file), "is no DICOM scan"),
-        (tmp_path / "out.nii", ConversionOptions(form="seg"), r"form \(--as\) seg is what a .dcm file of labels is"),
+        (tmp_path / "out.dcm", ConversionOptions(), r"give the scan as image \(--image"),
+        (tmp_path / "out.dcm", ConversionOptions(image=labels_file), "is not DICOM"),
+        (tmp_path / "out.nii", ConversionOptions(form="seg"), r"form \(--as\) seg is only for a .dcm file of labels"),
         (tmp_path / "out", ConversionOptions(image=slices), "labels cannot be a DICOM series"),
         (tmp_path / "out.png", ConversionOptions(), "cannot be written as .png"),
     ]
@@ -480,7 +480,7 @@ def test_contradictions_are_usage_errors(labels_file: Path, slices: Path, tmp_pa
     with pytest.raises(InputError, match="has no volume '1'; expected one of labels"):
         convert(labels_file, tmp_path / "out.seg.nrrd", series="1")
     convert(labels_file, tmp_path / "rs.dcm", image=slices, form="rtstruct")
-    with pytest.raises(UsageError, match=r"series \(--series\) chooses a scan; of labels it is that of the image"):
+    with pytest.raises(UsageError, match=r"series \(--series\) chooses a scan; for labels that is the image"):
         convert(tmp_path / "rs.dcm", tmp_path / "out.nii", series="1")
 
 

@@ -226,7 +226,7 @@ def test_what_an_archive_leaves_out_is_said(folder: Path, tmp_path: Path) -> Non
             archive.write(folder / name, f"y/{name}")
     _, left = inspect(tmp_path / "scan.zip").entries
     assert (left.kind, left.name, left.files) == ("archive", "scan.zip", 2)
-    assert "2 of its members not read, as they are not DICOM: scan.nii.gz, readme.txt; NIfTI" in str(left.problem)
+    assert "skipped 2 member(s) that are not DICOM: scan.nii.gz, readme.txt; NIfTI" in str(left.problem)
     (only_left,) = [entry for entry in inspect(tmp_path).entries if entry.kind == "archive"]
     assert only_left.problem == left.problem
 
@@ -236,7 +236,7 @@ def test_a_damaged_file_blocks_its_folder_alone(folder: Path) -> None:
     entries = {entry.name: entry for entry in inspect(folder).entries}
     damaged = entries[str(Path("a", "0002.dcm"))]
     assert damaged.blocks
-    assert "no series of its folder is read until it is moved away" in str(damaged.problem)
+    assert "move it away to read the series of its folder" in str(damaged.problem)
     assert "0002.dcm: damaged DICOM file" in str(entries["good [1] series"].problem)
     assert entries["gappy"].problem is None
 

@@ -104,7 +104,7 @@ def test_a_change_since_it_was_looked_at_is_noticed(tmp_path: Path, change: str,
     else:
         with file.open("ab") as stream:
             stream.write(b"\0")
-    with pytest.raises(InputError, match="nothing is written of it"):
+    with pytest.raises(InputError, match="no output is written"):
         scan.check_unchanged()
 
 

@@ -78,7 +78,7 @@ def test_a_millimetre_disagrees(image: Path, tmp_path: Path) -> None:
     text = found.describe()
     assert "is displaced by (1, 0, 0) mm (corners up to 1 mm apart); if it was drawn" in text
     assert not found
-    assert "if it was drawn on this very image, its header is wrong" in text
+    assert "if it was drawn on this image, its header is wrong" in text
     assert f"`volseg convert {path} OUT --image {image}`" in text
     assert verify(image, path, tolerance_mm=1.5).agrees
 
@@ -87,7 +87,7 @@ def test_other_grids_disagree(image: Path, tmp_path: Path) -> None:
     coarse = verify(image, saved(tmp_path, ARRAY[::2], GRID.affine @ np.diag([2.0, 1, 1, 1])))
     assert (coarse.agrees, coarse.relation) == (False, "other grid")
     mirrored = verify(image, saved(tmp_path, ARRAY, np.diag([-1.0, -1, 1, 1]) @ GRID.affine))
-    assert "is mirrored: left and right, front and back are exchanged, as where LPS was taken for RAS" in (
+    assert "is mirrored: left and right, front and back are exchanged, as if LPS had been taken for RAS" in (
         mirrored.describe()
     )
     lost = verify(image, saved(tmp_path, ARRAY, shifted(-10)))

@@ -73,7 +73,7 @@ def test_rounding_is_no_shift() -> None:
     assert found.shift_mm == (1, 0, 0)
     assert "is displaced by (1, 0, 0) mm" in found.cause
     assert compare_grids(GRID, part).cause == ""
-    assert compare_grids(GRID, Grid(GRID.shape, RAS_TO_LPS @ GRID.affine)).cause.endswith("LPS was taken for RAS")
+    assert compare_grids(GRID, Grid(GRID.shape, RAS_TO_LPS @ GRID.affine)).cause.endswith("LPS had been taken for RAS")
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -1,4 +1,4 @@
-"""Inputs of the command line: which paths are the channels of which case, and the name of the case.
+"""Inputs of the command line: the channels of each case, and its name.
 
 Two rules name a case, and both look only at the scan itself:
 
@@ -35,13 +35,13 @@ class CaseInput:
     Parameters
     ----------
     name : str
-        Of its output folder.
+        Name of its output folder.
     paths : tuple of Path
         One for each channel in the model's order, or one 4D image that holds them all.
     series : str, optional
-        The series of a DICOM folder with several.
+        The series, if a DICOM folder has several.
     by_content : bool
-        Whether the headers of DICOM files give the name of the folder in place of `name`; they are read when needed.
+        Whether the folder gets its name from the headers of DICOM files, not from `name`; they are read when needed.
     """
 
     name: str
@@ -56,20 +56,20 @@ def collect_cases(inputs: Sequence[str], *, channels: int, series: str | None = 
     Parameters
     ----------
     inputs : sequence of str
-        Each one case: an image file, a DICOM file, folder or zip archive, or ``A,B`` for several channels. A folder of
-        image files stands for all of them, a folder of several patients' DICOM folders and archives for one case each;
-        nnU-Net's ``_0000``, ``_0001`` of one folder are the channels of one case.
+        Each is one case: an image file, a DICOM file, folder or zip archive, or ``A,B`` for several channels. A folder
+        of image files stands for all of them, and a folder with the DICOM folders or archives of several patients for
+        one case each. Files of one folder with nnU-Net's ``_0000``, ``_0001`` are the channels of one case.
     channels : int
-        How many the model wants.
+        Number of channels of the model.
     series : str, optional
-        Which series of DICOM folders with several.
+        The series, if DICOM folders have several.
 
     Raises
     ------
     InputError
         A path does not exist.
     UsageError
-        The number of channels is not the model's, or a file is given twice.
+        The number of channels differs from the model's, or a file is given twice.
     """
     groups: list[_Group] = []
     for text in inputs:
@@ -86,14 +86,14 @@ def collect_cases(inputs: Sequence[str], *, channels: int, series: str | None = 
 
 
 class _Group(NamedTuple):
-    """The channels of a case, and which series of them."""
+    """The channels of a case, and their series."""
 
     paths: tuple[Path, ...]
     series: str | None
 
 
 def _groups_of(text: str, series: str | None) -> list[_Group]:
-    """Return what one input stands for."""
+    """Return the cases of one input."""
     if Path(text).exists() or "," not in text:
         places = expand_folder(Path(text), series)
         groups = [_Group((place.path,), place.series or series) for place in places]
@@ -125,7 +125,7 @@ def _group_channels(groups: list[_Group], channels: int) -> list[_Group]:
 
 
 def _check_numbers(files: list[Path], name: Path) -> None:
-    """Refuse channels whose numbers are not 0000, 0001, ..."""
+    """Refuse channels that are not numbered 0000, 0001, ..."""
     numbers = [case_name(path)[-4:] for path in files]
     expected = [f"{number:04d}" for number in range(len(files))]
     if numbers != expected:
@@ -141,7 +141,7 @@ def _case(group: _Group) -> CaseInput:
 
 
 def _distinct(cases: Iterable[CaseInput]) -> Iterator[CaseInput]:
-    """Give the later of several image files of one name digits of its content, unless it is the same."""
+    """Add digits of its content to the name of a file, if another file has that name with other content."""
     first: dict[str, CaseInput] = {}
     for case in cases:
         other = case if case.by_content else first.setdefault(case.name, case)
@@ -154,12 +154,12 @@ def _distinct(cases: Iterable[CaseInput]) -> Iterator[CaseInput]:
 def _content(case: CaseInput) -> str:
     try:
         return find_scan_files(case.paths, case.series).content[:8]
-    except InputError:  # reading it will say why
+    except InputError:  # reading it raises the same error
         return ""
 
 
 def former_names(case: CaseInput, scan: ScanFiles) -> Iterator[str]:
-    """Give the names that versions before 0.1.0 gave a case: with digits of its path, and without any for DICOM."""
+    """Yield the names of a case in versions before 0.1.0: with digits of its path, and without digits for DICOM."""
     text = "\n".join([*(str(path.resolve()) for path in case.paths), case.series or ""])
     digits = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:8]
     described = portable_name(scan.chosen[0].name) if scan.chosen else case.name

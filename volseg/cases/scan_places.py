@@ -1,8 +1,8 @@
-"""Which scans a folder stands for: image files, the DICOM scans of several patients, or one DICOM scan.
+"""The scans that a folder stands for: image files, the DICOM scans of several patients, or one DICOM scan.
 
 A folder without image files is a cohort if it holds zip archives, or DICOM folders of several patients or studies:
-each archive and each folder is then a scan, and one that cannot be read is a failure of its own. Folders of one study
-are one scan, as are those over which a series is spread: there a series has to be chosen.
+each archive and each folder is then a scan, and one that cannot be read fails alone. Folders of one study are one scan,
+and so are folders that share a series: there a series has to be chosen.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ScanPlace:
-    """Where one scan is.
+    """The place of one scan.
 
     Parameters
     ----------
     path : Path
         A file, archive or folder.
     series : str, optional
-        Which one, where scans of several patients lie side by side in one folder.
+        The series, if scans of several patients lie in one folder.
     studies : set
-        Patients and studies that are there; empty where that is not known.
+        The patients and studies there; empty if unknown.
     instances : dict
-        What each series there consists of.
+        The instances of each series there.
     """
 
     path: Path
@@ -52,9 +52,9 @@ def expand_folder(path: Path, series: str | None = None) -> list[ScanPlace]:
     Parameters
     ----------
     path : Path
-        What is no folder stands for itself.
+        A path that is not a folder stands for itself.
     series : str, optional
-        Which one of each patient.
+        The series of each patient.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def expand_folder(path: Path, series: str | None = None) -> list[ScanPlace]:
     if images:
         _warn_of_others(path, entries)
         return [ScanPlace(image) for image in images]
-    # A folder without anything that is a scan is left to the reader, which says so.
+    # The reader gives the error for a folder without a scan.
     return _dicom_places(path, series) or [ScanPlace(path)]
 
 
@@ -80,7 +80,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _warn_of_others(folder: Path, entries: list[Path]) -> None:
-    """Name the DICOM folders and archives beside image files."""
+    """Warn of DICOM folders and archives beside image files."""
     from volseg.io.dicom import is_dicom
 
     others = []
@@ -93,11 +93,11 @@ def _warn_of_others(folder: Path, entries: list[Path]) -> None:
         except InputError:
             others.append(entry.name)
     if others:
-        _LOG.warning("%s: its image files are taken; left out, give them by name: %s", folder, first_few(others))
+        _LOG.warning("%s: only its image files are taken; left out, give them by name: %s", folder, first_few(others))
 
 
 def _dicom_places(folder: Path, series: str | None) -> list[ScanPlace]:
-    """Return the DICOM scans of a folder; an empty list if it holds no image."""
+    """Return the DICOM scans of a folder; an empty list if it holds no DICOM image."""
     entries = _listed(folder)
     if any(_is_loose_dicom(entry) for entry in entries):
         return _places_in(folder, series)
@@ -130,7 +130,7 @@ def _is_archive(entry: Path) -> bool:
 
 
 def _is_loose_dicom(entry: Path) -> bool:
-    """Whether it is a DICOM file, neither in an archive nor a list of files."""
+    """Whether it is a DICOM file, but neither an archive nor a DICOMDIR."""
     from volseg.io.dicom import is_dicom
 
     if not entry.is_file() or _is_archive(entry) or entry.name.upper().startswith("DICOMDIR"):
@@ -139,11 +139,11 @@ def _is_loose_dicom(entry: Path) -> bool:
 
 
 def _places_in(path: Path, series: str | None) -> list[ScanPlace]:
-    """Return the scans whose files lie together: one, or that of each patient and study."""
+    """Return the scans of files in one folder: one, or one for each patient and study."""
     try:
         listing = Catalogue(path).dicom
     except InputError:
-        return [ScanPlace(path)]  # which fails with the same reason when it is read
+        return [ScanPlace(path)]  # it fails with the same reason when it is read
     if not listing.series:
         return [ScanPlace(path)] if listing.damaged else []
     by_study: dict[tuple[str, str], list[Series]] = {}
@@ -157,7 +157,7 @@ def _places_in(path: Path, series: str | None) -> list[ScanPlace]:
 
 
 def _one_of_each(by_study: Mapping[tuple[str, str], list[Series]], path: Path, series: str | None) -> list[ScanPlace]:
-    """Return the scan of each patient and study; an empty list if one has several to choose from."""
+    """Return the scan of each patient and study; an empty list if one of them has several scans."""
     from volseg.io.dicom import choose_series
 
     places = []
@@ -165,7 +165,7 @@ def _one_of_each(by_study: Mapping[tuple[str, str], list[Series]], path: Path, s
         try:
             chosen = choose_series(found, path, series)
         except AmbiguousError:
-            return []  # the whole folder fails with all that there is to choose from
+            return []  # reading the whole folder then fails and lists every scan
         except InputError as error:
             _LOG.warning("left out: %s", error)
         else:
@@ -184,6 +184,6 @@ def _instances(found: Iterable[Series]) -> dict[tuple[str, ...], int]:
 
 
 def _is_spread(places: Iterable[ScanPlace]) -> bool:
-    """Whether different parts of one series lie in several places; not copies of it."""
+    """Whether different parts of one series lie in several places; copies do not count."""
     seen: dict[tuple[str, ...], int] = {}
     return any(seen.setdefault(key, value) != value for place in places for key, value in place.instances.items())

@@ -39,7 +39,7 @@ _THRESHOLD_COLOUR = (240, 170, 90)
 
 @dataclass(frozen=True)
 class Subject:
-    """The objects to look at, in one world; `advice` says why labels on a single slice have no surface."""
+    """The objects to look at, in one world; `advice` is for labels on a single slice, which have no surface."""
 
     volume: Volume | None = None
     labels: tuple[LabelMap, ...] = ()
@@ -134,7 +134,7 @@ class _Found:
     meshes: tuple[Mesh, ...]
 
     def as_labels(self) -> _Found:
-        """Take the scans for label maps."""
+        """Treat the scans as label maps."""
         return replace(self, scans=(), label_maps=self.scans)
 
     def of_labels(self, series: str | None) -> bool:
@@ -171,14 +171,14 @@ def _looked_at(paths: Sequence[Path], scans: Sequence[Catalogue]) -> list[Catalo
 
 
 def _mesh_colour(path: Path, others: Sequence[Mesh]) -> Colour:
-    """Choose a colour for the meshes of a file by its name, else, where others have that, by their number."""
+    """Choose a colour for the meshes of a file by its name or, if other meshes have that colour, by their number."""
     number = len(others) + 1
     colour = default_colour(number, path.stem)
     return default_colour(number) if colour in {mesh.colour for mesh in others} else colour
 
 
 def _is_labels(found: Catalogue) -> bool:
-    """Whether a path says of itself that it is a label map: by name, content or header, or a table beside it."""
+    """Whether a path is a label map by its name, content or header, or by a table beside it."""
     if has_suffix(found.path, SEG_NRRD_SUFFIXES) or has_label_table(found.path):
         return True
     return found.path.is_file() and found.label_object is not None
@@ -194,7 +194,7 @@ def _read_scan(found: _Found, series: str | None) -> Volume | None:
     of_labels = found.label_maps[0] if found.label_maps else image
     scan = read_scan_of(of_labels, image, series=series)
     if scan.array.min() == scan.array.max():
-        _LOG.warning("%s: every voxel is %g, so there is nothing of it to see", image.path, scan.array.flat[0])
+        _LOG.warning("%s: every voxel is %g, so it has nothing to show", image.path, scan.array.flat[0])
     return scan
 
 
@@ -215,7 +215,7 @@ class _Labels:
             layers = self._on(scan)
         check_labels(layers, path)
         if not any(layer.array.any() for layer in layers):
-            _LOG.warning("%s: every voxel is background, so there is nothing of it to see", path)
+            _LOG.warning("%s: every voxel is background, so it has nothing to show", path)
         return layers
 
     def _on(self, image: Volume | None) -> tuple[LabelMap, ...]:
@@ -232,13 +232,13 @@ def _stands_for(path: Path, known: Sequence[str]) -> Catalogue:
     if len(found) > 1:
         raise UsageError(f"{path}: {len(found)} cases to look at ({first_few([*found], 10)}); give one")
     for file in found.values():
-        # A case is its folder, where its scan is noted.
+        # A case is its folder, which has the record of its scan.
         return Catalogue(file if file.parent == path else file.parent)
     return there
 
 
 def _is_meant_as_labels(found: _Found, scan: Volume, of_labels: Mapping[str, object]) -> bool:
-    """Whether the one image that is given, without a label map, is one: by the options for labels, or its values."""
+    """Whether a single image is a label map, by the options for labels or by its values."""
     if not found.scans or found.label_maps:
         return False
     return any(of_labels.values()) or _is_label_map(scan, found.scans[0].path)
@@ -254,15 +254,15 @@ def _is_label_map(volume: Volume, path: Path) -> bool:
         return False
     if not is_even(values, volume.grid.spacing, count=len(present_values(values))):
         return False
-    _LOG.warning("%s: holds integers in large even areas, so it is shown as a label map (-s says so outright)", path)
+    _LOG.warning("%s: holds integers in large even areas, so it is shown as a label map (-s makes this explicit)", path)
     return True
 
 
 def _check_options(found: _Found, of_labels: Mapping[str, object], series: str | None) -> None:
-    """Refuse options that choose among what is not there."""
+    """Refuse options for objects that are not given."""
     for option, value in of_labels.items():
         if value and not found.label_maps:
-            raise UsageError(f"{option} is of the labels of a label map; give that by --segmentation FILE")
+            raise UsageError(f"{option} needs a label map; give one by --segmentation FILE")
     if series is not None and not (found.scans or found.label_maps):
         raise UsageError(f"--series {series} chooses a volume of a scan or label map; give one")
 

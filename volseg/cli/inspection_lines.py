@@ -65,7 +65,7 @@ def inspection_lines(found: Inspection, width: int) -> Iterator[Line]:
     yield Line(_summary(found))
     blocking = [entry.name for entry in found.entries if entry.blocks]
     if blocking:
-        text = f"damaged files keep series from being read until they are moved away: {', '.join(blocking)}"
+        text = f"damaged files block the reading of series; move them away: {', '.join(blocking)}"
         yield Line(_folded(text, width, first=""), "red")
 
 

@@ -31,51 +31,51 @@ Content = Literal["scan", "labels", "probabilities"]
 def convert(source: str | Path, target: str | Path, **options: Unpack[ConversionOptions]) -> list[Path]:
     """Read a scan, label map or probabilities in one form and write it in another.
 
-    What the source is, is said by a label table, a choice of labels, a form or an image, by the target (``.seg.nrrd``
-    and ``.dcm`` hold labels), by the source (``.seg.nrrd``, a folder of masks, and a DICOM segmentation or structure
-    set that is alone), or by a label table beside it or in its header. All else is a scan.
+    The source is read as labels if `labels`, `only`, `form` or `image` is given; if the target is ``.seg.nrrd`` or
+    ``.dcm``; if the source is a ``.seg.nrrd``, a folder of masks, or a single DICOM segmentation or structure set; or
+    if it has a label table beside it or in its header. Otherwise it is read as a scan.
 
     Parameters
     ----------
     source : path
-        What `volseg.read` or `volseg.read_labels` takes; the folder of a predicted case, for its label map; or a folder
-        with one image file and no DICOM.
+        A source of `volseg.read` or `volseg.read_labels`; the folder of a predicted case, for its label map; or a
+        folder with one image file and no DICOM.
     target : path
         ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mgz``; for a scan also a folder for a DICOM series; for labels
-        also ``.seg.nrrd``, and ``.dcm`` with an image. Values stay as they are, fractions as float32.
+        also ``.seg.nrrd``, and ``.dcm`` with an image. Values are kept; fractions become float32.
     series : str, optional
-        Which series or volume of the source; where the source is labels with an image, of the image, unless it is the
-        name of a volume of the source. By itself that series to which labels refer.
+        The series or volume of the source. For labels with an image it is the series of the image, unless it is the
+        name of a volume of the source; the default is the series that the labels refer to.
     labels : path, optional
-        Table of label names and colours; says that the source is labels.
+        Table of label names and colours; the source is then read as labels.
     only : sequence of str, optional
-        Which labels, by name, value or pattern, as of `volseg.read_labels`.
+        The wanted labels by name, value or pattern, as for `volseg.read_labels`.
     image : path, optional
-        The scan that labels were made on: they come out on its grid, and DICOM objects refer to it.
+        The scan that the labels were made on. They are written on its grid, and DICOM objects refer to it.
     form : {"seg", "labelmap", "rtstruct", "fractional"}, optional
-        What a ``.dcm`` file is; ``fractional`` are probabilities, in NIfTI along a fourth axis.
+        The kind of a ``.dcm`` file. ``fractional`` holds probabilities, which NIfTI holds along a fourth axis.
     modality : {"CT", "MR"}, optional
-        What the DICOM series that is written says of the scan. Without it that of the source, or of the JSON file that
-        dcm2niix writes beside a NIfTI file; else the values decide, with a warning.
+        Modality of the written DICOM series. The default is that of the source, or of the JSON file that dcm2niix
+        writes beside a NIfTI file; else it is taken from the values, with a warning.
     strict : bool
-        Refuse DICOM stacks that would have to be repaired.
+        Refuse DICOM stacks that need a repair.
     overwrite : bool
-        Replace files that are there.
+        Replace existing files.
 
     Returns
     -------
     list of Path
-        The files written. Labels have their names in ``<stem>.tsv``, where the form itself cannot hold them. Labels
-        that overlap are written as ``<stem>_1``, ``<stem>_2`` and so on, in a ``.seg.nrrd`` as layers.
+        The files written. If the format cannot hold the names of labels, they are in ``<stem>.tsv``. Labels that
+        overlap are written as ``<stem>_1``, ``<stem>_2`` and so on, or as layers of a ``.seg.nrrd``.
 
     Raises
     ------
     UsageError
         Arguments that contradict each other or the target.
     InputError, GeometryError
-        The source or image cannot be read; more than half of the labelled voxels lie outside the image.
+        The source or image cannot be read, or more than half of the labelled voxels lie outside the image.
     OutputError
-        A target is there already, or cannot be written.
+        A target exists already, or cannot be written.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
     target, settings = Path(target), ConversionSettings(**options)
     found = _one_source(look(source), target, known=names_of(settings.labels))
     if found.path.resolve() == target.resolve():
-        raise UsageError(f"{target}: is the input itself; choose another name")
+        raise UsageError(f"{target}: is the input; choose another name")
     check_free([target], overwrite=settings.overwrite)
     content = _said_content(found, target, settings) or _content(found, target)
     modality = check_modality(settings.modality, to_dicom=content == "scan" and is_folder(target))
@@ -105,7 +105,7 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
 
 
 def _one_source(found: Catalogue, target: Path, *, known: Sequence[str]) -> Catalogue:
-    """Return the label map or masks of a case, or the one image of a folder without DICOM; else what was found."""
+    """Return the label map or masks of a case, or the one image of a folder without DICOM; else `found`."""
     folder = found.path
     if not folder.is_dir() or found.is_dicom:
         return found
@@ -125,7 +125,7 @@ def _one_source(found: Catalogue, target: Path, *, known: Sequence[str]) -> Cata
 
 
 def _said_content(found: Catalogue, target: Path, settings: ConversionSettings) -> Content | None:
-    """Return what arguments and file names say; None if they do not."""
+    """Return the kind by arguments and file names; None if they leave it open."""
     if settings.form == FRACTIONAL:
         return "probabilities"
     if settings.labels or settings.only or settings.form or settings.image or mask_files(found):
@@ -134,14 +134,14 @@ def _said_content(found: Catalogue, target: Path, settings: ConversionSettings) 
 
 
 def _content(found: Catalogue, target: Path) -> Content:
-    """Return what the source itself says."""
+    """Return the kind by the source itself."""
     if found.is_dicom:
         return "labels" if found.dicom.labels and not found.dicom.series else "scan"
     return "labels" if has_label_table(found.path) and not is_folder(target) else "scan"
 
 
 def _note_labels(found: Catalogue, volume: Volume) -> None:
-    """Say which labels beside a scan were made on it, as they are not converted with it."""
+    """Warn of labels beside a scan that were made on it: they are not converted with it."""
     uid = volume.source.series_uid if isinstance(volume.source, DicomSource) else None
     for labels in found.dicom.labels:
         if uid in labels.reference.series_uids:

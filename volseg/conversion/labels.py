@@ -1,4 +1,4 @@
-"""Label maps: onto the grid of an image where one is given, and in layers where labels overlap."""
+"""Label maps: put on the grid of an image if one is given, and written in layers if labels overlap."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def convert_labels(found: Catalogue, target: Path, settings: ConversionSettings)
     Parameters
     ----------
     found : Catalogue
-        What lies at the source.
+        The contents of the source.
     target : Path
-        Where it goes; the suffix says in which form.
+        The file to write; its suffix gives the format.
     settings : ConversionSettings
     """
     _check_target(target, settings)
@@ -46,7 +46,7 @@ def convert_labels(found: Catalogue, target: Path, settings: ConversionSettings)
     check_labels(layers, source)
     if image is not None:
         _check_place(_unplaced(found, image, settings) or layers, image.grid, source, target)
-        if not is_object(target):  # whose writers go by the slices as they are stored
+        if not is_object(target):  # the writers of DICOM objects use the slices as they are stored
             layers = tuple(_moved(layer, image.grid, source) for layer in layers)
     return _write_layers(layers, target, image, settings)
 
@@ -54,7 +54,7 @@ def convert_labels(found: Catalogue, target: Path, settings: ConversionSettings)
 def _write_layers(
     layers: tuple[LabelMap, ...], target: Path, image: Volume | None, settings: ConversionSettings
 ) -> list[Path]:
-    """Write layers into one ``.seg.nrrd``, or into a file each."""
+    """Write layers into one ``.seg.nrrd``, or each into a file of its own."""
     if len(layers) > 1 and has_suffix(target, SEG_NRRD_SUFFIXES):
         from volseg.io.images.itk import write_seg_nrrd
 
@@ -69,24 +69,22 @@ def _write_layers(
 
 
 def _unplaced(found: Catalogue, image: Volume, settings: ConversionSettings) -> tuple[LabelMap, ...]:
-    """Read a DICOM segmentation of another series than the image on its own grid; return nothing for other sources."""
+    """Read a DICOM segmentation of another series than the image on its own grid; return None for other sources."""
     labels = found.label_object
     own = image.source.series_uid if isinstance(image.source, DicomSource) else ""
     if labels is None or labels.is_contours or own in labels.reference.series_uids:
         return ()
     try:
         return read_layers(found, labels=settings.labels, only=settings.only)
-    except InputError:  # its frames form no even grid
+    except InputError:  # its frames do not form an even grid
         return ()
 
 
 def _check_target(target: Path, settings: ConversionSettings) -> None:
     if is_folder(target):
-        raise UsageError(
-            f"{target}: labels cannot be a DICOM series; end it in .nii.gz, .seg.nrrd or, with an image, .dcm"
-        )
+        raise UsageError(f"{target}: labels cannot be a DICOM series; use .nii.gz, .seg.nrrd or, with an image, .dcm")
     if settings.form is not None and not is_object(target):
-        raise UsageError(f"form (--as) {settings.form} is what a .dcm file of labels is; {target} is none")
+        raise UsageError(f"form (--as) {settings.form} is only for a .dcm file of labels; got {target}")
     check_free(_files_of(target), overwrite=settings.overwrite)
 
 
@@ -96,11 +94,11 @@ def read_image(found: Catalogue, target: Path, settings: ConversionSettings) -> 
     Parameters
     ----------
     found : Catalogue
-        What lies at the source.
+        The contents of the source.
     target : Path
-        A DICOM object needs the scan.
+        The file to write; a DICOM object needs the scan.
     settings : ConversionSettings
-        Its image and series say which scan that is.
+        Its image and series identify the scan.
 
     Returns
     -------
@@ -110,24 +108,24 @@ def read_image(found: Catalogue, target: Path, settings: ConversionSettings) -> 
     Raises
     ------
     UsageError
-        It is missing, or not from DICOM, and the target is a DICOM object, which refers to its files.
+        The target is a DICOM object, which refers to the files of the scan, and the scan is missing or not DICOM.
     """
     if settings.image is None:
         if is_object(target):
             raise UsageError(
-                f"{target}: is a DICOM object of labels, which refers to the files of its scan; give that as "
+                f"{target}: a DICOM object of labels refers to the files of its scan; give the scan as "
                 "image (--image; a scan itself becomes a folder of DICOM files)"
             )
         if settings.series is not None:
             raise UsageError(
-                "series (--series) chooses a scan; of labels it is that of the image (--image), which is missing"
+                "series (--series) chooses a scan; for labels that is the image (--image), which is missing"
             )
         return None
     there = look(settings.image, known=found)
     image = read_scan_of(found, there, series=settings.series, strict=settings.strict)
     if is_object(target) and image.source is None:
         raise UsageError(
-            f"image (--image) {settings.image}: is no DICOM scan, whose files a DICOM object of labels refers to"
+            f"image (--image) {settings.image}: is not DICOM; a DICOM object of labels refers to the files of its scan"
         )
     return image
 
@@ -135,12 +133,12 @@ def read_image(found: Catalogue, target: Path, settings: ConversionSettings) -> 
 def put_on_grid(labelmap: LabelMap, grid: Grid) -> LabelMap:
     """Bring a label map onto another grid of the same patient space: each voxel takes the nearest one's label.
 
-    0 where the label map does not reach.
+    Voxels outside the label map get 0.
     """
     from scipy import ndimage
 
     to_voxel = np.linalg.solve(labelmap.grid.affine, grid.affine)
-    # Not SciPy's "constant", which takes what lies less than half a voxel beyond the outer centres for outside.
+    # SciPy's "constant" would count points up to half a voxel beyond the outer centres as outside.
     array = ndimage.affine_transform(
         labelmap.array, to_voxel[:3, :3], to_voxel[:3, 3], grid.shape, order=0, mode="grid-constant"
     )
@@ -148,7 +146,7 @@ def put_on_grid(labelmap: LabelMap, grid: Grid) -> LabelMap:
 
 
 def _check_place(layers: Sequence[LabelMap], image: Grid, source: Path, target: Path) -> None:
-    """Refuse labels most of which lie outside the image; warn where they lie on other voxels, or some are lost."""
+    """Refuse labels that lie mostly outside the image; warn if they lie on another grid or some are lost."""
     placement = compare_grids(image, layers[0].grid)
     _, outside = label_extent(layers, image)
     lies = f"lies on another grid than the image{f': it {placement.cause}' if placement.cause else ''}"
@@ -159,7 +157,7 @@ def _check_place(layers: Sequence[LabelMap], image: Grid, source: Path, target: 
     if placement.relation in ("other grid", "apart"):
         grid = layers[0].grid.describe()
         _LOG.warning("%s: %s (%s; %s); each voxel of the image takes the nearest label", source, lies, grid, corners)
-    if outside and not is_object(target):  # whose writer says it
+    if outside and not is_object(target):  # its writer warns of it
         _LOG.warning("%s: %s and are lost", source, lost)
 
 
@@ -173,7 +171,7 @@ def _moved(labelmap: LabelMap, grid: Grid, source: Path) -> LabelMap:
 
 
 def _files_of(target: Path) -> list[Path]:
-    """Return what a label map is written to: itself, and beside it what it cannot hold."""
+    """Return the files of a label map: itself, and beside it the table of names that it cannot hold."""
     if has_suffix(target, LABEL_SUFFIXES):
         return [target]
     table = sidecar_path(target)

@@ -24,7 +24,7 @@ def convert_probabilities(found: Catalogue, target: Path, settings: ConversionSe
     Parameters
     ----------
     found : Catalogue
-        What lies at the source.
+        The contents of the source.
     target : Path
         ``.dcm`` for a NIfTI source, ``.nii.gz`` for a DICOM one.
     settings : ConversionSettings
@@ -44,7 +44,7 @@ def _to_dicom(found: Catalogue, target: Path, settings: ConversionSettings) -> l
     volumes = list(found.read_all().values()) if found.image_format is not None else [found.scan().read()]
     if len(volumes) == 1 and volumes[0].array.dtype.kind in "iu":
         raise UsageError(
-            f"--as {FRACTIONAL} needs probabilities, a volume per label, and a table of their names (--labels); "
+            f"--as {FRACTIONAL} needs probabilities, one volume for each label, and a table of their names (--labels); "
             f"{source} is a 3D label map; use --as seg"
         )
     labels = _labels(source, len(volumes), settings)
@@ -58,12 +58,12 @@ def _to_dicom(found: Catalogue, target: Path, settings: ConversionSettings) -> l
 
 
 def _labels(source: Path, count: int, settings: ConversionSettings) -> tuple[Label, ...]:
-    """Find the names: given, beside the file, or those of the label map that `volseg predict` wrote beside it."""
+    """Find the names: as given, else beside the file, else beside the label map that `volseg predict` wrote there."""
     given = [] if settings.labels is None else [Path(settings.labels)]
     candidates = [*given, sidecar_path(source), source.with_name("labels.tsv")]
     table = next((path for path in candidates if path.is_file()), None)
     if table is None:
-        raise UsageError(f"{source}: no names of its labels are beside it; give a table as labels (--labels)")
+        raise UsageError(f"{source}: no table of label names lies beside it; give one as labels (--labels)")
     labels = read_label_table(table)
     if len(labels) != count:
         raise InputError(f"{source}: holds {count} volumes, but {table} names {len(labels)} labels; expected one each")

@@ -27,13 +27,13 @@ from volseg.io.labels import has_label_table
 
 _LOG = logging.getLogger(__name__)
 
-# What `convert_all` writes: the suffix of each file; none for a folder.
+# The formats of `convert_all`: suffix of the files; empty for a folder.
 FORMATS = {suffix.removeprefix("."): suffix for suffix in SCAN_SUFFIXES} | {"dicom": ""}
 
 
 @dataclass(frozen=True)
 class ConvertedVolume:
-    """How one of several volumes, of a series or file, ended: its files, or the reason why there are none."""
+    """Result for one of several volumes of a series or file: its files, or the reason why it failed."""
 
     name: str
     origin: str
@@ -58,33 +58,33 @@ def convert_all(
         DICOM as `volseg.read_all` takes it, an image file, or a folder with any of them; label maps
         with a table of names beside them are left out, with a warning. Volumes are read one after the other.
     folder : path
-        Where the files go, each called as `volseg.read_all` calls its volume.
+        Where the files go. `volseg.read_all` gives each file its name.
     form : {"nii", "nii.gz", "nrrd", "mha", "mgz", "dicom"}
-        What to write; ``dicom`` is a folder each.
+        Format of the files; ``dicom`` writes a folder for each volume.
     modality, strict, overwrite
         As of `convert`.
 
     Yields
     ------
     ConvertedVolume
-        One that fails does not stop the others.
+        A failure of one does not stop the others.
 
     Raises
     ------
     UsageError
-        An unknown form, or a folder that is called like a file.
+        Unknown form, or the name of the folder is that of a file.
     InputError
-        There is nothing to read.
+        The source holds nothing to read.
     """
     source, folder = Path(source), Path(folder)
     if form not in FORMATS:
         raise UsageError(f"format is {form!r}; expected one of {', '.join(FORMATS)}")
     if has_suffix(folder, (*IMAGE_SUFFIXES, ".dcm")) and not folder.is_dir():
-        raise UsageError(f"{folder}: is the name of a file; every volume (--all) goes into a folder, give that")
+        raise UsageError(f"{folder}: is the name of a file; all volumes (--all) go into a folder, give one")
     modality = check_modality(modality, to_dicom=form == "dicom")
     taken: set[str] = set()
     for found in _found(source, folder):
-        # As `read_all` names volumes, free also where upper and lower case are the same.
+        # Named as `read_all` names volumes; unique even if upper and lower case are the same.
         stem = free_name(portable_name(found.name), lambda name: name.casefold() in taken, number=found.number)
         taken.add(stem.casefold())
         target = folder / f"{stem}{FORMATS[form]}"
@@ -116,13 +116,13 @@ def _found(source: Path, folder: Path) -> Iterator[_Found]:
         raise found.nothing()
     for file in files:
         if has_suffix(file, SEG_NRRD_SUFFIXES) or has_label_table(file):
-            _LOG.warning("%s: is a label map, no scan; left out, convert it on its own", file)
+            _LOG.warning("%s: is a label map, not a scan; left out, convert it on its own", file)
         else:
             yield from _found_image(file)
 
 
 def _without_outputs(files: list[Path], source: Path, folder: Path) -> list[Path]:
-    """Leave out what an earlier call wrote to a folder inside the source."""
+    """Leave out the output of an earlier call in a folder inside the source."""
     if not source.is_dir() or folder.resolve() == source.resolve():
         return files
     return [file for file in files if folder.resolve() not in file.resolve().parents]
@@ -131,9 +131,9 @@ def _without_outputs(files: list[Path], source: Path, folder: Path) -> list[Path
 def _found_image(file: Path) -> Iterator[_Found]:
     try:
         image = look(file)
-        volumes = image.read_all()  # in one go, so that the file is decompressed once
+        volumes = image.read_all()  # all at once, so that the file is decompressed only once
     except VolsegError:
-        yield _Found(case_name(file), "", file, str(file), partial(read, file))  # which fails in the same way
+        yield _Found(case_name(file), "", file, str(file), partial(read, file))  # it fails in the same way
         return
     for scan in image.scans():
         yield _Found(scan.name, "", file, scan.origin, partial(_renamed, volumes[scan.name], scan.name))

@@ -1,4 +1,4 @@
-"""How to convert, and what may be written over."""
+"""Settings of a conversion, and which existing files may be replaced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FRACTIONAL = "fractional"
 
 
 class ConversionOptions(TypedDict, total=False):
-    """The keyword arguments of `volseg.convert`, which says what they mean."""
+    """The keyword arguments of `volseg.convert`, which describes them."""
 
     series: str | None
     labels: str | Path | None
@@ -28,7 +28,7 @@ class ConversionOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ConversionSettings:
-    """How to convert: the `ConversionOptions`, complete."""
+    """The complete `ConversionOptions`."""
 
     series: str | None = None
     labels: str | Path | None = None

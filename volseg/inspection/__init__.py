@@ -1,4 +1,4 @@
-"""What is in a file or folder, and what is wrong with it."""
+"""The contents of a file or folder, and their faults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from volseg.progress import Progress, ignore_progress
 
 __all__ = ["Entry", "Inspection", "Slices", "inspect"]
 
-# So many files that nobody reads are named in the error.
+# The error names at most this many of the files that volseg does not read.
 
 
 def inspect(path: str | Path, *, headers: bool = False, progress: Progress | None = None) -> Inspection:
@@ -27,20 +27,19 @@ def inspect(path: str | Path, *, headers: bool = False, progress: Progress | Non
         A DICOM or image file, or a folder or archive that holds any of them. Hidden files are left
         out.
     headers : bool
-        Look at headers alone. Otherwise every image is read once, to see that it can be; the voxels of segmentations
-        are not.
+        Read only headers. Otherwise the voxels of every image are read once as a check; those of segmentations are not.
     progress : Progress, optional
-        Called with ("reading", entries done, entries in all).
+        Called with ("reading", entries done, number of entries).
 
     Returns
     -------
     Inspection
-        DICOM first. What cannot be read is an entry that says why.
+        DICOM first. An entry of a file that cannot be read says why.
 
     Raises
     ------
     InputError
-        There is no such path, or no image file of any kind in it.
+        The path does not exist, or holds no image file.
 
     Examples
     --------
@@ -78,7 +77,7 @@ def _dicom_steps(found: Catalogue, *, headers: bool) -> Iterator[Callable[[], It
         return
     try:
         listing = found.dicom
-    except InputError as error:  # a damaged archive or a folder without rights must not hide what else is there
+    except InputError as error:  # one damaged archive or unreadable folder must not hide the other files
         yield partial(iter, (Entry("DICOM file", path.name, problem=str(error)),))
         return
     if path.is_file() and not (listing or is_zip(path)):

@@ -35,9 +35,9 @@ from volseg.io.dicom import (
 
 # How many further files with the same problem a message names.
 _ALSO_NAMED = 4
-# Of a UID that is not here to be chosen, so many last characters are shown.
+# A UID that cannot be chosen here is shown by this many of its last characters.
 _ENDING = 12
-# Transfer syntaxes (PS3.6, table A-1) in the words of the people who meet them; the rest are shown as numbers.
+# Transfer syntaxes (PS3.6, table A-1) by their usual names; others are shown as UIDs.
 _COMPRESSIONS = {
     "1.2.840.10008.1.2": "uncompressed",
     "1.2.840.10008.1.2.1": "uncompressed",
@@ -61,7 +61,7 @@ _COMPRESSIONS = {
 
 
 def series_entry(series: Series, path: Path, *, headers: bool) -> Entry:
-    """Describe a volume: read it, or only say from its headers how it will be read."""
+    """Describe a volume: read it, or say from its headers how it will be read."""
     facts = _of_headers(series)
     with collected_notes() as texts:
         try:
@@ -77,12 +77,12 @@ def series_entry(series: Series, path: Path, *, headers: bool) -> Entry:
 
 
 def other_entries(listing: Listing) -> Iterator[Entry]:
-    """Describe what is not a volume: segmentations, other objects, damaged files, files that are not DICOM.
+    """Describe everything else: segmentations, other objects, damaged files, files that are not DICOM.
 
     Parameters
     ----------
     listing : Listing
-        What DICOM has at a path.
+        The DICOM files at a path.
     """
     for labels in listing.labels:
         yield _label_entry(labels, listing)
@@ -107,16 +107,14 @@ def other_entries(listing: Listing) -> Iterator[Entry]:
 
 
 def _damaged_entries(listing: Listing) -> Iterator[Entry]:
-    """Describe the damaged files, those together that are damaged alike and of one series, if that is known."""
+    """Describe the damaged files: one entry for those of one series with the same damage."""
     by_damage: dict[tuple[str, str], list[DamagedFile]] = defaultdict(list)
     for entry in listing.damaged:
         by_damage[entry.reason, entry.series_uid].append(entry)
     for (reason, uid), alike in sorted(by_damage.items()):
         files = [entry.file for entry in alike]
-        whose = f"series [...{uid[-_ENDING:]}], whose slice it is, is not" if uid else "no series of its folder is"
-        problem = (
-            f"{files[0]}: damaged DICOM file: {reason}; {whose} read until it is moved away{_also(files, listing)}"
-        )
+        blocked = f"series [...{uid[-_ENDING:]}]" if uid else "the series of its folder"
+        problem = f"{files[0]}: damaged DICOM file: {reason}; move it away to read {blocked}{_also(files, listing)}"
         blocks = any(_blocks(entry, listing) for entry in alike)
         yield Entry("DICOM file", _name(files[0], listing), files=len(files), blocks=blocks, problem=problem)
 
@@ -126,12 +124,12 @@ def _blocks(damaged: DamagedFile, listing: Listing) -> bool:
 
 
 def archive_entries(listing: Listing) -> Iterator[Entry]:
-    """Say of each zip archive which of its members are not DICOM.
+    """List the members of each zip archive that are not DICOM.
 
     Parameters
     ----------
     listing : Listing
-        What DICOM has at a path.
+        The DICOM files at a path.
     """
     names_in: dict[Path, list[str]] = defaultdict(list)
     damaged = {entry.file for entry in listing.damaged}
@@ -143,12 +141,12 @@ def archive_entries(listing: Listing) -> Iterator[Entry]:
 
 
 def _not_read(path: Path, names: list[str]) -> str:
-    # Images first, as somebody may look for them.
+    # Images first: they are the likeliest to be missed.
     images = [name for name in names if has_suffix(name, IMAGE_SUFFIXES)]
     others = [name for name in names if name not in images]
     shown = first_few([*images, *others])
-    advice = f"; {IMAGE_NAMES} files are not read from archives, unpack it" if images else ""
-    return f"{path}: {len(names)} of its members not read, as they are not DICOM: {shown}{advice}"
+    advice = f"; {IMAGE_NAMES} files are read only outside of archives; unpack it" if images else ""
+    return f"{path}: skipped {len(names)} member(s) that are not DICOM: {shown}{advice}"
 
 
 def _also(files: Sequence[DicomFile], listing: Listing) -> str:
@@ -171,7 +169,7 @@ def _label_entry(labels: LabelObject, listing: Listing) -> Entry:
 
 
 def _name(file: DicomFile, listing: Listing) -> str:
-    """Path inside what was inspected."""
+    """Return the path relative to the inspected folder."""
     root, whole = str(listing.path), str(file)
     return whole.removeprefix(root).lstrip("/\\") or file.name
 
@@ -233,7 +231,7 @@ def _of_plan(plan: Arrangement) -> dict[str, Any]:
 
 
 def _unread_notes(series: Series, plan: Arrangement) -> list[str]:
-    """Say what the reader would warn of."""
+    """Return the warnings that the reader would give."""
     inverted = plan.stack.frames[0].inverted
     notes = [f"{copy}: a copy of another file of the series; left out" for copy in series.copies]
     told = filter(None, (*series.notes, plan.stack.rounding_note))
@@ -250,7 +248,7 @@ def _of_values(plan: Arrangement, volume: Volume | None) -> dict[str, Any]:
     array = volume.array
     facts |= {"dtype": str(array.dtype), "value_range": (array.min().item(), array.max().item())}
     if padding is not None:
-        # float32 as the values are: 0.1 * 3 is not what float64 makes of it.
+        # float32, as the values are float32: in float64, 0.1 * 3 would be another number.
         wanted = np.float32(padding) if array.dtype.kind == "f" else padding
         facts["padding_fraction"] = float(np.count_nonzero(array == wanted) / array.size)
     return facts

@@ -1,4 +1,4 @@
-"""What an inspection tells of each image: the keys of ``volseg inspect --json``."""
+"""Entries of an inspection; their fields are the keys of ``volseg inspect --json``."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from volseg.files.names import shown_path
 
 @dataclass(frozen=True)
 class Slices:
-    """Where the slices of a DICOM series lie by their own headers, before anything is repaired.
+    """Positions of the slices of a DICOM series by their headers, before any repair.
 
     Parameters
     ----------
     order : str
-        What places them: ``positions along the normal``, ``functional groups``, ``first position and spacing of a
-        multi-frame file``, ``tiles of a mosaic``.
+        Source of the positions: ``positions along the normal``, ``functional groups``, ``first position and spacing of
+        a multi-frame file``, ``tiles of a mosaic``.
     usual_gap_mm, widest_gap_mm : float
-        Distance of neighbours along their normal.
+        Usual and largest distance between neighbours along the normal.
     tilt_degrees : float
-        Between the line through the first pixels of first and last slice, and the normal.
+        Angle between the normal and the line from the first pixel of the first slice to that of the last.
     """
 
     order: str
@@ -34,73 +34,73 @@ class Slices:
 
 @dataclass(frozen=True)
 class Entry:
-    """One image, series, segmentation or unreadable file that was found.
+    """One image, series, segmentation or unreadable file.
 
     Parameters
     ----------
     kind : str
-        ``DICOM series``, ``NIfTI``, ``NRRD``, ``MetaImage``, ``MGH``; ``DICOM`` and what it is for objects that are no
-        image; ``DICOM file`` where it is damaged or none; ``archive`` of members that are left out.
+        ``DICOM series``, ``NIfTI``, ``NRRD``, ``MetaImage``, ``MGH``; ``DICOM`` and its kind for an object that is not
+        an image; ``DICOM file`` if it is damaged or not DICOM; ``archive`` for skipped members of an archive.
     name : str
         Series description, or the file's path inside the folder.
     volume : str
-        What tells it from the other volumes of the same series or file: ``time2``, ``b1000``, ``scan_3``; else empty.
+        Name if a series or file has several volumes: ``time2``, ``b1000``, ``scan_3``; else empty.
     series : str, optional
-        What ``--series`` takes: of DICOM the full id, of files with several volumes the name of one.
+        Value for ``--series``: the full id of a DICOM series, or the name of a volume of a file with several.
     series_name : str, optional
-        Description and label of a DICOM volume, which ``--series`` takes, too, where they are unique.
+        Description and label of a DICOM volume; ``--series`` takes them too if they are unique.
     modality : str, optional
         ``CT``, ``MR``, ``PT``.
     files : int
-        How many files it is made of.
+        Number of its files.
     shape : (I, J, K), optional
-        Voxels along each array axis, as `volseg.read` returns them; where it refuses, what the headers say.
+        Voxels along each array axis, as `volseg.read` returns them; if it refuses the image, as the headers say.
     spacing_mm : (I, J, K), optional
-        Distance of voxel centres along each array axis.
+        Distance between voxel centres along each array axis.
     affine : 4 rows of 4, optional
         Voxel index -> world mm, RAS+.
     orientation : str, optional
-        Patient direction towards which each array axis grows, such as ``LPS``.
+        Patient direction in which the index along each array axis increases, such as ``LPS``.
     right_handed : bool, optional
         Whether the array axes form a right-handed system.
     sheared : bool, optional
-        Whether they are not perpendicular.
+        Whether the array axes are not perpendicular.
     slices : Slices, optional
-        Of DICOM series with several slices.
+        Only for DICOM series with several slices.
     copies : int
-        Files that are left out, as they are another file of the series byte for byte.
+        Number of files left out because they are identical to another file of the series.
     repair : str, optional
-        What is wrong with the slices, and what is done about it when they are read; None where they are even.
+        Fault of the slice positions and how reading repairs it; None if the slices are evenly spaced.
     displacement_mm : float, optional
-        How far a slice would lie from its place without that repair.
+        Largest error of a slice position without that repair.
     dtype : str, optional
         Type of the values as `volseg.read` returns them.
     value_range : (lowest, highest), optional
-        Over all voxels; None where only headers were read.
+        Over all voxels; None if only headers were read.
     unit : str, optional
         ``HU``, ``BQML``.
     padding_value : float, optional
-        The value that DICOM files give to pixels without image, after rescaling.
+        Rescaled value of the pixels outside the image (Pixel Padding Value).
     padding_fraction : float, optional
-        How much of the volume has it, 0 to 1; None where only headers were read.
+        Fraction of the voxels with that value, 0 to 1; None if only headers were read.
     inverted : bool
         MONOCHROME1: dark pixels have high values.
     compression : str, optional
-        How DICOM pixels are stored: ``uncompressed``, ``JPEG 2000``.
+        Storage of the DICOM pixels: ``uncompressed``, ``JPEG 2000``.
     frame_of_reference : str, optional
-        FrameOfReferenceUID, the same for DICOM objects in the same patient space.
+        FrameOfReferenceUID; DICOM objects in one patient space share it.
     contents : tuple of str
         Names of the structures in a segmentation, structure set or label map.
     refers_to : tuple of str
-        SeriesInstanceUID of the scans that a segmentation or structure set belongs to; `series` of the one that it
-        belongs to where that is here.
+        SeriesInstanceUID of each scan that a segmentation or structure set refers to; for a scan at this path, its
+        `series`.
     notes : tuple of str
-        What the reader warns of.
+        Warnings of the reader.
     blocks : bool
-        A damaged DICOM file that keeps series from being read until it is moved away: its own or, where nobody knows
-        which that is, all of its folder.
+        Whether this is a damaged DICOM file that blocks reading until it is moved away: reading of its series or, if
+        the series is unknown, of all series in its folder.
     problem : str, optional
-        Why it cannot be read; None if it can.
+        Reason why it cannot be read; None if it can.
     """
 
     kind: str
@@ -153,7 +153,7 @@ class Inspection:
     def to_dict(self, *, full_paths: bool = False) -> dict[str, Any]:
         """Return plain lists, texts and numbers, as JSON takes them: ``path``, and the fields of each entry.
 
-        Paths begin at the working folder, or are the name of what was looked at, unless they are asked for in full.
+        Paths are relative, or the name of the inspected file or folder, unless they are wanted in full.
         """
         path = shown_path(self.path, full=full_paths)
 

@@ -26,9 +26,9 @@ def image_entries(file: Path, name: str, *, headers: bool) -> Iterator[Entry]:
     file : Path
         The file.
     name : str
-        How the entries call it.
+        Its name in the entries.
     headers : bool
-        Do not read the voxels.
+        Read only the header.
 
     Yields
     ------
@@ -42,14 +42,14 @@ def image_entries(file: Path, name: str, *, headers: bool) -> Iterator[Entry]:
         except VolsegError as error:
             facts = {case_name(file): {"problem": str(error)}}
     for volume, of_volume in facts.items():
-        if len(facts) > 1:  # of a single volume nothing has to be chosen
+        if len(facts) > 1:  # a single volume needs no --series
             of_volume |= {"volume": volume, "series": volume}
         yield Entry(form.name if form else "", name, notes=tuple(texts), **of_volume)
 
 
 def _facts(file: Path, *, headers: bool) -> Facts:
     """Return the fields of an `Entry` for each volume, by its name."""
-    if has_suffix(file, SEG_NRRD_SUFFIXES):  # small, and its layers are no image
+    if has_suffix(file, SEG_NRRD_SUFFIXES):  # small, and its layers are not an image
         return {case_name(file): _of_layers(read_label_layers(file))}
     facts = _from_header(file) if headers else _from_voxels(file)
     if contents := _names_of(file):
@@ -86,7 +86,7 @@ def _from_header(file: Path) -> Facts:
 
 
 def _names_of(file: Path) -> tuple[str, ...]:
-    """Return the labels' names, where the table beside an image is one of labels, or its header has them."""
+    """Return the names of labels from the label table beside an image or from its header."""
     table = sidecar_path(file)
     try:
         labels = read_label_table(table) if table.is_file() else read_header_labels(file)

@@ -1,4 +1,4 @@
-"""What the readers warn of, kept with the image that it is about instead of on stderr."""
+"""Warnings of the readers, kept with their image in place of printing them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Collector(logging.Handler):
 
 @contextmanager
 def collected_notes() -> Iterator[list[str]]:
-    """Collect the warnings that volseg logs while the block runs, each once; nobody else gets them meanwhile."""
+    """Collect the warnings that volseg logs while the block runs, each once; other handlers do not get them."""
     texts: list[str] = []
     logger, handler = logging.getLogger("volseg"), _Collector(texts)
     propagates = logger.propagate

@@ -1,7 +1,7 @@
-"""The doors: scans and label maps in and out of files, a room for each kind of format.
+"""Reading and writing of scans and label maps, with a room for each kind of format.
 
-Array axes are (I, J, K) and the world is mm, RAS+ behind every door. The formats' libraries are imported when a file of
-their kind is first met.
+Array axes are (I, J, K) and the world is mm, RAS+, whatever the format. The library of a format is imported when the
+first file of that format is read or written.
 """
 
 from __future__ import annotations

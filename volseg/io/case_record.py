@@ -1,4 +1,4 @@
-"""`run.json`: what a predicted case was made from and how, and whether its files are still those that were written."""
+"""`run.json`: the input and settings of a predicted case, and whether its files are unchanged since."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _ALWAYS_READ = 1 << 24
 
 
 class FileState(BaseModel):
-    """A file as it was written.
+    """State of a file when it was written.
 
     Parameters
     ----------
     bytes : int
-        Its size.
+        Size of the file.
     modified_ns : int
         Time of its last change.
     sha256 : str
@@ -36,7 +36,7 @@ class FileState(BaseModel):
 
 
 class ScanRecord(BaseModel):
-    """Which scan a case is of: hashes, so that no path and no patient is passed on; see `volseg.io.scan_files`."""
+    """Identity of the scan of a case as hashes, which reveal no path and no patient; see `volseg.io.scan_files`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,24 +47,24 @@ class ScanRecord(BaseModel):
 
 
 class CaseRecord(BaseModel):
-    """The content of ``run.json``, as far as other steps use it; the rest is kept as it is.
+    """The content of ``run.json`` that later steps use; the rest is kept unchanged.
 
     Parameters
     ----------
     input : list of str
-        Where the scan was, from the folder that was worked in, or its name alone.
+        Path of the scan relative to the working folder, or its name alone.
     series : str, optional
-        Which one of several, as it was asked for.
+        The series as it was asked for.
     made_by : dict
-        What decides over the outputs.
+        Everything that the outputs depend on.
     files : list of str
         The outputs.
     scan : ScanRecord, optional
-        None in what versions before 0.1.0 wrote; there `input` is in full.
+        None in files of versions before 0.1.0; their `input` is a full path.
     written : dict of str to FileState
-        Of each of `files` but ``run.json``; empty in what versions before 0.1.0 wrote.
+        State of each of `files` except ``run.json``; empty in files of versions before 0.1.0.
     seconds : dict of str to float
-        How long each stage took.
+        Duration of each stage.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -78,16 +78,16 @@ class CaseRecord(BaseModel):
     seconds: dict[str, float] = {}
 
     def whole_files(self, folder: Path) -> set[str]:
-        """Return the outputs that are there as they were written, all of their bytes.
+        """Return the outputs that exist with the bytes that were written.
 
-        A file of another size is not. One of the same size is read if it is small (16 MiB) or its time has changed;
-        without a record of it, it must not be empty.
+        A file of another size does not count. One of the same size is read if it is at most 16 MiB or its time has
+        changed. A file without a record must not be empty.
         """
         return {name for name in self.files if name != RECORD and _is_whole(folder / name, self.written.get(name))}
 
 
 def read_record(folder: Path) -> CaseRecord | None:
-    """Return what ``run.json`` says; None where there is none, or one that makes no sense: the case is not finished."""
+    """Return the content of ``run.json``; None if it is missing or invalid: the case is then not finished."""
     try:
         return CaseRecord.model_validate(read_json(folder / RECORD, most=_LONGEST))
     except (InputError, ValueError, RecursionError):

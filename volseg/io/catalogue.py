@@ -1,7 +1,7 @@
-"""What lies at a path, looked at once.
+"""The contents of a path, each looked at once.
 
 This is the only place that asks a path what it is. A `Catalogue` lists a folder once, reads the header of an image file
-once, and parses each DICOM header once; and each of these only when somebody asks for it.
+once, and parses each DICOM header once, and does each of these only on demand.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-# What is read: a path, or DICOM objects in memory by name.
+# The source: a path, or DICOM objects in memory by name.
 Source: TypeAlias = str | Path | Mapping[str, bytes]
 
 
@@ -57,26 +57,26 @@ class ImageScan:
     path: Path
     image: ImageFile
     index: int
-    number = ""  # a DICOM series has one
+    number = ""  # a DICOM series has a number
 
     @property
     def name(self) -> str:
-        """The name under which `volseg.read_all` gives it."""
+        """Its name in the result of `volseg.read_all`."""
         return self.image.names[self.index]
 
     @property
     def origin(self) -> str:
-        """What it is, for messages."""
+        """Its name in messages."""
         return f"{self.path}, volume {self.name}" if len(self.image.names) > 1 else str(self.path)
 
     @property
     def grid(self) -> Grid:
-        """Where its voxels lie."""
+        """The grid of its voxels."""
         return self.image.grid
 
     @door
     def read(self, *, strict: bool = False) -> Volume:
-        """Read its voxels; errors are those of `volseg.read`. `strict` is for DICOM alone."""
+        """Read its voxels; errors are those of `volseg.read`. `strict` matters only for DICOM."""
         return self.image.read(self.index, 1)[0]
 
 
@@ -87,7 +87,7 @@ class DicomScan:
     Parameters
     ----------
     path : Path
-        Where it was found.
+        The file or folder that holds it.
     series : Series
         Its headers.
     """
@@ -97,7 +97,7 @@ class DicomScan:
 
     @property
     def name(self) -> str:
-        """The name under which `volseg.read_all` gives it, unless others have the same."""
+        """Its name in the result of `volseg.read_all`, unless another scan has the same."""
         return self.series.name or "_".join(filter(None, (case_name(self.path), self.series.label)))
 
     @property
@@ -107,12 +107,12 @@ class DicomScan:
 
     @property
     def origin(self) -> str:
-        """What it is, for messages."""
+        """Its name in messages."""
         return f"series {self.series.describe()}"
 
     @property
     def grid(self) -> Grid:
-        """Where its voxels lie, by its headers; raises an InputError if it will be refused."""
+        """The grid of its voxels by its headers; raises an InputError if it will be refused."""
         from volseg.io.dicom import arrange
 
         return arrange(self.series).grid
@@ -130,16 +130,16 @@ Scan: TypeAlias = ImageScan | DicomScan
 
 @dataclass(frozen=True, eq=False)
 class Catalogue:
-    """What lies at a path.
+    """The contents of a path.
 
     Parameters
     ----------
     path : Path
         A file, folder or zip archive.
     known : Catalogue, optional
-        Another one; files that it has looked at are not looked at again.
+        Another catalogue; its files are not looked at again.
     received : dict of str to bytes, optional
-        DICOM objects in memory by name, as they come over a network; `path` is then only a name for them.
+        DICOM objects in memory by name, for example from a network; `path` is then only a name for them.
     """
 
     path: Path
@@ -148,7 +148,7 @@ class Catalogue:
 
     @cached_property
     def image_format(self) -> ImageFormat | None:
-        """The format of an image file; None of a folder, and of a file with another name."""
+        """The format of an image file; None for a folder, and for a file with another suffix."""
         return None if self.received is not None or self.path.is_dir() else image_format(self.path)
 
     @cached_property
@@ -163,30 +163,30 @@ class Catalogue:
         return [path for path in self._files.paths if image_format(path) and not has_suffix(path, VOXEL_SUFFIXES)]
 
     def files_in(self, folder: Path) -> list[Path]:
-        """Return the files of the folder itself, or of one in it, without those of folders below."""
+        """Return the files directly in the folder, or in the given folder inside it."""
         return [path for path in self._files.paths if path.parent == folder]
 
     @cached_property
     def image(self) -> ImageFile:
-        """An image file whose header has been read; errors are those of `volseg.io.images.open_image`."""
+        """The image file with its header; errors are those of `volseg.io.images.open_image`."""
         return open_image(self.path)
 
     @cached_property
     def dicom(self) -> Listing:
-        """All that DICOM has here; errors are those of `volseg.io.dicom.scan_dicom`."""
+        """All DICOM files here; errors are those of `volseg.io.dicom.scan_dicom`."""
         from volseg.io.dicom import scan_dicom
 
         files: Iterable[Path] | Mapping[str, bytes] | None = self.received
         if files is None and self.path.is_dir():
             files = self._files.checked()
         known = None
-        if self.known is not None and "dicom" in vars(self.known):  # only what it has looked at already
+        if self.known is not None and "dicom" in vars(self.known):  # only its headers that are parsed already
             known = self.known.dicom.contents
         return scan_dicom(self.path, files=files, known=known)
 
     @property
     def is_dicom(self) -> bool:
-        """Whether it is read as DICOM: by content, but not if the name is that of an image file."""
+        """Whether it is read as DICOM: by its content, unless it has the suffix of an image file."""
         is_there = self.received is not None or self.path.exists()
         return is_there and self.image_format is None and bool(self.dicom)
 
@@ -205,21 +205,21 @@ class Catalogue:
         return read_structure_set(labels.file) if labels is not None and labels.is_contours else None
 
     def scan(self, wanted: str | None = None, *, of: LabelObject | None = None) -> Scan:
-        """Return the one scan that is there, or the one that is wanted.
+        """Return the only scan, or the wanted one.
 
         Parameters
         ----------
         wanted : str, optional
-            Which one, as `series` of `volseg.read`.
+            The wanted scan, as `series` of `volseg.read`.
         of : LabelObject, optional
-            Of several DICOM series, take the one that this was made on.
+            Among several DICOM series, take the one that this was made on.
 
         Raises
         ------
         AmbiguousError
-            Several are there, and none is wanted; lists them.
+            There are several scans and `wanted` is None; the message lists them.
         InputError, GeometryError
-            As `volseg.read`, as far as headers tell.
+            As for `volseg.read`, as far as headers show.
         """
         if self.image_format is not None:
             image = self.image
@@ -229,13 +229,13 @@ class Catalogue:
         return DicomScan(self.path, self.series(wanted, of=of))
 
     def series(self, wanted: str | None = None, *, of: LabelObject | None = None) -> Series:
-        """Return a DICOM series; as `scan`."""
+        """Return a DICOM series; otherwise as `scan`."""
         from volseg.io.dicom import choose_series_of
 
         return choose_series_of(of, self.dicom.readable(), self.path, wanted=wanted)
 
     def scans(self) -> list[Scan]:
-        """Return every scan of DICOM, or every volume of an image file; errors are those of `scan`."""
+        """Return every DICOM series, or every volume of an image file; errors are those of `scan`."""
         if self.image_format is not None:
             image = self.image
             return [ImageScan(self.path, image, index) for index in range(len(image.names))]
@@ -246,7 +246,7 @@ class Catalogue:
     @door
     def read_all(self, *, strict: bool = False) -> dict[str, Volume]:
         """Read every scan by name; see `volseg.read_all`."""
-        if self.image_format is not None:  # in one go, so that the file is decompressed once
+        if self.image_format is not None:  # all at once, so that the file is decompressed only once
             image = self.image
             return dict(zip(image.names, image.read(0, len(image.names)), strict=True))
         volumes: dict[str, Volume] = {}
@@ -270,7 +270,7 @@ class Catalogue:
         return self.image.grid if self.image_format is not None else self.scan().grid
 
     def nothing(self) -> InputError:
-        """Return the error that nothing here is readable."""
+        """Return the error for a path that holds nothing readable."""
         what = "unknown type of file"
         if self.received is not None:
             what = "no DICOM objects among these bytes"
@@ -282,23 +282,23 @@ class Catalogue:
 
 
 def look(path: Source, *, known: Catalogue | None = None) -> Catalogue:
-    """Look at a path: what lies there.
+    """Look at a path and return its contents.
 
     Parameters
     ----------
     path : path, or dict of str to bytes
-        A file, folder or zip archive; or DICOM objects in memory by name, as they come over a network.
+        A file, folder or zip archive; or DICOM objects in memory by name, for example from a network.
     known : Catalogue, optional
-        Another one, perhaps of the same path; what it has looked at is not looked at again.
+        Another catalogue, perhaps of the same path; its files are not looked at again.
 
     Raises
     ------
     InputError
-        There is nothing, or an empty file, a pipe or a device.
+        The path does not exist, or is an empty file, a pipe or a device.
 
     Examples
     --------
-    Read the first of the scans of a folder:
+    Read the first scan of a folder:
 
     >>> from volseg.io import look
     >>> scans = look("study").scans()  # doctest: +SKIP

@@ -1,7 +1,7 @@
-"""The files that a scan is read from: which scan it is, wherever they lie, and whether they are still the same.
+"""The files of a scan: its identity, whatever their place, and whether they have changed.
 
-A DICOM scan is known by what its headers say of patient, study and series; an image file by its place or its content.
-Whether it has changed is said by names, sizes and times, and only where these differ by its content.
+A DICOM scan is identified by patient, study and series in its headers; an image file by its place or its content. A
+scan is unchanged if the names, sizes and times of its files are; if these differ, its content decides.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, eq=False)
 class ScanFiles:
-    """The files of one scan, as they are when this is made.
+    """The files of one scan, as they are at this time.
 
     Parameters
     ----------
     paths : tuple of Path
-        What was given: one a channel, or one for all.
+        The given paths: one for each channel, or one for all.
     series : str, optional
-        Which one of several, as it was asked for.
+        The series as it was asked for.
     chosen : tuple of Series
-        Of DICOM, what is read from each path; empty for image files.
+        The DICOM series of each path; empty for image files.
     files : tuple of tuples of DicomFile
-        For each path, what is read; image files too, as files of their own.
+        The files that are read for each path; image files are in the same form.
     seen : tuple
-        How they were on disk; compare `look_at`.
+        Names, sizes and times of the files, as `look_at` gives them.
     """
 
     paths: tuple[Path, ...]
@@ -57,25 +57,25 @@ class ScanFiles:
     seen: tuple[tuple[str | int, ...], ...]
 
     def check_unchanged(self) -> None:
-        """See that the files are those of the beginning.
+        """Check that the files have not changed.
 
         Raises
         ------
         InputError
-            One has been changed, replaced or removed.
+            A file has been changed, replaced or removed.
         """
         try:
             now = _look_at(self.files)
         except OSError as error:
-            raise InputError(f"{error.filename}: is gone since it was read; nothing is written of it") from error
+            raise InputError(f"{error.filename}: has been removed since it was read; no output is written") from error
         if changed := [one[0] for one, other in zip(self.seen, now, strict=True) if one != other]:
             raise InputError(
-                f"{self.paths[0]}: {changed[0]} was changed while it was segmented; nothing is written of it; run "
+                f"{self.paths[0]}: {changed[0]} was changed while it was segmented; no output is written; run "
                 "again when it is complete"
             )
 
     def read(self, *, strict: bool) -> list[Volume]:
-        """Read the channels, from these files alone; errors as of `volseg.io.read_channels`."""
+        """Read the channels from these files only; errors are those of `volseg.io.read_channels`."""
         from volseg.io import read_channels
 
         if not self.chosen:
@@ -86,50 +86,50 @@ class ScanFiles:
 
     @cached_property
     def identity(self) -> str:
-        """64 hex digits of what the DICOM headers say of patient, study and series; empty for image files."""
+        """SHA-256 (64 hex digits) of patient, study and series in the DICOM headers; empty for image files."""
         told = []
         for one in self.chosen:
             first = one.frames[0]
-            # One instance too, as there are anonymisers that give the same series UID to all.
+            # One instance UID is part of it, as some anonymisers give all series the same UID.
             instance = min(frame.sop_instance_uid for frame in one.frames)
             told.append((first.patient_id, first.study_uid, first.series_uid, instance, one.number, one.name))
         return _hash(told) if told else ""
 
     @cached_property
     def name(self) -> str:
-        """What the case of a DICOM scan is called: the series' description, and 8 hex digits of its identity."""
+        """Name of the case of a DICOM scan: the series' description, and 8 hex digits of its identity."""
         first = self.chosen[0]
         return f"{portable_name(first.name or first.modality or 'scan')}-{self.identity[:_DIGITS]}"
 
     @cached_property
     def place(self) -> str:
-        """64 hex digits of where it lies."""
+        """SHA-256 (64 hex digits) of its path."""
         return _hash([*(os.path.realpath(path) for path in self.paths), self.series or ""])
 
     @cached_property
     def state(self) -> str:
-        """64 hex digits of names, sizes and times of change."""
+        """SHA-256 (64 hex digits) of the names, sizes and times of change of its files."""
         return _hash(sorted(entry[:3] for entry in self.seen))
 
     @cached_property
     def content(self) -> str:
-        """64 hex digits of all bytes; the same for a folder, and for a zip archive, of the same DICOM files."""
+        """SHA-256 (64 hex digits) of all bytes; a folder and a zip archive of the same DICOM files have the same."""
         return _hash([*(sorted(map(_digest, files)) for files in self.files), "" if self.chosen else self.series or ""])
 
     def record(self) -> ScanRecord:
-        """Return what a case remembers of its scan."""
+        """Return the record of the scan for its case."""
         return ScanRecord(identity=self.identity, place=self.place, state=self.state, content=self.content)
 
     def is_of(self, case: CaseRecord) -> bool:
-        """Whether a case was made from this scan, as it is now or as it was."""
-        if case.scan is None:  # an earlier version's
+        """Whether a case was made from this scan, changed or not."""
+        if case.scan is None:  # of an earlier version
             return (case.input, case.series) == ([str(path.resolve()) for path in self.paths], self.series)
         if self.identity:
             return case.scan.identity == self.identity
         return case.scan.place == self.place or case.scan.content == self.content
 
     def is_unchanged_since(self, case: CaseRecord) -> bool:
-        """Whether the scan is what the case was made from."""
+        """Whether the scan is unchanged since the case was made from it."""
         if case.scan is None:
             return case.made_by.get("scan files") == file_state(self.paths)
         known = bool(self.identity) or case.scan.place == self.place
@@ -137,19 +137,19 @@ class ScanFiles:
 
 
 def find_scan_files(paths: Sequence[Path], series: str | None = None) -> ScanFiles:
-    """Look which files a scan is read from.
+    """Find the files that a scan is read from.
 
     Parameters
     ----------
     paths : sequence of Path
         As for `volseg.io.read_channels`.
     series : str, optional
-        Which one, where there are several.
+        The wanted series if there are several.
 
     Raises
     ------
     InputError
-        As of `volseg.io.read`, as far as headers tell; what is no scan at all is only found when it is read.
+        As for `volseg.io.read`, as far as headers show; a file that is not a scan fails only when it is read.
     """
     chosen, files = [], []
     try:
@@ -171,16 +171,16 @@ def find_scan_files(paths: Sequence[Path], series: str | None = None) -> ScanFil
 
 
 def find_scan_of(folder: Path) -> ScanFiles:
-    """Find the scan that a case was predicted from, where ``run.json`` says and it is still the same.
+    """Find the scan that a case was predicted from, at the path in ``run.json``, if it is unchanged.
 
     Raises
     ------
     InputError
-        It is not there, or is another one by now.
+        The scan is missing or has changed.
     """
     record = read_record(folder)
     if record is None:
-        raise InputError(f"{folder}: has no {RECORD} that says what it was predicted from")
+        raise InputError(f"{folder}: has no {RECORD} that names the scan it was predicted from")
     for base in (Path(), *folder.resolve().parents):
         paths = [base / name for name in record.input]
         if paths and all(path.exists() for path in paths):
@@ -188,18 +188,18 @@ def find_scan_of(folder: Path) -> ScanFiles:
             if scan.is_unchanged_since(record):
                 return scan
     where = ", ".join(record.input)
-    raise InputError(f"{where}: was changed, or is neither in this folder nor in one around the case; give it too")
+    raise InputError(f"{where}: was changed, or is neither in this folder nor in a folder above the case; give it too")
 
 
 def _look_at(files: Iterable[Iterable[DicomFile]]) -> tuple[tuple[str | int, ...], ...]:
-    """Give names, sizes and times of files on disk, and what tells a file from one that has taken its place."""
+    """Yield name, size and time of files on disk, and numbers that differ for a file that has replaced it."""
     paths = dict.fromkeys(file.path for part in files for file in part)
     states = [(path.name, path.stat()) for path in paths]
     return tuple((name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in states)
 
 
 def _with_voxels(path: Path) -> Iterator[Path]:
-    """Give an image file and what holds its voxels, if they are in files of their own."""
+    """Yield an image file and the files of its voxels, if they are in other files."""
     yield path
     if has_suffix(path, _PAIR):
         files = [path.with_name(case_name(path) + suffix) for suffix in _PAIR]
@@ -213,7 +213,7 @@ def _with_voxels(path: Path) -> Iterator[Path]:
 
 
 def _names_in_header(path: Path) -> list[str]:
-    """Return what may be names of files in a header of NRRD or MetaImage: what follows ``:`` or ``=``, or a line."""
+    """Return possible file names in a header of NRRD or MetaImage: texts after ``:`` or ``=``, and whole lines."""
     with path.open("rb") as stream:
         lines = stream.read(_LONGEST_HEADER).decode("utf-8", "replace").splitlines()
     names = {re.split(r"[=:]", line, maxsplit=1)[-1].strip() for line in lines}
@@ -221,7 +221,7 @@ def _names_in_header(path: Path) -> list[str]:
 
 
 def file_state(paths: Iterable[Path]) -> str:
-    """Return 16 hex digits that change when a file, or one in a folder, is replaced: by names, sizes and times."""
+    """Return 16 hex digits of names, sizes and times; they change if a file, or a file in the folder, is replaced."""
     files: list[Path] = []
     for path in paths:
         files += [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
@@ -237,7 +237,7 @@ def _digest(file: DicomFile) -> str:
         with file.path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except DAMAGE as error:
-        raise InputError(f"{file}: cannot be read any more ({error})") from error
+        raise InputError(f"{file}: can no longer be read ({error})") from error
 
 
 def _hash(what: object) -> str:

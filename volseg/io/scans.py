@@ -1,4 +1,4 @@
-"""Scans in: one volume, all volumes of a file or folder, or the grid alone, whatever the format."""
+"""Reading of scans in any format: one volume, all volumes of a file or folder, or the grid alone."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ def read(path: Source, *, series: str | None = None, strict: bool = False) -> Vo
     ----------
     path : path, or dict of str to bytes
         A NIfTI, NRRD, MetaImage or DICOM file, a folder or zip archive of DICOM files, or a DICOMDIR; or DICOM objects
-        in memory by name, as they come over a network.
+        in memory by name, for example from a network.
     series : str, optional
-        Which one, where there are several: what the error lists. For DICOM a series, for 4D NIfTI and NRRD a name of
-        `read_all`.
+        The wanted volume if there are several; the error lists the choices. For DICOM it is a series, for 4D NIfTI and
+        NRRD a name of `read_all`.
     strict : bool
-        Refuse a DICOM stack that is tilted, uneven or incomplete. Otherwise it is resampled onto a straight grid, every
-        slice at its true position, with a warning that says so; or refused where too much is missing.
+        Refuse a DICOM stack that is tilted, uneven or incomplete. Otherwise it is resampled onto a straight grid, with
+        every slice at its true position and a warning; it is still refused if too much is missing.
 
     Returns
     -------
     Volume
-        Array (I, J, K) as stored, neither turned nor (but for the above) resampled: integers, or float32 where the file
+        Array (I, J, K) as stored, neither turned nor resampled (except as above): integers, or float32 if the file
         has fractions or a scaling. NaN and infinity are replaced by the smallest value, with a warning.
 
     Raises
     ------
     AmbiguousError
-        Several volumes are there; lists them.
+        There are several volumes; the message lists them.
     InputError
-        Missing, damaged, or nothing that volseg reads.
+        The path does not exist, is damaged, or holds nothing that volseg reads.
     GeometryError
-        The position of the voxels is impossible.
+        The positions of the voxels are impossible.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def read_all(path: Source, *, strict: bool = False) -> dict[str, Volume]:
 
 
 def read_channels(paths: Sequence[Path], *, series: str | None = None, strict: bool = False) -> list[Volume]:
-    """Read the channels of one case: one a path, or all of them from a single 4D file.
+    """Read the channels of one case: one from each path, or all from a single 4D file.
 
     `series` and `strict` are those of `read`, and so are the errors.
     """
@@ -89,29 +89,29 @@ def read_channels(paths: Sequence[Path], *, series: str | None = None, strict: b
 
 @door
 def read_grid(path: Source) -> Grid:
-    """Read where the voxels of a scan or label map lie, from headers alone.
+    """Read the grid of a scan or label map from headers alone.
 
-    Raises as `read`, but the volumes of a 4D file share one grid and are no error.
+    Errors are those of `read`, except that several volumes of a 4D file are allowed, as they share one grid.
     """
     return look(path).grid()
 
 
 @door
 def count_volumes(path: Path) -> int:
-    """Return how many volumes an image file holds, by its header; 1 for all other paths."""
+    """Return how many volumes an image file holds, by its header; 1 for any other path."""
     found = Catalogue(path)
     return len(found.image.names) if found.image_format is not None else 1
 
 
 def read_scan_of(labels: Catalogue, image: Catalogue, *, series: str | None = None, strict: bool = False) -> Volume:
-    """Read an image as `read` does; of several series the one that the labels were made on, if they say so.
+    """Read an image as `read` does; among several series, the one that the labels refer to.
 
     Parameters
     ----------
     labels, image : Catalogue
-        What lies at the path of each.
+        The contents of the path of each.
     series, strict
-        As of `read`.
+        As for `read`.
     """
     of = labels.label_object if series is None and image.is_dicom else None
     return image.scan(series, of=of).read(strict=strict)

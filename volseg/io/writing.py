@@ -1,4 +1,4 @@
-"""The doors out: which writer a scan or label map goes to."""
+"""Writing of scans and label maps: the choice of the writer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from volseg.io.scans import read
 
 _LOG = logging.getLogger(__name__)
 
-# What a ``.dcm`` file of labels, and a folder, may be.
+# The kinds of a ``.dcm`` file of labels, and of a folder.
 LABEL_FORMS = ("seg", "labelmap", "rtstruct")
 
 
@@ -35,26 +35,26 @@ def write(
     thing : Volume or LabelMap
         What to write.
     path : path
-        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mgz``: on its own grid, the orientation as it is. A scan also a
-        folder for a DICOM series (of the patient, study and frame of reference that a DICOM scan came from, else of
-        nobody); a label map also ``.seg.nrrd``, and ``.dcm`` with `image`. Missing folders are made.
+        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha`` or ``.mgz``: grid and orientation are kept. For a scan also a folder
+        for a DICOM series, with patient, study and frame of reference of the DICOM scan that it came from, else without
+        a patient. For a label map also ``.seg.nrrd``, and ``.dcm`` with `image`. Missing folders are made.
     image : path or Volume, optional
-        The DICOM scan that was segmented: a DICOM object lies on its slices, as its files place them, and refers to
-        them. Labels outside are left out with a warning.
+        The DICOM scan that was segmented. A DICOM object lies on its stored slices and refers to them. Labels outside
+        are left out with a warning.
     form : {"seg", "labelmap", "rtstruct"}, optional
-        What a ``.dcm`` file of labels is: a binary segmentation (the default), a label map segmentation (small, but
+        The kind of a ``.dcm`` file of labels: a binary segmentation (the default), a label map segmentation (small, but
         only recent software reads it), or a structure set.
 
     Returns
     -------
     list of Path
-        The files written. A label map in an image format has its names and colours in ``<stem>.tsv`` beside it, and in
-        a BIDS file (``..._dseg.nii.gz``) what they mean in ``<stem>.json``.
+        The files written. A label map in an image format has its names and colours in ``<stem>.tsv`` beside it; a BIDS
+        file (``..._dseg.nii.gz``) also has a description of the columns in ``<stem>.json``.
 
     Raises
     ------
     UsageError
-        Another suffix or form, or a DICOM object without its scan.
+        Unknown suffix or form, or a DICOM object without its scan.
     OutputError
         All labels lie outside the image, or a file cannot be written; nothing is left half-written.
 
@@ -70,7 +70,7 @@ def write(
     if not isinstance(thing, Volume | LabelMap):
         raise UsageError(f"{path}: got {type(thing).__name__}; expected a Volume or LabelMap: an array and its grid")
     if form is not None and not (isinstance(thing, LabelMap) and has_suffix(path, (".dcm",))):
-        raise UsageError(f"form is {form!r}, but only a .dcm file of labels has one; got {path}")
+        raise UsageError(f"form is {form!r}, but only a .dcm file of labels has a form; got {path}")
     if isinstance(thing, LabelMap):
         return _write_labels(thing, path, image, form or "seg")
     return _write_scan(thing, path)
@@ -114,7 +114,7 @@ def _write_dicom(labelmap: LabelMap, path: Path, image: str | Path | Volume | No
 
 
 def _check_inside(labelmap: LabelMap, image: Volume, path: Path) -> None:
-    """Warn of labels that lie outside the image, as they are lost; refuse if all do."""
+    """Warn of labels outside the image, which are lost; refuse labels that are all outside."""
     if labelmap.grid.is_close(image.grid):
         return
     _, outside = label_extent([labelmap], image.grid)

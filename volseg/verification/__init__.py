@@ -1,4 +1,4 @@
-"""Whether a segmentation lies where its image lies: by their headers, and by where the labels are."""
+"""Whether a segmentation lies on its image, by their headers and by the positions of the labels."""
 
 from __future__ import annotations
 
@@ -32,39 +32,40 @@ Relation = Literal[
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found; the fields are the keys of ``volseg verify --json``.
+    """Result of `verify`; its fields are the keys of ``volseg verify --json``.
 
     Parameters
     ----------
     image, segmentation : str
         The paths.
     agrees : bool
-        The same voxels, in whatever storage order, of the same patient space. A DICOM object may leave out slices.
+        Whether the two have the same voxels, in any storage order, in the same patient space. A DICOM object may leave
+        out slices.
     relation : str
-        As of `volseg.verification.placement.Placement`; ``contours`` of a structure set, in mm; ``slices of a scan``
-        where the frames of a DICOM segmentation lie on a stack that is resampled when it is read.
+        As in `volseg.verification.placement.Placement`; or ``contours`` for a structure set, which is in mm; or
+        ``slices of a scan`` if the frames of a DICOM segmentation lie on a stack that is resampled when it is read.
     worst_corner_mm : float, optional
-        As of `Placement`; None where the segmentation has no grid.
+        As in `Placement`; None if the segmentation has no grid.
     tolerance_mm : float
-        Corners up to this far apart are the same.
+        Corners at most this far apart count as the same.
     shift_mm, mirrored
-        As of `Placement`.
+        As in `Placement`.
     image_grid, segmentation_grid : str
         Size, spacing, orientation and origin.
     same_frame_of_reference : bool, optional
-        Whether both have the same DICOM FrameOfReferenceUID, and not two patients' IDs; None where one has none.
+        Whether both have the same DICOM FrameOfReferenceUID and no different patient IDs; None if a UID is missing.
     refers_to_image : bool, optional
-        Whether a DICOM segmentation or structure set was made on the series of the image; None where it does not say.
+        Whether a DICOM segmentation or structure set refers to the series of the image; None if it refers to no series.
     label_extent : 3 pairs of (first, last), optional
-        Image voxels from the first to the last labelled one along each axis; None where nothing is labelled.
+        First and last labelled voxel of the image along each axis; None if nothing is labelled.
     outside_fraction : float, optional
-        How much of the labelled voxels, or contours, lies outside the image, 0 to 1; None where there are none.
+        Fraction of the labelled voxels, or of the contours, outside the image, 0 to 1; None if nothing is labelled.
     contour_slices : int, optional
-        On how many slices of the image contours lie.
+        Number of slices of the image with contours.
     contours_between : int, optional
-        How many contours lie between its slices.
+        Number of contours between its slices.
     made_on : tuple of str
-        SeriesInstanceUID of what a DICOM object refers to.
+        SeriesInstanceUID of each series that a DICOM object refers to.
 
     Examples
     --------
@@ -104,7 +105,7 @@ class Verification:
         return asdict(self)
 
     def describe(self) -> str:
-        """Say in a sentence whether the two agree, and where they do not, what to do."""
+        """Say in a sentence whether the two agree and, if not, what to do."""
         what = self._what()
         if not self.agrees and self.refers_to_image is False:
             what = f"was made on another series than {self.image}; on this one it {what}"
@@ -119,7 +120,7 @@ class Verification:
             "same grid": f"lies on the grid of the image{corners}",
             "other storage order": f"has the voxels of the image, stored in another order{corners}",
             "part of the grid": "has voxels of the image, but not all of them",
-            "slices of a scan": "lies on slices of a scan as they are stored, which have no even grid",
+            "slices of a scan": "lies on the stored slices of a scan, which are not evenly spaced",
             "contours": f"has contours in patient mm, on {self.contour_slices} slices of the image{between}",
             "other grid": f"{cause or 'lies on another grid'}{corners}",
             "apart": f"{cause or 'lies apart from the image'}{corners}",
@@ -137,7 +138,7 @@ class Verification:
         convert = f"`volseg convert {self.segmentation} OUT --image {self.image}` brings it onto the image's grid"
         if self.relation == "part of the grid":
             return f"; {convert}"
-        return f"; if it was drawn on this very image, its header is wrong: write it anew; else {convert}"
+        return f"; if it was drawn on this image, its header is wrong: write it again; else {convert}"
 
 
 def verify(
@@ -152,11 +153,11 @@ def verify(
     segmentation : path
         A label map, as `volseg.read_labels` takes it, or the folder of a predicted case; labels may overlap.
     series : str, optional
-        Which series of an image with several; else that which a DICOM segmentation says it was made on. By the name of
-        a volume of a segmentation with several, that.
+        The series of an image with several, or the name of a volume of a segmentation with several. The default is the
+        series that a DICOM segmentation refers to.
     tolerance_mm : float, optional
-        Corners up to this far apart are the same; where nothing is said, by the rule of `Grid.is_close`, or what the
-        few decimals leave open that place the scan's slices, up to half a voxel.
+        Corners at most this far apart count as the same. The default is the rule of `Grid.is_close` or, if larger, the
+        rounding of the slice positions in the scan's headers, up to half a voxel.
 
     Raises
     ------
@@ -208,14 +209,14 @@ def verify(
 
 
 def _labels_at(segmentation: str | Path) -> Catalogue:
-    """Look at a segmentation; of the folder of a predicted case at its label map."""
+    """Look at a segmentation, or at the label map in the folder of a predicted case."""
     found = look(segmentation)
     own = single_label_map(found)
     return found if own in (None, found.path) else look(str(own))
 
 
 class _Image:
-    """The scan: its grid and series from headers, its voxels only where they are needed."""
+    """The scan: its grid and series from headers, its voxels only if they are needed."""
 
     def __init__(self, found: Catalogue, series: str | None, labels: LabelObject | None) -> None:
         self._found, self._wanted = found, series
@@ -235,11 +236,11 @@ class _Image:
         self.reference = SeriesReference((first.series_uid,), first.frame_of_reference_uid, instances, first.patient_id)
 
     def tolerance_mm(self, layers: Sequence[LabelMap]) -> float:
-        """Return how far apart the same corners may be: the usual rule, or what few decimals leave open."""
+        """Return the largest distance of equal corners: the usual one, or the rounding of slice positions."""
         return max(self.grid.tolerance_mm(layers[0].grid), self.rounding_mm)
 
     def repaired_has(self, layers: Sequence[LabelMap], tolerance_mm: float) -> bool:
-        """Whether it is resampled when it is read, and labels lie on its slices as they are stored."""
+        """Whether reading resamples the scan, and the labels lie on its stored slices."""
         return self.is_repaired and self.stack is not None and _are_stored_slices(layers, self.stack, tolerance_mm)
 
     @cached_property
@@ -255,7 +256,7 @@ def _check_tolerance(tolerance_mm: float | None) -> None:
 
 
 def _read_layers(found: Catalogue, scan: _Image, volume: str | None) -> tuple[tuple[LabelMap, ...], bool]:
-    """Read a segmentation on its own grid and return True, or, if it has none, on the image's and return False."""
+    """Return a segmentation on its own grid and True; if it has no grid, on the image's and False."""
     labels = found.label_object
     if labels is None or not labels.is_contours:
         try:
@@ -267,7 +268,7 @@ def _read_layers(found: Catalogue, scan: _Image, volume: str | None) -> tuple[tu
 
 
 def _are_stored_slices(layers: Sequence[LabelMap], stack: Stack, tolerance_mm: float) -> bool:
-    """Whether every labelled plane is a slice of the stack, as its own header places it."""
+    """Whether every labelled plane is a slice of the stack, at the position in its header."""
     first, grid, ends = stack.frames[0], layers[0].grid, stack.ends
     if grid.shape[:2] != (first.columns, first.rows):
         return False
@@ -279,7 +280,7 @@ def _are_stored_slices(layers: Sequence[LabelMap], stack: Stack, tolerance_mm: f
 
 
 class _Where(NamedTuple):
-    """Where labels or contours lie: `extent` and `outside` as `label_extent` gives them."""
+    """Position of labels or contours; `extent` and `outside` are those of `label_extent`."""
 
     relation: Relation
     extent: VoxelRange | None
@@ -297,7 +298,7 @@ def _where(found: Catalogue, scan: _Image, layers: Sequence[LabelMap], placement
 
 
 class _Belonging(NamedTuple):
-    """Whether a segmentation is of the patient space and of the series of an image; None if a header does not say."""
+    """Whether a segmentation shares the patient space and the series of an image; None if a header does not say."""
 
     same_space: bool | None
     refers: bool | None
@@ -328,7 +329,7 @@ def _refers(image: SeriesReference, other: SeriesReference) -> bool | None:
 
 
 def _agrees(where: _Where, belongs: _Belonging, *, is_dicom: bool) -> bool:
-    if belongs.same_space is False and not belongs.refers:  # a reference to the series is sign enough of one space
+    if belongs.same_space is False and not belongs.refers:  # a reference to the series proves the same space
         return False
     if where.relation == "slices of a scan":
         return bool(belongs.refers)
@@ -341,5 +342,5 @@ def _agrees(where: _Where, belongs: _Belonging, *, is_dicom: bool) -> bool:
 def _contours_agree(contours: ContourPlacement, refers: bool | None) -> bool:
     if refers is False or contours.outside_fraction > 0:
         return False
-    # Planning systems draw between the slices, too.
+    # Planning systems also draw contours between slices.
     return contours.between == 0 or (bool(refers) and contours.slices > 0)

@@ -1,4 +1,4 @@
-"""How grids, labels and contours lie against an image in the patient."""
+"""Position of grids, labels and contours relative to an image in the patient."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from volseg.io.dicom import Stack
 
 Relation = Literal["same grid", "other storage order", "part of the grid", "other grid", "apart"]
 
-# So near to its slice is a contour on it: in spacings, and at least in mm.
+# A contour at most this far from a slice lies on it: in spacings, and at least in mm.
 _ON_SLICE, _ON_SLICE_MM = 0.02, 0.05
 
 
 @dataclass(frozen=True)
 class Placement:
-    """How a grid lies against that of an image.
+    """Position of a grid relative to that of an image.
 
     Parameters
     ----------
     relation : str
         ``same grid``; ``other storage order`` (the same voxels, axes flipped or permuted); ``part of the grid`` (the
-        same voxels, fewer of them); ``other grid`` in the same place; ``apart``, where they do not meet.
+        same voxels, fewer of them); ``other grid`` in the same place; ``apart`` if they do not overlap.
     worst_corner_mm : float
         Largest distance between corresponding outer corners, after both are stored in the same order.
     shift_mm : (x, y, z), optional
-        mm RAS+ by which the grid is moved, where it is the image's but for that.
+        Displacement in mm, RAS+, if that is the only difference from the image's grid.
     mirrored : str
-        World axes, such as ``xy``, that must change their sign for the grids to be the same; empty where none do.
+        World axes, such as ``xy``, with the wrong sign, if that is the only difference; else empty.
     """
 
     relation: Relation
@@ -43,9 +43,9 @@ class Placement:
 
     @property
     def cause(self) -> str:
-        """What may have gone wrong, where the grids are the same but for it; else empty."""
+        """The likely mistake, if it is the only difference between the grids; else empty."""
         if self.mirrored == "xy":
-            return "is mirrored: left and right, front and back are exchanged, as where LPS was taken for RAS"
+            return "is mirrored: left and right, front and back are exchanged, as if LPS had been taken for RAS"
         if self.mirrored:
             return f"is mirrored along {' and '.join(self.mirrored)}"
         if self.shift_mm:
@@ -54,7 +54,7 @@ class Placement:
 
 
 def compare_grids(image: Grid, other: Grid, *, tolerance_mm: float | None = None) -> Placement:
-    """Say how a grid lies against that of an image; what is the same says `Grid.is_close`."""
+    """Compare a grid with that of an image; grids are the same by `Grid.is_close`."""
     change = Reorientation.onto(other, image)
     turned = change.grid(other)
     worst = turned.distance_mm(image)
@@ -71,7 +71,7 @@ def compare_grids(image: Grid, other: Grid, *, tolerance_mm: float | None = None
 
 @dataclass(frozen=True)
 class ContourPlacement:
-    """On how many slices of an image contours lie, how many lie between slices, and which part of them outside."""
+    """Number of slices of an image with contours, number of contours between slices, and the fraction outside."""
 
     slices: int
     between: int
@@ -79,9 +79,9 @@ class ContourPlacement:
 
 
 def place_contours(contours: Sequence[Float], image: Grid, stack: Stack | None = None) -> ContourPlacement:
-    """Say how contours, (P, 3) mm RAS+ each, lie on the slices of an image: of its grid, or as DICOM files have them.
+    """Place contours, (P, 3) mm RAS+ each, on the slices of an image: those of its grid, or the stored ones of DICOM.
 
-    Outside is what lies over half a slice beyond the last one, or over a voxel beyond the outer centres.
+    Points more than half a slice beyond the last slice, or more than a voxel beyond the outer centres, are outside.
     """
     if not contours:
         return ContourPlacement(0, 0, 0.0)
@@ -122,7 +122,7 @@ def _shift(image: Grid, turned: Grid, tolerance_mm: float | None) -> tuple[float
 
 
 def _mirrored(image: Grid, other: Grid, tolerance_mm: float | None) -> str:
-    """Find the fewest world axes whose sign was mistaken; where LPS was taken for RAS these are x and y."""
+    """Find the fewest world axes with the wrong sign; these are x and y if LPS was taken for RAS."""
     for signs in sorted(product((1.0, -1.0), repeat=3), key=sum, reverse=True):
         candidate = Grid(other.shape, np.diag([*signs, 1.0]) @ other.affine)
         turned = Reorientation.onto(candidate, image).grid(candidate)

@@ -114,7 +114,7 @@ def test_nibabel_reads_what_is_written(tmp_path, oblique_grid):
 def test_the_example_of_nibabel_has_impossible_cosines() -> None:
     example = Path(nib.__file__).parent / "tests" / "data" / "test.mgz"
     with pytest.raises(
-        InputError, match=r"says voxels of \[1.0, 1.0, 1.0\] mm, and by its direction cosines they are \(3.74"
+        InputError, match=r"has voxels of \[1.0, 1.0, 1.0\] mm, but by its direction cosines they are \(3.74"
     ):
         read_grid(example)
 
@@ -161,7 +161,7 @@ def test_no_orientation_is_freesurfers_default_and_a_warning(tmp_path, caplog):
         (patched(TYPE, "i", 2), r"has voxels of type 2; expected 0 \(uint8\)"),
         (patched(TYPE, "i", -1), "has voxels of type -1"),
         (patched(ORIENTED, "h", -7), "has goodRASFlag -7; expected 0 or 1"),
-        (patched(SIZES, "f", -2.0), r"says voxels of \[-2.0, 1.5, 3.0\] mm, and by its direction cosines"),
+        (patched(SIZES, "f", -2.0), r"has voxels of \[-2.0, 1.5, 3.0\] mm, but by its direction cosines"),
         (patched(COSINES, "3f", -2, 0, 0), "by its direction cosines they are"),
     ],
 )

@@ -1,6 +1,6 @@
-"""MGH and MGZ, the format of FreeSurfer, by nibabel's `MGHImage`; gzip is told by content, not by name.
+"""MGH and MGZ, the format of FreeSurfer, by nibabel's `MGHImage`; gzip is recognised by content, not by name.
 
-MGH differs from NIfTI in the header alone, so the voxels are read by `NiftiFile`. The world is mm, RAS+, in both. The
+MGH differs from NIfTI only in the header, so the voxels are read by `NiftiFile`. The world is mm, RAS+, in both. The
 header is checked before memory is taken. Source: https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat.
 """
 
@@ -32,7 +32,7 @@ _VERSION = 1
 _TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
 _WRITTEN_AS = {"b1": "u1", "u1": "u1", "i1": "i2", "i2": "i2", "f2": "f4", "f4": "f4", "f8": "f4", "f16": "f4"}
 _MOST_VOLUMES = 100_000
-_LONGEST_LINE = 500  # the smallest surface of FreeSurfer, that of fsaverage3, has 642 vertices
+_LONGEST_LINE = 500  # the smallest FreeSurfer surface, of fsaverage3, has 642 vertices
 _SIZES_AGREE = 1e-3
 # FreeSurfer's default: the axes run to the left, down and forward. That of nibabel (5.4) runs up and backward.
 _CORONAL = ((-1, 0, 0), (0, 0, -1), (0, 1, 0))
@@ -50,13 +50,13 @@ def open_image(path: Path) -> NiftiFile:
     Returns
     -------
     NiftiFile
-        One volume for each frame. Without an orientation it is FreeSurfer's default, coronal with voxels of 1 mm, and a
-        warning says so.
+        One volume for each frame. A file without an orientation gets FreeSurfer's default, coronal with voxels of 1 mm,
+        and a warning.
 
     Raises
     ------
     InputError
-        Not MGH, damaged, values on a surface or a warp, or more voxels than the file can hold.
+        The file is not MGH, is damaged, holds a warp or values on a surface, or is too short for its voxels.
     GeometryError
         The affine is not finite, singular or absurd.
     """
@@ -66,7 +66,7 @@ def open_image(path: Path) -> NiftiFile:
     raw = _decode(block, path)
     shape, frames = _shape(raw, path)
     dtype = _dtype(raw, path)
-    with np.errstate(all="ignore"):  # damaged floats may be anything; what comes of them is checked
+    with np.errstate(all="ignore"):  # damaged floats may have any value; the result is checked
         grid = _grid(raw, shape, path)
     header = NiftiHeader(path, path, grid, (frames,), dtype, offset=_FIRST_VOXEL, slope=1.0, intercept=0.0)
     check_promise(path, _FIRST_VOXEL + frames * header.volume_size, path.stat().st_size, zipped=zipped)
@@ -79,8 +79,8 @@ def write_image(volume: Volume, path: Path) -> None:
     Parameters
     ----------
     volume : Volume
-        Written as uint8, int16 or float32, or as int32 where its integers fit into none of these (uint16 too, which
-        FreeSurfer before 7.3.2 does not read). float64 becomes float32. A sheared grid is kept.
+        Written as uint8, int16 or float32, or as int32 if its integers do not fit these. uint16 becomes int32 too, as
+        FreeSurfer before 7.3.2 does not read it. float64 becomes float32. A sheared grid is kept.
     path : Path
         Ends in ``.mgz``.
 
@@ -92,7 +92,7 @@ def write_image(volume: Volume, path: Path) -> None:
     image = nibabel.MGHImage(_storable(volume.array, path), volume.grid.affine)
     if not Grid(volume.grid.shape, image.header.get_affine()).is_close(volume.grid):
         raise OutputError(f"{path}: MGZ does not hold the grid ({volume.grid.describe()}) exactly; write .nii.gz")
-    # The second name is the one by which `compressed` knows that .mgz is gzipped.
+    # By the second name, `compressed` gzips the file.
     zipped = path.with_suffix(".mgh.gz")
     with atomic_path(path) as temporary, temporary.open("wb") as file, compressed(file, zipped) as stream:
         image.to_stream(stream)
@@ -105,7 +105,7 @@ def _decode(block: bytes, path: Path) -> Any:
     version = int.from_bytes(block[:4], "big")
     if len(block) < _FIRST_VOXEL or version & 0xFF != _VERSION or version >> 24:
         raise InputError(f"{path}: is not MGH; expected a header of {_FIRST_VOXEL} bytes that begins with version 1")
-    if intent := version >> 8:  # FreeSurfer 7.4 and later say there what the numbers are
+    if intent := version >> 8:  # FreeSurfer 7.4 and later store the kind of the numbers there
         raise InputError(
             f"{path}: holds numbers of kind {intent}, such as a warp or values on a surface; expected a scan (kind 0)"
         )
@@ -125,7 +125,7 @@ def _decode(block: bytes, path: Path) -> Any:
 
 
 def _shape(raw: Any, path: Path) -> tuple[tuple[int, int, int], int]:
-    """Size of a volume, and how many there are."""
+    """Size of a volume, and number of volumes."""
     i, j, k, frames = sizes = [int(size) for size in raw["dims"]]
     if min(sizes) < 1:
         raise InputError(f"{path}: has dimensions {sizes}; expected 4 of at least 1; the header is damaged")
@@ -147,19 +147,19 @@ def _dtype(raw: Any, path: Path) -> np.dtype[Any]:
 
 
 def _grid(raw: Any, shape: tuple[int, int, int], path: Path) -> Grid:
-    """Voxel index -> mm, RAS+; sizes that the directions contradict are refused, as programs use one or the other."""
+    """Voxel index -> mm, RAS+. Sizes that contradict the directions are refused: programs use one or the other."""
     grid = make_grid(shape, raw.get_affine(), path)
     sizes = np.asarray(raw["delta"], dtype=np.float64)
     if not np.allclose(grid.spacing, sizes, rtol=_SIZES_AGREE, atol=0):
         raise InputError(
-            f"{path}: says voxels of {sizes.tolist()} mm, and by its direction cosines they are {grid.spacing} mm; "
+            f"{path}: has voxels of {sizes.tolist()} mm, but by its direction cosines they are {grid.spacing} mm; "
             "expected the same; the header is damaged"
         )
     return grid
 
 
 def _storable(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Convert numbers to a type that MGH has; refuse those that it cannot hold."""
+    """Convert numbers to a type of MGH; refuse numbers that it cannot hold."""
     stored_as = np.dtype(_WRITTEN_AS.get(array.dtype.str[1:], "i4"))
     lowest, highest = array.min(), array.max()
     if stored_as == np.int32 and not -(2**31) <= int(lowest) <= int(highest) < 2**31:
