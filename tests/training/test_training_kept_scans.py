@@ -12,8 +12,10 @@ import pytest
 
 from volseg.core.volume import Volume
 from volseg.datasets import Case, read_dataset, read_images
+from volseg.errors import UsageError
 from volseg.training import kept_scans
 from volseg.training.kept_scans import KeptScans
+from volseg.training.loop import iterate_training, train
 
 
 @pytest.fixture
@@ -96,3 +98,16 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "scans" / "old.0.npy").touch()
     KeptScans(tmp_path / "scans")
     assert not (tmp_path / "scans").exists()
+
+
+def test_a_run_that_ends_while_it_is_prepared_leaves_no_scans(dataset_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    events = iterate_training(dataset_folder, run)
+    next(events)
+    assert files(run / "cache" / "scans") != []
+    events.close()
+    assert not (run / "cache" / "scans").exists()
+    (run / "plan.yaml").write_text("training: {epochs: 3}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="is another plan"):
+        train(dataset_folder, run)
+    assert not (run / "cache" / "scans").exists()

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from volseg.core.layout import Layout
 from volseg.core.volume import Volume
@@ -30,7 +31,7 @@ class KeptScans:
     """Reads scans, and keeps their voxels in files, which is quicker than to decode them again.
 
     The files are mapped into memory and take none of their own. A scan is not kept if the disk has no room for it, or
-    if its voxels have gaps in memory: it is read again then.
+    if its voxels have gaps in memory: it is read again then. At the end of a ``with`` block all files are removed.
 
     Parameters
     ----------
@@ -42,6 +43,15 @@ class KeptScans:
         self._folder = folder
         self._kept: dict[str, _Kept] = {}
         shutil.rmtree(folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        """Return the scans; the block reads them."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Remove all files; nobody uses the volumes any more."""
+        self._kept.clear()  # on Windows a file that is mapped cannot be removed
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def size(self) -> int:

@@ -124,25 +124,26 @@ def _prepare(
     dataset: Dataset, folder: Path, config: Config | None, fold: Fold, device: torch.device, *, resume: bool
 ) -> Generator[CaseRead, None, Run]:
     """Plan, unless the run is resumed, and prepare the slices of the training cases; each file is decoded once."""
-    # Both hold what was decoded; they end with this function, so that only the held-out label maps stay in memory.
-    checked, scans = dataset, KeptScans(folder / "cache" / "scans")
-    if not resume:
-        checked = check_dataset(dataset)
-        for done, total in plan_checked(checked, folder, config=config, fold=fold, scans=scans):
-            yield CaseRead(done, 2 * total)
-    plan = load_config(folder / "plan.yaml")
-    if resume and config is not None:
-        plan = resumed_plan(plan, config, dataset)
-    cases, held_out = choose_cases(checked, fold)
-    # By fingerprint: slices that an interrupted attempt prepared by another plan must not be taken for these.
-    mark = fingerprint(dataset, plan, cases)
-    cache, prepared = folder / "cache" / mark, []
-    for case in cases:
-        prepared.append(cache_case(case, cache, config=plan, labels=dataset.labels, scans=scans))
-        scans.remove(case)
-        if len(prepared) == 1:
-            check_space(cache, cases, spare=scans.size)
-        yield CaseRead(len(cases) + len(prepared), 2 * len(cases))
+    # `checked` and `scans` hold what was decoded. They end here, so that only the held-out label maps stay in memory.
+    checked = dataset
+    with KeptScans(folder / "cache" / "scans") as scans:
+        if not resume:
+            checked = check_dataset(dataset)
+            for done, total in plan_checked(checked, folder, config=config, fold=fold, scans=scans):
+                yield CaseRead(done, 2 * total)
+        plan = load_config(folder / "plan.yaml")
+        if resume and config is not None:
+            plan = resumed_plan(plan, config, dataset)
+        cases, held_out = choose_cases(checked, fold)
+        # By fingerprint: slices that an interrupted attempt prepared by another plan must not be taken for these.
+        mark = fingerprint(dataset, plan, cases)
+        cache, prepared = folder / "cache" / mark, []
+        for case in cases:
+            prepared.append(cache_case(case, cache, config=plan, labels=dataset.labels, scans=scans))
+            scans.remove(case)
+            if len(prepared) == 1:
+                check_space(cache, cases, spare=scans.size)
+            yield CaseRead(len(cases) + len(prepared), 2 * len(cases))
     samplers = make_samplers(prepared, plan)
     if not any(sampler.has_labels for sampler in samplers.values()):
         raise DatasetError(f"{dataset.name}: no training case has a single labelled voxel")
