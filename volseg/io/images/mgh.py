@@ -147,13 +147,17 @@ def _dtype(raw: Any, path: Path) -> np.dtype[Any]:
 
 
 def _grid(raw: Any, shape: tuple[int, int, int], path: Path) -> Grid:
-    """Voxel index -> mm, RAS+. Sizes that contradict the directions are refused: programs use one or the other."""
+    """Voxel index -> mm, RAS+, from sizes and direction cosines together, as FreeSurfer and nibabel place voxels."""
     grid = make_grid(shape, raw.get_affine(), path)
-    sizes = np.asarray(raw["delta"], dtype=np.float64)
+    sizes = [float(size) for size in raw["delta"]]
     if not np.allclose(grid.spacing, sizes, rtol=_SIZES_AGREE, atol=0):
-        raise InputError(
-            f"{path}: has voxels of {sizes.tolist()} mm, but by its direction cosines they are {grid.spacing} mm; "
-            "expected the same; the header is damaged"
+        spacing = " x ".join(f"{size:.4g}" for size in grid.spacing)
+        _LOG.warning(
+            "%s: says voxels of %s mm, but its direction cosines are not of length 1; with both, as other programs "
+            "place the voxels, they are %s mm",
+            path,
+            " x ".join(f"{size:.4g}" for size in sizes),
+            spacing,
         )
     return grid
 
