@@ -65,7 +65,7 @@ def failing(usual: Callable[..., Any], error: BaseException, at: int) -> Callabl
     return work
 
 
-@pytest.mark.parametrize("stage", [(plan, "find_scan_files"), (case_run, "predict"), (output_table, "write")])
+@pytest.mark.parametrize("stage", [(plan, "find_scan_files"), (case_run, "predict_scan"), (output_table, "write")])
 @pytest.mark.parametrize(("error", "reason"), REASONS)
 def test_whatever_a_case_raises_is_its_failure(
     model: Model,
@@ -104,7 +104,7 @@ def test_a_failure_holds_nothing_in_memory(
         seen.extend([weakref.ref(volumes[0]), weakref.ref(prediction)])
         raise MemoryError from ValueError("low")
 
-    monkeypatch.setattr(case_run, "predict", watched)
+    monkeypatch.setattr(case_run, "predict_scan", watched)
     results = run(model, three, tmp_path / "out")
     assert all(result.error is not None and result.error.__traceback__ is None for result in results)
     gc.collect()

@@ -64,7 +64,7 @@ def test_a_new_row_is_written_recorded_found_missing_and_made_again(
     first = segment()
     assert first.error is None
     assert not page.exists()
-    monkeypatch.delattr(case_run, "predict")  # a page needs the scan and its labels alone
+    monkeypatch.delattr(case_run, "predict_scan")  # a page needs the scan and its labels alone
     later = segment(page=True)
     assert [path.name for path in later.written] == ["page.txt", "run.json"]
     assert page.read_text(encoding="utf-8") == "scan: 1 label, scan up to 180"
@@ -93,7 +93,7 @@ def test_what_a_row_cannot_be_made_for_is_refused_before_the_network_is_started(
     segment: Run, scan: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volseg.write(scan.with_array(scan.array * 0), tmp_path / "scan.nii.gz")
-    monkeypatch.delattr(case_run, "predict")
+    monkeypatch.delattr(case_run, "predict_scan")
     assert str(segment(page=True).error) == f"{tmp_path / 'scan.nii.gz'}: nothing to see"
 
 

@@ -291,7 +291,7 @@ def test_what_is_asked_for_later_is_what_would_have_been_made_at_once(
     formats = ("stl", "ply", "obj", "vtp", "3mf")
     run(model, inputs, tmp_path / "once", probabilities=probabilities, mesh_formats=formats)
     (first,) = run(model, inputs, tmp_path / "later", probabilities=probabilities)
-    monkeypatch.delattr("volseg.cases.case_run.predict")  # it is not needed
+    monkeypatch.delattr("volseg.cases.case_run.predict_scan")  # it is not needed
     before = {path: path.stat().st_mtime_ns for path in first.files if path.name != "run.json"}
     (second,) = run(model, inputs, tmp_path / "later", mesh_formats=formats[:2])
     assert second.error is None
@@ -358,7 +358,7 @@ def test_a_scan_that_is_replaced_while_it_is_segmented_fails_and_nothing_is_writ
     if moment == "read":
         monkeypatch.setattr(ScanFiles, "read", replaced(ScanFiles.read))
     else:
-        monkeypatch.setattr(case_run, "predict", replaced(case_run.predict))
+        monkeypatch.setattr(case_run, "predict_scan", replaced(case_run.predict_scan))
     (failed,) = run(model, [path], tmp_path / "out", overwrite=True)
     assert "scan.nii.gz: scan.nii.gz was changed while it was segmented; no output is written" in str(failed.error)
     assert contents(tmp_path / "out") == before

@@ -7,6 +7,7 @@ from volseg.core.grid import Grid
 from volseg.core.labelmap import (
     Label,
     LabelMap,
+    count_values,
     default_colour,
     keep_colours_apart,
     label_boxes,
@@ -96,6 +97,15 @@ def test_present_values_are_plain_integers_without_background() -> None:
     values = present_values(array_of(0, 3, 300, 3))
     assert values == {3, 300}
     assert all(type(value) is int for value in values)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "u4", "i8"])
+def test_voxels_of_each_value_are_counted_without_background(dtype: str) -> None:
+    array = np.random.default_rng(0).integers(0, 5, (4, 5, 6)).astype(dtype)[:, ::-1].transpose(2, 0, 1)
+    counts = count_values(array)
+    assert counts == {value: int((array == value).sum()) for value in range(1, 5)}
+    assert counts[7] == 0
+    assert not count_values(array * 0)
 
 
 @pytest.mark.parametrize("largest", [2, 65535, 70000, 2**40])

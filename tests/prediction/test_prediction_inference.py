@@ -18,8 +18,9 @@ from volseg.core.slices import NORMAL_AXIS
 from volseg.core.volume import Volume
 from volseg.errors import GeometryError, ModelError, UsageError
 from volseg.network.file import Model, make_generator
+from volseg.prediction.answers import SOFTENING
 from volseg.prediction.calibration import soften
-from volseg.prediction.inference import SOFTENING, plane_weights, predict
+from volseg.prediction.inference import plane_weights, predict
 
 LABELS = (Label(3, "wall", (200, 0, 0)), Label(300, "lumen", (0, 200, 0)))
 VALUES = np.array([0, 3, 300])

@@ -18,8 +18,9 @@ from volseg.core.labelmap import LabelMap
 from volseg.datasets import Case, read_dataset
 from volseg.io import read, read_labels, write
 from volseg.network.file import Model
+from volseg.prediction.answers import SOFTENING
 from volseg.prediction.calibration import calibration_error, fit_temperature, soften
-from volseg.prediction.inference import SOFTENING, Prediction, predict
+from volseg.prediction.inference import Prediction, predict
 from volseg.training import validation
 from volseg.training.validation import Calibration, Voxels, fit_calibration, validate
 

@@ -14,8 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from volseg._version import __version__
 from volseg.cases.case_folder import CaseFolder, claimed_folder
 from volseg.cases.inputs import CaseInput
@@ -24,7 +22,7 @@ from volseg.cases.output_table import Needs, SegmentedCase, recorded_settings
 from volseg.cases.outputs import LABELS, CaseResult
 from volseg.cases.plan import CasePlan, Work, find_work
 from volseg.core.label_choice import keep_labels
-from volseg.core.labelmap import LabelMap
+from volseg.core.labelmap import LabelMap, count_values
 from volseg.core.volume import Volume
 from volseg.files.atomic import write_text
 from volseg.files.names import shown_path
@@ -33,7 +31,7 @@ from volseg.io.case_record import RECORD, state_of
 from volseg.io.scan_files import ScanFiles, find_scan_files
 from volseg.network.devices import choose_device
 from volseg.prediction.cleanup import clean_labels
-from volseg.prediction.inference import Prediction, predict
+from volseg.prediction.inference import Prediction, predict_scan
 from volseg.progress import Progress
 
 _LOG = logging.getLogger(__name__)
@@ -143,7 +141,7 @@ class _Stages:
                 )
         with self._timed("predict"):
             probabilities = self.work.needs >= Needs.PROBABILITIES
-            return predict(model, volumes, device=self.job.device, probabilities=probabilities, progress=progress)
+            return predict_scan(self.job.ready_model, volumes, probabilities=probabilities, progress=progress)
 
     def _clean(self, prediction: Prediction) -> LabelMap:
         """Return the wanted labels after clean-up."""
@@ -153,11 +151,10 @@ class _Stages:
 
     def _facts(self, labels: LabelMap, volumes: Sequence[Volume]) -> dict[str, Any]:
         """Return the entries of ``run.json`` for a prediction; warn if it found nothing."""
-        volumes_ml = {}
+        counts, volumes_ml = count_values(labels.array), {}
         for label in labels.labels:
-            voxels = int(np.count_nonzero(labels.mask(label)))
-            volumes_ml[label.name] = round(voxels * labels.grid.voxel_volume_mm3 / 1000, 4)
-        if not labels.array.any():
+            volumes_ml[label.name] = round(counts[label.value] * labels.grid.voxel_volume_mm3 / 1000, 4)
+        if not counts:
             _LOG.warning(
                 "%s: the model has found none of its labels (%s); see whether it is a scan of what it was trained on",
                 self.folder.path.name,

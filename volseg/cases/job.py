@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from volseg.network.devices import choose_device
 from volseg.network.file import Model
 from volseg.prediction.cleanup import resolve_cleanup
 from volseg.prediction.inference import INFERENCE
+from volseg.prediction.networks import ReadyModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,11 @@ class Job:
     labels: tuple[Label, ...]
     cleanup: dict[str, CleanupConfig]
     device: str
+
+    @cached_property
+    def ready_model(self) -> ReadyModel:
+        """The model on the device, with its networks made ready once for all cases."""
+        return ReadyModel(self.model, self.device)
 
     def how(self, *, by_weights: bool = False) -> dict[str, Any]:
         """Return what decides over the labels, as in ``made_by`` of ``run.json``.

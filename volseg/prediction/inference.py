@@ -15,21 +15,17 @@ from volseg.core.grid import Grid
 from volseg.core.labelmap import LabelMap
 from volseg.core.planes import Plane
 from volseg.core.resample import Reorientation
-from volseg.core.slices import ANISOTROPIC, in_plane, stack_slices
+from volseg.core.slices import ANISOTROPIC, in_plane
 from volseg.core.volume import Volume
 from volseg.errors import ModelError, UsageError
-from volseg.network.devices import autocast, choose_device
 from volseg.network.file import Model
-from volseg.network.generator import fold_norms
-from volseg.prediction.calibration import soften
+from volseg.prediction.answers import Answers
+from volseg.prediction.networks import ReadyModel
 from volseg.prediction.prepare import SliceStack, common_grid, prepare
 from volseg.progress import Progress
 
 _PIXELS_PER_BATCH = 8 * 256 * 256
 _MOST_FUSED_BYTES = 4e9
-# Temperature of each network's answer before the average: at 1 that is of probabilities, at infinity of logits. Between
-# the two, all five folds of the hippocampus set are a little better (benchmarks/accuracy.md).
-SOFTENING = 2.0
 INFERENCE = 1  # raised whenever the same model gives other labels or probabilities than before
 _FLAT_MM = 1e6  # taken as the spacing of an axis with one voxel: slices that contain this axis would be lines
 
@@ -113,25 +109,49 @@ def predict(
     >>> volseg.predict(volseg.load_model("hippocampus"), scan).labels.array.shape
     (32, 32, 32)
     """
+    return predict_scan(
+        ReadyModel(model, device), volumes, probabilities=probabilities, batch_size=batch_size, progress=progress
+    )
+
+
+def predict_scan(
+    ready: ReadyModel,
+    volumes: Volume | Sequence[Volume],
+    *,
+    probabilities: bool = False,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Prediction:
+    """Segment one of several scans by a model that is kept ready.
+
+    Parameters
+    ----------
+    ready : ReadyModel
+        Used for all of the scans.
+    volumes, probabilities, batch_size, progress
+        As for `predict`, with its result and errors.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}; expected at least 1")
     channels = [volumes] if isinstance(volumes, Volume) else list(volumes)
-    grid, target = common_grid(channels), choose_device(device)
+    model, grid = ready.model, common_grid(channels)
     weights = plane_weights(model.config.preparation, grid)
     if not probabilities:
         weights = _without_fusion_if_large(weights, model, grid)
     stacks = {plane: prepare(channels, model.config.preparation, plane) for plane in weights}
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}; expected at least 1")
-    outputs = _Outputs(model, grid, keep=probabilities, fuse=len(stacks) > 1)
+    answers = Answers(model, grid, stacks, keep=probabilities)
     done, total = 0, sum(map(len, stacks.values()))
     for plane, stack in stacks.items():
-        outputs.turn_to(plane, stack, weights[plane])
-        networks = _networks(model, plane, target)
+        answers.turn_to(plane, weights[plane])
         for start, stop in _batches(stack, batch_size):
-            outputs.fill(start, stop, stack.to_native(_run(networks, stack.batch(start, stop), target)))
+            batch = torch.from_numpy(stack.batch(start, stop))
+            answers.fill(start, ready.logits(plane, batch))
             if progress:
                 progress("slices", done + stop, total)
         done += len(stack)
-    return outputs.prediction()
+    answers.finish()
+    labels = LabelMap(answers.labels, grid, model.labels)
+    return Prediction(labels, answers.probabilities if probabilities else None)
 
 
 def _batches(stack: SliceStack, batch_size: int | None) -> Iterator[tuple[int, int]]:
@@ -203,64 +223,3 @@ def plane_weights(config: PreparationConfig, grid: Grid) -> dict[Plane, float]:
     counts = {plane: (best / r) ** 2 for plane, r in coarseness.items() if r < ANISOTROPIC * best}
     total = sum(counts.values())
     return {plane: count / total for plane, count in counts.items()}
-
-
-def _networks(model: Model, plane: Plane, device: torch.device) -> list[torch.nn.Module]:
-    """Return the networks of a plane on a device, ready to predict."""
-    ready = []
-    for name, network in model.networks.items():
-        if name.split(".")[0] == plane:
-            folded = fold_norms(network)
-            ready.append(folded.to(device, memory_format=torch.channels_last))  # type: ignore[call-overload]
-    if not ready:
-        raise ModelError(f"the model has no network for {plane} slices, only {', '.join(model.networks)}")
-    return ready
-
-
-@torch.inference_mode()
-def _run(networks: list[torch.nn.Module], batch: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
-    """(B, C, h, w) slices -> (B, K, h, w) class probabilities, softened, averaged over networks."""
-    x = torch.from_numpy(batch).to(device, memory_format=torch.channels_last)
-    total = torch.zeros(())
-    for network in networks:
-        with autocast(device):
-            logits = network(x)
-        total = total.to(device) + (logits.float() / SOFTENING).softmax(dim=1)
-    return (total / len(networks)).cpu().numpy()
-
-
-class _Outputs:
-    """Preallocated label (and probability) arrays on the scan's grid, filled slice by slice through views."""
-
-    def __init__(self, model: Model, grid: Grid, *, keep: bool, fuse: bool) -> None:
-        self.model, self.grid, self.keep, self.fuse = model, grid, keep, fuse
-        values = [0, *(label.value for label in model.labels)]
-        self.values = np.array(values, dtype=np.min_scalar_type(max(values)))
-        self.labels = np.zeros(grid.shape, dtype=self.values.dtype)
-        self.probabilities = np.zeros((len(values), *grid.shape), dtype=np.float16) if keep or fuse else None
-
-    def turn_to(self, plane: Plane, stack: SliceStack, weight: float) -> None:
-        """Cut the arrays into slices of a plane, whose answers have this weight."""
-        self.weight = weight
-        self.label_slices = stack_slices(stack.reorientation.array(self.labels), plane)
-        if self.probabilities is not None:
-            self.probability_slices = stack_slices(stack.reorientation.array(self.probabilities), plane)
-
-    def fill(self, start: int, stop: int, probabilities: NDArray[np.float32]) -> None:
-        """Put the (B, K, H, W) probabilities of slices start..stop into the arrays."""
-        if not self.fuse:
-            self.label_slices[start:stop] = self.values[probabilities.argmax(axis=1)]
-        if self.probabilities is not None:
-            self.probability_slices[:, start:stop] += (self.weight * probabilities).swapaxes(0, 1).astype(np.float16)
-
-    def prediction(self) -> Prediction:
-        """Return the result, once all slices are filled."""
-        if self.probabilities is not None:
-            for i in range(self.grid.shape[0]):  # a slab at a time, to save memory
-                slab = self.probabilities[:, i]
-                if self.fuse:
-                    self.labels[i] = self.values[slab.argmax(axis=0)]
-                if self.keep:
-                    self.probabilities[:, i] = soften(slab, self.model.temperature)
-        labels = LabelMap(self.labels, self.grid, self.model.labels)
-        return Prediction(labels, self.probabilities if self.keep else None)

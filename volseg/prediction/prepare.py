@@ -86,20 +86,6 @@ class SliceStack:
         wanted = neighbour_indices(np.arange(start, stop), len(self), self.neighbours) - first
         return gather_neighbours(self.plain(first, last), wanted)
 
-    def to_native(self, slices: NDArray[Any]) -> NDArray[np.float32]:
-        """Resample slices to the spacing of the scan.
-
-        Parameters
-        ----------
-        slices : (..., h, w)
-            At the model's spacing.
-
-        Returns
-        -------
-        (..., H, W) float32
-        """
-        return resample_plane(slices, self.native_size)
-
 
 def gather_neighbours(plain: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
     """Gather slices with their neighbours as channels.
