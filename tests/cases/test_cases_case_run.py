@@ -14,6 +14,7 @@ from threshold_model import BRIGHT, Threshold, run
 from torch import Tensor
 
 import volseg
+from volseg.cases import case_run
 from volseg.config import CleanupConfig
 from volseg.core.grid import Grid
 from volseg.core.labelmap import Label
@@ -137,6 +138,21 @@ def test_dicom_objects_need_a_dicom_scan(model: Model, scan: Volume, tmp_path: P
     (result,) = run(model, [str(tmp_path / "scan.nii.gz")], tmp_path / "out", dicom_forms=("seg",))
     assert "is no DICOM scan, so there are no files that a DICOM object could refer to" in str(result.error)
     assert not (tmp_path / "out" / "scan").exists()
+
+
+def test_a_scan_that_no_object_can_name_is_refused_before_it_is_predicted(
+    model: Model, scan: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in write_dicom_series(scan, tmp_path / "slices"):
+        dataset = pydicom.dcmread(path)
+        del dataset.FrameOfReferenceUID
+        dataset.save_as(path)
+    predicted: list[Model] = []
+    monkeypatch.setattr(case_run, "predict", lambda model, *_, **__: predicted.append(model))
+    for form in ("seg", "rtstruct"):
+        (result,) = run(model, [str(tmp_path / "slices")], tmp_path / "out", dicom_forms=(form,))
+        assert "has no FrameOfReferenceUID" in str(result.error)
+    assert predicted == []
 
 
 def test_a_tilted_series_is_segmented_and_results_return_onto_its_slices(

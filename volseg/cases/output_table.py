@@ -258,8 +258,17 @@ def _check_is_dicom(scan: ScanFiles, image: Volume | None) -> None:
         )
 
 
+def _check_is_identified(scan: ScanFiles, image: Volume | None) -> None:
+    """See that a structure set can name the scan; its contours can lie on any slices."""
+    from volseg.io.dicom import referable_source
+
+    _check_is_dicom(scan, image)
+    if image is not None:
+        referable_source(image.source, scan.paths[0], "an RT Structure Set")
+
+
 def _check_can_refer(scan: ScanFiles, image: Volume | None) -> None:
-    """See that a DICOM segmentation can lie on the slices; contours can lie on any."""
+    """See that a DICOM segmentation can name the scan and lie on its slices."""
     from volseg.io.dicom import checked_source
 
     _check_is_dicom(scan, image)
@@ -293,7 +302,7 @@ def _dicom_output(form: str) -> Output:
         needs=Needs.SCAN,
         setting="dicom_forms",
         choice=form,
-        check=_check_is_dicom if form == "rtstruct" else _check_can_refer,
+        check=_check_is_identified if form == "rtstruct" else _check_can_refer,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from volseg.io.dicom.choice import choose_series, choose_series_of
 from volseg.io.dicom.damage import DamagedFile
 from volseg.io.dicom.dataset import open_dataset
+from volseg.io.dicom.derived import referable_source
 from volseg.io.dicom.header import FrameHeader, LabelObject, OtherObject, SeriesReference
 from volseg.io.dicom.labels import read_dicom_labels
 from volseg.io.dicom.listing import Listing, is_dicom, list_series, scan_dicom
@@ -53,6 +54,7 @@ __all__ = [
     "read_dicom_probabilities",
     "read_stack",
     "read_structure_set",
+    "referable_source",
     "scan_dicom",
     "series_of",
     "value_type",
