@@ -214,5 +214,5 @@ def test_contours_of_a_number_that_repeats_are_nobodys(tmp_path):
     dataset = pydicom.dcmread(tmp_path / "rs.dcm")
     dataset.ROIContourSequence[1].ReferencedROINumber = 1
     dataset.save_as(tmp_path / "rs.dcm")
-    with pytest.raises(InputError, match="ROI 1 is drawn twice, so nobody knows whose"):
+    with pytest.raises(InputError, match="ROI 1 is drawn twice, so its contours are ambiguous"):
         read_labels(tmp_path / "rs.dcm", image=tmp_path / "scan")

@@ -93,7 +93,7 @@ def test_the_series_of_a_damaged_file_is_told(folder: Path, tmp_path: Path, capl
 
 
 @pytest.mark.parametrize(("gone", "is_read"), [([], True), (["a0.dcm"], False)], ids=["more", "as many"])
-def test_the_only_sound_series_is_the_one_that_is_meant_if_it_has_more_pictures(
+def test_the_only_sound_series_is_the_one_that_is_meant_if_it_has_more_images(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, gone: list[str], is_read: bool
 ) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
@@ -101,7 +101,7 @@ def test_the_only_sound_series_is_the_one_that_is_meant_if_it_has_more_pictures(
     cut.write_bytes(cut.read_bytes().partition(ROWS_TAG)[0])
     for name in gone:
         (tmp_path / name).unlink()
-    told = r"'other' CT 6x5x3 \[...\d{12}\] \(not read, as a file of it is damaged\)"
+    told = r"'other' CT 6x5x3 \[...\d{12}\] \(not read, as one of its files is damaged\)"
     if is_read:
         assert_same_in_world(read(tmp_path), SCAN)
         assert "b2.dcm: damaged DICOM file: " in caplog.text

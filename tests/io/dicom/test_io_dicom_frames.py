@@ -79,7 +79,7 @@ def test_frames_without_functional_groups_of_their_own_are_refused(scan: Volume,
     dataset = pydicom.dcmread(path)
     del dataset.PerFrameFunctionalGroupsSequence
     dataset.save_as(path)
-    with pytest.raises(InputError, match=r"scan.dcm \(picture 1\): ImagePositionPatient.* is missing"):
+    with pytest.raises(InputError, match=r"scan.dcm \(frame 1\): ImagePositionPatient.* is missing"):
         read(path)
     dataset = pydicom.dcmread(write_enhanced([scan], path))
     del dataset.PerFrameFunctionalGroupsSequence[3]
@@ -109,7 +109,7 @@ def test_mosaic_without_its_private_header_is_refused(scan: Volume, tmp_path: Pa
     dataset = pydicom.dcmread(path)
     dataset.remove_private_tags()
     dataset.save_as(path)
-    with pytest.raises(InputError, match="it is a mosaic, but does not say of how many slices"):
+    with pytest.raises(InputError, match="it is a mosaic without a number of slices"):
         read(path)
 
 

@@ -18,7 +18,7 @@ from volseg.errors import AmbiguousError
 from volseg.inspection import inspect
 from volseg.io import read, read_all
 from volseg.io.dicom.header import LOOSE_IDENTITY, STRICT_IDENTITY, FrameHeader
-from volseg.io.dicom.series import Series, group_pictures
+from volseg.io.dicom.series import Series, group_frames
 from volseg.io.dicom.storage import DicomFile
 from volseg.io.dicom.writing import write_dicom_series
 
@@ -63,7 +63,7 @@ def test_what_differs_is_never_one_volume(data: st.DataObject) -> None:
         for frame in one_series(height, count, identity, name="abc"[n]):
             frames.append(without(frame, data.draw(subsets) - {anchor}))
     order = data.draw(st.permutations(frames))
-    found = list(group_pictures(order))
+    found = list(group_frames(order))
     assert files_of(iter(found)) == [{f"{name}{k}.dcm" for k in range(count)} for name in "abc"[:groups]]
     assert len({series.name for series in found}) == groups
     assert all(f"{anchor} (" in series.notes[0] or anchor in series.notes[0] for series in found)
@@ -82,7 +82,7 @@ def test_what_is_absent_or_spelled_otherwise_is_no_difference(data: st.DataObjec
     for frame in frames:
         spelled = {key: data.draw(spellings)(text) for key, text in frame.identity.items()}
         changed.append(without(replace(frame, identity=spelled), data.draw(st.just(set()) | subsets)))
-    (series,) = group_pictures(changed)
+    (series,) = group_frames(changed)
     assert not series.notes
     assert not series.label
     present = set.union(*(set(frame.identity) for frame in changed))
@@ -106,7 +106,7 @@ def test_a_text_that_varies_from_slice_to_slice_tears_nothing(data: st.DataObjec
     ]
     if data.draw(st.booleans()) and len(edited) > 2:
         del changed[data.draw(st.integers(1, len(changed) - 2))]
-    (series,) = group_pictures(changed)
+    (series,) = group_frames(changed)
     assert len(series.frames) == len(changed)
     assert keyword in series.notes[0]
     assert "varies from slice to slice" in series.notes[0]
@@ -118,7 +118,7 @@ def test_a_text_that_varies_from_slice_to_slice_leaves_time_points_whole() -> No
         for time in "12"
         for k, frame in enumerate(one_series(0, 5, {}, name=time))
     ]
-    assert [(series.label, len(series.frames)) for series in group_pictures(frames)] == [("time1", 5), ("time2", 5)]
+    assert [(series.label, len(series.frames)) for series in group_frames(frames)] == [("time1", 5), ("time2", 5)]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_text_that_varies_from_slice_to_slice_leaves_time_points_whole() -> No
 def test_names_of_one_patient(one: str, other: str) -> None:
     frames = one_series(0, 4, {"PatientName": one}, name="a")
     frames[2] = replace(frames[2], identity={"PatientName": other})
-    assert len(list(group_pictures(frames))) == 1
+    assert len(list(group_frames(frames))) == 1
 
 
 @pytest.mark.parametrize(("other", "count"), [("100000.000", 1), ("100000.0", 1), ("100000.1", 2), ("10", 2)])
@@ -143,13 +143,13 @@ def test_parts_of_a_second_may_be_left_out(other: str, count: int) -> None:
         for name, time, height in (("a", "100000", 0), ("b", other, 1.5))
         for frame in one_series(height, 4, {"SeriesTime": time}, name=name)
     ]
-    assert len(list(group_pictures(frames))) == count
+    assert len(list(group_frames(frames))) == count
 
 
-def test_pictures_that_may_be_of_either_are_put_to_neither() -> None:
+def test_frames_that_may_be_of_either_are_put_to_neither() -> None:
     frames = [*one_series(0, 4, {"SeriesNumber": "3"}, name="a"), *one_series(30, 4, {"SeriesNumber": "4"}, name="b")]
     frames[3] = without(frames[3], {"SeriesNumber"})
-    found = list(group_pictures(frames))
+    found = list(group_frames(frames))
     assert [(series.label, len(series.frames)) for series in found] == [
         ("series3", 3),
         ("series4", 4),
@@ -165,7 +165,7 @@ def test_several_attributes_together_name_volumes() -> None:
         for n, (patient, number) in enumerate(told)
         for frame in one_series(30.0 * n, 4, {"PatientID": patient, "SeriesNumber": number}, name="abc"[n])
     ]
-    names = [series.name for series in group_pictures(frames)]
+    names = [series.name for series in group_frames(frames)]
     assert names == ["patient1_series3", "patient1_series4", "patient2_series3"]
 
 
@@ -212,8 +212,8 @@ def test_phases_of_one_uid_are_listed_with_what_differs(tmp_path: Path, headers:
     ]
     assert [entry.spacing_mm[2] for entry in entries if entry.spacing_mm] == pytest.approx([3, 3, 3])
     for entry, number in zip(entries, (3, 4, 5), strict=True):
-        assert "which differ in SeriesNumber (3, 4, 5) and in SeriesDescription" in entry.notes[0]
-        assert f"this is the one of SeriesNumber {number}" in entry.notes[0]
+        assert "but differ in SeriesNumber (3, 4, 5) and SeriesDescription" in entry.notes[0]
+        assert f"this one has SeriesNumber {number}" in entry.notes[0]
     assert read(tmp_path, series="4").array.min() == 200
 
 

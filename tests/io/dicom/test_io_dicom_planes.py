@@ -1,4 +1,4 @@
-"""Planes of pictures: checks, order, levels and evenness, for images and segmentations alike."""
+"""Planes of frames: checks, order, levels and evenness, for images and segmentations alike."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from volseg.errors import InputError
 from volseg.io.dicom.planes import PlaneStack, directions_of, even_within_mm, levels_of, normal_of, planes_of
 
 
-class Picture(NamedTuple):
+class Frame(NamedTuple):
     position: tuple[float, ...] | None = (1, 2, 3)
     orientation: tuple[float, ...] | None = (1, 0, 0, 0, 1, 0)
     pixel_spacing: tuple[float, ...] | None = (0.9, 0.7)
 
     def __str__(self) -> str:
-        return "a picture"
+        return "a frame"
 
 
 def stack(heights: list[float], *, beside: list[float] | None = None) -> PlaneStack:
     """Axial planes of 0.7 x 0.9 mm pixels at some heights, shifted along the columns."""
     shifts = beside or [0.0] * len(heights)
-    pictures = [Picture(position=(0, shift, height)) for height, shift in zip(heights, shifts, strict=True)]
-    planes = planes_of(pictures, directions_of(pictures))
+    frames = [Frame(position=(0, shift, height)) for height, shift in zip(heights, shifts, strict=True)]
+    planes = planes_of(frames, directions_of(frames))
     return PlaneStack(planes=planes, normal=normal_of(planes[0]), columns=20, rows=10)
 
 
 def test_a_plane_maps_columns_and_rows_to_the_patient() -> None:
-    picture = Picture(orientation=(0, 1, 0, 0, 0, -1))
-    (plane,) = planes_of([picture], directions_of([picture]))
+    frame = Frame(orientation=(0, 1, 0, 0, 0, -1))
+    (plane,) = planes_of([frame], directions_of([frame]))
     # PixelSpacing is between rows, then between columns.
     np.testing.assert_allclose(plane @ [2, 0, 0, 1], [1, 2 + 2 * 0.7, 3, 1])
     np.testing.assert_allclose(plane @ [0, 3, 0, 1], [1, 2, 3 - 3 * 0.9, 1])
@@ -38,27 +38,27 @@ def test_a_plane_maps_columns_and_rows_to_the_patient() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("frame", "message"),
     [
-        (Picture(position=None), "ImagePositionPatient is missing, so the slice has no place"),
-        (Picture(orientation=None, pixel_spacing=None), "ImageOrientationPatient, PixelSpacing is missing"),
-        (Picture(pixel_spacing=(0, 1)), r"PixelSpacing is \[0, 1\]; expected two numbers above 0"),
-        (Picture(pixel_spacing=(1, 1e5)), "expected millimetres of a patient"),
-        (Picture(position=(0, 0, 1e7)), "expected millimetres of a patient"),
-        (Picture(orientation=(1, 0, 0, 1, 0, 0)), "expected two perpendicular unit vectors"),
-        (Picture(orientation=(1, 0, 0, 0, 0.99, 0)), "expected two perpendicular unit vectors"),
+        (Frame(position=None), "ImagePositionPatient is missing, so the slice has no position"),
+        (Frame(orientation=None, pixel_spacing=None), "ImageOrientationPatient, PixelSpacing is missing"),
+        (Frame(pixel_spacing=(0, 1)), r"PixelSpacing is \[0, 1\]; expected two numbers above 0"),
+        (Frame(pixel_spacing=(1, 1e5)), "expected millimetres of a patient"),
+        (Frame(position=(0, 0, 1e7)), "expected millimetres of a patient"),
+        (Frame(orientation=(1, 0, 0, 1, 0, 0)), "expected two perpendicular unit vectors"),
+        (Frame(orientation=(1, 0, 0, 0, 0.99, 0)), "expected two perpendicular unit vectors"),
     ],
 )
-def test_the_first_picture_without_a_usable_place_is_named(picture: Picture, message: str) -> None:
-    with pytest.raises(InputError, match=f"a picture: .*{message}"):
-        directions_of([Picture(), picture, Picture(position=(0, 0, 1e9))])
+def test_the_first_frame_without_a_usable_place_is_named(frame: Frame, message: str) -> None:
+    with pytest.raises(InputError, match=f"a frame: .*{message}"):
+        directions_of([Frame(), frame, Frame(position=(0, 0, 1e9))])
 
 
 def test_orientations_with_few_decimals_pass() -> None:
-    picture = Picture(orientation=(0.99, 0.1, 0, -0.1, 0.99, 0))
+    frame = Frame(orientation=(0.99, 0.1, 0, -0.1, 0.99, 0))
     with pytest.raises(InputError):
-        directions_of([picture])
-    assert directions_of([picture], last_digit=0.01).shape == (1, 3, 2)
+        directions_of([frame])
+    assert directions_of([frame], last_digit=0.01).shape == (1, 3, 2)
 
 
 def test_levels_are_counted_from_below_in_the_order_that_is_given() -> None:

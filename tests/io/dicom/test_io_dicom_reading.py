@@ -182,8 +182,8 @@ def test_missing_slice_is_filled_at_the_true_positions_and_said(
     assert_smooth(volume, within=1.0)
     assert (
         "slices are missing (1): 4 mm from z = 34.00 mm (0003.dcm) to z = 38.00 mm (0005.dcm), 2 mm is usual; "
-        "resampled at the true positions onto 8 straight slices 2 mm apart (stacked as they are, slices would be off "
-        "by up to 1 mm)"
+        "resampled at the true positions onto 8 straight slices 2 mm apart (stacked without resampling, slices "
+        "would be off by up to 1 mm)"
     ) in caplog.text
     assert len(volume.source.frames) == 7
     with pytest.raises(InputError, match=r"slices are missing \(1\): .*; refused, as repairs are switched off"):
@@ -259,7 +259,7 @@ def test_slice_shifted_sideways_is_put_where_its_header_says(
 
 def test_slices_beside_each_other_are_refused(files: list[Path]) -> None:
     edit(files[4], lambda d: setattr(d, "ImagePositionPatient", [-90, 20, d.ImagePositionPatient[2]]))
-    with pytest.raises(InputError, match="the slices lie beside each other, up to 80 mm sideways"):
+    with pytest.raises(InputError, match="the slices lie side by side, up to 80 mm apart"):
         read(files[0].parent)
 
 
@@ -267,11 +267,11 @@ def test_turned_slice_is_refused(files: list[Path]) -> None:
     edit(files[4], lambda d: setattr(d, "ImageOrientationPatient", [-0.99996875, 0.0079, 0, -0.0079, -0.99996875, 0]))
     for path in files:
         edit(path, lambda d: setattr(d, "PixelSpacing", [9, 9]))
-    with pytest.raises(InputError, match=r"0005.dcm: the slice at z = 38.00 mm is turned against the first"):
+    with pytest.raises(InputError, match=r"0005.dcm: the slice at z = 38.00 mm is rotated against the first"):
         read(files[0].parent)
 
 
-def test_other_pixel_spacing_in_one_slice_is_a_picture_of_its_own(
+def test_other_pixel_spacing_in_one_slice_is_an_image_of_its_own(
     files: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     edit(files[4], lambda d: setattr(d, "PixelSpacing", [0.9, 0.8]))
@@ -320,7 +320,7 @@ def test_missing_geometry_names_tag_and_file(files: list[Path], tag: str) -> Non
         ("SamplesPerPixel", 3, "a colour image .MONOCHROME2. is not a scan"),
         ("PhotometricInterpretation", "PALETTE COLOR", "a colour image .PALETTE COLOR. is not a scan"),
         ("NumberOfFrames", 10**7, "its header asks for 600000000 bytes of pixels"),
-        ("ImageType", ["ORIGINAL", "PRIMARY", "MOSAIC"], "it is a mosaic, but does not say of how many slices"),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "MOSAIC"], "it is a mosaic without a number of slices"),
     ],
 )
 def test_unusable_value_is_refused_by_name(files: list[Path], tag: str, value: object, message: str) -> None:
@@ -363,7 +363,7 @@ def test_two_series_are_listed_and_chosen(axial: Volume, files: list[Path]) -> N
     uid = pydicom.dcmread(path).SeriesInstanceUID
     for wanted in ("42", "second", uid, uid[-9:]):
         np.testing.assert_array_equal(read(root, series=wanted).array, other.array)
-    with pytest.raises(InputError, match="no DICOM series 'third'; there are: 1 'phantom'"):
+    with pytest.raises(InputError, match="no DICOM series 'third'; expected one of: 1 'phantom'"):
         read(root, series="third")
     assert list(read_all(root)) == ["phantom", "second"]
 
@@ -372,7 +372,7 @@ def test_series_of_one_name_get_unique_names(axial: Volume, files: list[Path]) -
     for folder in ("b", "c"):
         write_dicom_series(axial, files[0].parent / folder, description="phantom")
     assert list(read_all(files[0].parent)) == ["phantom", "phantom_1", "phantom_1_2"]
-    with pytest.raises(AmbiguousError, match="3 DICOM series that fit 'phantom'"):
+    with pytest.raises(AmbiguousError, match="3 DICOM series that match 'phantom'"):
         read(files[0].parent, series="phantom")
 
 
@@ -383,7 +383,7 @@ def test_two_orientations_of_one_series_are_two_entries(files: list[Path]) -> No
     uid = pydicom.dcmread(files[0]).SeriesInstanceUID
     assert [series.id for series in list_series(files[0].parent)] == [f"{uid}#1", f"{uid}#2"]
     assert read(files[0].parent, series=f"{uid}#2").grid.shape == (6, 5, 3)
-    with pytest.raises(AmbiguousError, match="2 volumes in 1 DICOM series that fit"):
+    with pytest.raises(AmbiguousError, match="2 volumes in 1 DICOM series that match"):
         read(files[0].parent, series=uid)
 
 

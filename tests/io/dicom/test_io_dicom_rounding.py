@@ -21,7 +21,7 @@ from volseg.io import read, read_labels, write
 from volseg.io.dicom.attributes import last_digit_of
 from volseg.io.dicom.header import FrameHeader
 from volseg.io.dicom.repair import plan_repair
-from volseg.io.dicom.series import group_pictures
+from volseg.io.dicom.series import group_frames
 from volseg.io.dicom.stack import make_stack
 from volseg.io.dicom.writing import write_dicom_series
 from volseg.verification import verify
@@ -64,7 +64,7 @@ def test_an_even_stack_stays_one_however_few_its_decimals(
 ) -> None:
     assume(can_tell(grid, position))
     frames = rounded(bare_headers(grid), position, orientation)
-    (series,) = group_pictures(frames)
+    (series,) = group_frames(frames)
     stack = make_stack(series.frames)
     assert plan_repair(stack) is None
     # The largest move by a unit of the last decimals, over the longest way in the stack.
@@ -119,7 +119,7 @@ def test_orientations_that_differ_in_the_last_decimal_are_one(
     for frame in bare_headers(grid):  # as a scanner that computes them anew for each slice
         axes = np.add(frame.orientation, np.multiply(data.draw(noise), 10.0**-orientation))
         moved.append(replace(frame, orientation=tuple(axes)))
-    (series,) = group_pictures(rounded(moved, None, orientation))
+    (series,) = group_frames(rounded(moved, None, orientation))
     stack = make_stack(series.frames)
     assert plan_repair(stack) is None
     assert not np.ptp(stack.planes[:, :3, :2], axis=0).any()
@@ -136,7 +136,7 @@ def test_a_slice_that_is_really_turned_is_found(decimals: int) -> None:
     if 200 * 5 * 10.0**-decimals < 0.05:
         assert plan_repair(stack) is None
         return
-    with pytest.raises(InputError, match="is turned against the first"):
+    with pytest.raises(InputError, match="is rotated against the first"):
         plan_repair(stack)
 
 

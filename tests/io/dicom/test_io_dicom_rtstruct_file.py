@@ -93,7 +93,7 @@ def test_what_is_sound_is_read_as_if_it_were_alone(
     caplog.clear()
     if not sound:
         reason = FAULTS[faults[0] or ""][1]
-        with pytest.raises(InputError, match=rf"holds nothing that can be read as a label; left out: .*{reason}"):
+        with pytest.raises(InputError, match=rf"holds no structure that can be read as a label; left out: .*{reason}"):
             read_rtstruct(path, image=image())
         return
     found = read_rtstruct(path, image=image())
@@ -138,13 +138,13 @@ def test_contours_of_no_structure_and_numbers_given_twice(path: Path, caplog: py
     stranger = roi(2, square(0.5, 2.5, 0), name="undrawn")
     stranger.drawing.ReferencedROINumber = 7
     write_set(path, stranger)
-    with pytest.raises(InputError, match=r"left out: contours of ROI 7 \(no structure of that number is listed\)"):
+    with pytest.raises(InputError, match=r"left out: contours of ROI 7 \(no structure has that number\)"):
         read_rtstruct(path, image=image())
     twins = [roi(3, square(0.5, 2.5, 0), name=name) for name in ("twin", "brother")]
     write_set(path, roi(1, square(4.5, 6.5, 0), name="good"), stranger, *twins)
     (found,) = read_rtstruct(path, image=image())
     assert counts(found) == {"good": 4, "undrawn": 0}
-    assert "twin (ROI 3 is listed twice, so nobody knows whose its contours are), brother (ROI 3" in caplog.text
+    assert "twin (ROI 3 is listed twice, so its contours are ambiguous), brother (ROI 3" in caplog.text
     dataset = pydicom.dcmread(path)
     dataset.StructureSetROISequence[3].ROINumber = 4
     del dataset.ROIContourSequence[1].ReferencedROINumber
@@ -152,7 +152,7 @@ def test_contours_of_no_structure_and_numbers_given_twice(path: Path, caplog: py
     (found,) = read_rtstruct(path, image=image())
     assert counts(found) == {"good": 4, "undrawn": 0, "brother": 0}
     assert "twin (ROI 3 is drawn twice" in caplog.text
-    assert "contours (no structure of that number is listed)" in caplog.text
+    assert "contours (no structure has that number)" in caplog.text
 
 
 def test_only_what_is_wanted_is_complained_of(path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -102,7 +102,7 @@ def test_points_and_lines_are_left_out(path: Path, caplog: pytest.LogCaptureFixt
     assert "left out: isocentre (1 contour of the type POINT)" in caplog.text
     assert "'mixed': 1 contour of fewer than 3 points left out" in caplog.text
     write_set(path, isocentre)
-    with pytest.raises(InputError, match="holds nothing that can be read as a label; left out: isocentre "):
+    with pytest.raises(InputError, match="holds no structure that can be read as a label; left out: isocentre "):
         read_rtstruct(path, image=image())
 
 
@@ -113,7 +113,7 @@ def test_planes_between_beside_and_without_slices(path: Path, caplog: pytest.Log
     assert (found.array > 0).sum(axis=(0, 1)).tolist() == [4, 0, 25, 0, 36, 0, 0, 0]
     for text in (
         "2 contours outside the image left out",
-        "2 contours between slices left out, which no slice takes",
+        "2 contours between slices left out, as no slice is near enough",
         "1 contour between slices put on the nearest",
         "2 slices between its first and last without a contour left empty",
     ):
@@ -133,7 +133,7 @@ def test_another_frame_of_reference(path: Path, caplog: pytest.LogCaptureFixture
         read_rtstruct(path, image=image("1.9"))
     assert not caplog.records
     read_rtstruct(path, image=replace(image(), source=None))
-    assert "the image has no frame of reference, so nobody knows whether they belong together" in caplog.text
+    assert "the image has no frame of reference, so they may not belong together" in caplog.text
     caplog.clear()
     write_set(path, roi(1, square(0.5, 2.5, 0)), frame="")
     read_rtstruct(path, image=image())
@@ -155,7 +155,7 @@ def test_structures_of_two_frames_and_a_contradicting_reference(path: Path, capl
     dataset.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0].RTReferencedSeriesSequence = [series]
     dataset.save_as(path)
     assert len(read_rtstruct(path, image=image())) == 2
-    assert "has another frame of reference than the series that it refers to; read nevertheless" in caplog.text
+    assert "has another frame of reference than the series that it refers to; read anyway" in caplog.text
 
 
 def test_a_file_without_preamble(path: Path, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_what_is_no_structure_set_is_refused_by_name(tmp_path: Path) -> None:
         read_rtstruct(scan, image=image())
     noise = tmp_path / "noise.dcm"
     noise.write_bytes(np.random.default_rng(0).bytes(5000))
-    with pytest.raises(InputError, match=r"noise\.dcm: is a damaged RT Structure Set or none"):
+    with pytest.raises(InputError, match=r"noise\.dcm: is damaged or not an RT Structure Set"):
         read_rtstruct(noise, image=image())
 
 
@@ -245,7 +245,7 @@ def test_a_real_file_without_preamble_and_images(shared_data: Path) -> None:
         ("rtstruct-half-slice/half.dcm", 5 * 441, ("5 contours between slices put on the nearest",)),
         ("rtstruct-one-bad-roi/onebad.dcm", 441, ("left out: roi1 (5 contours across the slices",)),
         ("rtstruct-one-bad-roi/mixed.dcm", 441, ("'roi1': 1 contour across the slices",)),
-        ("rtstruct-one-bad-roi/unlisted.dcm", 441, ("left out: contours of ROI 2 (no structure of that number",)),
+        ("rtstruct-one-bad-roi/unlisted.dcm", 441, ("left out: contours of ROI 2 (no structure has that number",)),
         ("rtstruct-no-type/lower.dcm", 5 * 441, ("of the type 'closed_planar', which should be CLOSED_PLANAR",)),
     ],
 )

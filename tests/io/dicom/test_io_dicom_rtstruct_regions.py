@@ -110,7 +110,7 @@ def test_a_structure_without_a_step_of_its_own_has_that_of_the_others() -> None:
 def test_denser_planes_are_sampled() -> None:
     found, region = filled([9.6 + 0.2 * n for n in range(8)])
     assert found == {10: 2, 11: 7}
-    assert region.remarks == ["6 contours between slices left out, which no slice takes"]
+    assert region.remarks == ["6 contours between slices left out, as no slice is near enough"]
     # Thinner than a slice, and between two of them.
     assert filled([10.3, 10.4, 10.5])[0] == {10: 0}
     assert filled([-0.8, -0.7, -0.6])[0] == filled([39.6, 39.7, 39.8])[0] == {}

@@ -258,7 +258,7 @@ def test_what_the_file_says_of_itself(scan: Volume, tmp_path: Path) -> None:
 def test_a_label_without_voxels_is_kept(scan: Volume, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     labelmap = LabelMap(np.zeros(scan.grid.shape, np.uint8), scan.grid, LABELS)
     write_rtstruct(labelmap, tmp_path / "rs.dcm", source=scan.source)
-    assert "label 'blob' has no voxel on a slice of the scan; it has no contours" in caplog.text
+    assert "label 'blob' has no voxel on a slice of the scan; written without contours" in caplog.text
     (found,) = read_rtstruct(tmp_path / "rs.dcm", image=scan)
     assert found.labels == LABELS
     assert not found.array.any()
@@ -276,10 +276,10 @@ def test_names_that_do_not_fit_are_cut(scan: Volume, tmp_path: Path, caplog: pyt
 
 def test_what_cannot_be_written_is_said(scan: Volume, tmp_path: Path) -> None:
     target, source, labelmap = tmp_path / "rs.dcm", scan.source, drawn(scan.grid)
-    with pytest.raises(OutputError, match="has no FrameOfReferenceUID, which an RT Structure Set refers to"):
+    with pytest.raises(OutputError, match="has no FrameOfReferenceUID, but an RT Structure Set refers to it"):
         write_rtstruct(labelmap, target, source=replace(source, frame_of_reference_uid=""))
     nameless = replace(source, frames=(replace(source.frames[0], sop_instance_uid=""),), study_uid="")
-    with pytest.raises(OutputError, match="has no StudyInstanceUID, SOPInstanceUID, which"):
+    with pytest.raises(OutputError, match="has no StudyInstanceUID, SOPInstanceUID, but"):
         write_rtstruct(labelmap, target, source=nameless)
     with pytest.raises(OutputError, match="the label map has no labels"):
         write_rtstruct(LabelMap(np.zeros_like(labelmap.array), scan.grid, ()), target, source=source)
@@ -288,10 +288,10 @@ def test_what_cannot_be_written_is_said(scan: Volume, tmp_path: Path) -> None:
         write_rtstruct(large, target, source=source)
     far = replace(source.frames[0], plane=source.frames[0].plane * [[1, 1, 1, 1e9]] + np.diag([0, 0, 0, 1 - 1e9]))
     grid = Grid(scan.grid.shape, far.plane @ np.diag([1, 1, 3.0, 1]))
-    with pytest.raises(OutputError, match="mm away; DICOM cannot say that"):
+    with pytest.raises(OutputError, match="mm away; DICOM cannot hold that"):
         write_rtstruct(drawn(grid), target, source=replace(source, frames=(far,)))
     gone = replace(source.frames[0], file=DicomFile(tmp_path / "gone.dcm"))
-    with pytest.raises(OutputError, match=r"gone\.dcm: the image's file cannot be read any more"):
+    with pytest.raises(OutputError, match=r"gone\.dcm: the image's file can no longer be read"):
         write_rtstruct(labelmap, target, source=replace(source, frames=(gone,)))
     assert not target.exists()
     (tmp_path / "file").write_text("in the way", encoding="utf-8")

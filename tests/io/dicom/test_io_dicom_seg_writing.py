@@ -433,8 +433,8 @@ def test_a_damaged_value_is_left_out(axial, tmp_path, caplog):
         data = data[: at + 4] + b"US\x03\x00" + data[at + 8 : at + 11] + data[at + 12 :]
     path.write_bytes(data)
     write_dicom_seg(phantom(grid_of(axial)), tmp_path / "seg.dcm", source=axial)
-    assert "(0010,0040) is damaged and not taken over" in caplog.text
-    # What is not taken over anyway does not matter.
+    assert "(0010,0040) is damaged and not copied" in caplog.text
+    # Attributes that are not copied do not matter.
     assert "(0018,1310)" not in caplog.text
     assert pydicom.dcmread(tmp_path / "seg.dcm").PatientID == "P7"
 
@@ -730,7 +730,7 @@ def shifted(dataset: Any) -> None:
         (set_orientation, "expected two perpendicular unit vectors"),
         (set_spacing, "expected two numbers above 0"),
         (no_number, r"ImagePositionPatient is \[nan, .*expected 3 finite"),
-        (same_place, "segment 1 has two frames in one place"),
+        (same_place, "segment 1 has two frames at one position"),
         (shifted, "shifted against each other"),
         (
             lambda dataset: setattr(dataset, "NumberOfFrames", 3),
@@ -786,20 +786,20 @@ def turned(frame: SourceFrame) -> SourceFrame:
     [
         (lambda source: None, "the image is not from DICOM"),
         (lambda source: changed(source, frames=()), "the image is not from DICOM"),
-        (lambda source: changed(source, frame_of_reference_uid=""), "has no FrameOfReferenceUID, which"),
+        (lambda source: changed(source, frame_of_reference_uid=""), "has no FrameOfReferenceUID, but"),
         (
             lambda source: changed(source, study_uid="", series_uid=""),
             "has no StudyInstanceUID, SeriesInstanceUID,",
         ),
         (
             lambda source: changed(source, frames=(changed_frame(source.frames[0], sop_instance_uid=""),)),
-            "has no SOPInstanceUID, which",
+            "has no SOPInstanceUID, but",
         ),
         (
             lambda source: changed(
                 source, frames=tuple(changed_frame(f, sop_instance_uid="1.2") for f in source.frames)
             ),
-            "tiles of one picture",
+            "tiles of one image",
         ),
         (
             lambda source: changed(source, frames=(changed_frame(source.frames[0], rows=5), *source.frames[1:])),
@@ -810,13 +810,13 @@ def turned(frame: SourceFrame) -> SourceFrame:
             lambda source: changed(
                 source, frames=(changed_frame(source.frames[0], plane=source.frames[1].plane), *source.frames[1:])
             ),
-            "several frames lie in one place",
+            "several frames lie at one position",
         ),
         (
             lambda source: changed(
                 source, frames=(changed_frame(source.frames[0], file=DicomFile(Path("gone.dcm"))), *source.frames[1:])
             ),
-            "gone.dcm: the image's file cannot be read any more",
+            "gone.dcm: the image's file can no longer be read",
         ),
         (
             lambda source: changed(
@@ -846,7 +846,7 @@ def test_label_maps_that_do_not_fit(axial, tmp_path):
     elsewhere = Grid.from_spacing(grid.shape, origin=(500, 0, 0))
     with pytest.raises(OutputError, match="no label lies on a frame"):
         write_dicom_seg(phantom(elsewhere), path, source=axial)
-    with pytest.raises(OutputError, match="nothing lies on a frame"):
+    with pytest.raises(OutputError, match="no values lie on a frame"):
         write("fractional", phantom(elsewhere), path, axial)
 
 
@@ -967,7 +967,7 @@ def test_real_series_give_valid_objects(shared_data, tmp_path, folder, kind):
     assert errors_of(path) <= allowed
 
 
-# ------------------------------------------------------------------------------- frames without a place in a patient
+# ------------------------------------------------------------------------------- frames without a position in a patient
 
 
 def slide_segmentation(kind: str, *, full: bool) -> Any:
@@ -1031,14 +1031,14 @@ def made_by_highdicom(images: list[Dataset], pixels: NDArray[Any], kind: str, **
 @pytest.mark.parametrize("full", [False, True])
 def test_segmentations_of_slides_are_said_to_be_sound(kind, full, tmp_path):
     slide_segmentation(kind, full=full).save_as(tmp_path / "seg.dcm")
-    assert_said_to_be_sound(tmp_path / "seg.dcm", "a whole-slide image, whose frames are tiles")
+    assert_said_to_be_sound(tmp_path / "seg.dcm", "a whole-slide image, which has tiles")
 
 
 @pytest.mark.parametrize("kind", ["BINARY", "LABELMAP", "FRACTIONAL"])
 def test_segmentations_of_projections_are_said_to_be_sound(kind, tmp_path):
     segmentation = projection_segmentation(kind)
     segmentation.save_as(tmp_path / "seg.dcm")
-    place = r"a projection or other picture without a place in the patient \(Computed Radiography Image Storage\)"
+    place = r"a projection or other image without a position in the patient \(Computed Radiography Image Storage\)"
     assert_said_to_be_sound(tmp_path / "seg.dcm", place)
     # Some have a frame of reference nevertheless, and some do not name their images.
     segmentation.FrameOfReferenceUID = generate_uid()
@@ -1047,16 +1047,16 @@ def test_segmentations_of_projections_are_said_to_be_sound(kind, tmp_path):
     del segmentation.SourceImageSequence, segmentation.ReferencedSeriesSequence, segmentation.FrameOfReferenceUID
     segmentation.save_as(tmp_path / "seg.dcm")
     assert_said_to_be_sound(
-        tmp_path / "seg.dcm", r"a projection or other picture without a place in the patient \(unknown\)"
+        tmp_path / "seg.dcm", r"a projection or other image without a position in the patient \(unknown\)"
     )
 
 
 def assert_said_to_be_sound(path: Path, place: str) -> None:
     for reader in (read_dicom_seg, read_dicom_probabilities, read_labels):
-        with pytest.raises(InputError, match=rf"seg\.dcm: is a sound segmentation of {place}.*; not read, as only"):
+        with pytest.raises(InputError, match=rf"seg\.dcm: is a valid segmentation of {place}.*; not read, as volseg"):
             reader(path)
     (entry,) = inspect(path).entries
-    assert re.search(f"is a sound segmentation of {place}", entry.problem)
+    assert re.search(f"is a valid segmentation of {place}", entry.problem)
 
 
 def test_segmentations_of_slices_without_their_place_are_damaged(binary):
@@ -1067,7 +1067,7 @@ def test_segmentations_of_slices_without_their_place_are_damaged(binary):
 
     edit(binary, misplaced)
     with pytest.raises(
-        InputError, match="ImagePositionPatient, ImageOrientationPatient is missing, so the slice has no place"
+        InputError, match="ImagePositionPatient, ImageOrientationPatient is missing, so the slice has no position"
     ):
         read_dicom_seg(binary)
 
@@ -1085,14 +1085,14 @@ def odd_segment(change: Callable[[Any], object]) -> Callable[[Any], object]:
         (
             lambda s: setattr(s, "RecommendedDisplayCIELabValue", [1, 2]),
             "Wirbelsäule",
-            "'Wirbelsäule': its colour is left",
+            "'Wirbelsäule': its colour cannot be read",
         ),
         (
             lambda s: setattr(s, "RecommendedDisplayCIELabValue", 7),
             "Wirbelsäule",
-            "'Wirbelsäule': its colour is left out",
+            "'Wirbelsäule': its colour cannot be read and is left out",
         ),
-        (lambda s: delattr(s, "SegmentNumber"), "segment_1", "left out, as nobody knows whose they are: Wirbelsäule"),
+        (lambda s: delattr(s, "SegmentNumber"), "segment_1", "left out, as their segments are ambiguous: Wirbelsäule"),
         (
             lambda s: setattr(s, "SegmentNumber", 3),
             "segment_1",

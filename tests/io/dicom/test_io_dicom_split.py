@@ -106,7 +106,7 @@ def test_an_unfinished_last_volume_stays_apart(tmp_path: Path) -> None:
     assert [volume.array.shape[2] for volume in read_all(tmp_path).values()] == [4, 4, 3]
 
 
-def test_pictures_of_one_place_are_no_volume(tmp_path: Path) -> None:
+def test_frames_at_one_position_are_not_a_volume(tmp_path: Path) -> None:
     one = Grid.from_spacing((6, 5, 1), (0.7, 0.9, 2.0), (10, -20, 30))
     for n in range(4):
         write_part(tmp_path, 200 * n, lambda d, k, n=n: setattr(d, "TemporalPositionIdentifier", n + 1), one)
@@ -114,7 +114,7 @@ def test_pictures_of_one_place_are_no_volume(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_localizer_and_stray_picture_are_left_out_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_localizer_and_stray_image_are_left_out_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     scan = write_part(tmp_path, 0, lambda d, k: None)
     one = Grid.from_spacing((9, 9, 1), (0.7, 0.9, 2.0), (10, -20, 30))
 

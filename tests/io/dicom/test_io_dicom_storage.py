@@ -230,7 +230,7 @@ def test_a_slice_that_was_not_copied_is_missed(folder: Path, content: bytes) -> 
         file.rename(folder / f"IM{number:04d}")
     (folder / "IM0003").write_bytes(content)
     (folder / "LOCKFILE").write_bytes(b"")
-    with pytest.raises(InputError, match="IM0003: damaged DICOM file: has no content that is DICOM's"):
+    with pytest.raises(InputError, match="IM0003: damaged DICOM file: has no DICOM content"):
         read(folder)
 
 

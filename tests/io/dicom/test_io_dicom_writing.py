@@ -147,7 +147,7 @@ def test_modality_that_nothing_says_is_that_of_the_values(
     array = np.rint(values(np.random.default_rng(0))).reshape(20, 20, 20)
     (path, *_) = write_dicom_series(Volume(array, Grid.from_spacing(array.shape)), tmp_path)
     assert pydicom.dcmread(path).Modality == modality
-    assert f"nothing says what made the scan; written as {modality}" in caplog.text
+    assert f"the modality of the scan is unknown; written as {modality}" in caplog.text
     assert "choose by modality (--modality CT|MR)" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""Advice on DICOM pixels that cannot be decoded: a damaged file, or a sound one of an unusual form."""
+"""Advice on DICOM pixels that cannot be decoded: the file is damaged, or its compression is unusual."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def undecodable(file: DicomFile, reason: str) -> InputError:
     Parameters
     ----------
     file : DicomFile
-        Where the pixels are stored.
+        The file with the pixels.
     reason : str
-        What the decoders said.
+        The errors of the decoders.
     """
     try:
         with quiet_pydicom():
@@ -43,13 +43,13 @@ def undecodable(file: DicomFile, reason: str) -> InputError:
 def _convert(syntax: UID) -> str:
     tool = _TOOLS.get(syntax, "dcmdjpeg or ") if syntax.is_encapsulated else ""
     return (
-        f"no installed decoder reads this form, convert it by {tool}gdcmconv --raw; if that fails too, the file is "
-        "damaged, copy it again"
+        f"no installed decoder reads this compression, convert it by {tool}gdcmconv --raw; if that fails too, the file "
+        "is damaged, copy it again"
     )
 
 
 def _is_cut_off(dataset: Any) -> bool:
-    """Whether pictures are missing, or the end of one."""
+    """Whether frames or the end of a frame are missing."""
     frames = int(number_of(dataset, "NumberOfFrames", 1))
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     keyword = next((name for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in dataset), "")

@@ -1,4 +1,4 @@
-"""Values of DICOM attributes as plain texts and numbers, whatever the writer made of them."""
+"""Values of DICOM attributes as plain texts and numbers, even if the writer broke the standard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from volseg import errors
 
-# Everything that pydicom and its decoders were seen to raise on damaged files.
+# The errors that pydicom and its decoders raise on damaged files.
 DAMAGE: tuple[type[Exception], ...] = (*errors.DAMAGE, InvalidDicomError, BytesLengthException)
 
 
@@ -25,7 +25,7 @@ class Attributes(Protocol):
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Suppress pydicom's warnings about values that it could still read: users can do nothing about them."""
+    """Suppress pydicom's warnings about values that it could read: users cannot act on them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
@@ -39,7 +39,7 @@ def text_of(attributes: Attributes, *keywords: str) -> str:
     attributes : Attributes
         A data set or mapping.
     *keywords : str
-        In the order in which they are tried.
+        The attributes, in the order in which they are tried.
     """
     for keyword in keywords:
         value = attributes.get(keyword)
@@ -63,7 +63,7 @@ def modality_table(attributes: Attributes) -> Any | None:
     Raises
     ------
     ValueError
-        It has values, but does not say what they stand for.
+        It has values without a description of them.
     """
     items = attributes.get("ModalityLUTSequence")
     given = {keyword for keyword in ("LUTDescriptor", "LUTData") if items and not _is_empty(items[0].get(keyword))}
@@ -106,7 +106,7 @@ def numbers_of(attributes: Attributes, keyword: str, count: int) -> tuple[float,
 
 
 def last_digit_of(attributes: Attributes, keyword: str) -> float:
-    """Return what a unit of the last decimal of an attribute's numbers is worth, as they are written; 0 if absent.
+    """Return the value of one unit in the last decimal of an attribute's numbers as written; 0 if it is absent.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def number_of(attributes: Attributes, keyword: str, default: float) -> float:
     keyword : str
         The attribute.
     default : float
-        In place of a missing value.
+        The result if the value is missing.
     """
     numbers = numbers_of(attributes, keyword, 1)
     return default if numbers is None else numbers[0]

@@ -1,7 +1,7 @@
-"""The coded concept, texts and value of a label in DICOM, and back.
+"""Conversion between labels and coded concepts, texts and numbers of DICOM.
 
-The codes are SNOMED CT's: those of `volseg.core.anatomy`, else as pydicom ships them (DICOM PS3.16). A name is only
-coded when all its words are those of one concept; ``left`` and ``right`` may come on top and become a modifier.
+The codes are those of SNOMED CT: first from `volseg.core.anatomy`, then from pydicom (DICOM PS3.16). A name is coded
+only if its words are exactly those of one concept; an additional ``left`` or ``right`` becomes a modifier.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 _ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
 _ALTERED = Code("49755003", "SCT", "Morphologically Altered Structure")
 _SIDES = {"left": Code("7771000", "SCT", "Left"), "right": Code("24028007", "SCT", "Right")}
-# Lists of structures that a label can mean: among all of SNOMED, "table" or "lead" would match as well.
+# Context groups of structures for labels; in all of SNOMED, "table" or "lead" would match as well.
 _ANATOMY_LISTS = ("CID7192", "CID8134")
 _ALTERED_LIST = "CID7194"
 _NO_ALTERATION = ("Normal", "Background")
@@ -45,7 +45,7 @@ _NOTE = "volseg label "
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """What a label is, coded.
+    """The coded concept of a label.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ def coding_of(label: Label) -> Coding:
     Parameters
     ----------
     label : Label
-        Its own code ``scheme:value`` wins. Without one (or with one of another form) the concept of that name is taken,
-        of `volseg.core.anatomy` first; without a concept a private code of the scheme ``99VOLSEG``, always the same
-        for the same name.
+        Its own code ``scheme:value`` is used. Without a code of this form, the concept with the label's name is used,
+        first from `volseg.core.anatomy`. Without a concept it is a private code of the scheme ``99VOLSEG``, which
+        depends on the name only.
 
     Returns
     -------
@@ -88,17 +88,17 @@ def coding_of(label: Label) -> Coding:
 
 
 def code_text(concept: Any) -> str | None:
-    """Return what `Label.code` says for a coded concept: ``SCT:10200004``.
+    """Return a coded concept in the form of `Label.code`: ``SCT:10200004``.
 
     Parameters
     ----------
     concept : Code or coded entry of a DICOM sequence
-        With a short, long or URN code value.
+        The concept, with a short, long or URN code value.
 
     Returns
     -------
     str or None
-        None for a private code that `coding_of` made from a name, and without a code value.
+        None if there is no code value, or for a private code that `coding_of` made from a name.
     """
     code: str | None = None
     if not isinstance(concept, Code):
@@ -109,14 +109,14 @@ def code_text(concept: Any) -> str | None:
 
 
 def describe_segment(label: Label, number: int) -> SegmentDescription:
-    """Say in DICOM's words what a label is (PS3.3 C.8.20.4, Segment Description).
+    """Describe a label as a DICOM segment (PS3.3 C.8.20.4, Segment Description).
 
     Parameters
     ----------
     label : Label
-        SegmentLabel is its name, cut to 64 characters; TrackingID the name at full length. The colour becomes CIELab.
+        SegmentLabel is its name, cut to 64 characters; TrackingID is the full name. The colour becomes CIELab.
     number : int
-        SegmentNumber. As it may have to differ from the label's value, that stands in SegmentDescription.
+        SegmentNumber. It may differ from the label's value, so SegmentDescription holds the value.
     """
     from highdicom.color import CIELabColor
     from highdicom.seg import SegmentDescription
@@ -148,7 +148,7 @@ def _identification() -> AlgorithmIdentificationSequence:
 
 
 def label_of(segment: Dataset) -> Label:
-    """Return the label that a DICOM segment, of any writer, describes; the inverse of `describe_segment`.
+    """Return the label of a DICOM segment from any software; the inverse of `describe_segment`.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def label_of(segment: Dataset) -> Label:
     Returns
     -------
     Label
-        With the value that volseg noted, else the SegmentNumber; without a colour it has `default_colour`.
+        Its value is the one that volseg recorded, else the SegmentNumber; its default colour is `default_colour`.
     """
     number = int(segment.SegmentNumber)
     note = str(segment.get("SegmentDescription") or "")
@@ -172,7 +172,7 @@ def label_of(segment: Dataset) -> Label:
 
 def _full_name(segment: Dataset, note: str) -> str:
     name = text_of(segment, "SegmentLabel").strip()
-    # A name that was cut is whole in TrackingID; any other TrackingID names one finding, not the structure.
+    # TrackingID holds the full name if SegmentLabel was cut; any other TrackingID names a finding, not the structure.
     full_name = str(segment.get("TrackingID") or "")
     return full_name if note.startswith(_NOTE) and _fitting(full_name) == name else name
 
@@ -184,12 +184,12 @@ def _colour(segment: Dataset, name: str) -> Colour | None:
         colour = segment.get("RecommendedDisplayCIELabValue")
         return CIELabColor.from_dicom_value(list(colour)).to_rgb(clip=True) if colour else None
     except DAMAGE as error:
-        _LOG.warning("segment %r: its colour is left out, as it cannot be read (%s)", name, error)
+        _LOG.warning("segment %r: its colour cannot be read and is left out (%s)", name, error)
         return None
 
 
 def _fitting(name: str) -> str:
-    """Make a name fit, without spaces around it, and never empty."""
+    """Shorten a name to the limit, without spaces around it, and never empty."""
     return fit_text(name.strip(" ")).strip() or "_"
 
 
@@ -218,7 +218,7 @@ def _tabled(name: str) -> tuple[Code, Code | None] | None:
 
 
 def _look_up(words: Words) -> tuple[Code | None, Code | None]:
-    """Find the concept of exactly these words, and the side if only that is left over."""
+    """Find the concept with exactly these words, and the side if it is the only additional word."""
     if words in _concepts():
         return _concepts()[words], None
     sides: list[str] = []
@@ -243,7 +243,7 @@ def _is_altered(code: Code, words: Words) -> bool:
 
 @cache
 def _meanings() -> dict[str, str]:
-    """Return the meaning of every SNOMED code value that pydicom knows, those of the lists of structures first."""
+    """Return the meaning of every SNOMED code value in pydicom, those of the context groups first."""
     meanings: dict[str, str] = {}
     lists = [_listed(name) for name in (_ALTERED_LIST, *_ANATOMY_LISTS)]
     for concepts in (*lists, codes.SCT.concepts):
@@ -261,14 +261,14 @@ def _altered_values() -> frozenset[str]:
 
 @cache
 def _concepts() -> dict[Words, Code]:
-    """Return concepts by their words; words that mean two concepts are absent."""
+    """Return concepts by their words; words of two concepts are absent."""
     concepts: dict[Words, Code] = {}
     ambiguous = set()
     for name in (*_ANATOMY_LISTS, _ALTERED_LIST):
         for keyword, code in _listed(name).items():
             if keyword in _NO_ALTERATION:
                 continue
-            # The same code under two names gets one meaning.
+            # A code with two names gets one meaning.
             meaning = _meanings().get(code.value, code.meaning[:LONGEST_TEXT])
             one = Code(code.value, code.scheme_designator, meaning)
             for words in {words_of(keyword), words_of(code.meaning)}:
@@ -280,6 +280,6 @@ def _concepts() -> dict[Words, Code]:
 
 
 def _listed(name: str) -> dict[str, Code]:
-    """SNOMED concepts of one of DICOM's context groups, by keyword."""
+    """SNOMED concepts of a DICOM context group, by keyword."""
     snomed: dict[str, Code] = codes.SCT.concepts
     return {keyword: snomed[keyword] for keyword in getattr(codes, name).dir() if keyword in snomed}

@@ -1,7 +1,7 @@
 """Contours of 2D masks along pixel edges, and back: polygons of (column, row), pixel centres at the integers.
 
-A contour along the edges encloses exactly the pixels: its area is their number, and every other program that asks which
-pixel centres lie inside gets them back. (Through the centres a disc of radius 3 loses a third of its area.)
+A contour along the edges encloses exactly the pixels. Its area is their number, and every program that tests pixel
+centres gets them back. (A contour through the centres of a disc of radius 3 loses a third of the area.)
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from volseg.core.grid import Float
 Mask = NDArray[np.bool_]
 Integers = NDArray[np.intp]
 Shape = tuple[int, int]
-# Number of the edge that it leaves, how far behind the edge's start, the points of the way there and back.
+# Number of the edge that the channel leaves, distance from the start of the edge, points of the way there and back.
 _Channel = tuple[int, float, Float]
 
-# Each of the four pixels around a corner has a bit.
+# A bit for each of the four pixels around a corner.
 _SOUTH_WEST, _SOUTH_EAST, _RISING, _FALLING = 4, 8, 6, 9
-# How many outlines turn there: 0 if the edge is straight, 2 if pixels touch by the corner only.
+# Number of outlines that turn at a corner: 0 if the edge is straight, 2 if pixels touch only at the corner.
 _TURNS = np.array([0, 1, 1, 0, 1, 0, 2, 1, 1, 2, 0, 1, 0, 1, 1, 0])
-# Pixel centres that are this near to a contour, in pixels, lie on it: as much as files round coordinates by.
+# Pixel centres at most this far from a contour, in pixels, lie on it; files round coordinates by as much.
 _ON_PATH = 1e-3
-# Contours around the same pixels whose areas differ by less are one contour, written twice.
+# Two contours around the same pixels are one, written twice, if their areas differ by less.
 _SAME_AREA = 0.01
-# Steps along edges that are held in memory at a time.
+# Number of steps along edges in memory at a time.
 _CHUNK = 1 << 22
 
 
 def signed_area(polygon: Float) -> float:
-    """Area of a (P, 2) polygon of (column, row), pixels; positive where it turns from the columns to the rows."""
+    """Area of a (P, 2) polygon of (column, row), pixels; positive if it turns from the columns to the rows."""
     column, row = (polygon - polygon[:1]).T
     return float(column[:-1] @ row[1:] - row[:-1] @ column[1:]) / 2
 
@@ -43,26 +43,26 @@ def trace_edges(mask: Mask) -> list[Float]:
     Parameters
     ----------
     mask : (rows, columns) bool
-        What to outline.
+        The pixels to outline.
 
     Returns
     -------
     list of (P, 2) float64
         Closed polygons of (column, row): corners only, all half-integers, the first not repeated. Outer boundaries have
-        a positive `signed_area`, holes a negative one; together they give the number of pixels. Each is simple: where
-        pixels touch by a corner, polygons may share that point, but none passes it twice.
+        a positive `signed_area`, holes a negative one; the sum is the number of pixels. Each polygon is simple: if
+        pixels touch at a corner, several polygons may pass it, but each only once.
 
     Notes
     -----
-    The corners alone say where the edges are: sorted by rows they pair up to the horizontal ones, sorted by columns to
-    the vertical ones (O'Rourke 1988, Uniqueness of orthogonal connect-the-dots).
+    The corners determine the edges: sorted by rows they pair up into the horizontal edges, sorted by columns into the
+    vertical ones (O'Rourke 1988, Uniqueness of orthogonal connect-the-dots).
     """
     padded = np.pad(np.asarray(mask, dtype=np.uint8), 1)
     around = padded[:-1, :-1] + 2 * padded[:-1, 1:] + 4 * padded[1:, :-1] + 8 * padded[1:, 1:]
     places = np.repeat(np.arange(around.size), _TURNS[around.ravel()])
     row, column = np.divmod(places, around.shape[1])
     kind, number = around[row, column], np.arange(places.size)
-    # Of two outlines at one corner each keeps to its own pixel.
+    # Two outlines at one corner each stay at their own pixel.
     order = np.lexsort((np.where(kind == _RISING, -number, number), row, column))
     along_row, along_column = number ^ 1, np.empty_like(order)
     along_column[order] = order[number ^ 1]
@@ -75,7 +75,7 @@ def trace_edges(mask: Mask) -> list[Float]:
 
 
 def _walk(starts: list[int], along_row: list[int], along_column: list[int], shared: list[int]) -> Iterator[list[int]]:
-    """Follow the edges from corner to corner; what comes back to a shared corner is a loop of its own."""
+    """Follow the edges from corner to corner; a return to a shared corner closes a loop of its own."""
     done: set[int] = set()
     for corner in starts:
         path: list[int] = []
@@ -103,7 +103,7 @@ def _cut_off(path: list[int], passed: dict[int, int], start: int, shared: list[i
 
 
 def join_holes(polygons: Sequence[Float]) -> list[Float]:
-    """Join every hole to the outline around it by a channel of no width, so that each polygon stands for itself.
+    """Join every hole to the outline around it by a channel of zero width, so that each polygon is independent.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def join_holes(polygons: Sequence[Float]) -> list[Float]:
         return list(polygons)
     edges = _VerticalEdges(polygons)
     channels: dict[int, list[_Channel]] = {}
-    # What a hole is joined to reaches further west. So from east to west each hole is complete when its turn comes.
+    # A hole is joined to a polygon that reaches further west. From east to west, each hole is complete at its turn.
     for hole in sorted(holes, key=lambda n: -float(polygons[n][holes[n], 0])):
         corner = polygons[hole][holes[hole]]
         ring = _with_channels(polygons[hole], holes[hole], channels.get(hole, []))
@@ -131,12 +131,12 @@ def join_holes(polygons: Sequence[Float]) -> list[Float]:
 
 
 def _north_west(polygon: Float) -> int:
-    """Index of the northernmost of the westernmost corners."""
+    """Index of the westernmost corner; among several, of the northernmost one."""
     return int(np.lexsort((polygon[:, 1], polygon[:, 0]))[0])
 
 
 def _with_channels(polygon: Float, first: int, channels: Sequence[_Channel]) -> Float:
-    """Insert channels into a polygon, which then begins with its corner `first`."""
+    """Insert channels into a polygon; the result begins with its corner `first`."""
     size = len(polygon)
     rolled = np.roll(polygon, -first, axis=0)
     parts, done = [], 0
@@ -149,7 +149,7 @@ def _with_channels(polygon: Float, first: int, channels: Sequence[_Channel]) -> 
 
 
 class _VerticalEdges:
-    """All pixel corners that the vertical edges of polygons pass, in reading order."""
+    """All pixel corners on the vertical edges of polygons, in reading order."""
 
     def __init__(self, polygons: Sequence[Float]) -> None:
         start, end = _edges(polygons)
@@ -166,31 +166,31 @@ class _VerticalEdges:
         self.edge = index[order] - (np.cumsum(sizes) - sizes)[self.outline]
 
     def west_of(self, corner: Float, hole: int) -> tuple[int, int, Float]:
-        """Find what a hole meets going west from its corner: polygon, number of the edge in it, point."""
+        """Find the first edge west of the corner of a hole: its polygon, its number there, and the point."""
         place = int((corner[1] + 0.5) * self.width + corner[0] + 0.5)
         found = int(np.searchsorted(self.places, place))
         at_corner = slice(found, int(np.searchsorted(self.places, place, side="right")))
         others = np.flatnonzero(self.outline[at_corner] != hole)
-        # Another outline may touch the hole at this very corner.
+        # Another outline may touch the hole at this corner.
         found = found + int(others[0]) if others.size else found - 1
         row, column = divmod(int(self.places[found]), self.width)
         return int(self.outline[found]), int(self.edge[found]), np.array([column, row]) - 0.5
 
 
 def fill_even_odd(polygons: Sequence[Float], shape: Shape) -> Mask:
-    """Find the pixels whose centres lie inside polygons taken together: the inverse of `trace_edges`.
+    """Find the pixels with centres inside a set of polygons; the inverse of `trace_edges`.
 
     Parameters
     ----------
     polygons : sequence of (P, 2) float64
         Closed polygons of (column, row), finite, of any shape and winding; they may cross themselves and each other.
     shape : (rows, columns)
-        Of the mask. What lies outside is cut off.
+        Shape of the mask; parts outside are cut off.
 
     Returns
     -------
     (rows, columns) bool
-        Inside is what an odd number of outlines surrounds (so holes, and keyholes, are outside), and every centre
+        Inside are centres that an odd number of outlines surrounds (so holes and keyholes are outside), and centres
         within 0.001 pixel of an outline: "points lying along the path defined by the contour are considered to be part
         of the ROI" (DICOM PS3.3 C.8.8.6.3).
     """
@@ -211,10 +211,10 @@ def fill_contours(polygons: Sequence[Float], shape: Shape) -> Mask:
     Returns
     -------
     (rows, columns) bool
-        From the largest to the smallest: a contour that lies in what is there so far is a hole, one that does not, or
-        only partly, is added (two overlapping outlines mean one region; by the even-odd rule their overlap would be
-        lost). So an island in a hole is there again. A contour that is given twice, if only nearly the same, counts
-        once. Centres on an outline are inside, as in `fill_even_odd`.
+        Contours are taken from the largest to the smallest. One that lies in the region so far is a hole; any other is
+        added, also if it overlaps the region in part (by the even-odd rule the overlap would be lost). So an island in
+        a hole is added again. Two contours that are nearly the same count as one. Centres on an outline are inside, as
+        in `fill_even_odd`.
     """
     mask = np.zeros(shape, dtype=np.bool_)
     box, local = _crop(polygons, shape)
@@ -235,7 +235,7 @@ def fill_contours(polygons: Sequence[Float], shape: Shape) -> Mask:
 
 
 def _crop(polygons: Sequence[Float], shape: Shape) -> tuple[tuple[slice, slice], list[Float]]:
-    """Cut the polygons' box out of the pixels; the polygons with the box's first pixel as origin."""
+    """Return the bounding box of polygons in the pixels, and the polygons relative to its first pixel."""
     points = np.concatenate([np.zeros((0, 2)), *polygons])
     if not points.size:
         return (slice(0), slice(0)), []
@@ -266,7 +266,7 @@ def _steps(first: Integers, stop: Integers) -> Iterator[tuple[Integers, Integers
 def _even_odd(polygons: Sequence[Float], shape: Shape) -> Mask:
     rows, columns = shape
     start, end = _edges(polygons)
-    # From north to south, so that the two ways along a channel meet the very same points.
+    # From north to south, so that both directions along a channel give exactly the same points.
     swap = (start[:, 1] > end[:, 1])[:, None]
     north, south = np.where(swap, end, start), np.where(swap, start, end)
     first, stop = (np.clip(np.ceil(ends[:, 1]), 0, rows).astype(np.intp) for ends in (north, south))
@@ -282,7 +282,7 @@ def _even_odd(polygons: Sequence[Float], shape: Shape) -> Mask:
 
 
 def _on_path(polygons: Sequence[Float], shape: Shape) -> Mask:
-    """Pixels whose centres the outlines pass through."""
+    """Pixels with centres on the outlines."""
     mask = np.zeros(shape, dtype=np.bool_)
     start, end = _edges(polygons)
     _mark_steep(mask, start, end)
@@ -291,7 +291,7 @@ def _on_path(polygons: Sequence[Float], shape: Shape) -> Mask:
 
 
 def _mark_steep(mask: Mask, start: Float, end: Float) -> None:
-    """Mark the centres on edges that pass at least as many rows as columns: at most one centre a row."""
+    """Mark the centres on edges that pass at least as many rows as columns: at most one centre in each row."""
     rows, columns = mask.shape
     across, down = (end - start).T
     steep = np.abs(down) >= np.abs(across)

@@ -1,4 +1,4 @@
-"""Copies among files: those that hold the same pictures as another file of the same instance UID."""
+"""Copies: files with the same frames as another file of the same instance UID."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from volseg.io.dicom.identity import identity_of
 from volseg.io.dicom.pixels import read_values
 from volseg.io.dicom.storage import DicomFile
 
-# Numbers that differ by less are the same, but written in another way.
+# Numbers that differ by less are the same number in another spelling.
 _SAME = 1e-5
-# Pixels that are decoded together: a decoder takes half a second to start.
+# Number of pixels that are decoded together: a decoder takes half a second to start.
 _PIXELS_AT_ONCE = 1 << 26
 
-_Pictures = Mapping[DicomFile, Sequence[FrameHeader]]
+_FramesOf = Mapping[DicomFile, Sequence[FrameHeader]]
 _Copies = dict[DicomFile, DicomFile]
 _Identity = tuple[tuple[str, str], ...]
 
 
 def find_copies(frames: Iterable[FrameHeader]) -> dict[DicomFile, DicomFile]:
-    """Find the files of one series that are copies, each with the file that stays.
+    """Find the files of one series that are copies, and the original of each.
 
-    A copy has the instance UID of the other, and is the same byte for byte, or has the same place, traits and values
-    in another encoding or with edited texts. The file with the texts of most of the series stays.
+    A copy has the instance UID of its original. It either has the same bytes, or the same position, traits and values
+    with another encoding or edited texts. The original is the file with the texts of most files in the series.
 
     Parameters
     ----------
     frames : iterable of FrameHeader
-        All pictures of the series.
+        All frames of the series.
 
     Returns
     -------
     dict of DicomFile to DicomFile
-        For each copy the file that stays.
+        The original of each copy.
     """
-    pictures: dict[DicomFile, list[FrameHeader]] = defaultdict(list)
+    frames_of: dict[DicomFile, list[FrameHeader]] = defaultdict(list)
     for frame in frames:
-        pictures[frame.file].append(frame)
+        frames_of[frame.file].append(frame)
     by_uid: dict[str, list[DicomFile]] = defaultdict(list)
-    for file, own in pictures.items():
+    for file, own in frames_of.items():
         by_uid[own[0].sop_instance_uid].append(file)
-    if len(by_uid) == len(pictures):
+    if len(by_uid) == len(frames_of):
         return {}
-    usual = Counter(map(_identity, pictures.values()))
+    usual = Counter(map(_identity, frames_of.values()))
 
     def rank(file: DicomFile) -> tuple[int, _Identity, DicomFile]:
-        identity = _identity(pictures[file])
+        identity = _identity(frames_of[file])
         return -usual[identity], identity, file
 
     copies: _Copies = {}
@@ -66,14 +66,14 @@ def find_copies(frames: Iterable[FrameHeader]) -> dict[DicomFile, DicomFile]:
             copies |= equal
             if uid:
                 distinct.append([file for file in files if file not in equal])
-    others = _of_equal_values(distinct, pictures)
+    others = _of_equal_values(distinct, frames_of)
     for copy, original in copies.items():
         copies[copy] = others.get(original, original)
     return copies | others
 
 
-def _identity(pictures: Sequence[FrameHeader]) -> _Identity:
-    return tuple(sorted(identity_of(pictures[0]).items()))
+def _identity(frames: Sequence[FrameHeader]) -> _Identity:
+    return tuple(sorted(identity_of(frames[0]).items()))
 
 
 def _of_equal_bytes(files: Sequence[DicomFile]) -> Iterator[tuple[DicomFile, DicomFile]]:
@@ -86,37 +86,37 @@ def _of_equal_bytes(files: Sequence[DicomFile]) -> Iterator[tuple[DicomFile, Dic
         kept.setdefault(digest, file)
 
 
-def _of_equal_values(groups: Sequence[Sequence[DicomFile]], pictures: _Pictures) -> _Copies:
-    """Find copies among files of one instance UID each."""
+def _of_equal_values(groups: Sequence[Sequence[DicomFile]], frames_of: _FramesOf) -> _Copies:
+    """Find copies by their values, in groups of files with one instance UID."""
     found: _Copies = {}
-    for lots in _batches(_lots(groups, pictures), pictures):
-        values = _values(lots, pictures)
+    for lots in _batches(_lots(groups, frames_of), frames_of):
+        values = _values(lots, frames_of)
         for first, *others in lots:
             for file in others:
                 if _are_equal(values.get(first), values.get(file)):
                     found[file] = first
     if any(len(set(files) - found.keys()) > 1 for files in groups):
-        # The UIDs do not tell pictures apart: equal pictures of several patients, such as empty slices, are not copies.
-        return {copy: one for copy, one in found.items() if _identity(pictures[copy]) == _identity(pictures[one])}
+        # These UIDs are not unique, so equal frames of several patients, such as empty slices, are not copies.
+        return {copy: one for copy, one in found.items() if _identity(frames_of[copy]) == _identity(frames_of[one])}
     return found
 
 
-def _lots(groups: Sequence[Sequence[DicomFile]], pictures: _Pictures) -> list[list[DicomFile]]:
-    """Return the files of each group whose headers say that they hold the same pictures, together, if several do."""
+def _lots(groups: Sequence[Sequence[DicomFile]], frames_of: _FramesOf) -> list[list[DicomFile]]:
+    """Return lots of several files of a group with the same frames by their headers."""
     lots = []
     for files in groups:
-        for lot in _alike(files, pictures):
+        for lot in _alike(files, frames_of):
             if len(lot) > 1:
                 lots.append(lot)
     return lots
 
 
-def _alike(files: Sequence[DicomFile], pictures: _Pictures) -> list[list[DicomFile]]:
-    """Group files whose headers say that they hold the same pictures."""
+def _alike(files: Sequence[DicomFile], frames_of: _FramesOf) -> list[list[DicomFile]]:
+    """Group files with the same frames by their headers."""
     lots: list[list[DicomFile]] = []
     for file in files:
         for lot in lots:
-            if _are_alike(pictures[lot[0]], pictures[file]):
+            if _are_alike(frames_of[lot[0]], frames_of[file]):
                 lot.append(file)
                 break
         else:
@@ -148,29 +148,29 @@ def _are_near(one: tuple[float, ...] | None, other: tuple[float, ...] | None) ->
     return one == other or (one is not None and other is not None and np.allclose(one, other, rtol=0, atol=_SAME))
 
 
-def _batches(lots: Sequence[list[DicomFile]], pictures: _Pictures) -> Iterator[list[list[DicomFile]]]:
-    """Put lots of one size together, but not too many pixels at once."""
+def _batches(lots: Sequence[list[DicomFile]], frames_of: _FramesOf) -> Iterator[list[list[DicomFile]]]:
+    """Join lots of one image size into batches with a bounded number of pixels."""
     waiting: dict[tuple[int, int], list[list[DicomFile]]] = defaultdict(list)
     pixels: Counter[tuple[int, int]] = Counter()
     for lot in lots:
-        first = pictures[lot[0]][0]
+        first = frames_of[lot[0]][0]
         size = first.rows, first.columns
         waiting[size].append(lot)
         for file in lot:
-            pixels[size] += len(pictures[file]) * first.rows * first.columns
+            pixels[size] += len(frames_of[file]) * first.rows * first.columns
         if pixels[size] > _PIXELS_AT_ONCE:
             yield waiting.pop(size)
             del pixels[size]
     yield from waiting.values()
 
 
-def _values(lots: list[list[DicomFile]], pictures: _Pictures) -> dict[DicomFile, NDArray[Any]]:
-    """Decode files; those that cannot be decoded are absent."""
+def _values(lots: list[list[DicomFile]], frames_of: _FramesOf) -> dict[DicomFile, NDArray[Any]]:
+    """Decode files; files that cannot be decoded are absent."""
     frames: list[FrameHeader] = []
     for lot in lots:
         for file in lot:
-            frames.extend(pictures[file])
-    # The first says whether decoders run in processes of their own.
+            frames.extend(frames_of[file])
+    # The first frame decides whether decoders run in other processes.
     frames.sort(key=lambda frame: not UID(frame.transfer_syntax).is_encapsulated)
     found: dict[DicomFile, NDArray[Any]] = {}
     try:
@@ -178,7 +178,7 @@ def _values(lots: list[list[DicomFile]], pictures: _Pictures) -> dict[DicomFile,
     except (InputError, MissingPackageError):
         if len(lots) > 1:
             for lot in lots:
-                found |= _values([lot], pictures)
+                found |= _values([lot], frames_of)
         return found
     numbers: dict[DicomFile, list[int]] = defaultdict(list)
     for number, frame in enumerate(frames):

@@ -1,4 +1,4 @@
-"""Damaged DICOM files: which series lack them, as far as their headers can still be read."""
+"""Damaged DICOM files, and the series they belong to if their headers can still be read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from volseg.io.dicom.header import FrameHeader
 from volseg.io.dicom.storage import DicomFile
 
 _SERIES = Tag("SeriesInstanceUID")
-# A series UID stands within so many bytes from the start, unless something large and private is before it.
+# The series UID lies within this many bytes from the start, unless large private elements precede it.
 _HEADER = 1 << 18
 _UID = re.compile(r"[0-9.]{3,64}")
 
@@ -30,11 +30,11 @@ class DamagedFile:
     Parameters
     ----------
     file : DicomFile
-        Where it is.
+        The damaged file.
     reason : str
-        What is wrong with it.
+        What is wrong with the file.
     series_uid : str
-        The series that lacks it. Empty where that cannot be read, so that it may be any series of its folder.
+        UID of its series. Empty if it cannot be read; the file may then belong to any series of its folder.
     """
 
     file: DicomFile
@@ -43,7 +43,7 @@ class DamagedFile:
 
     @classmethod
     def after(cls, error: Exception, file: DicomFile) -> DamagedFile:
-        """Describe a file by the error that reading it has raised, and by what its header still says."""
+        """Describe a file by the error of reading it and by the readable part of its header."""
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         try:
             return cls(file, reason, _series_uid(file))
@@ -51,20 +51,20 @@ class DamagedFile:
             return cls(file, reason)
 
     def may_belong_to(self, frames: Iterable[FrameHeader]) -> bool:
-        """Whether it is, or may be, a slice of the series of these pictures."""
+        """Whether it is, or may be, a slice of the series with these frames."""
         if self.series_uid:
             return any(frame.series_uid == self.series_uid for frame in frames)
         return self.file.folder in {frame.file.folder for frame in frames}
 
 
 def describe_damage(damaged: Sequence[DamagedFile]) -> str:
-    """Name the first of some damaged files, how many there are, and what is wrong with it."""
+    """Describe damaged files: the first one and its damage, and their number."""
     more = f" ({len(damaged)} such files)" if len(damaged) > 1 else ""
     return f"{damaged[0].file}: damaged DICOM file{more}: {damaged[0].reason}"
 
 
 def _series_uid(file: DicomFile) -> str:
-    """Read the series UID of a header that goes on behind it, so that it is whole; else an empty text."""
+    """Read the series UID of a header; empty if the header ends with it, as it may be cut off."""
     data = file.start(_HEADER)
     if not data or DeflatedExplicitVRLittleEndian.encode() in data[: 1 << 10]:
         return ""

@@ -1,6 +1,6 @@
-"""DICOM data sets as pydicom reads them, within bounds on memory and time that sound files do not reach.
+"""Reading of DICOM data sets by pydicom, with bounds on memory and time that undamaged files do not reach.
 
-pydicom takes a kilobyte for a coordinate that is made a number, and 300 bytes for an element of eight.
+pydicom takes a kilobyte for each coordinate as a number, and 300 bytes for an element of eight bytes.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _META_LENGTH = slice(140, 144)
 _CHUNK = 1 << 24
 _PIXELS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 _MOST_ELEMENTS = 20_000
-# Numbers and texts; of contours, which are read as they stand, `volseg.io.dicom.rtstruct_file` has another bound.
+# For numbers and texts. Contours are read as raw bytes, with another bound in `volseg.io.dicom.rtstruct_file`.
 _LONGEST_VALUE = 1 << 20
 _BINARY = {"OB", "OD", "OF", "OL", "OV", "OW", "UN", "SQ"}
 _CONTOUR_DATA = 0x30060050
-# From here on sequences are parsed at once, and what they hold is counted.
+# Sequences of longer headers are parsed at once, and their elements are counted.
 _LONG_HEADER = 1 << 25
 
 
 def has_mark(head: bytes) -> bool:
-    """Whether a file starts with DICOM's mark behind a preamble.
+    """Whether a file starts with a preamble and DICOM's mark.
 
     Parameters
     ----------
@@ -47,20 +47,20 @@ def has_mark(head: bytes) -> bool:
 
 
 def open_dataset(file: DicomFile, **options: Any) -> Any:
-    """Read a file by pydicom, also one without preamble and file meta if it clearly is DICOM.
+    """Read a file by pydicom. Preamble and file meta may be missing if it clearly is DICOM.
 
     Parameters
     ----------
     file : DicomFile
     stop_before_pixels : bool
-        Read only what stands before the pixels.
+        Read only the elements before the pixels.
     specific_tags : sequence of str
-        Read only these attributes of the data set itself; all without it.
+        Read only these attributes of the data set itself; the default is all.
 
     Raises
     ------
     One of `volseg.io.dicom.attributes.DAMAGE`
-        The file is cut off, or not DICOM, or has more elements or longer values than any scan.
+        The file is cut off, is not DICOM, or has more elements or longer values than any scan.
     """
     with file.open() as stream:
         return parse_dataset(stream, **options)
@@ -92,7 +92,7 @@ def parse_dataset(
         _parse_sequences(dataset, ReadBudget())
     if bare:
         if not UID(text_of(dataset, "SOPClassUID")).name.endswith("Storage"):
-            raise ValueError("neither DICOM's mark nor a SOPClassUID is there; it is no DICOM, or not from its start")
+            raise ValueError("it has neither DICOM's mark nor a SOPClassUID; it is not DICOM, or its start is missing")
         if "TransferSyntaxUID" not in dataset.file_meta:
             implicit, _ = dataset.original_encoding
             dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -105,7 +105,7 @@ def _tags(keywords: tuple[str, ...]) -> list[Any]:
 
 
 class _Counter:
-    """Counts the elements of a data set, and stops at its pixels, or if there are too many."""
+    """Counts the elements of a data set, and stops at its pixels or at too many elements."""
 
     def __init__(self, stop_before_pixels: bool) -> None:
         self._pixels = _PIXELS if stop_before_pixels else set()
@@ -124,12 +124,12 @@ def check_values(dataset: Any) -> None:
     Parameters
     ----------
     dataset : Dataset
-        Or an item of a sequence.
+        The data set, or an item of a sequence.
 
     Raises
     ------
     ValueError
-        One of the data set's own attributes is.
+        An attribute of the data set itself is longer.
     """
     for tag in tuple(dataset.keys()):
         raw = dataset.get_item(tag)
@@ -140,7 +140,7 @@ def check_values(dataset: Any) -> None:
 
 
 def _parse_sequences(dataset: Any, budget: ReadBudget) -> None:
-    """Parse the sequences of a data set, and those within, as long as the budget lasts."""
+    """Parse the sequences of a data set, and those inside them, within the budget."""
     for tag in tuple(dataset.keys()):
         element = dataset.get_item(tag)
         if isinstance(element, RawDataElement):
@@ -175,7 +175,7 @@ def _pixel_bytes(dataset: Any) -> int:
 
 
 def _check_deflated(stream: SeekableStream, head: bytes) -> None:
-    """Refuse a data set that becomes larger than scans do; pydicom would unpack it whole."""
+    """Refuse a data set that unpacks to more than a scan has; pydicom would unpack it whole."""
     stream.seek(_META_LENGTH.stop + int.from_bytes(head[_META_LENGTH], "little"))
     data = stream.read()
     most, size, unpacker = most_unpacked(len(data), always=ALWAYS_UNPACKED), 0, zlib.decompressobj(wbits=-15)

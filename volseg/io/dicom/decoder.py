@@ -1,7 +1,7 @@
-"""Decode DICOM pixels; as a program, in a process of its own, so that a crash of a native decoder costs one scan.
+"""Decode DICOM pixels; also a program for a separate process, so that a crash of a native decoder costs one scan.
 
 The program reads requests from standard input and answers on standard output until the input ends. A request is a
-line of JSON (``size`` of the file, ``pictures`` wanted, ``decoder``, ``memory`` that it may take), then the file. An
+line of JSON (``size`` of the file, wanted ``frames``, ``decoder``, ``memory`` limit), then the file. An
 answer is a line of JSON (``shape`` and ``dtype``, or ``error``), then the values.
 """
 
@@ -26,7 +26,7 @@ from volseg.io.dicom.dataset import parse_dataset
 from volseg.io.dicom.plugins import GDCM_12_BIT, PYJPEGLS_PADDED, add_plugins
 
 # Measured: pyjpegls takes half of GDCM's time, pylibjpeg's RLE a quarter of pydicom's; all give the same values. Of
-# 1000 damaged streams the second decoders read none that the first refused; pydicom's RLE would, Pillow never helps.
+# 1000 damaged streams the second decoder never read one that the first refused; pydicom's RLE would, Pillow does not.
 _PREFERRED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(JPEGLSTransferSyntaxes, ("pyjpegls", PYJPEGLS_PADDED, "gdcm")),
     **dict.fromkeys(RLETransferSyntaxes, ("pylibjpeg",)),
@@ -34,12 +34,12 @@ _PREFERRED: dict[str, tuple[str, ...]] = {
     JPEGExtended12Bit: (GDCM_12_BIT, "gdcm", "pillow"),
 }
 _REFUSALS: tuple[type[Exception], ...] = (MissingPackageError, *DAMAGE)
-# What pydicom says before the reasons of each decoder.
+# The text of pydicom before the reason of each decoder.
 _NO_DECODER = "available plugins: "
 
 
 def decoders(syntax: str) -> tuple[str, ...]:
-    """Return the installed decoders of a transfer syntax in the order in which they are tried; "" is pydicom's choice.
+    """Return the installed decoders of a transfer syntax in the order of their use; "" means pydicom's choice.
 
     Parameters
     ----------
@@ -57,28 +57,28 @@ def decoders(syntax: str) -> tuple[str, ...]:
 
 
 def decode(dataset: Any, frames: Sequence[int] | None, *, decoder: str = "") -> NDArray[Any]:
-    """Decode pictures of a data set.
+    """Decode frames of a data set.
 
     Parameters
     ----------
     dataset : pydicom Dataset
-        With its pixels.
+        The data set with its pixels.
     frames : sequence of int, or None
-        Which frames, from 0; None for the single picture.
+        The wanted frames, from 0; None for a file with a single frame.
     decoder : str
         One of `decoders`.
 
     Returns
     -------
     (N, rows, columns)
-        Stored values, without bits that BitsStored does not cover; after the modality look-up table if there is one.
+        Stored values, without bits beyond BitsStored; after the modality look-up table if the data set has one.
 
     Raises
     ------
     MissingPackageError
         No installed package decodes the transfer syntax.
     One of `DAMAGE`
-        The pixels are damaged, or not as the header says.
+        The pixels are damaged, or contradict the header.
     """
     read = _decoder(dataset.file_meta.TransferSyntaxUID).as_array
     options = {"decoding_plugin": decoder, "raw": True}
@@ -96,7 +96,7 @@ def _decoder(syntax: UID) -> Any:
         decoder = get_decoder(syntax)
     except NotImplementedError as error:
         raise MissingPackageError(
-            f"the pixels are compressed with {syntax.name}, which no decoder with a free licence reads here; convert "
+            f"the pixels are compressed with {syntax.name}, and no decoder with a free licence reads this; convert "
             "the files, for example with dcmdjpeg or gdcmconv --raw"
         ) from error
     add_plugins(decoder, syntax)
@@ -109,14 +109,14 @@ def _decoder(syntax: UID) -> Any:
 def _answer(data: bytes, request: dict[str, Any]) -> tuple[dict[str, Any], NDArray[Any] | None]:
     try:
         with quiet_pydicom():
-            values = decode(parse_dataset(io.BytesIO(data)), request["pictures"], decoder=request["decoder"])
+            values = decode(parse_dataset(io.BytesIO(data)), request["frames"], decoder=request["decoder"])
     except _REFUSALS as error:
         return {"error": reason(error).rpartition(_NO_DECODER)[2]}, None
     return {"shape": values.shape, "dtype": values.dtype.str}, np.ascontiguousarray(values)
 
 
 def main(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until the input ends."""
     while line := requests.readline():
         request = json.loads(line)
         limit_memory(request["memory"])
@@ -128,7 +128,7 @@ def main(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    # Native libraries print to standard output; what they say must not be taken for an answer.
+    # Native libraries print to standard output; that text must not be taken for an answer.
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     main(sys.stdin.buffer, channel)

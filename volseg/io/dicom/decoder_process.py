@@ -16,48 +16,48 @@ from numpy.typing import NDArray
 
 from volseg.child_python import child_python
 
-# Of a picture while it is decoded (JPEG 2000 takes most), and of all pictures of a request as values.
+# Memory for each pixel of a frame during decoding (JPEG 2000 takes most), and for each value of all frames.
 _BYTES_PER_PIXEL, _BYTES_PER_VALUE = 64, 16
 _ALWAYS_BYTES = 1 << 29
 _SECONDS, _SECONDS_PER_PIXEL = 30.0, 4e-6
 
 
 class DecoderProcess:
-    """A process that runs `volseg.io.dicom.decoder`; it is started when it is needed, and anew after a crash."""
+    """A process that runs `volseg.io.dicom.decoder`. It is started on demand, and again after a crash."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
     def decode(
-        self, data: bytes, pictures: Sequence[int] | None, *, pixels: Sequence[int], decoder: str
+        self, data: bytes, frames: Sequence[int] | None, *, pixels: Sequence[int], decoder: str
     ) -> NDArray[Any] | str:
-        """Decode pictures of a file.
+        """Decode frames of a file.
 
         Parameters
         ----------
         data : bytes
             The file.
-        pictures : sequence of int, or None
-            Which frames, from 0; None for the single picture.
+        frames : sequence of int, or None
+            The wanted frames, from 0; None for a file with a single frame.
         pixels : sequence of int
-            How many pixels each has, which bounds memory and time.
+            Number of pixels of each frame, which bounds memory and time.
         decoder : str
             One of `volseg.io.dicom.decoder.decoders`.
 
         Returns
         -------
         (N, rows, columns), or str
-            The values, or why there are none.
+            The values, or the reason why decoding failed.
         """
         late = threading.Event()
 
-        def end(process: subprocess.Popen[bytes]) -> None:  # a decoder may also run without end on damaged data
+        def end(process: subprocess.Popen[bytes]) -> None:  # a decoder may never end on damaged data
             late.set()
             process.kill()
 
         memory = _ALWAYS_BYTES + 3 * len(data) + _BYTES_PER_PIXEL * max(pixels) + _BYTES_PER_VALUE * sum(pixels)
         seconds = _SECONDS + _SECONDS_PER_PIXEL * sum(pixels)
-        request = {"size": len(data), "pictures": pictures, "decoder": decoder, "memory": memory}
+        request = {"size": len(data), "frames": frames, "decoder": decoder, "memory": memory}
         try:
             self._process = self._process or _start()
             timer = threading.Timer(seconds, end, [self._process])
@@ -66,7 +66,7 @@ class DecoderProcess:
                 answer = _ask(self._process, json.dumps(request).encode() + b"\n" + data)
             finally:
                 timer.cancel()
-        except (OSError, ValueError, TypeError):  # half an answer, no answer, or no process
+        except (OSError, ValueError, TypeError):  # an incomplete answer, no answer, or no process
             answer = ""
         except BaseException:
             self.stop()
@@ -83,7 +83,7 @@ class DecoderProcess:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):  # data that were still to be sent have no reader
+            with suppress(OSError):  # unsent data have no reader
                 if pipe is not None:
                     pipe.close()
         self._process = None
@@ -97,7 +97,7 @@ def _start() -> subprocess.Popen[bytes]:
 
 
 def _ask(process: subprocess.Popen[bytes], request: bytes) -> NDArray[Any] | str:
-    """Send a request; return the values, or why there are none, or an empty text without an answer."""
+    """Send a request; return the values, or the reason of a failure, or an empty text if there is no answer."""
     requests, answers = process.stdin, process.stdout
     if requests is None or answers is None:
         return ""
@@ -112,12 +112,12 @@ def _ask(process: subprocess.Popen[bytes], request: bytes) -> NDArray[Any] | str
 
 @contextmanager
 def decoder_processes(count: int) -> Iterator[SimpleQueue[DecoderProcess]]:
-    """Give decoder processes to take turns with; they end here.
+    """Yield decoder processes to use in turn, and end them afterwards.
 
     Parameters
     ----------
     count : int
-        How many.
+        Number of processes.
     """
     decoders = [DecoderProcess() for _ in range(count)]
     queue: SimpleQueue[DecoderProcess] = SimpleQueue()

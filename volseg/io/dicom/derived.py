@@ -1,4 +1,4 @@
-"""What objects made from a DICOM scan take from it: patient, study, references (CT, SEG, RTSTRUCT)."""
+"""Data that objects take from their DICOM scan: patient, study, references (for CT, SEG, RTSTRUCT)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from volseg.io.dicom.source import DicomSource, SourceFrame
 
 _LOG = logging.getLogger(__name__)
 
-# The attributes of patient and study that are taken over: those that the modules Patient, General Study, Clinical Trial
-# Subject and Study (PS3.3 C.7.1 and C.7.2) require, and the issuers of their numbers. Comments, descriptions, history,
-# allergies and the like are not.
+# The attributes of patient and study that are copied: those that the modules Patient, General Study, Clinical Trial
+# Subject and Clinical Trial Study (PS3.3 C.7.1 and C.7.2) require, and the issuers of their numbers. Comments,
+# descriptions, history and allergies are not copied.
 _INHERITED = [
     "PatientName PatientID IssuerOfPatientID TypeOfPatientID IssuerOfPatientIDQualifiersSequence PatientBirthDate",
     "PatientSex PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence",
@@ -27,7 +27,7 @@ _INHERITED = [
     "ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialProtocolName ClinicalTrialSiteID",
     "ClinicalTrialSiteName ClinicalTrialSubjectID ClinicalTrialSubjectReadingID ClinicalTrialTimePointID",
 ]
-# Required for animals only; for people some of these name relatives.
+# Required only for animals; for people some of these name relatives.
 _OF_ANIMALS = [
     "PatientSpeciesDescription PatientSpeciesCodeSequence PatientBreedDescription PatientBreedCodeSequence",
     "BreedRegistrationSequence ResponsiblePerson ResponsiblePersonRole ResponsibleOrganization PatientSexNeutered",
@@ -50,20 +50,20 @@ def referable_source(source: Any, path: Path, what: str) -> DicomSource:
     source : any
         `Volume.source`.
     path : Path
-        The file that is to be written, for messages.
+        The file to be written, for messages.
     what : str
         The kind of object, for messages: ``a DICOM Segmentation``.
 
     Raises
     ------
     OutputError
-        It is not from DICOM, or lacks an identifier that the object must name.
+        The image is not from DICOM, or lacks an identifier that the object needs.
     """
     if not isinstance(source, DicomSource) or not source.frames:
-        raise OutputError(f"{path}: the image is not from DICOM, which {what} refers to; write .nii.gz")
+        raise OutputError(f"{path}: the image is not from DICOM, but {what} refers to DICOM files; write .nii.gz")
     if source.missing:
         missing = ", ".join(source.missing)
-        raise OutputError(f"{source.frames[0].file}: has no {missing}, which {what} refers to; write .nii.gz")
+        raise OutputError(f"{source.frames[0].file}: has no {missing}, but {what} refers to it; write .nii.gz")
     return source
 
 
@@ -76,7 +76,7 @@ def unknown_patient() -> Dataset:
 
 
 def read_header(source: DicomSource, others: Sequence[str] = ()) -> Dataset:
-    """Read what the first instance of a scan says of patient, study and frame of reference.
+    """Read patient, study and frame of reference from the first instance of a scan.
 
     An attribute that is damaged is left out with a warning.
 
@@ -85,12 +85,12 @@ def read_header(source: DicomSource, others: Sequence[str] = ()) -> Dataset:
     source : DicomSource
         The scan.
     others : sequence of str
-        Keywords that are wanted besides.
+        Further keywords to read.
 
     Raises
     ------
     OutputError
-        The file cannot be read any more, or is another instance now.
+        The file can no longer be read, or is now another instance.
     """
     first = source.frames[0]
     wanted = ["SOPInstanceUID", *_keywords(_INHERITED, _OF_ANIMALS, _FRAME_OF_REFERENCE), *others]
@@ -100,21 +100,21 @@ def read_header(source: DicomSource, others: Sequence[str] = ()) -> Dataset:
             dataset = open_dataset(first.file, stop_before_pixels=True, specific_tags=wanted)
             uid = text_of(dataset, "SOPInstanceUID")
         except DAMAGE as error:
-            raise OutputError(f"{first.file}: the image's file cannot be read any more ({error})") from error
+            raise OutputError(f"{first.file}: the image's file can no longer be read ({error})") from error
         if uid != first.sop_instance_uid:
             raise OutputError(
-                f"{first.file}: is now the instance {uid!r}, not that which was read; read the image again"
+                f"{first.file}: is now the instance {uid!r}, not the one that was read; read the image again"
             )
         for tag in tuple(dataset.keys()):
             try:
                 header.add(_decoded(dataset[tag]))
             except DAMAGE as error:
-                _LOG.warning("%s: %s is damaged and not taken over (%s)", first.file, tag, error)
+                _LOG.warning("%s: %s is damaged and not copied (%s)", first.file, tag, error)
     return header
 
 
 def _decoded(element: Any) -> Any:
-    """Return an element with its texts decoded, as they may be in another character set than the new file's."""
+    """Return an element with decoded texts: the new file may have another character set."""
     if element.VR == "SQ":
         for item in element.value:
             item.decode()
@@ -136,7 +136,7 @@ def inherit_patient(source: DicomSource) -> Dataset:
 
 
 def patient_and_study(header: Dataset) -> Dataset:
-    """Return what objects made from a scan say of patient and study; required attributes that it lacks are empty.
+    """Return patient and study for objects made from a scan; required attributes that it lacks are empty.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def reference_to_frame(frame: SourceFrame) -> Dataset:
     Parameters
     ----------
     frame : SourceFrame
-        One of the scan.
+        A frame of the scan.
     """
     item = _reference(frame.sop_class_uid, frame.sop_instance_uid)
     if frame.frame is not None:

@@ -1,4 +1,4 @@
-"""DICOMDIR: which files a medium holds, by its own list."""
+"""DICOMDIR: the list of the files on a medium."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from volseg.io.dicom.storage import DicomFile
 
 
 def files_of_dicomdir(path: Path) -> Iterator[DicomFile]:
-    """List the files that a DICOMDIR lists.
+    """Read the list of files in a DICOMDIR.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def files_of_dicomdir(path: Path) -> Iterator[DicomFile]:
     Raises
     ------
     InputError
-        It is damaged, or lists files that are missing or outside its folder.
+        The DICOMDIR is damaged, or lists files that are missing or outside its folder.
     """
     files = []
     for name in _names_in(path):

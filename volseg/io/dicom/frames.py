@@ -1,7 +1,7 @@
-"""The pictures of one DICOM instance: one, the frames of a multi-frame image, or the tiles of a mosaic.
+"""The frames of one DICOM instance: one, the frames of a multi-frame image, or the tiles of a mosaic.
 
 Multi-frame: PS3.3 C.7.6.16 (functional groups). Mosaics are private forms of Siemens, which places the corner of the
-whole picture as if it were one slice of that size, and of United Imaging, which lists the position of every tile.
+whole mosaic as if it were one slice of that size, and of United Imaging, which lists the position of every tile.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydicom.tag import BaseTag, Tag
 from volseg.io.dicom.attributes import DAMAGE, Attributes, number_of, numbers_of, size_of, text_of
 from volseg.io.dicom.dataset import check_values
 
-# Functional groups with attributes that stand at the top of a single-frame instance.
+# Functional groups with attributes that a single-frame instance has at its top level.
 _GROUPS = (
     "PixelMeasuresSequence",
     "PlanePositionSequence",
@@ -49,16 +49,16 @@ _SIEMENS_TILES, _UIH_TILES, _UIH_ITEMS = 0x0019100A, 0x00651050, 0x00651051
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the pictures lie in the pixels of an instance.
+    """Layout of the frames in the pixels of an instance.
 
     Parameters
     ----------
     kind : {"single", "frames", "mosaic"}
-        A mosaic has its tiles side by side, row by row, in one picture.
+        A mosaic has its tiles side by side, row by row, in one image.
     count : int
-        Number of pictures.
+        Number of frames.
     rows, columns : int
-        Size of a picture.
+        Size of a frame.
     """
 
     kind: Literal["single", "frames", "mosaic"]
@@ -68,12 +68,12 @@ class Layout:
 
     @property
     def tiles_in_a_row(self) -> int:
-        """Tiles side by side in a mosaic, which is as nearly square as can be."""
+        """Number of tiles in a row of a mosaic, which is as nearly square as possible."""
         return math.ceil(math.sqrt(self.count))
 
 
 def is_mosaic(dataset: Attributes) -> bool:
-    """Whether an instance says that it holds its slices side by side in one picture.
+    """Whether the header of an instance declares a mosaic: its slices side by side in one image.
 
     Parameters
     ----------
@@ -84,12 +84,12 @@ def is_mosaic(dataset: Attributes) -> bool:
 
 
 def layout_of(dataset: Any) -> Layout:
-    """Say how many pictures an instance holds, and how.
+    """Return the number and layout of the frames in an instance.
 
     Parameters
     ----------
     dataset : Dataset
-        Without its pixels; whole otherwise if it is a mosaic.
+        The header without pixels; for a mosaic with all other elements.
 
     Raises
     ------
@@ -112,20 +112,20 @@ def layout_of(dataset: Any) -> Layout:
     return Layout("mosaic", tiles, rows // down, columns // across)
 
 
-def pictures(dataset: Any, layout: Layout) -> Iterator[Attributes]:
-    """Give the attributes of every picture, flat as those of a single-frame instance.
+def frames_in(dataset: Any, layout: Layout) -> Iterator[Attributes]:
+    """Yield the attributes of every frame, flat as in a single-frame instance.
 
     Parameters
     ----------
     dataset : Dataset
-        Without its pixels; whole otherwise if it is a mosaic.
+        The header without pixels; for a mosaic with all other elements.
     layout : Layout
         From `layout_of`.
 
     Raises
     ------
     ValueError
-        Functional groups or positions do not fit the number of pictures.
+        Functional groups or positions do not fit the number of frames.
     """
     if layout.kind == "mosaic":
         yield from _of_tiles(dataset, layout)
@@ -138,19 +138,19 @@ def pictures(dataset: Any, layout: Layout) -> Iterator[Attributes]:
 
 
 def attributes_of_frames(dataset: Any, groups: Sequence[str] = _GROUPS) -> Iterator[ChainMap[str, Any]]:
-    """Give what the functional groups say of each frame, flat: what the frame has of its own, then what all share.
+    """Yield the functional groups of each frame, flat: its own attributes first, then the shared ones.
 
     Parameters
     ----------
     dataset : Dataset
         A multi-frame image or segmentation.
     groups : sequence of str
-        The functional groups that are wanted; others are not parsed.
+        The wanted functional groups; others are not parsed.
 
     Raises
     ------
     ValueError
-        Another number of frames is described than there are.
+        The number of described frames differs from NumberOfFrames.
     """
     count = int(number_of(dataset, "NumberOfFrames", 1))
     items = dataset.PerFrameFunctionalGroupsSequence
@@ -196,9 +196,9 @@ def _keyword(tag: BaseTag) -> str:
 
 
 def _of_film(dataset: Any, count: int) -> Iterator[Attributes]:
-    """Give frames without functional groups: a stack if one position, a distance and nothing else say so.
+    """Yield frames without functional groups: a stack if the header has one position and a distance of slices.
 
-    Nuclear medicine says what its frames differ in (PS3.3 C.8.4.8): only a slice number makes a stack of them.
+    Nuclear medicine declares how its frames differ (PS3.3 C.8.4.8): they are a stack only if the slice alone varies.
     """
     top = _flat_top(dataset)
     detectors = dataset.get("DetectorInformationSequence")
@@ -216,7 +216,7 @@ def _of_film(dataset: Any, count: int) -> Iterator[Attributes]:
 
 
 def _film_positions(top: Attributes, numbers: list[int] | None) -> list[list[float]] | None:
-    """Return the positions of frames that lie above each other, LPS mm; None if the header does not say so."""
+    """Return the positions of stacked frames, LPS mm; None if the header does not declare a stack."""
     position = numbers_of(top, "ImagePositionPatient", 3)
     orientation = numbers_of(top, "ImageOrientationPatient", 6)
     # Negative if the frames of a nuclear medicine tomogram run against their normal.
@@ -232,7 +232,7 @@ def _film_positions(top: Attributes, numbers: list[int] | None) -> list[list[flo
 
 
 def _slice_numbers(dataset: Any, count: int) -> list[int] | None:
-    """Return which slice each frame is, from 1; None if frames differ in anything but the slice."""
+    """Return the slice number of each frame, from 1; None if frames also differ in something else."""
     pointer = dataset.get("FrameIncrementPointer")
     pointers = {pointer} if isinstance(pointer, int) else set(pointer or ())
     for tag in pointers - {_SLICE_VECTOR}:
@@ -243,7 +243,7 @@ def _slice_numbers(dataset: Any, count: int) -> list[int] | None:
 
 
 def _is_constant(vector: Any) -> bool:
-    """Whether what frames are counted by is the same in all: a vector of one number; a time never is."""
+    """Whether an index is the same in all frames: a vector of one number; a time is never the same."""
     if vector is None or not isinstance(vector.value, Sequence):
         return False
     return len(set(vector.value)) <= 1
@@ -255,9 +255,7 @@ def _tiles(dataset: Any) -> int:
             return int(dataset[tag].value)
     tiles = _siemens(dataset).get("NumberOfImagesInMosaic", {}).get("items")
     if not tiles:
-        raise ValueError(
-            "it is a mosaic, but does not say of how many slices; convert it by dcm2niix, or export slices"
-        )
+        raise ValueError("it is a mosaic without a number of slices; convert it by dcm2niix, or export slices")
     return int(tiles[0])
 
 
@@ -266,7 +264,7 @@ def _of_tiles(dataset: Any, layout: Layout) -> Iterator[Attributes]:
     if _UIH_ITEMS in dataset:
         places = [numbers_of(item, "ImagePositionPatient", 3) for item in dataset[_UIH_ITEMS].value]
         if len(places) != layout.count:
-            raise ValueError(f"its mosaic has {layout.count} slices and the positions of {len(places)}")
+            raise ValueError(f"its mosaic has {layout.count} slices, but {len(places)} positions")
     else:
         places = [*_siemens_places(dataset, layout)]
     for place in places:
@@ -274,17 +272,17 @@ def _of_tiles(dataset: Any, layout: Layout) -> Iterator[Attributes]:
 
 
 def _siemens_places(dataset: Any, layout: Layout) -> Iterator[tuple[float, ...]]:
-    """LPS mm of the first pixel of every tile.
+    """Position of the first pixel of every tile, LPS mm.
 
-    The first tile's corner is half the difference between mosaic and tile size from the mosaic's corner. The others
-    follow along the normal of Siemens' own header, which may run against the normal of rows and columns.
+    The corner of the first tile is half the difference between mosaic and tile size away from the mosaic's corner. The
+    others follow along the normal in Siemens' private header, which may be opposite to that of rows and columns.
     """
     header = _siemens(dataset).get("SliceNormalVector", {}).get("items")
     corner, axes = numbers_of(dataset, "ImagePositionPatient", 3), numbers_of(dataset, "ImageOrientationPatient", 6)
     spacing, step = numbers_of(dataset, "PixelSpacing", 2), abs(number_of(dataset, "SpacingBetweenSlices", 0))
     if corner is None or axes is None or spacing is None or not step or not header or len(header) != 3:
         raise ValueError(
-            "its mosaic lacks position, orientation, spacing, or Siemens' own header with the slice normal"
+            "its mosaic lacks position, orientation, spacing, or Siemens' private header with the slice normal"
         )
     row, column = np.array(axes[:3]), np.array(axes[3:])
     wider, higher = size_of(dataset, "Columns") - layout.columns, size_of(dataset, "Rows") - layout.rows
@@ -296,10 +294,10 @@ def _siemens_places(dataset: Any, layout: Layout) -> Iterator[tuple[float, ...]]
 
 
 def _siemens(dataset: Any) -> Mapping[str, Any]:
-    """Read Siemens' private image header; empty if there is none, or it is damaged."""
+    """Read Siemens' private image header; empty if it is missing or damaged."""
     from nibabel.nicom.csareader import CSAReadError, get_csa_header
 
-    # NameError: its reader uses a variable that it has not set, if a header is cut off.
+    # NameError: nibabel's reader uses an unset variable if a header is cut off.
     damage: tuple[type[Exception], ...] = (CSAReadError, NameError, *DAMAGE)
     try:
         header = get_csa_header(dataset, "image")

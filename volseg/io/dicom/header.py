@@ -1,4 +1,4 @@
-"""What the reader must know of the pictures in a DICOM file before it reads a pixel."""
+"""Headers of the frames in a DICOM file: everything the reader needs before it reads pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from volseg.io.dicom.attributes import (
 from volseg.io.dicom.frames import Layout
 from volseg.io.dicom.storage import DicomFile
 
-# Whose pictures they are. Pictures that differ in one of the first are never one volume; for the others see
+# Attributes that identify frames. Frames that differ in one of the first are never one volume; for the others see
 # `volseg.io.dicom.identity`.
 STRICT_IDENTITY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "SeriesNumber"),
@@ -32,18 +32,18 @@ LABEL_KINDS = ("Segmentation", "Label Map Segmentation", STRUCTURE_SET)
 
 @dataclass(frozen=True)
 class SeriesReference:
-    """Which DICOM series something is or refers to.
+    """The DICOM series that something is or refers to.
 
     Parameters
     ----------
     series_uids : tuple of str
-        SeriesInstanceUID of each; empty if nothing is said.
+        SeriesInstanceUID of each; empty if unknown.
     frame_of_reference_uid : str
-        FrameOfReferenceUID, of the patient space; empty if nothing is said.
+        FrameOfReferenceUID of the patient space; empty if unknown.
     instance_uids : frozenset of str
-        SOPInstanceUID of its slices, which tell volumes of one series apart; empty if nothing is said.
+        SOPInstanceUID of its slices, which distinguish volumes of one series; empty if unknown.
     patient_id : str
-        PatientID; empty if nothing is said.
+        PatientID; empty if unknown.
     """
 
     series_uids: tuple[str, ...]
@@ -63,16 +63,16 @@ class OtherObject:
 
 @dataclass(frozen=True)
 class LabelObject(OtherObject):
-    """A segmentation or structure set by its header.
+    """The header of a segmentation or structure set.
 
     Parameters
     ----------
     names : tuple of str
-        Of its structures.
+        Names of its structures.
     reference : SeriesReference
         The scan that it was made on.
     problem : str, optional
-        Why it is not read.
+        Reason why it is not read.
     """
 
     names: tuple[str, ...]
@@ -87,13 +87,13 @@ class LabelObject(OtherObject):
 
 @dataclass(frozen=True, slots=True)
 class FrameHeader:
-    """What a file says of one picture in it; lengths in mm, directions and positions in LPS+.
+    """Header of one frame in a file; lengths in mm, directions and positions in LPS+.
 
-    `index` counts the pictures of the file from 0; `layout` says how they are stored. `refusal` says why this kind of
-    image cannot be a slice of a volume here, or is None. Missing geometry is None. `identity` are the attributes of
-    patient, study and series that have a value. `traits` are what may tell volumes apart that share a series and
-    positions: time point, b-value and the like. `position_digit` and `orientation_digit` are what a unit of the last
-    decimal is worth with which these are written.
+    `index` counts the frames of the file from 0; `layout` says how they are stored. `refusal` is the reason why this
+    kind of image cannot be a slice of a volume here, or None. Missing geometry is None. `identity` holds the attributes
+    of patient, study and series that have a value. `traits` may distinguish volumes that share a series and positions,
+    for example time point and b-value. `position_digit` and `orientation_digit` are the value of one unit in the last
+    decimal of positions and orientations as written.
     """
 
     file: DicomFile
@@ -159,7 +159,7 @@ class FrameHeader:
 
     @property
     def is_auxiliary(self) -> bool:
-        """Whether it is a localizer or a picture of a screen, not part of a scan."""
+        """Whether it is a localizer or a screen capture, not part of a scan."""
         with quiet_pydicom():
             kind = UID(self.sop_class_uid).name
         return "LOCALIZER" in self.image_type.split("\\") or "Secondary Capture" in kind
@@ -170,4 +170,4 @@ class FrameHeader:
         return self.index + 1 if self.layout.kind == "frames" else None
 
     def __str__(self) -> str:
-        return str(self.file) if self.layout.kind == "single" else f"{self.file} (picture {self.index + 1})"
+        return str(self.file) if self.layout.kind == "single" else f"{self.file} (frame {self.index + 1})"

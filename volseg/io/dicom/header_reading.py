@@ -1,4 +1,4 @@
-"""Reading one DICOM file's header: its pictures, or what else it is."""
+"""Reading the header of one DICOM file: its frames, or the kind of another object."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from volseg.io.dicom.attributes import (
     text_of,
 )
 from volseg.io.dicom.dataset import has_mark, open_dataset, parse_dataset
-from volseg.io.dicom.frames import Layout, is_mosaic, layout_of, pictures
+from volseg.io.dicom.frames import Layout, frames_in, is_mosaic, layout_of
 from volseg.io.dicom.header import LABEL_KINDS, LOOSE_IDENTITY, STRICT_IDENTITY, FrameHeader, OtherObject
 from volseg.io.dicom.objects import LABEL_TAGS, label_object
 from volseg.io.dicom.storage import DicomFile
 
 _PARAMETRIC_MAP = "Parametric Map Storage"
 _NEWER_THAN_PYDICOM = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
-# No codec compresses a scan so much; up to the second number of bytes even an empty picture may.
+# No codec compresses a scan this much; an empty frame may be, up to the second number of bytes.
 _MOST_COMPRESSED, _ALWAYS_ALLOWED = 1000, 1 << 26
 _MOST_BITS = 64
 _MARK_END = 132
@@ -49,7 +49,7 @@ _TAG_LINES = (
     *LABEL_TAGS,
 )
 _TAGS = " ".join(_TAG_LINES).split()
-# Traits that may tell volumes apart that share a series and positions, in the order in which they are tried.
+# Traits that may distinguish volumes with one series and the same positions, in the order in which they are tried.
 _TRAITS = {
     "stack": ("StackID",),
     "echo": ("EffectiveEchoTime", "EchoTime"),
@@ -71,7 +71,7 @@ _TRAITS = {
 
 
 def starts_as_dicom(file: DicomFile) -> bool:
-    """Whether a file has DICOM's mark behind a preamble, or starts as a data set without one does.
+    """Whether a file starts with a preamble and DICOM's mark, or as a data set without a preamble does.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def starts_as_dicom(file: DicomFile) -> bool:
 
 
 def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
-    """Read the headers of the pictures in one DICOM file.
+    """Read the headers of the frames in one DICOM file.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
     Raises
     ------
     One of `volseg.io.dicom.attributes.DAMAGE`
-        The file is cut off, or a value in it has no meaning.
+        The file is cut off, or a value in it is invalid.
     """
     with quiet_pydicom():
         with file.open() as stream:
@@ -109,9 +109,9 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
             dataset = open_dataset(file, stop_before_pixels=True)
         dataset.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
         if ends and not UID(dataset.TransferSyntaxUID).is_deflated:
-            raise ValueError("it ends before its pixels: it is cut off, or has none")
+            raise ValueError("it ends before its pixels: it is cut off or has no pixels")
         check_size(file, dataset)
-        layout, found, refusal = _pictures(dataset)
+        layout, found, refusal = _layout_and_frames(dataset)
         identity = _identity(dataset)
         return [_frame_header(file, n, layout, refusal, identity, attributes) for n, attributes in enumerate(found)]
 
@@ -119,7 +119,7 @@ def read_headers(file: DicomFile) -> list[FrameHeader] | OtherObject:
 def _is_image(kind: str, dataset: Any) -> bool:
     if "Image Storage" in kind or kind == _PARAMETRIC_MAP:
         return True
-    # Of an unknown class, but with pixels.
+    # An unknown class, but with pixels.
     return "Storage" not in kind and "Rows" in dataset
 
 
@@ -143,14 +143,14 @@ def _kind_of(dataset: Any) -> str:
     return uids[0] or uids[1]
 
 
-def _pictures(dataset: Any) -> tuple[Layout, list[Attributes], str | None]:
-    """Return how the pictures are stored, the attributes of each, and why they cannot be slices of a volume."""
+def _layout_and_frames(dataset: Any) -> tuple[Layout, list[Attributes], str | None]:
+    """Return the layout of the frames, the attributes of each, and the reason why they cannot be slices of a volume."""
     whole = Layout("single", 1, size_of(dataset, "Rows"), size_of(dataset, "Columns"))
     if (refusal := _refusal(dataset)) is not None:
         return whole, [dataset], refusal
     try:
         layout = layout_of(dataset)
-        return layout, list(pictures(dataset, layout)), None
+        return layout, list(frames_in(dataset, layout)), None
     except ValueError as error:
         if not is_mosaic(dataset):
             raise
@@ -158,7 +158,7 @@ def _pictures(dataset: Any) -> tuple[Layout, list[Attributes], str | None]:
 
 
 def check_size(file: DicomFile, dataset: Any) -> None:
-    """Refuse a header that promises more pixels than its file can hold, before memory is taken.
+    """Refuse a header that promises more pixels than its file can hold, before memory is allocated.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def check_size(file: DicomFile, dataset: Any) -> None:
     Raises
     ------
     ValueError
-        It promises more.
+        It promises too many pixels.
     """
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     pixels = size_of(dataset, "Rows") * size_of(dataset, "Columns") * int(number_of(dataset, "NumberOfFrames", 1))
@@ -219,7 +219,7 @@ def _frame_header(
         intercept=slope_and_intercept[1],
         unit=_unit(attributes, identity.get("Modality", "")),
         bits=_bits(attributes),
-        # Float pixels are in another attribute, behind the header, without BitsStored.
+        # Float pixels are in another attribute after the header, without BitsStored.
         is_float=_is_parametric_map(attributes) and attributes.get("BitsStored") is None,
         signed=number_of(attributes, "PixelRepresentation", 0) == 1 and modality_table(attributes) is None,
         padding=_optional(attributes, "PixelPaddingValue"),
@@ -229,7 +229,7 @@ def _frame_header(
 
 
 def _identity(dataset: Any) -> dict[str, str]:
-    """Return the attributes of patient, study and series that have a value; one that cannot be read is absent."""
+    """Return the attributes of patient, study and series that have a readable value."""
     found = {}
     for keyword in (*STRICT_IDENTITY, *LOOSE_IDENTITY):
         with suppress(*DAMAGE):
@@ -238,7 +238,7 @@ def _identity(dataset: Any) -> dict[str, str]:
 
 
 def _optional(attributes: Attributes, keyword: str) -> float | None:
-    """Return a number that the volume does not depend on; None if it is absent or not a number."""
+    """Return a number that is not essential for the volume; None if it is absent or not a number."""
     try:
         numbers = numbers_of(attributes, keyword, 1)
     except ValueError:
@@ -251,7 +251,7 @@ def _is_parametric_map(attributes: Attributes) -> bool:
 
 
 def _rescale(attributes: Attributes) -> tuple[float, float]:
-    """Slope and intercept; a table of values takes their place (and is applied when the pixels are decoded)."""
+    """Slope and intercept; 1 and 0 if a look-up table replaces them, which is applied when pixels are decoded."""
     if modality_table(attributes) is not None:
         return 1.0, 0.0
     if _is_parametric_map(attributes):
@@ -260,7 +260,7 @@ def _rescale(attributes: Attributes) -> tuple[float, float]:
 
 
 def _bits(attributes: Attributes) -> int:
-    """How many bits a value has."""
+    """Return the number of bits of a value."""
     if (table := modality_table(attributes)) is not None:
         return int(table.LUTDescriptor[2])
     bits = int(number_of(attributes, "BitsStored", 16))
@@ -271,7 +271,7 @@ def _bits(attributes: Attributes) -> int:
 
 def _traits(attributes: Attributes) -> dict[str, str]:
     traits = {name: text_of(attributes, *keywords) for name, keywords in _TRAITS.items()}
-    # The standard's own way to say what varies between frames; each index is a trait of its own.
+    # The standard declares what varies between frames by these indices; each is a trait of its own.
     indices = text_of(attributes, "DimensionIndexValues")
     for number, index in enumerate(indices.split("\\"), start=1):
         traits[f"dimension{number}_"] = index
@@ -279,7 +279,7 @@ def _traits(attributes: Attributes) -> dict[str, str]:
 
 
 def _refusal(dataset: Any) -> str | None:
-    """Say why an image of this kind cannot be a slice of a volume."""
+    """Return the reason why an image of this kind cannot be a slice of a volume; None if it can."""
     photometric = text_of(dataset, "PhotometricInterpretation")
     if number_of(dataset, "SamplesPerPixel", 1) != 1 or not photometric.startswith("MONOCHROME"):
         return f"a colour image ({photometric or 'unknown colours'}) is not a scan; expected MONOCHROME2"

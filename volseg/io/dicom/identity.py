@@ -1,6 +1,6 @@
-"""Whose pictures they are: pictures of several patients, studies or series are not one volume, whatever their UIDs say.
+"""Identity of frames: frames of several patients, studies or series are not one volume, even with the same UIDs.
 
-Anonymisers write one UID for several series, or several patients. An attribute that is absent differs from nothing.
+Some anonymisers write one UID for several series or patients. A missing attribute does not differ from any value.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from volseg.io.dicom.split import are_volumes, label_of, natural_order
 
 Frames = list[FrameHeader]
 
-# What volumes that differ in an attribute are called; volumes with other descriptions have other names anyway.
+# Words for volumes that differ in an attribute; different descriptions already give them different names.
 _WORDS = {
     **dict.fromkeys(("PatientID", "PatientName", "PatientBirthDate", "PatientSex"), "patient"),
     **dict.fromkeys(("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber"), "study"),
@@ -36,12 +36,12 @@ _SHOWN, _ENDING = 5, 12
 
 
 def identity_of(frame: FrameHeader) -> dict[str, str]:
-    """Return the identity of a picture in one spelling: without regard to case, spaces and empty parts of names.
+    """Return the identity of a frame in a normal form: without case, spaces and empty parts of names.
 
     Parameters
     ----------
     frame : FrameHeader
-        The picture.
+        The frame.
     """
     return {keyword: _plain(keyword, text) for keyword, text in frame.identity.items()}
 
@@ -50,22 +50,22 @@ def identity_of(frame: FrameHeader) -> dict[str, str]:
 def _plain(keyword: str, text: str) -> str:
     if keyword == "PatientName":  # the alphabetic form, if there is one
         text = text.lstrip("=").partition("=")[0].replace("^", " ")
-    elif keyword.endswith("Time"):  # the fraction of a second may be left out
+    elif keyword.endswith("Time"):  # the fraction of a second may be missing
         text = text.rstrip("0").rstrip(".") if "." in text else text
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def told_apart(frames: Iterable[FrameHeader], text_of: Callable[[FrameHeader], str]) -> list[Frames]:
-    """Group pictures by a text; one that lacks it joins the only group that the rest of its identity agrees with.
+    """Group frames by a text; a frame without it joins the group that matches the rest of its identity.
 
-    Pictures that agree with several groups, or with none, stay by themselves.
+    Such frames form groups of their own if several groups match, or no group.
 
     Parameters
     ----------
     frames : iterable of FrameHeader
         In any order.
     text_of : callable
-        Gives the text of a picture; empty if it lacks it.
+        Returns the text of a frame; empty if it is missing.
     """
     groups: dict[str, Frames] = defaultdict(list)
     for frame in frames:
@@ -102,12 +102,12 @@ def _agrees(frame: FrameHeader, texts: Mapping[str, set[str]]) -> bool:
 
 
 def split_strictly(frames: Sequence[FrameHeader]) -> list[Frames]:
-    """Split pictures by patient, study, series number, frame of reference and modality.
+    """Split frames by patient, study, series number, frame of reference and modality.
 
     Parameters
     ----------
     frames : sequence of FrameHeader
-        Of one series UID.
+        Frames with one series UID.
     """
     files = len({frame.file for frame in frames})
     present: Counter[str] = Counter()
@@ -115,17 +115,17 @@ def split_strictly(frames: Sequence[FrameHeader]) -> list[Frames]:
         present.update(frame.identity.keys())
     keywords = []
     for keyword in STRICT_IDENTITY:
-        # A UID that each file has for itself tells no studies apart.
+        # A UID that is different in each file does not distinguish studies.
         if keyword in _UIDS and files > 2 and len(_stored(frames, keyword)) == files:
             continue
         keywords.append(keyword)
-    # An attribute that most pictures have tells best where those belong that lack another.
+    # Attributes that most frames have come first; they best assign frames that lack another attribute.
     keywords.sort(key=lambda keyword: -present[keyword])
     return _split(frames, keywords)
 
 
 def _stored(frames: Sequence[FrameHeader], keyword: str) -> set[str | None]:
-    """Return the values of an attribute as they are stored; None among them if a picture lacks it."""
+    """Return the stored values of an attribute, and None if a frame lacks it."""
     return {frame.identity.get(keyword) for frame in frames}
 
 
@@ -146,13 +146,13 @@ def split_loosely(frames: Frames) -> list[tuple[Frames, tuple[str, ...]]]:
     Parameters
     ----------
     frames : list of FrameHeader
-        Parallel pictures of one patient and series number.
+        Parallel frames of one patient and series number.
 
     Returns
     -------
     list of (frames, notes)
-        A text that some pictures of a volume lack and the others agree in is filled in; a note for each text that
-        varies.
+        A text that some frames of a volume lack is filled in if it is the same in the others. There is a note for each
+        text that varies.
     """
     notes = []
     for keyword in (*LOOSE_IDENTITY, *_UIDS):
@@ -167,8 +167,8 @@ def split_loosely(frames: Frames) -> list[tuple[Frames, tuple[str, ...]]]:
                 found += split_loosely(part)
             return found
         notes.append(
-            f"{keyword} varies from slice to slice ({_listed(parts, keyword)}), but only together are the slices "
-            "whole; taken for one volume"
+            f"{keyword} varies from slice to slice ({_listed(parts, keyword)}), but only all slices together "
+            "are a whole stack; read as one volume"
         )
     return [(_filled(frames), tuple(notes))]
 
@@ -178,7 +178,7 @@ def _text(keyword: str, frame: FrameHeader) -> str:
 
 
 def _filled(frames: Frames) -> Frames:
-    """Give pictures the attributes that they lack, if all others agree in them."""
+    """Fill in missing attributes that are the same in all other frames."""
     texts = _texts_of(frames)
     agreed = {}
     for frame in frames:
@@ -194,12 +194,12 @@ def _filled(frames: Frames) -> Frames:
 
 
 def labels_of(parts: Sequence[tuple[str, Frames]]) -> list[str]:
-    """Return what tells the volumes of one series UID apart, if description and label do not: ``patient1``.
+    """Return labels of the volumes with one series UID; description and label alone may be the same: ``patient1``.
 
     Parameters
     ----------
     parts : sequence of (label, frames)
-        The label tells volumes of one identity apart, such as ``time3``.
+        The label distinguishes volumes of one identity, such as ``time3``.
     """
     firsts = [frames[0] for _, frames in parts]
     told: list[tuple[str, ...]] = []
@@ -222,12 +222,12 @@ def labels_of(parts: Sequence[tuple[str, Frames]]) -> list[str]:
 
 
 def _numbered(word: str, values: Sequence[str]) -> list[str]:
-    """Return a word and the value, or its place among the values, for each of the values."""
+    """Return for each value the word with the value or with its rank among the values."""
     order = sorted(set(values), key=natural_order)
     texts = []
     for value in values:
         if value:
-            # No patient's number becomes the name of a file.
+            # The number of a patient must not become the name of a file.
             shown = "" if word == "patient" else value
             texts.append(label_of(word, shown, order.index(value) + 1))
         else:
@@ -236,7 +236,7 @@ def _numbered(word: str, values: Sequence[str]) -> list[str]:
 
 
 def differences_of(parts: Sequence[Frames]) -> list[str]:
-    """Say for each volume of one series UID in what their identities differ; empty texts if they do not.
+    """Describe for each volume of one series UID how the identities differ; empty texts if they do not.
 
     Parameters
     ----------
@@ -252,11 +252,11 @@ def differences_of(parts: Sequence[Frames]) -> list[str]:
     if not differing:
         return [""] * len(parts)
     keyword, *others = differing
-    what = f"which differ in {keyword} ({_listed(parts, keyword)})"
+    what = f"{keyword} ({_listed(parts, keyword)})"
     if others:
-        what += f" and in {', '.join(others)}"
-    told = f"its SeriesInstanceUID is that of several series, {what}"
-    return [f"{told}; this is the one of {keyword} {_shown(frame, keyword)}" for frame in firsts]
+        what += f" and {', '.join(others)}"
+    told = f"several series have its SeriesInstanceUID, but differ in {what}"
+    return [f"{told}; this one has {keyword} {_shown(frame, keyword)}" for frame in firsts]
 
 
 def _listed(parts: Sequence[Frames], keyword: str) -> str:
@@ -268,6 +268,6 @@ def _listed(parts: Sequence[Frames], keyword: str) -> str:
 
 
 def _shown(frame: FrameHeader, keyword: str) -> str:
-    """Return a value for messages: the end of a UID."""
+    """Return a value for messages; a UID is shortened to its end."""
     value = frame.identity.get(keyword, "none")
     return f"...{value[-_ENDING:]}" if keyword in _UIDS and len(value) > _ENDING else value

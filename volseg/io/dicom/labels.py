@@ -28,13 +28,13 @@ def read_dicom_labels(
     Parameters
     ----------
     listing : Listing
-        What lies there.
+        The DICOM files.
     image : Volume, optional
         The scan that was segmented; a structure set without it needs its series in the same folder.
     choice : LabelChoice, optional
-        Which structures are wanted; all, if it is not given.
+        The wanted structures; the default is all.
     structures : StructureSet, optional
-        The content of the structure set, if it was read before.
+        The content of the structure set, if it has been read already.
 
     Returns
     -------
@@ -44,15 +44,15 @@ def read_dicom_labels(
     Raises
     ------
     AmbiguousError
-        Several segmentations are there.
+        There are several segmentations.
     InputError
-        There is no segmentation, it is damaged, its scan is missing, or it lacks what is wanted.
+        There is no segmentation, it is damaged, its scan is missing, or it lacks the wanted structures.
     """
     found = listing.labels
     if not found:
         reason = f" ({describe_damage(listing.damaged)})" if listing.damaged else ""
         raise InputError(
-            f"{listing.path}: holds no DICOM segmentation or structure set{reason}; this is a scan, not labels"
+            f"{listing.path}: holds no DICOM segmentation or structure set{reason}; it is a scan, not labels"
         )
     if len(found) > 1:
         listed = ", ".join(str(other.file) for other in found[:_NAMED])

@@ -1,4 +1,4 @@
-"""What of DICOM lies at a path: each file is opened once, and its header parsed once."""
+"""The DICOM files at a path; each file is opened once, and its header is parsed once."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from volseg.io.dicom.damage import DamagedFile, describe_damage
 from volseg.io.dicom.dicomdir import files_of_dicomdir
 from volseg.io.dicom.header import FrameHeader, LabelObject, OtherObject
 from volseg.io.dicom.header_reading import read_headers, starts_as_dicom
-from volseg.io.dicom.series import Series, group_pictures
+from volseg.io.dicom.series import Series, group_frames
 from volseg.io.dicom.storage import DicomFile, stored_files
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = {".dcm", ".dicom", ".ima"}
 _NAMED = 5
 _MARK_END = 132
-_LOST = "has no content that is DICOM's, though its name is like those beside"
-# What a file is: the headers of its pictures, another object, damaged, or None if it is not DICOM.
+_LOST = "has no DICOM content, although it is named like the DICOM files beside it"
+# Content of a file: the headers of its frames, another object, damaged, or None if it is not DICOM.
 Content: TypeAlias = list[FrameHeader] | OtherObject | DamagedFile | None
 Contents: TypeAlias = dict[DicomFile, Content]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All that DICOM has at a path.
+    """All DICOM files at a path.
 
     Parameters
     ----------
     path : Path
         A file, folder or archive.
     contents : dict
-        What each file is: the headers of its pictures, another object, damaged, or None if it is not DICOM.
+        Content of each file: the headers of its frames, another object, damaged, or None if it is not DICOM.
     series : tuple of Series
         Volumes, readable or not.
     others : tuple of OtherObject
@@ -58,7 +58,7 @@ class Listing:
     misnamed: tuple[DicomFile, ...]
 
     def __bool__(self) -> bool:
-        """Whether anything of DICOM is there, readable or not."""
+        """Whether there is any DICOM file, readable or not."""
         return bool(self.series or self.others or self.damaged)
 
     @property
@@ -67,7 +67,7 @@ class Listing:
         return [other for other in self.others if isinstance(other, LabelObject)]
 
     def readable(self) -> list[Series]:
-        """Return the volumes, also those that cannot be read; warn of what is left out.
+        """Return all volumes, readable or not; warn of files that are left out.
 
         Raises
         ------
@@ -80,7 +80,7 @@ class Listing:
             _LOG.warning("%s; left out", describe_damage(self.damaged))
         if not self.series:
             kinds = ", ".join(sorted({other.kind for other in self.others}))
-            found = f"only {kinds}" if kinds else "nothing that is DICOM"
+            found = f"only {kinds}" if kinds else "no DICOM files"
             raise InputError(f"{self.path}: no DICOM image series; found {found}")
         if self.misnamed:
             named = ", ".join(str(file) for file in self.misnamed[:_NAMED])
@@ -98,7 +98,7 @@ def is_dicom(path: Path) -> bool:
 def scan_dicom(
     path: Path, *, files: Iterable[Path] | Mapping[str, bytes] | None = None, known: Contents | None = None
 ) -> Listing:
-    """Read all DICOM headers of a file, zip archive or, at any depth, a folder, and group the pictures into volumes.
+    """Read all DICOM headers of a file, zip archive or, at any depth, a folder, and group the frames into volumes.
 
     Hidden files are left out. A DICOMDIR stands for the files that it lists.
 
@@ -107,7 +107,7 @@ def scan_dicom(
     path : Path
         A file, folder or archive.
     files : iterable of Path, or dict of str to bytes, optional
-        The files of a folder, if they are known already; or objects in memory by name, which `path` is then a name for.
+        The files of a folder, if they are known already; or objects in memory by name; `path` is then a name for them.
     known : dict, optional
         `Listing.contents` of another listing; its files are not read again.
 
@@ -124,7 +124,7 @@ def scan_dicom(
 
 
 def _listing(path: Path, contents: Contents) -> Listing:
-    """Sort files by what they are, and group the pictures into volumes."""
+    """Sort files by their content, and group the frames into volumes."""
     frames: list[FrameHeader] = []
     others: list[OtherObject] = []
     damaged: list[DamagedFile] = []
@@ -140,7 +140,7 @@ def _listing(path: Path, contents: Contents) -> Listing:
             frames.extend(found)
     lost = _lost(not_dicom, {frame.file for frame in frames})
     damaged += [DamagedFile(file, _LOST) for file in lost]
-    series = tuple(_unless_damaged(entry, damaged) for entry in group_pictures(frames))
+    series = tuple(_unless_damaged(entry, damaged) for entry in group_frames(frames))
     misnamed = _misnamed(path, not_dicom, lost)
     return Listing(path, contents, series, tuple(others), tuple(damaged), misnamed)
 
@@ -170,7 +170,7 @@ def list_series(path: Path) -> list[Series]:
 
 
 def _is_candidate(file: DicomFile) -> bool:
-    """Whether a file is DICOM, or would have been: a slice that cannot be read must not go unnoticed."""
+    """Whether a file is DICOM or a damaged DICOM file: an unreadable slice must be reported."""
     try:
         return starts_as_dicom(file) or (_is_named_as_dicom(file) and file.size() == 0)
     except DAMAGE:
@@ -178,7 +178,7 @@ def _is_candidate(file: DicomFile) -> bool:
 
 
 def _lost(files: Iterable[DicomFile], images: set[DicomFile]) -> list[DicomFile]:
-    """Find slices that were not copied whole: files without content, named like images beside them."""
+    """Find slices that were copied without their content: files named like images beside them."""
     names = {(file.folder, _pattern(file)) for file in images}
     lost = []
     for file in files:
@@ -198,7 +198,7 @@ def _misnamed(path: Path, not_dicom: list[DicomFile], lost: list[DicomFile]) -> 
 
 
 def _should_be_dicom(file: DicomFile, path: Path) -> bool:
-    """Whether a user takes a file for DICOM: by its name, or as it is what was asked for."""
+    """Whether a user expects a file to be DICOM: by its name, or because it is the given path."""
     return _is_named_as_dicom(file) or (file.path == path and not file.member)
 
 
@@ -208,7 +208,7 @@ def _is_named_as_dicom(file: DicomFile) -> bool:
 
 
 def _listed_files(path: Path, files: Iterable[Path] | Mapping[str, bytes] | None) -> Iterator[DicomFile]:
-    """List the files at a path; for a DICOMDIR itself those that it lists."""
+    """Yield the files at a path; for a DICOMDIR, the files in its list."""
     if isinstance(files, Mapping):
         for name, content in files.items():
             yield DicomFile(path / name, content=content)

@@ -1,4 +1,4 @@
-"""What a DICOM segmentation or structure set says of itself: names, and the scan that it belongs to."""
+"""Header of a DICOM segmentation or structure set: names, and the scan that it belongs to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from volseg.io.dicom.seg_planes import not_read, without_place
 from volseg.io.dicom.series import Series
 from volseg.io.dicom.storage import DicomFile
 
-# What `label_object` needs of a header, besides what is read of an image.
+# Attributes that `label_object` needs in addition to those of an image.
 LABEL_TAGS = (
     "SegmentSequence",
     "ReferencedSeriesSequence",
@@ -26,9 +26,9 @@ _INSTANCES = ("ReferencedInstanceSequence", "ContourImageSequence", "SourceImage
 
 
 def label_object(dataset: Any, file: DicomFile, kind: str, modality: str) -> LabelObject:
-    """Return what the header of a segmentation or structure set says; if it is damaged, only that it is."""
+    """Return the content of the header of a segmentation or structure set, or only its damage."""
     try:
-        series_uids: dict[str, None] = {}  # in order, each once
+        series_uids: dict[str, None] = {}  # in order, without repeats
         instance_uids: set[str] = set()
         for item in _referenced_series(dataset):
             if uid := text_of(item, "SeriesInstanceUID"):
@@ -51,7 +51,7 @@ def series_of(labels: LabelObject, series: Iterable[Series]) -> list[Series]:
     Parameters
     ----------
     labels : LabelObject
-        It refers to series and, if several volumes share one, to slices.
+        It refers to series, and to slices if several volumes share a series.
     series : iterable of Series
         The volumes to choose from.
     """
@@ -64,7 +64,7 @@ def series_of(labels: LabelObject, series: Iterable[Series]) -> list[Series]:
 
 
 def _with_instances(series: list[Series], uids: Collection[str]) -> list[Series]:
-    """Return the volumes with a slice among some instances; all of them if there is no such volume."""
+    """Return the volumes with a slice among the instances; all volumes if there is no match."""
     found = [entry for entry in series if any(frame.sop_instance_uid in uids for frame in entry.frames)]
     return found or series
 
@@ -85,7 +85,7 @@ def _referenced_series(dataset: Any) -> Iterator[Any]:
 
 
 def _instance_uids(item: Any) -> Iterator[str]:
-    """Give the instances that an item refers to."""
+    """Yield the instances that an item refers to."""
     for keyword in _INSTANCES:
         for image in item.get(keyword) or ():
             if uid := text_of(image, "ReferencedSOPInstanceUID"):
@@ -93,7 +93,7 @@ def _instance_uids(item: Any) -> Iterator[str]:
 
 
 def _drawn_on(file: DicomFile) -> set[str]:
-    """Read which instances contours or frames were made on, of an object that lists those of more than one volume."""
+    """Read the instances that contours or frames refer to; the object itself may list those of several volumes."""
     uids: set[str] = set()
     try:
         with quiet_pydicom():
@@ -113,7 +113,7 @@ def _drawn_items(dataset: Any) -> Iterator[Any]:
 
 
 def _frame_of_reference(dataset: Any) -> str:
-    """Return the object's own; a structure set names it with what it refers to, or with each structure."""
+    """Return the frame of reference; a structure set has it in its references or in each structure."""
     if uid := text_of(dataset, "FrameOfReferenceUID"):
         return uid
     for sequence in ("ReferencedFrameOfReferenceSequence", "StructureSetROISequence"):

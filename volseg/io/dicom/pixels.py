@@ -23,7 +23,7 @@ from volseg.io.dicom.decoder_process import DecoderProcess, decoder_processes
 from volseg.io.dicom.header import FrameHeader
 from volseg.io.dicom.stream import SwollenError
 
-# A further decoder process pays from so many slices on: each takes half a second to start.
+# A further decoder process is worth its start of half a second from this number of slices on.
 _SLICES_PER_PROCESS = 24
 _MOST_PROCESSES = 8
 
@@ -34,7 +34,7 @@ def read_values(frames: Sequence[FrameHeader]) -> NDArray[Any]:
     Parameters
     ----------
     frames : sequence of FrameHeader
-        All of one size.
+        Slices of one size.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def read_values(frames: Sequence[FrameHeader]) -> NDArray[Any]:
     Raises
     ------
     InputError
-        Pixels are missing, damaged, or go beyond what the header says; RescaleSlope is 0; no decoder can.
+        Pixels are missing, damaged or beyond the range of the header; RescaleSlope is 0; no decoder reads them.
     MissingPackageError
         No installed package decodes the pixels.
     """
@@ -70,7 +70,7 @@ def read_values(frames: Sequence[FrameHeader]) -> NDArray[Any]:
 def _read_elsewhere(
     array: NDArray[Any], frames: Sequence[FrameHeader], chunks: Sequence[list[int]], count: int
 ) -> None:
-    """Read chunks of slices in other processes, so many at a time."""
+    """Read chunks of slices in `count` other processes."""
     with decoder_processes(count) as free, ThreadPoolExecutor(count) as pool:
 
         def read_chunk(chunk: list[int]) -> None:
@@ -84,18 +84,18 @@ def _read_elsewhere(
 
 
 def _check_growth(frames: Sequence[FrameHeader], dtype: np.dtype[Any]) -> None:
-    """Refuse slices that together become far larger than their files, as only made-up ones do."""
+    """Refuse slices that become far larger than their files, as no real scan does."""
     needed = len(frames) * frames[0].rows * frames[0].columns * dtype.itemsize
     there = sum(file.stored_size() for file in {frame.file for frame in frames})
     if needed > most_unpacked(there):
         raise InputError(
-            f"{frames[0].file.folder}: {there} bytes would become {needed}, as those of a decompression bomb do; if "
+            f"{frames[0].file.folder}: {there} bytes would unpack to {needed}, as a decompression bomb does; if "
             "that is right, unpack or decompress the files first (gdcmconv --raw)"
         )
 
 
 def value_type(frames: Sequence[FrameHeader]) -> np.dtype[Any]:
-    """Return the smallest type for every value that the headers allow.
+    """Return the smallest type that holds every value that the headers allow.
 
     Parameters
     ----------
@@ -128,15 +128,15 @@ def _gives_integers(header: FrameHeader) -> bool:
 
 
 def _chunks(frames: Sequence[FrameHeader], *, size: int) -> Iterator[list[int]]:
-    """Numbers of slices that are read from one file together, `size` at most."""
+    """Yield numbers of slices that are read from one file together, at most `size`."""
     for _, numbers in groupby(range(len(frames)), key=lambda k: frames[k].file):
         together = list(numbers)
         for start in range(0, len(together), size):
             yield together[start : start + size]
 
 
-def _pictures(frames: Sequence[FrameHeader], chunk: Sequence[int]) -> list[int] | None:
-    """Which frames of the file a chunk is; None if the file is one picture."""
+def _frame_numbers(frames: Sequence[FrameHeader], chunk: Sequence[int]) -> list[int] | None:
+    """Return the numbers of a chunk's frames in the file; None if the file is not multi-frame."""
     return [frames[k].index for k in chunk] if frames[chunk[0]].layout.kind == "frames" else None
 
 
@@ -146,7 +146,7 @@ def _read_here(array: NDArray[Any], frames: Sequence[FrameHeader], chunk: Sequen
     try:
         with quiet_pydicom():
             dataset = open_dataset(file)
-            if _pictures(frames, chunk) is None:
+            if _frame_numbers(frames, chunk) is None:
                 _store(array, frames, chunk, decode(dataset, None))
             else:
                 for k in chunk:
@@ -175,7 +175,7 @@ def _decode_in(process: DecoderProcess, frames: Sequence[FrameHeader], chunk: Se
     if first.layout.kind == "mosaic":
         pixels = [first.rows * first.columns * first.layout.tiles_in_a_row**2]
     for decoder in found:
-        values = process.decode(data, _pictures(frames, chunk), pixels=pixels, decoder=decoder)
+        values = process.decode(data, _frame_numbers(frames, chunk), pixels=pixels, decoder=decoder)
         if not isinstance(values, str):
             return values
         reasons.append(values if values.startswith(decoder) else f"{decoder}: {values}")
@@ -183,7 +183,7 @@ def _decode_in(process: DecoderProcess, frames: Sequence[FrameHeader], chunk: Se
 
 
 def _store(array: NDArray[Any], frames: Sequence[FrameHeader], chunk: Sequence[int], decoded: NDArray[Any]) -> None:
-    """Rescale decoded pictures into their slices."""
+    """Rescale decoded frames into their slices."""
     for number, k in enumerate(chunk):
         header = frames[k]
         pixels = _tile(decoded[0], header) if header.layout.kind == "mosaic" else decoded[number]
@@ -196,10 +196,10 @@ def _store(array: NDArray[Any], frames: Sequence[FrameHeader], chunk: Sequence[i
             array[:, :, k] = _rescaled(pixels, header, array.dtype).T
 
 
-def _tile(picture: NDArray[Any], header: FrameHeader) -> NDArray[Any]:
+def _tile(frame: NDArray[Any], header: FrameHeader) -> NDArray[Any]:
     row, column = divmod(header.index, header.layout.tiles_in_a_row)
     top, left = row * header.rows, column * header.columns
-    return picture[top : top + header.rows, left : left + header.columns]
+    return frame[top : top + header.rows, left : left + header.columns]
 
 
 def _rescaled(pixels: NDArray[Any], header: FrameHeader, dtype: np.dtype[Any]) -> NDArray[Any]:

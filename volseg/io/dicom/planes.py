@@ -1,7 +1,7 @@
-"""Where pictures lie in the patient: the plane of each, their order along the normal, and whether they are even.
+"""Position of frames in the patient: the plane of each, their order along the normal, and whether they are even.
 
-The one geometry of DICOM: for the slices of an image, the frames of a segmentation, and the frames that an object is
-written for. (DICOM PS3.3 C.7.6.2.1.1, the Image Plane module.)
+All DICOM code uses this geometry: for the slices of an image, the frames of a segmentation, and the frames that an
+object is written for. (DICOM PS3.3 C.7.6.2.1.1, the Image Plane module.)
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from volseg.core.grid import Float
 from volseg.core.voxels import FARTHEST_MM, SPACING_LIMITS_MM
 from volseg.errors import InputError
 
-# Two pictures nearer than this along the normal are at the same position.
+# Two frames closer than this along the normal are at the same position.
 SAME_POSITION_MM = 1e-3
-# Directions are written with few decimals; three are enough to pass.
+# Directions are often written with few decimals; three are enough.
 _UNIT = 1e-3
-# Gaps that differ by less than a tenth are the same one, rounded.
+# Gaps that differ by less than a tenth are the same gap, rounded.
 _SAME_GAP = 0.1
-# More slices than any scan has: a spacing that would need them is wrong.
+# More slices than any scan has: a spacing that needs more is wrong.
 _MOST_SLICES = 1 << 14
 
 
 class Placed(Protocol):
-    """A picture as its header places it: lengths in mm, directions in LPS+, None if unsaid.
+    """A frame at the position in its header: lengths in mm, directions in LPS+, None if missing.
 
-    As a text (`str`), it is what messages call the picture.
+    `str` of it is the name of the frame in messages.
     """
 
     @property
@@ -46,30 +46,30 @@ class Placed(Protocol):
         """PixelSpacing: between rows, between columns."""
 
 
-def directions_of(pictures: Sequence[Placed], last_digit: float = 0.0) -> Float:
-    """Return the directions of rows and columns of pictures, once their places are found to be usable.
+def directions_of(frames: Sequence[Placed], last_digit: float = 0.0) -> Float:
+    """Check the positions of frames, and return the directions of their rows and columns.
 
     Parameters
     ----------
-    pictures : sequence of Placed
+    frames : sequence of Placed
         At least one.
     last_digit : float
-        What a unit of the last decimal of the orientations is worth; 0 if they are exact.
+        Value of one unit in the last decimal of the orientations; 0 if they are exact.
 
     Returns
     -------
     (F, 3, 2) float64
-        As they are written, LPS+.
+        As written in the headers, LPS+.
 
     Raises
     ------
     InputError
-        Position, orientation or pixel spacing of a picture is missing or unusable.
+        Position, orientation or pixel spacing of a frame is missing or unusable.
     """
-    for picture in pictures:
-        _check_given(picture)
-    positions, spacings = positions_of(pictures), _spacings_of(pictures)
-    axes = np.array([picture.orientation for picture in pictures], dtype=float).reshape(-1, 2, 3).swapaxes(1, 2)
+    for frame in frames:
+        _check_given(frame)
+    positions, spacings = positions_of(frames), _spacings_of(frames)
+    axes = np.array([frame.orientation for frame in frames], dtype=float).reshape(-1, 2, 3).swapaxes(1, 2)
     low, high = SPACING_LIMITS_MM
     out_of_range = (spacings < low).any(axis=1) | (spacings > high).any(axis=1)
     far = np.asarray(out_of_range | (np.abs(positions) > FARTHEST_MM).any(axis=1))
@@ -79,70 +79,70 @@ def directions_of(pictures: Sequence[Placed], last_digit: float = 0.0) -> Float:
     wrong = np.flatnonzero(far | (off > max(_UNIT, 3 * last_digit)))
     if wrong.size:
         first = int(wrong[0])
-        raise _far(pictures[first]) if far[first] else _no_directions(pictures[first])
+        raise _far(frames[first]) if far[first] else _no_directions(frames[first])
     return axes
 
 
-def _check_given(picture: Placed) -> None:
+def _check_given(frame: Placed) -> None:
     given = {
-        "ImagePositionPatient": picture.position,
-        "ImageOrientationPatient": picture.orientation,
-        "PixelSpacing": picture.pixel_spacing,
+        "ImagePositionPatient": frame.position,
+        "ImageOrientationPatient": frame.orientation,
+        "PixelSpacing": frame.pixel_spacing,
     }
     if None in given.values():
         missing = ", ".join(keyword for keyword, value in given.items() if value is None)
-        raise InputError(f"{picture}: {missing} is missing, so the slice has no place in the patient; not read")
+        raise InputError(f"{frame}: {missing} is missing, so the slice has no position in the patient; not read")
 
 
-def _far(picture: Placed) -> InputError:
-    spacing, position = list(picture.pixel_spacing or ()), list(picture.position or ())
+def _far(frame: Placed) -> InputError:
+    spacing, position = list(frame.pixel_spacing or ()), list(frame.position or ())
     if min(spacing) <= 0:
-        return InputError(f"{picture}: PixelSpacing is {spacing}; expected two numbers above 0")
+        return InputError(f"{frame}: PixelSpacing is {spacing}; expected two numbers above 0")
     return InputError(
-        f"{picture}: PixelSpacing is {spacing} and ImagePositionPatient {position}; expected millimetres of a patient"
+        f"{frame}: PixelSpacing is {spacing} and ImagePositionPatient {position}; expected millimetres of a patient"
     )
 
 
-def _no_directions(picture: Placed) -> InputError:
-    orientation = list(picture.orientation or ())
-    return InputError(f"{picture}: ImageOrientationPatient is {orientation}; expected two perpendicular unit vectors")
+def _no_directions(frame: Placed) -> InputError:
+    orientation = list(frame.orientation or ())
+    return InputError(f"{frame}: ImageOrientationPatient is {orientation}; expected two perpendicular unit vectors")
 
 
-def positions_of(pictures: Sequence[Placed]) -> Float:
-    """(F, 3) mm LPS+ of the first pixels of pictures that have a position.
+def positions_of(frames: Sequence[Placed]) -> Float:
+    """(F, 3) mm LPS+ of the first pixels of frames.
 
     Parameters
     ----------
-    pictures : sequence of Placed
-        All with a position.
+    frames : sequence of Placed
+        Frames with a position.
     """
-    return np.array([picture.position for picture in pictures], dtype=float)
+    return np.array([frame.position for frame in frames], dtype=float)
 
 
-def _spacings_of(pictures: Sequence[Placed]) -> Float:
-    return np.array([picture.pixel_spacing for picture in pictures], dtype=float)
+def _spacings_of(frames: Sequence[Placed]) -> Float:
+    return np.array([frame.pixel_spacing for frame in frames], dtype=float)
 
 
-def planes_of(pictures: Sequence[Placed], directions: Float) -> Float:
-    """Return the planes of pictures.
+def planes_of(frames: Sequence[Placed], directions: Float) -> Float:
+    """Return the planes of frames.
 
     Parameters
     ----------
-    pictures : sequence of Placed
-        As `directions_of` found them usable.
+    frames : sequence of Placed
+        Frames that `directions_of` has checked.
     directions : (F, 3, 2) float64
-        Of rows and columns, of any length, LPS+.
+        Directions of rows and columns, of any length, LPS+.
 
     Returns
     -------
     (F, 4, 4) float64
         (column, row, 0, 1) -> LPS mm.
     """
-    planes = np.zeros((len(pictures), 4, 4))
+    planes = np.zeros((len(frames), 4, 4))
     # PixelSpacing is (between rows, between columns).
-    spacings = _spacings_of(pictures)[:, None, ::-1]
+    spacings = _spacings_of(frames)[:, None, ::-1]
     planes[:, :3, :2] = directions / np.linalg.norm(directions, axis=1, keepdims=True) * spacings
-    planes[:, :3, 3] = positions_of(pictures)
+    planes[:, :3, 3] = positions_of(frames)
     planes[:, 3, 3] = 1
     return planes
 
@@ -153,21 +153,21 @@ def normal_of(plane: Float) -> Float:
     Parameters
     ----------
     plane : (4, 4) float64
-        In any frame.
+        In any frame of reference.
     """
     normal = np.cross(plane[:3, 0], plane[:3, 1])
     return normal / np.linalg.norm(normal)
 
 
 def levels_of(heights: Float, apart_mm: float) -> NDArray[np.intp]:
-    """Return the number of the level on which each height lies.
+    """Return the number of the level of each height.
 
     Parameters
     ----------
     heights : (F,) float64
         mm along the normal, in any order.
     apart_mm : float
-        A height this far above the next one below it is on another level.
+        Heights this far apart are on different levels.
 
     Returns
     -------
@@ -181,21 +181,21 @@ def levels_of(heights: Float, apart_mm: float) -> NDArray[np.intp]:
 
 
 def even_within_mm(spacing: float) -> float:
-    """How far a slice may lie beside its place in an even stack: 1 % of the spacing, at least 0.05 mm.
+    """Tolerance of slice positions in an even stack: 1 % of the spacing, at least 0.05 mm.
 
-    A missing slice misplaces another by at least half a spacing, also if the spacing is below 0.05 mm.
+    A missing slice moves another by at least half a spacing, also if the spacing is below 0.05 mm.
 
     Parameters
     ----------
     spacing : float
-        Distance of slices, mm.
+        Distance between slices, mm.
     """
     return min(max(0.05, 0.01 * spacing), 0.25 * spacing)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PlaneStack:
-    """Parallel planes of one size in order, each where its own header places it.
+    """Parallel planes of one size in order, each at the position in its header.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ class PlaneStack:
 
     @property
     def drift_mm(self) -> float:
-        """How far the last plane lies beside the first, in the planes."""
+        """Displacement of the last plane from the first within the planes, mm."""
         step = self.planes[-1, :3, 3] - self.planes[0, :3, 3]
         return float(np.linalg.norm(step - self.normal * (step @ self.normal)))
 
@@ -240,23 +240,23 @@ class PlaneStack:
 
     @property
     def ends(self) -> Float:
-        """(4, 3) of a plane the first pixel, the last of its first row and of its first column: (column, row, 0, 1)."""
+        """(4, 3): first pixel of a plane, last of its first row, last of its first column, as (column, row, 0, 1)."""
         columns, rows = self.columns - 1, self.rows - 1
         return np.array([[0, 0, 0, 1], [columns, 0, 0, 1], [0, rows, 0, 1]], dtype=float).T
 
     @property
     def turns_mm(self) -> Float:
-        """(K,) how far the ends of each plane are off as it is turned against the first, or of other pixel spacing."""
+        """(K,) mm by which the ends of each plane are off because of another rotation or spacing than the first."""
         ends = np.array([self.columns - 1, self.rows - 1], dtype=float)
         return np.asarray(np.abs((self.planes[:, :3, :2] - self.planes[0, :3, :2]) * ends).max(axis=(1, 2)))
 
     def affine_over(self, steps: int, single_mm: float = 1.0) -> Float:
-        """Return the affine of a grid on which the last plane is so many steps above the first.
+        """Return the affine of a grid with the last plane `steps` slices above the first.
 
         Parameters
         ----------
         steps : int
-            At least 1, unless there is one plane only.
+            At least 1, unless there is only one plane.
         single_mm : float
             Thickness of a single plane.
 
@@ -273,19 +273,19 @@ class PlaneStack:
         return np.asarray(affine)
 
     def misplacement_mm(self, affine: Float, slices: NDArray[np.intp] | None = None) -> Float:
-        """Measure how far the corners of each plane are from where an affine has them.
+        """Measure the distance of the corners of each plane from their positions by an affine.
 
         Parameters
         ----------
         affine : (4, 4) float64
             Voxel index -> mm, in the frame of the planes.
         slices : (K,) int, optional
-            Number of the slice on which each plane lies; by default one after the other.
+            Slice number of each plane; the default is 0, 1, 2, ...
 
         Returns
         -------
         (K,) float64
-            Largest distance of three corners, mm.
+            Largest distance among three corners, mm.
         """
         numbers = np.arange(len(self.planes)) if slices is None else slices
         steps = numbers[:, None] * affine[:3, 2]
@@ -294,12 +294,12 @@ class PlaneStack:
 
     @property
     def affine(self) -> Float:
-        """(4, 4) voxel index -> mm of an even stack from the first plane to the last; sheared if they are."""
+        """(4, 4) voxel index -> mm of an even stack from the first to the last plane; sheared if it is tilted."""
         return self.affine_over(len(self.planes) - 1)
 
     @property
     def tolerance_mm(self) -> float:
-        """How far a plane may lie beside its place on the grid of an even stack."""
+        """Largest allowed distance of a plane from its position in an even stack."""
         return even_within_mm(float(np.linalg.norm(self.affine[:3, 2])))
 
     @property
@@ -309,7 +309,7 @@ class PlaneStack:
 
     @property
     def is_straight(self) -> bool:
-        """Whether it is even and tilted by less than half a pixel from end to end, so that its affine says it all."""
+        """Whether it is even and tilted by less than half a pixel from end to end, so that its affine is exact."""
         return self.is_even and self.drift_mm <= 0.5 * self.pixel_mm
 
     def slices_with(self, step_mm: float) -> NDArray[np.intp] | None:
@@ -320,7 +320,7 @@ class PlaneStack:
         Parameters
         ----------
         step_mm : float
-            Distance of slices along the normal.
+            Distance between slices along the normal.
         """
         counts = np.rint(self.gaps / step_mm)
         if counts.sum() >= _MOST_SLICES or counts.min() < 1:
@@ -334,13 +334,13 @@ class PlaneStack:
 
     @property
     def usual_gap_mm(self) -> float:
-        """The usual distance of neighbours, mm; of two gaps the wider one is the hole."""
+        """Usual distance between neighbours, mm; if there are two gaps, the smaller one."""
         middle = np.percentile(self.gaps, 50, method="lower")
         return float(self.gaps[np.abs(self.gaps - middle) <= _SAME_GAP * middle].mean())
 
     @property
     def even_gap_mm(self) -> float | None:
-        """The distance of neighbours along the normal if all have the same; None for a single plane."""
+        """Distance between neighbours along the normal if it is the same for all; None for a single plane."""
         if len(self.planes) == 1:
             return None
         gap = float(self.gaps.mean())

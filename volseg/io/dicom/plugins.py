@@ -1,6 +1,6 @@
-"""Decoders of forms of JPEG that installed packages read, but not by pydicom's own plugins for them.
+"""Decoders of some forms of JPEG that installed packages read, but pydicom's own plugins do not.
 
-Each is a plugin of pydicom's: it gets a compressed picture and a DecodeRunner, which knows the header, and returns the
+Each is a plugin of pydicom: it gets a compressed frame and a DecodeRunner with the header, and returns the
 values as bytes, row by row.
 """
 
@@ -13,13 +13,13 @@ import numpy as np
 from pydicom.uid import UID, JPEGExtended12Bit, JPEGLSTransferSyntaxes
 
 GDCM_12_BIT, PYJPEGLS_PADDED = "gdcm-12-bit", "pyjpegls-padded"
-# pydicom asks a module of plugins for this, `is_available` and the functions.
+# pydicom takes this, `is_available` and the functions from a module of plugins.
 DECODER_DEPENDENCIES = {
     JPEGExtended12Bit: ("python-gdcm>=3.0.24",),
     **dict.fromkeys(JPEGLSTransferSyntaxes, ("pyjpegls>=1.4",)),
 }
 _ALLOCATED, _BITS = 16, 12
-# Lossy compression may go beyond the highest value beside an edge.
+# Lossy compression may exceed the highest value near an edge.
 _OVERSHOOT = 1.1
 _END = b"\xff\xd9"
 # JPEG-LS data may themselves end in a byte of zeros.
@@ -32,12 +32,12 @@ def is_available(uid: UID) -> bool:
 
 
 def add_plugins(decoder: Any, syntax: UID) -> None:
-    """Add to the pydicom Decoder of a transfer syntax what this module has for it.
+    """Add the plugins of this module to the pydicom Decoder of a transfer syntax.
 
     Parameters
     ----------
     decoder : pydicom Decoder
-        Of the transfer syntax.
+        The decoder of the transfer syntax.
     syntax : UID
         The transfer syntax.
     """
@@ -54,7 +54,7 @@ def decode_jpeg_12_bit(content: bytes, runner: Any) -> bytes:
     Raises
     ------
     ValueError
-        GDCM cannot decode it, or it has values of more bits than the header says.
+        GDCM cannot decode it, or its values have more bits than the header allows.
     """
     import gdcm
 
@@ -72,26 +72,26 @@ def decode_jpeg_12_bit(content: bytes, runner: Any) -> bytes:
     grey = gdcm.PhotometricInterpretation.GetPIType(str(runner.photometric_interpretation))
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(JPEGExtended12Bit))))
-    # The header does not matter: GDCM cuts off other bits, and JPEG's numbers have no sign.
+    # The header is not needed: GDCM cuts off other bits, and JPEG numbers have no sign.
     image.SetPixelFormat(gdcm.PixelFormat(1, _ALLOCATED, _BITS, _BITS - 1, 0))
     text = image.GetBuffer()
     if text is None:
         raise ValueError("GDCM does not decode it")
-    values = np.frombuffer(text.encode("utf-8", "surrogateescape"), "<u2")  # its wrapper gives bytes as text
+    values = np.frombuffer(text.encode("utf-8", "surrogateescape"), "<u2")  # its wrapper returns bytes as text
     highest = (1 << runner.bits_stored) - 1
     if values.max(initial=0) > _OVERSHOOT * highest:
-        raise ValueError(f"it has values of more than the {runner.bits_stored} bits of BitsStored")
+        raise ValueError(f"it has values with more than the {runner.bits_stored} bits of BitsStored")
     clipped: bytes = np.minimum(values, highest).astype("<u2").tobytes()
     return clipped
 
 
 def decode_padded_jpeg_ls(content: bytes, runner: Any) -> bytes | bytearray:
-    """Decode JPEG-LS with zeros before its end, which pyjpegls takes for data that are left over.
+    """Decode JPEG-LS with zeros before its end, which pyjpegls refuses as left-over data.
 
     Raises
     ------
     ValueError
-        It has no such zeros, or pyjpegls does not read the rest to its very end.
+        It has no zeros there, or pyjpegls does not read the rest to its end.
     """
     from pydicom.pixels.decoders import pyjpegls
 
@@ -105,4 +105,4 @@ def decode_padded_jpeg_ls(content: bytes, runner: Any) -> bytes | bytearray:
             return pyjpegls._decode_frame(data + bytes(kept) + _END, runner)
         except RuntimeError as error:
             reason = error
-    raise ValueError(f"also without zeros before its end: {reason}")
+    raise ValueError(f"without zeros before its end: {reason}")

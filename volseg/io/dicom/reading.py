@@ -26,16 +26,16 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Arrangement:
-    """A series as it will be read.
+    """How a series will be read.
 
     Parameters
     ----------
     stack : Stack
-        Its slices, in order.
+        The slices in order.
     grid : Grid
-        Of the volume.
+        Grid of the volume.
     repair : Repair, optional
-        How the slices are brought onto the grid where they do not form it.
+        How the slices are resampled onto the grid; None if they form it already.
     """
 
     stack: Stack
@@ -45,14 +45,14 @@ class Arrangement:
 
 @door
 def read_stack(series: Series, path: Path, *, strict: bool = False) -> Volume:
-    """Read the volume that a series is.
+    """Read a series as a volume.
 
     Parameters
     ----------
     series : Series
-        Its headers.
+        The headers of the series.
     path : Path
-        Where it was found; names the volume if the series has no description.
+        The path of the series; it gives the volume its name if the series has no description.
     strict : bool
         Refuse a stack that is tilted, uneven or incomplete instead of resampling it.
 
@@ -60,14 +60,14 @@ def read_stack(series: Series, path: Path, *, strict: bool = False) -> Volume:
     -------
     Volume
         ``array[i, j, k]`` is the pixel in column i and row j of slice k, slices ascending along their normal; after
-        RescaleSlope and RescaleIntercept. Integers where these are whole numbers, else float32. `source` is a
+        RescaleSlope and RescaleIntercept. Integers if these are whole numbers, else float32. `source` is a
         `DicomSource`.
 
     Raises
     ------
     InputError
-        A damaged file, an image that is no slice of a volume, missing geometry, a repeated slice, slices that are
-        turned or too far apart, a decoder that failed.
+        A damaged file, an image that is not a slice of a volume, missing geometry, a repeated slice, slices that are
+        rotated or too far apart, a failure of the decoders.
     MissingPackageError
         The pixels are compressed and no installed package decodes them.
     """
@@ -99,12 +99,12 @@ def read_stack(series: Series, path: Path, *, strict: bool = False) -> Volume:
 
 
 def arrange(series: Series) -> Arrangement:
-    """Say how a series will be read, from its headers alone.
+    """Plan the reading of a series from its headers alone.
 
     Raises
     ------
     InputError
-        It will be refused.
+        The series would be refused.
     """
     if series.problem:
         raise InputError(series.problem)
@@ -125,7 +125,7 @@ def _resampled(values: NDArray[Any], repair: Repair) -> NDArray[Any]:
         frame.padding * frame.slope + frame.intercept for frame in repair.stack.frames if frame.padding is not None
     ]
     lowest = float(values.min())
-    # Where no slice reaches is no patient: the value that the scanner has for it, if it occurs, else the lowest.
+    # No slice reaches the background, so it gets the padding value if that occurs, else the lowest value.
     background = padding[0] if padding and lowest <= padding[0] <= float(values.max()) else lowest
     return resample(repair, lambda k: values[:, :, k], background)
 

@@ -1,4 +1,4 @@
-"""Tilted, uneven and incomplete stacks onto a straight grid, every slice at its true position, or not at all."""
+"""Resampling of tilted, uneven and incomplete stacks onto a straight grid, with every slice at its true position."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from volseg.core.grid import RAS_TO_LPS, Float, Grid
 from volseg.errors import InputError
 from volseg.io.dicom.stack import Stack, place
 
-# In a gap of three usual ones two thirds of the slices are missing: values between would be guessed.
+# In a gap of three usual ones, two thirds of the slices are missing: values between them would be guessed.
 _WIDEST_GAP = 3.0
-# Slices may lie side by side, but not so that most of the straight grid is empty.
+# Slices may be shifted sideways, but most of the straight grid must not be empty.
 _LARGEST_GROWTH = 4.0
 # Shifts below this, in pixels, are ignored.
 _NO_SHIFT = 0.01
@@ -23,18 +23,18 @@ _NO_SHIFT = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Repair:
-    """How a stack is brought onto a straight grid.
+    """How a stack is resampled onto a straight grid.
 
     Parameters
     ----------
     stack : Stack
-        The slices as they are.
+        The stored slices.
     grid : Grid
-        Straight, slices parallel to those of the stack and from its first to its last.
+        A straight grid from the first slice of the stack to the last, parallel to them.
     what : str
-        What is wrong with the stack, in words.
+        Description of the fault of the stack.
     displacement_mm : float
-        How far a slice would lie from its true place if the slices were stacked evenly and upright instead.
+        Largest error of a slice position if the slices were stacked evenly and upright instead.
     """
 
     stack: Stack
@@ -43,16 +43,16 @@ class Repair:
     displacement_mm: float
 
     def describe(self) -> str:
-        """Say what was done and what it was worth."""
+        """Describe the resampling and the error that it avoids."""
         size, spacing = self.grid.shape, self.grid.spacing
         return (
             f"{self.what}; resampled at the true positions onto {size[2]} straight slices {spacing[2]:.4g} mm apart "
-            f"(stacked as they are, slices would be off by up to {self.displacement_mm:.3g} mm)"
+            f"(stacked without resampling, slices would be off by up to {self.displacement_mm:.3g} mm)"
         )
 
 
 def plan_repair(stack: Stack) -> Repair | None:
-    """Say how to make a stack straight and even; None if it is.
+    """Plan how to make a stack straight and even; return None if it already is.
 
     A stack that is tilted by less than half a pixel from end to end is kept as it is: its sheared affine is exact.
 
@@ -64,8 +64,8 @@ def plan_repair(stack: Stack) -> Repair | None:
     Raises
     ------
     InputError
-        Slices are turned against each other or of another pixel size; a gap is wider than three usual ones; the
-        slices lie beside each other.
+        Slices are rotated against each other or differ in pixel size; a gap is wider than three usual ones; the
+        slices lie side by side.
     """
     count = len(stack.frames)
     if count == 1 or stack.is_straight:
@@ -87,14 +87,14 @@ def resample(repair: Repair, slice_of: Callable[[int], NDArray[Any]], background
     repair : Repair
         From `plan_repair`.
     slice_of : callable
-        Slice number of the stack -> (I, J) values.
+        Returns the (I, J) values of a slice by its number.
     background : float
         Value of voxels that no slice reaches.
 
     Returns
     -------
     (I, J, K) array, F-ordered
-        In the type of the slices; integers are rounded.
+        Same type as the slices; integers are rounded.
     """
     stack, grid = repair.stack, repair.grid
     heights = stack.heights - stack.heights[0]
@@ -130,7 +130,7 @@ def _refuse_turned(stack: Stack) -> None:
     worst = int(turned.argmax())
     if turned[worst] > max(stack.tolerance_mm, 0.05):
         raise InputError(
-            f"{stack.frames[worst]}: the slice at {place(stack.frames[worst])} is turned against the first, or of "
+            f"{stack.frames[worst]}: the slice at {place(stack.frames[worst])} is rotated against the first or has "
             f"other pixel spacing: its corners are off by {turned[worst]:.3g} mm; expected parallel slices"
         )
 
@@ -139,13 +139,13 @@ def _refuse_holes(stack: Stack) -> None:
     gaps, usual = stack.gaps, stack.usual_gap_mm
     thickness = max(frame.thickness or 0.0 for frame in stack.frames)
     k = int(gaps.argmax())
-    # If thick slices follow thin ones, their distance is not a hole.
+    # If thick slices follow thin ones, their larger distance is not a gap.
     if gaps[k] > _WIDEST_GAP * max(usual, min(thickness, gaps.mean())) * (1 + 1e-3):
         below, above = stack.frames[k], stack.frames[k + 1]
         raise InputError(
             f"{below.file.folder}: slices are missing: {gaps[k]:.4g} mm from {place(below)} ({below.file.name}) to "
-            f"{place(above)} ({above.file.name}); expected {usual:.4g} mm as between the others; a hole this wide is "
-            "not filled: find the missing files, or read the parts from folders of their own"
+            f"{place(above)} ({above.file.name}); expected {usual:.4g} mm as between the others; a gap this wide is "
+            "not filled: find the missing files, or read the parts from separate folders"
         )
 
 
@@ -175,7 +175,7 @@ def _what_is_wrong(stack: Stack) -> str:
 
 
 def _straight_grid(stack: Stack, lateral: Float) -> Grid:
-    """Slices as far apart as usual, so that all that fit remain as they are; wide enough for every slice."""
+    """Grid with the usual distance of slices, which keeps every slice that fits it; wide enough for all of them."""
     extent = stack.heights[-1] - stack.heights[0]
     count = round(extent / stack.usual_gap_mm) + 1
     spacing = np.linalg.norm(stack.planes[0, :3, :2], axis=0)
@@ -185,14 +185,14 @@ def _straight_grid(stack: Stack, lateral: Float) -> Grid:
     if count > _LARGEST_GROWTH * len(stack.frames):
         raise InputError(
             f"{first.file.folder}: {len(stack.frames)} slices, usually {stack.usual_gap_mm:.3g} mm apart, over "
-            f"{extent:.4g} mm: many nearly share a position; expected one volume, and nothing in their headers makes "
-            "several of them"
+            f"{extent:.4g} mm: many nearly share a position; expected one volume, but the headers do not split them "
+            "into several volumes"
         )
     columns, rows = first.columns + int(high[0] - low[0]), first.rows + int(high[1] - low[1])
     if columns * rows * count > _LARGEST_GROWTH * max(count, len(stack.frames)) * first.columns * first.rows:
         raise InputError(
-            f"{first.file.folder}: the slices lie beside each other, up to {np.ptp(lateral, axis=0).max():.4g} mm "
-            "sideways; expected them above each other"
+            f"{first.file.folder}: the slices lie side by side, up to {np.ptp(lateral, axis=0).max():.4g} mm "
+            "apart; expected a stack"
         )
     affine = stack.planes[0].copy()
     affine[:3, 2] = stack.normal * extent / (count - 1)
@@ -215,10 +215,10 @@ def _shifted(
     whole = np.floor(offset + _NO_SHIFT).astype(int)
     parts = np.where(offset - whole > _NO_SHIFT, offset - whole, 0)
     room = [(low, wide - low - size) for low, wide, size in zip(whole, shape, values.shape, strict=True)]
-    # float32 holds 16-bit integers exactly, others not.
+    # float32 holds 16-bit integers exactly, but not larger ones.
     exact = np.float32 if values.dtype.kind == "f" or values.dtype.itemsize <= 2 else np.float64
     result = np.pad(values.astype(exact), room, constant_values=background)
     for axis, part in enumerate(parts):
-        if part:  # there is background at the end that np.roll brings to the front
+        if part:  # np.roll brings background from the end to the front
             result = result * result.dtype.type(1 - part) + np.roll(result, 1, axis) * result.dtype.type(part)
     return result

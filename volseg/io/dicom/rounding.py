@@ -1,6 +1,6 @@
-"""Positions and directions that were written with few decimals: the even stack that they round, if there is one.
+"""Positions and directions with few decimals: the even stack that gives them by rounding, if there is one.
 
-A stack that is uneven or turned by more than the decimals can say is not changed.
+A stack is not changed if it is uneven or rotated by more than the rounding.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from volseg.core.grid import Float
 # Decimals finer than this, in mm or as a cosine, change nothing noticeable.
 _FINE = 1e-5
 _EXACT = 1 + 1e-6
-# Part of the step from slice to slice: coarser decimals would hide a missing slice.
+# Fraction of the step from slice to slice: coarser decimals would hide a missing slice.
 _COARSEST = 0.25
 
 
 def common_axes(axes: Float, last_digit: float) -> Float:
-    """Give slices one orientation if the decimals allow it: perpendicular unit vectors, as near as possible to theirs.
+    """Give slices one orientation if the decimals allow it: the nearest perpendicular unit vectors.
 
     Parameters
     ----------
     axes : (K, 3, 2) float64
-        Direction of each slice's rows and columns.
+        Directions of the rows and columns of each slice.
     last_digit : float
-        What a unit of the last decimal of the cosines is worth; 0 if they are exact.
+        Value of one unit in the last decimal of the cosines; 0 if they are exact.
 
     Returns
     -------
     (K, 3, 2) float64
-        Unchanged if the decimals are many, or the slices differ by more than these.
+        Unchanged if there are many decimals, or the slices differ by more than the rounding.
     """
     if last_digit < _FINE or np.ptp(axes, axis=0).max() > last_digit * _EXACT:
         return axes
@@ -39,20 +39,20 @@ def common_axes(axes: Float, last_digit: float) -> Float:
 
 
 def even_steps(positions: Float, last_digit: float) -> tuple[Float, Float] | None:
-    """Find the steps of even stacks whose rounded positions are these.
+    """Find the steps of the even stacks with these positions after rounding.
 
     Parameters
     ----------
     positions : (K, 3) float64
         In order, mm.
     last_digit : float
-        What a unit of their last decimal is worth, mm; 0 if they are exact.
+        Value of one unit in their last decimal, mm; 0 if they are exact.
 
     Returns
     -------
     (3,) and (3,) float64, or None
         The shortest and longest step along each axis. None if no even stack has these positions, or the decimals are
-        too coarse to tell.
+        too coarse.
     """
     count = len(positions)
     low, high = np.full(3, -np.inf), np.full(3, np.inf)
@@ -66,7 +66,7 @@ def even_steps(positions: Float, last_digit: float) -> tuple[Float, Float] | Non
 
 
 def along(normal: Float, low: Float, high: Float) -> Float:
-    """Choose one of the steps: along the normal if there is one, else the middle one.
+    """Choose one of the steps: the one along the normal if possible, else the middle one.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def along(normal: Float, low: Float, high: Float) -> Float:
 
 
 def on_line(positions: Float, step: Float) -> Float:
-    """(K, 3) positions of an even stack of this step, as near as can be to these.
+    """(K, 3) positions of the even stack with this step that is nearest to the given positions.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def on_line(positions: Float, step: Float) -> Float:
 
 
 def turned_onto(axes: NDArray[np.float64], normal: Float) -> Float:
-    """Turn the (3, 2) axes of a slice by the least that makes a direction their normal.
+    """Rotate the (3, 2) axes of a slice by the smallest angle that makes them normal to a direction.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What an RT Structure Set says: its structures, each read by itself, so that a fault harms only one of them."""
+"""Content of an RT Structure Set: its structures, each read separately, so that a fault affects only one."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from volseg.io.dicom.texts import read_code
 _STRUCTURE_SET, _XOR = "1.2.840.10008.5.1.4.1.1.481.3", "CLOSEDPLANAR_XOR"
 _CLOSED, _OPEN = ("CLOSED_PLANAR", _XOR), ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
 _UNDEFINED, _FEWEST_POINTS = 0xFFFFFFFF, 3
-# Contours may reach beyond a scan that itself lies as far away as one may.
+# Contours may reach beyond a scan, which itself may lie far from the origin.
 _FARTHEST_POINT_MM = 10 * FARTHEST_MM
-# Some 400,000 points; each of their coordinates is a text before it is a number.
+# About 400,000 points; each coordinate is a text before it becomes a number.
 _LONGEST_CONTOUR = 1 << 23
 
 
 class References(NamedTuple):
-    """Which series a structure set was drawn on, and the spaces (one as a rule) of its coordinates; empty if unsaid."""
+    """The series of a structure set, and the frames of reference (usually one) of its coordinates; empty if missing."""
 
     series_uids: tuple[str, ...]
     frame_of_reference_uids: tuple[str, ...]
 
 
 class Roi(NamedTuple):
-    """A structure as the file has it.
+    """A structure in the file.
 
-    `contours` are the closed ones, as (is XOR, (P, 3) mm RAS+); `left_out` and `odd` say how many others there are of
-    each kind, and how many of these have a flaw that does not matter.
+    `contours` are the closed ones, as (is XOR, (P, 3) mm RAS+). `left_out` counts the other contours by kind; `odd`
+    counts the closed ones with a harmless fault.
     """
 
     number: int
@@ -56,7 +56,7 @@ class Roi(NamedTuple):
 
 @dataclass(frozen=True)
 class StructureSet:
-    """Structures that can be read, and why others, by what they are called, cannot."""
+    """Readable structures, and the reasons why others cannot be read, by their names."""
 
     references: References
     rois: list[Roi]
@@ -64,7 +64,7 @@ class StructureSet:
 
     @property
     def contours(self) -> list[Float]:
-        """All closed contours that can be read: (P, 3) points each, mm RAS+."""
+        """All readable closed contours: (P, 3) points each, mm RAS+."""
         contours = []
         for roi in self.rois:
             for _, points in roi.contours:
@@ -83,7 +83,7 @@ def read_structure_set(path: Path | DicomFile) -> StructureSet:
     Raises
     ------
     InputError
-        No such file, a damaged one, or one of another kind.
+        The file does not exist, is damaged, or is of another kind.
     """
     file = path if isinstance(path, DicomFile) else DicomFile(path)
     if file.content is None and not file.path.is_file():
@@ -97,24 +97,24 @@ def read_structure_set(path: Path | DicomFile) -> StructureSet:
             _check_complete(dataset)
             return _structures(dataset)
         except DAMAGE as error:
-            raise InputError(f"{path}: is a damaged RT Structure Set or none ({error}); copy it again") from error
+            raise InputError(f"{path}: is damaged or not an RT Structure Set ({error}); copy it again") from error
 
 
 def count(number: int, what: str) -> str:
-    """Say how many: ``1 contour``, ``2 contours``.
+    """Return a number with its noun: ``1 contour``, ``2 contours``.
 
     Parameters
     ----------
     number : int
-        How many.
+        The number.
     what : str
-        In the singular.
+        The noun in the singular.
     """
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _check_complete(dataset: Any) -> None:
-    """Refuse a file that ends within an element: pydicom would read the rest without a word."""
+    """Refuse a file that ends within an element: pydicom would read it without a warning."""
     for element in map(dataset.get_item, list(dataset.keys())):
         if element.is_raw and len(element.value or b"") < element.length < _UNDEFINED:
             raise ValueError(f"ends within element {element.tag}, the file is cut off")
@@ -157,12 +157,12 @@ def _structures(dataset: Any) -> StructureSet:
                 faults[_called(item, number)] = str(error)
     for number in drawn:
         whose = "contours" if number is None else f"contours of ROI {number}"
-        faults[whose] = "no structure of that number is listed"
+        faults[whose] = "no structure has that number"
     return StructureSet(references, rois, faults)
 
 
 def _by_number(dataset: Any, sequence: str, keyword: str) -> dict[int | None, list[Any]]:
-    """Return the items of a sequence by their ROI number; None for those without a number."""
+    """Return the items of a sequence by ROI number; None for items without a number."""
     found: dict[int | None, list[Any]] = {}
     for item in _items(dataset, sequence):
         try:
@@ -178,7 +178,7 @@ def _check_number(number: int | None, listed: int, drawn: int) -> None:
         raise ValueError("it has no ROI number")
     if max(listed, drawn) > 1:
         where = "listed" if listed > 1 else "drawn"
-        raise ValueError(f"ROI {number} is {where} twice, so nobody knows whose its contours are")
+        raise ValueError(f"ROI {number} is {where} twice, so its contours are ambiguous")
 
 
 def _called(item: Any, number: int | None) -> str:
@@ -217,7 +217,7 @@ def _roi(number: int | None, item: Any, drawing: Any, observation: Any, frame: s
 
 
 def _flaw(kind: str, points: int) -> str | None:
-    """Say what a contour of this type is instead of a closed one."""
+    """Describe the type of a contour that is not closed."""
     if not kind:
         return "without a type (ContourGeometricType)"
     if kind.upper() not in _CLOSED:
@@ -228,7 +228,7 @@ def _flaw(kind: str, points: int) -> str | None:
 def _points(contour: Any) -> Float:
     """Return the points of an item of a ContourSequence: (P, 3) mm RAS+; raises ValueError for other values."""
     value = contour.get_item("ContourData").value if "ContourData" in contour else None
-    # As a rule still the bytes of the file: one pydicom object a coordinate would take 50 times as long.
+    # Usually still the bytes of the file: one pydicom object for each coordinate would take 50 times as long.
     if isinstance(value, bytes) and len(value) > _LONGEST_CONTOUR:
         raise ValueError(f"a contour has {len(value)} bytes; expected at most {_LONGEST_CONTOUR}")
     if isinstance(value, bytes):

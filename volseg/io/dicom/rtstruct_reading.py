@@ -1,7 +1,7 @@
-"""Read DICOM RT Structure Sets: contours in patient millimetres become label maps on the grid of an image.
+"""Read DICOM RT Structure Sets: contours in patient mm become label maps on the grid of an image.
 
-A voxel belongs to a structure if its centre lies inside or on a contour of its slice. Which contours a slice takes is
-decided by `volseg.io.dicom.rtstruct_regions`. Nothing is interpolated.
+A voxel belongs to a structure if its centre lies inside or on a contour of its slice.
+`volseg.io.dicom.rtstruct_regions` assigns contours to slices. Nothing is interpolated.
 """
 
 from __future__ import annotations
@@ -36,29 +36,30 @@ def read_rtstruct(
     path : path or DicomFile
         The file, with or without preamble.
     image : Volume
-        What it was drawn on, or another in that frame of reference; contours must lie across one of its voxel axes.
+        The image of the structure set, or another in its frame of reference; contours must lie across a voxel axis.
     choice : LabelChoice, optional
-        Which structures are wanted; all, if it is not given. Others are not drawn, so they overlap nothing.
+        The wanted structures; the default is all. Others are not drawn, so they overlap nothing.
     structures : StructureSet, optional
-        What `read_structure_set` has read from the file before.
+        The result of `read_structure_set`, if the file has been read already.
 
     Returns
     -------
     tuple of LabelMap
-        On `image.grid`; several if structures overlap: each is in the first in which it meets no other. Values are the
-        ROI numbers (below 1: the next free), repeated names have it behind them; undrawn ones have no voxels.
+        On `image.grid`; several if structures overlap: each structure is in the first map in which it overlaps no
+        other. Values are the ROI numbers (the next free one for a number below 1); repeated names get it as a suffix.
+        Structures without contours have no voxels.
 
     Notes
     -----
     On one slice a contour inside another is a hole, overlapping ones are one region (`fill_contours`), CLOSEDPLANAR_XOR
-    is exclusive or. Sound structures are read; warnings name the others, and odd ones: structures and contours that are
-    damaged, of another type or across the slices, contours outside the image or between slices, slices without any.
+    is exclusive or. Valid structures are read. Warnings name structures and contours that are damaged, of another type
+    or across the slices, contours outside the image or between slices, and slices without a contour.
 
     Raises
     ------
     InputError
-        A damaged file or one of another kind, nothing in it that can be read, another frame of reference than the
-        image's, or more than 100 structures that overlap each other.
+        The file is damaged, of another kind, or has no readable structure; its frame of reference is not the image's;
+        or more than 100 structures overlap each other.
     """
     choice = choice or LabelChoice()
     found = structures or read_structure_set(path if isinstance(path, DicomFile) else Path(path))
@@ -72,10 +73,10 @@ def read_rtstruct(
     labels = _labels(rois)
     wanted = choice.of(labels, path)
     usual = usual_step(drawings, image.grid)
-    # Slices across the third axis lie together in memory.
+    # Slices across the third axis are contiguous in memory.
     dtype = smallest_integer(max(label.value for label in wanted))
     layers = Layers(image.grid.shape, dtype, "F", _MOST_LAYERS)
-    # One after the other: the masks of all would take more memory than the image.
+    # One after the other: all masks together would take more memory than the image.
     for label, drawing in zip(labels, drawings, strict=True):
         if label in wanted:
             _add(layers, label, fill(drawing, image.grid, usual), path)
@@ -85,7 +86,7 @@ def read_rtstruct(
 def _sound(
     drawn: list[tuple[Roi, Drawing]], faults: dict[str, str], choice: LabelChoice, path: _Path
 ) -> list[tuple[Roi, Drawing]]:
-    """Return the structures that can be read, and name the others; refuse if none is left."""
+    """Return the readable structures, and name the others; refuse a file without readable structures."""
     sound, others = _readable(drawn)
     reasons = {}
     for name, fault in faults.items():
@@ -98,18 +99,18 @@ def _sound(
             missed.append(text)
     has_contours = any(drawing.contours for _, drawing in sound)
     if not sound or (faults and not has_contours):
-        raise InputError(f"{path}: holds nothing that can be read as a label; left out: {listed(texts)}")
+        raise InputError(f"{path}: holds no structure that can be read as a label; left out: {listed(texts)}")
     if missed:
         _LOG.warning("%s: left out: %s", path, listed(missed))
     return sound
 
 
 def _readable(drawn: list[tuple[Roi, Drawing]]) -> tuple[list[tuple[Roi, Drawing]], dict[str, tuple[int, str]]]:
-    """Return the structures that are regions; and of the others, by name, the number and the reason."""
+    """Return the structures that are regions, and the number and reason of the others by name."""
     sound = []
     others: dict[str, tuple[int, str]] = {}
     for roi, drawing in drawn:
-        # Isocentres and markers are no regions; a structure that nobody has drawn yet is one.
+        # Isocentres and markers are not regions; a structure without contours is one.
         if drawing.contours or not drawing.left_out:
             sound.append((roi, drawing))
         else:
@@ -118,7 +119,7 @@ def _readable(drawn: list[tuple[Roi, Drawing]]) -> tuple[list[tuple[Roi, Drawing
 
 
 def _in_frame_of(image: Volume, references: References, rois: list[Roi], path: _Path) -> list[Roi]:
-    """Leave out structures in another space than the image's; refuse if none is left."""
+    """Leave out structures in another space than the image's; refuse if all are."""
     source = image.source if isinstance(image.source, DicomSource) else DicomSource("", "", "", ())
     frame = source.frame_of_reference_uid
     uids = {roi.frame_of_reference_uid for roi in rois}
@@ -127,7 +128,7 @@ def _in_frame_of(image: Volume, references: References, rois: list[Roi], path: _
     if not foreign:
         return rois
     if source.series_uid in references.series_uids:
-        _LOG.warning("%s: has another frame of reference than the series that it refers to; read nevertheless", path)
+        _LOG.warning("%s: has another frame of reference than the series that it refers to; read anyway", path)
         return rois
     own, names = [], []
     for roi in rois:
@@ -136,7 +137,7 @@ def _in_frame_of(image: Volume, references: References, rois: list[Roi], path: _
         else:
             own.append(roi)
     if not own:
-        raise InputError(f"{path}: its frame of reference is {min(foreign)}, the image's {frame}; give its own images")
+        raise InputError(f"{path}: its frame of reference is {min(foreign)}, the image's {frame}; give its own image")
     _LOG.warning("%s: left out, as their frame of reference is not the image's: %s", path, ", ".join(names))
     return own
 
@@ -144,7 +145,7 @@ def _in_frame_of(image: Volume, references: References, rois: list[Roi], path: _
 def _warn_of_no_frame(frame: str, uids: Collection[str], path: _Path) -> None:
     if not frame or "" in uids:
         whose = "it" if frame else "the image"
-        _LOG.warning("%s: %s has no frame of reference, so nobody knows whether they belong together", path, whose)
+        _LOG.warning("%s: %s has no frame of reference, so they may not belong together", path, whose)
 
 
 def _labels(rois: list[Roi]) -> list[Label]:
@@ -171,7 +172,7 @@ def _labels(rois: list[Roi]) -> list[Label]:
 
 
 def _add(layers: Layers, label: Label, region: Region, path: _Path) -> None:
-    """Put a structure into the first label map in which it meets no other."""
+    """Put a structure into the first label map in which it overlaps no other."""
     if region.remarks:
         _LOG.warning("%s: %r: %s", path, label.name, "; ".join(region.remarks))
     try:

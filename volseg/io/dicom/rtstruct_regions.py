@@ -1,9 +1,9 @@
-"""Which voxels of a grid the closed contours of a structure stand for.
+"""Voxels of a structure on a grid, from its closed contours.
 
 A contour stands for a slab of the patient that reaches half way to the contours above and below it. So a slice takes
-the contours of the plane that is nearest to it, wherever the planes lie and however dense they are. No contour is lost
-if the planes lie half way between slices, and no slice if the planes are further apart than slices. At a structure's
-ends, and where planes are missing, a plane reaches half the distance between its planes.
+the contours of the plane nearest to it, whatever the position and density of the planes. No contour is lost if the
+planes lie half way between slices, and no slice if the planes are further apart than slices. At the ends of a structure
+and beside missing planes, a plane reaches half the usual distance between planes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from volseg.core.grid import Float, Grid
 from volseg.io.dicom.contours import Mask, fill_contours, fill_even_odd
 from volseg.io.dicom.rtstruct_file import Roi, count
 
-# How far a contour may leave its plane, and its plane that of the slice, in spacings between slices.
+# Tolerance of a contour from its plane, and of its plane from that of the slice, in spacings between slices.
 _FLAT, _ON_SLICE = 0.1, 0.02
-# Planes half way between slices belong to the upper one whatever their last digits: no round number, as halves are.
+# Planes half way between slices belong to the upper one, even with rounding errors: so this is not a round number.
 _UP = 0.017
-# Distances that differ by this part are the same step; no plane is missing between planes up to so many steps apart.
+# Distances within this fraction are the same step; planes up to this many steps apart have no missing plane between.
 _SAME, _NEIGHBOURS = 0.1, 1.5
-# Contours that are further apart than this do not stand for all that lies between them.
+# Contours further apart than this do not fill the space between them.
 _FARTHEST_STEP_MM = 10.5
 
 
 class Drawing(NamedTuple):
-    """Flat contours as (is XOR, (P, 3) mm RAS+), the voxel axis that they lie across, and their heights along it."""
+    """Flat contours as (is XOR, (P, 3) mm RAS+), the voxel axis across them, and their heights along it."""
 
     axis: int
     contours: list[tuple[bool, Float]]
@@ -40,14 +40,14 @@ class Drawing(NamedTuple):
 
 
 class Region(NamedTuple):
-    """Where a structure is on a grid: (rows, columns) masks of slices across one axis; and remarks for the user."""
+    """A structure on a grid: (rows, columns) masks of slices across one axis, and remarks for the user."""
 
     axis: int
     masks: dict[int, Mask]
     remarks: list[str]
 
     def planes(self, layer: NDArray[Any]) -> list[tuple[NDArray[Any], Mask]]:
-        """Return the slices of an (I, J, K) array where the structure is, each with its mask."""
+        """Yield the slices of an (I, J, K) array with the structure, each with its mask."""
         slices = np.moveaxis(layer, self.axis, 0)
         return [(slices[k].T, mask) for k, mask in self.masks.items()]
 
@@ -55,14 +55,14 @@ class Region(NamedTuple):
 def lay_out(roi: Roi, grid: Grid) -> Drawing:
     """Find the slices that a structure was drawn along.
 
-    Contours across the slices are left out, all contours if those are most.
+    Contours across the slices are left out; if they are the majority, all contours are.
 
     Parameters
     ----------
     roi : Roi
         The structure.
     grid : Grid
-        Where its voxels are wanted.
+        The grid of the voxels.
     """
     left_out = roi.left_out.copy()
     outlines = _outlines(roi.contours, grid)
@@ -78,14 +78,14 @@ def lay_out(roi: Roi, grid: Grid) -> Drawing:
     if across:
         leaves = extents[:, axis].max() * grid.spacing[axis]
         left_out[f"across the slices (by up to {leaves:.3g} mm; give the image that it was drawn on)"] = across
-    # If a structure was drawn on other slices, small contours may lie along these by chance.
+    # If a structure was drawn on other slices, small contours may be parallel to these by chance.
     if 2 * len(kept) < len(outlines):
         kept = kept[:0]
     return Drawing(axis, [roi.contours[n] for n in kept], means[kept, axis], left_out, roi.odd)
 
 
 def _outlines(contours: Sequence[tuple[bool, Float]], grid: Grid) -> list[Float]:
-    """Bring contours into voxel coordinates."""
+    """Convert contours to voxel coordinates."""
     if not contours:
         return []
     points = [points for _, points in contours]
@@ -97,7 +97,7 @@ def _outlines(contours: Sequence[tuple[bool, Float]], grid: Grid) -> list[Float]
 def step_of(drawing: Drawing, grid: Grid) -> float | None:
     """Return the distance between the planes of a structure, in slices, if it is the same for most of them.
 
-    None, too, if contours had to be left out, as nobody knows on which planes those are.
+    Also None if contours were left out, as their planes are unknown.
     """
     gaps = np.sort(np.diff(_planes(drawing.heights)))
     if len(gaps) < 2 or drawing.left_out:
@@ -109,14 +109,14 @@ def step_of(drawing: Drawing, grid: Grid) -> float | None:
 
 
 def usual_step(drawings: Sequence[Drawing], grid: Grid) -> float:
-    """Return the smallest distance between planes that a structure of a file has throughout, in slices; else 1.
+    """Return the smallest regular distance between planes of a structure in a file, in slices; 1 by default.
 
     Parameters
     ----------
     drawings : sequence of Drawing
         All structures of the file.
     grid : Grid
-        Theirs.
+        The grid of the drawings.
     """
     steps = []
     for drawing in drawings:
@@ -127,12 +127,12 @@ def usual_step(drawings: Sequence[Drawing], grid: Grid) -> float:
 
 
 def kinds(counts: Counter[str]) -> str:
-    """Say how many contours there are of each kind.
+    """Describe the number of contours of each kind.
 
     Parameters
     ----------
     counts : Counter of str
-        How many contours of each kind.
+        Number of contours of each kind.
     """
     texts = []
     for kind, number in counts.items():
@@ -141,16 +141,16 @@ def kinds(counts: Counter[str]) -> str:
 
 
 def fill(drawing: Drawing, grid: Grid, usual: float) -> Region:
-    """Find the pixels inside the contours on every slice that they stand for.
+    """Find the pixels inside the contours on every slice that takes them.
 
     Parameters
     ----------
     drawing : Drawing
-        On the grid.
+        The contours on the grid.
     grid : Grid
-        Where the masks are wanted.
+        The grid of the masks.
     usual : float
-        Distance between planes, in slices, in the other structures of the file; for a structure without its own.
+        Distance between planes, in slices, in other structures of the file; used for a structure without its own.
     """
     size = grid.shape[drawing.axis]
     own = step_of(drawing, grid)
@@ -175,7 +175,7 @@ def fill(drawing: Drawing, grid: Grid, usual: float) -> Region:
 
 
 def _planes(heights: Float) -> Float:
-    """Return the heights of the planes that contours lie on, ascending: of several almost alike the lowest."""
+    """Return the heights of the planes of contours, ascending; among nearly equal ones, the lowest."""
     planes: list[float] = []
     for height in np.sort(heights).tolist():
         if not planes or height - planes[-1] > _ON_SLICE:
@@ -184,7 +184,7 @@ def _planes(heights: Float) -> Float:
 
 
 def _slices(heights: Float, size: int, step: float) -> dict[int, list[int]]:
-    """Return the contours that each slice takes: those of its nearest plane, if that reaches it."""
+    """Return the contours of each slice: those of its nearest plane, if that reaches it."""
     if not len(heights):
         return {}
     planes = _planes(heights)
@@ -197,10 +197,10 @@ def _slices(heights: Float, size: int, step: float) -> dict[int, list[int]]:
 
 
 def _pairs(planes: Float, size: int, step: float) -> list[tuple[int, int]]:
-    """Return the slices that are taken, each with the number of its plane."""
+    """Return the slices with contours, each with the number of its plane."""
     steps = np.concatenate([[0.0], np.cumsum(np.rint(np.diff(planes)))])
     if abs(step - 1) <= _ON_SLICE and np.ptp(planes - steps) <= _ON_SLICE:
-        # As far apart as slices: one each, as the last digits of both ends could make it one more or less.
+        # Planes as far apart as slices get one slice each; rounding of both ends could make it one more or less.
         places = np.floor((planes - steps).mean() + 0.5) + steps
         return [(int(place), plane) for plane, place in enumerate(places) if 0 <= place < size]
     low, high = np.clip([planes[0] - step / 2, planes[-1] + step / 2], -1, size)
@@ -213,7 +213,7 @@ def _pairs(planes: Float, size: int, step: float) -> list[tuple[int, int]]:
     taken = joined | (np.abs(slices - planes[nearest]) <= step / 2)
     pairs = list(zip(slices[taken].tolist(), nearest[taken].tolist(), strict=True))
     if not pairs:
-        # A structure that is thinner than a slice, and between two, is not lost.
+        # A structure that is thinner than a slice and lies between two slices is not lost.
         places = np.floor(planes + 0.5)
         plane = int(np.abs(planes - places).argmin())
         pairs = [(int(places[plane]), plane)] if 0 <= places[plane] < size else []
@@ -221,7 +221,7 @@ def _pairs(planes: Float, size: int, step: float) -> list[tuple[int, int]]:
 
 
 def _remarks(drawing: Drawing, slices: dict[int, list[int]], masks: dict[int, Mask], size: int) -> list[str]:
-    """Say how many contours and slices were left out, moved or filled, and why."""
+    """Describe the contours and slices that were left out, moved or filled."""
     remarks = []
     for kind, number in drawing.left_out.items():
         remarks.append((number, "contour", f"{kind} left out"))
@@ -233,7 +233,7 @@ def _remarks(drawing: Drawing, slices: dict[int, list[int]], masks: dict[int, Ma
     outside, between, moved = _off_slices(drawing.heights, slices, size)
     remarks += [
         (outside, "contour", "outside the image left out"),
-        (between, "contour", "between slices left out, which no slice takes"),
+        (between, "contour", "between slices left out, as no slice is near enough"),
         (moved, "contour", "between slices put on the nearest"),
         (len(slices) - len(planes), "slice", "between contours filled by the nearest one"),
         (empty, "slice", "between its first and last without a contour left empty"),
@@ -248,7 +248,7 @@ def _remarks(drawing: Drawing, slices: dict[int, list[int]], masks: dict[int, Ma
 
 
 def _off_slices(heights: Float, slices: dict[int, list[int]], size: int) -> tuple[int, int, int]:
-    """Count contours outside the image, contours that no slice takes, and contours that lie beside their slice."""
+    """Count contours outside the image, contours without a slice, and contours away from their slice."""
     used: set[int] = set().union(*slices.values())
     nearest = np.floor(heights + _UP + 0.5)
     outside, between, moved = 0, 0, 0

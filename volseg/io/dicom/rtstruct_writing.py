@@ -1,9 +1,9 @@
-"""Write a label map as a DICOM RT Structure Set: for every label its contours on the slices of the scan.
+"""Write a label map as a DICOM RT Structure Set: the contours of every label on the slices of the scan.
 
 Contours run along pixel edges (see `volseg.io.dicom.contours`). Holes are kept by keyholes: the outline goes through a
-channel of no width to the hole, around it and back. PS3.3 C.8.8.6.3 asks for this in CLOSED_PLANAR, and only this is
-read right by readers of both kinds: two nested CLOSED_PLANAR contours are a filled disc to those that add contours up
-(plastimatch unless told otherwise, dcmrtstruct2nii before 3.0, platipy before mid-2024), and few know CLOSEDPLANAR_XOR.
+channel of zero width to the hole, around it and back. PS3.3 C.8.8.6.3 requires this in CLOSED_PLANAR, and all readers
+read it correctly. Two nested CLOSED_PLANAR contours are a filled disc to readers that add contours up (plastimatch by
+default, dcmrtstruct2nii before 3.0, platipy before mid-2024), and few readers know CLOSEDPLANAR_XOR.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LOG = logging.getLogger(__name__)
 
 _CONTOUR_DATA = Tag("ContourData")
 _LARGEST_NUMBER = 2**31 - 1
-# DICOM's decimals have 16 characters: eight digits, a sign, a point and five decimals fit.
+# DICOM's decimals have 16 characters, enough for eight digits, a sign, a point and five decimals.
 _LARGEST_DECIMAL = 1e8
 
 
@@ -51,18 +51,18 @@ def write_rtstruct(
     Parameters
     ----------
     labelmap : LabelMap
-        On any grid. It is brought onto the very frames of the source by the two affines, nearest voxel.
+        On any grid. Each pixel of the frames of the source gets the nearest voxel, by the two affines.
     path : path
         The file; Implicit VR Little Endian, as explicit VR cannot hold contours of more than 64 KiB.
     source : DicomSource
-        `Volume.source` of the scan: single- or multi-frame instances, in any orientation, also tilted or uneven.
+        `Volume.source` of the scan: single- or multi-frame instances in any orientation, also tilted or uneven.
     description : str
         SeriesDescription, at most 64 characters.
 
     Notes
     -----
     ROINumber is the label's value. A label without voxels is an ROI without contours. Coordinates have five decimals
-    (1e-5 mm). Patient and study are those of the source, taken over as they are.
+    (1e-5 mm). Patient and study are copied unchanged from the source.
 
     Raises
     ------
@@ -144,11 +144,13 @@ def _contours(labelmap: LabelMap, source: DicomSource, path: Path) -> dict[int, 
             for polygon in join_holes(trace_edges(values[rows, columns] == value)):
                 points = _to_lps(polygon + np.array([columns.start, rows.start]), frame)
                 if np.abs(points).max() >= _LARGEST_DECIMAL:
-                    raise OutputError(f"{path}: a contour lies {np.abs(points).max():g} mm away; DICOM cannot say that")
+                    raise OutputError(
+                        f"{path}: a contour lies {np.abs(points).max():g} mm away; DICOM cannot hold that"
+                    )
                 found[value].append(_contour(points, frame, len(found[value]) + 1))
     for label in labelmap.labels:
         if not found[label.value]:
-            _LOG.warning("%s: label %r has no voxel on a slice of the scan; it has no contours", path, label.name)
+            _LOG.warning("%s: label %r has no voxel on a slice of the scan; written without contours", path, label.name)
     return found
 
 
@@ -164,10 +166,10 @@ def _contour(points: Float, frame: SourceFrame, number: int) -> Dataset:
     item.ContourGeometricType = "CLOSED_PLANAR"
     item.NumberOfContourPoints = len(points)
     item.ContourNumber = number
-    # Adding 0 makes -0 to 0.
+    # Adding 0 turns -0 into 0.
     numbers = (np.round(points, 5) + 0.0).ravel().tolist()
     text = ("\\".join(["%.5f"] * len(numbers)) % tuple(numbers)).encode("ascii")
-    # As finished bytes, since pydicom makes an object of every decimal. Implicit VR does not write the OB.
+    # Bytes, since pydicom would make an object of every decimal. Implicit VR does not write the OB.
     item[_CONTOUR_DATA] = DataElement(_CONTOUR_DATA, "OB", text + b" " * (len(text) % 2))
     return item
 
@@ -205,7 +207,7 @@ def _observation(label: Label) -> Dataset:
 
 
 def _fitting(text: str) -> str:
-    """Make a text fit; warn where that changes it."""
+    """Shorten a text to the limits of DICOM; warn if that changes it."""
     if (fitting := fit_text(text)) != text:
         _LOG.warning("%r does not fit DICOM's 64 characters without backslash; written as %r", text, fitting)
     return fitting

@@ -1,4 +1,4 @@
-"""How the pixels of a DICOM Segmentation become voxels: on the grid of its own frames, or on that of an image."""
+"""Conversion of the pixels of a DICOM Segmentation to voxels, on the grid of its own frames or of an image."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from volseg.io.dicom.source import DicomSource, GridSlice, values_on_frame
 
 _LOG = logging.getLogger(__name__)
 
-# A slice of the image and a frame that are nearer than this along the normal are at the same height.
+# A slice of the image and a frame closer than this along the normal are at the same height.
 _SAME_HEIGHT_MM = 0.05
 
 
 def on_grid(pixels: NDArray[Any], frames: SegmentFrames, image: Volume | Grid | None) -> tuple[NDArray[Any], Grid]:
-    """Bring the pixels of planes onto the frames' own grid, or onto that of the image.
+    """Put the pixels of planes onto the frames' own grid, or onto that of the image.
 
     Parameters
     ----------
     pixels : (P, rows, columns)
-        Of each plane of `frames.stack`.
+        The pixels of each plane of `frames.stack`.
     frames : SegmentFrames
-        Where they lie.
+        The positions of the planes.
     image : Volume or Grid, optional
-        Where the values are wanted.
+        The image or grid for the values.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def on_grid(pixels: NDArray[Any], frames: SegmentFrames, image: Volume | Grid | 
     Raises
     ------
     InputError
-        The planes are uneven and there is no image, or it is not parallel to them; all values lie outside the image.
+        The planes are uneven and there is no parallel image, or all values lie outside the image.
     """
     target = image.grid if isinstance(image, Volume) else image
     regular = _regular(frames, _source_of(image))
@@ -62,9 +62,10 @@ def on_grid(pixels: NDArray[Any], frames: SegmentFrames, image: Volume | Grid | 
 
 
 def _regular(frames: SegmentFrames, source: DicomSource | None) -> tuple[Grid, NDArray[np.intp]] | None:
-    """Return the grid that the planes lie on and their slices in it.
+    """Return the grid of the planes and their slice numbers in it.
 
-    None if their distances have no common step, or are unsaid and the image says which slices there are.
+    None if their distances have no common step, or if the file does not give the step and all planes are frames of the
+    image.
     """
     if frames.spacing is None and _drawn_on(frames, source):
         return None
@@ -80,7 +81,7 @@ def _regular(frames: SegmentFrames, source: DicomSource | None) -> tuple[Grid, N
 
 
 def _even_slices(frames: SegmentFrames) -> NDArray[np.intp] | None:
-    """Return the slice of each plane at the spacing that the file says, else at the smallest distance of planes."""
+    """Return the slice of each plane at the spacing in the file or, without it, at the smallest distance of planes."""
     for step in filter(None, (frames.spacing, float(frames.stack.gaps.min()))):
         slices = frames.stack.slices_with(step)
         if slices is not None and _is_known(frames, step, slices):
@@ -91,9 +92,9 @@ def _even_slices(frames: SegmentFrames) -> NDArray[np.intp] | None:
 
 
 def _is_known(frames: SegmentFrames, step: float, slices: NDArray[np.intp]) -> bool:
-    """Whether the file says that slices are so far apart, or no slice is empty.
+    """Whether the file has this distance of slices, or no slice is empty.
 
-    Without SpacingBetweenSlices only the slice thickness can tell omitted planes from uneven ones.
+    Without SpacingBetweenSlices only the slice thickness can distinguish omitted planes from uneven ones.
     """
     if frames.spacing is not None or slices[-1] + 1 == len(slices):
         return True
@@ -120,7 +121,7 @@ def _nearest_voxels(array: NDArray[Any], grid: Grid, target: Grid) -> NDArray[An
 def _nearest_planes(
     pixels: NDArray[Any], frames: SegmentFrames, target: Grid, source: DicomSource | None
 ) -> NDArray[Any]:
-    """(I, J, K) values on the target: each slice has those of the plane nearest to it, if one is near enough."""
+    """(I, J, K) values on the target: each slice has those of the nearest plane, if it is near enough."""
     stack = frames.stack
     wanted = _heights_of_slices(target, frames)
     heights, owners, reach = _known_planes(frames, source)
@@ -131,7 +132,7 @@ def _nearest_planes(
         if owner < 0 or distance > reach + _SAME_HEIGHT_MM:
             continue
         affine = stack.planes[owner].copy()
-        # Thick enough to hold the slice of the target.
+        # Thick enough to contain the slice of the target.
         affine[:3, 2] = stack.normal * 4 * (distance + 1)
         plane = Grid((stack.columns, stack.rows, 1), affine)
         placed[k] = values_on_frame(GridSlice.of(target, k), pixels[owner].T[:, :, None], plane)
@@ -145,12 +146,12 @@ def _heights_of_slices(target: Grid, frames: SegmentFrames) -> Float:
     for k in range(target.shape[2]):
         corners[k] = target.to_world([[0, 0, k], [i, 0, k], [0, j, k]]) @ frames.stack.normal
     if np.ptp(corners, axis=1).max() > _SAME_HEIGHT_MM:
-        raise InputError(f"{frames.file}: its slices are uneven and not parallel to the image's; turn the image")
+        raise InputError(f"{frames.file}: its slices are uneven and not parallel to the image's; reorient the image")
     return np.asarray(corners.mean(axis=1))
 
 
 def _known_planes(frames: SegmentFrames, source: DicomSource | None) -> tuple[Float, NDArray[np.intp], float]:
-    """Return heights, the plane at each or -1 if the writer left out an empty one, and how far a plane reaches."""
+    """Return heights, the plane at each (-1 for an omitted empty one), and half the thickness of a plane."""
     heights, owners = frames.stack.heights, np.arange(len(frames.stack.planes))
     others = _heights_of_source(frames, source)
     if others is None:
@@ -163,7 +164,7 @@ def _known_planes(frames: SegmentFrames, source: DicomSource | None) -> tuple[Fl
 
 
 def _drawn_on(frames: SegmentFrames, source: DicomSource | None) -> bool:
-    """Whether all planes are frames of the image, which then says what was left out."""
+    """Whether all planes are frames of the image, which then shows the omitted ones."""
     others = _heights_of_source(frames, source)
     if others is None:
         return False
@@ -171,7 +172,7 @@ def _drawn_on(frames: SegmentFrames, source: DicomSource | None) -> bool:
 
 
 def _heights_of_source(frames: SegmentFrames, source: DicomSource | None) -> Float | None:
-    """(F,) mm of the image's own frames along the normal; None if they are of another patient space."""
+    """(F,) mm of the image's stored frames along the normal; None if they are in another patient space."""
     if source is None or source.frame_of_reference_uid != frames.frame_of_reference_uid:
         return None
     return np.array([frame.plane[:3, 3] for frame in source.frames]) @ frames.stack.normal
@@ -188,9 +189,9 @@ def warn_elsewhere(frames: SegmentFrames, image: Volume | Grid | None) -> None:
     Parameters
     ----------
     frames : SegmentFrames
-        Of the Segmentation.
+        The frames of the Segmentation.
     image : Volume or Grid, optional
-        Where its values are wanted.
+        The image or grid for its values.
     """
     source = _source_of(image)
     if source is not None and source.frame_of_reference_uid != frames.frame_of_reference_uid:

@@ -1,4 +1,4 @@
-"""Where the frames of a DICOM Segmentation lie, read as frames of a multi-frame image."""
+"""Positions of the frames of a DICOM Segmentation, read as those of a multi-frame image."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ _GROUPS = (
     "PlaneOrientationSequence",
     "SegmentIdentificationSequence",
 )
-# Positions nearer than this part of a pixel are the same.
+# Positions closer than this fraction of a pixel are the same.
 _SAME = 0.01
 # Directions and pixel spacings that differ by less are the same.
 _ALIKE = 1e-3
-# In the names of the classes of images that lie in a patient.
+# Words in the class names of images with a position in a patient.
 _CROSS_SECTIONS = ("CT Image", "MR Image", "MR Color", "Positron Emission", "Nuclear Medicine", "Volume", "Tomo")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SegmentFrames:
-    """Where the frames lie, and which segment each belongs to.
+    """The position and the segment of each frame.
 
     Parameters
     ----------
     file : DicomFile
         The Segmentation.
     stack : PlaneStack
-        The planes on which there are frames, RAS+.
+        The planes with frames, RAS+.
     planes : (F,) intp
         The plane of each frame.
     segments : list of F ints
         The segment number of each frame; 0 in a label map segmentation, whose frames hold all segments.
     spacing, thickness : float or None
-        Between slices and of a slice, mm, as the file says.
+        Spacing between slices and thickness of a slice in the file, mm.
     frame_of_reference_uid : str
-        Of the patient space; empty if unsaid.
+        FrameOfReferenceUID of the patient space; empty if missing.
     """
 
     file: DicomFile
@@ -67,7 +67,7 @@ class SegmentFrames:
 
 
 class _FramePlace(NamedTuple):
-    """A frame as a `volseg.io.dicom.planes.Placed` picture."""
+    """A frame in the form of `volseg.io.dicom.planes.Placed`."""
 
     file: DicomFile
     number: int
@@ -80,17 +80,17 @@ class _FramePlace(NamedTuple):
 
 
 def without_place(dataset: Any) -> str | None:
-    """Say what a sound Segmentation was made on, if that has no place in a patient: a slide, a projection.
+    """Describe the image of a valid Segmentation if it has no position in a patient: a slide, a projection.
 
     Parameters
     ----------
     dataset : Dataset
-        With its functional groups and references.
+        The Segmentation with its functional groups and references.
 
     Returns
     -------
     str or None
-        None if it has a place, or should have one.
+        None if it has a position, or should have one.
     """
     groups = Dataset()
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):  # the latter may be long
@@ -98,11 +98,11 @@ def without_place(dataset: Any) -> str | None:
         if "PlanePositionSequence" in groups or "PlaneOrientationSequence" in groups:
             return None
     if "PlanePositionSlideSequence" in groups or "ImageOrientationSlide" in dataset:
-        return "a whole-slide image, whose frames are tiles of a microscope's slide"
+        return "a whole-slide image, which has tiles of a microscope slide as frames"
     source = _source_class(dataset)
     if _may_be_cross_section(source) and text_of(dataset, "FrameOfReferenceUID"):
         return None
-    return f"a projection or other picture without a place in the patient ({source or 'unknown'})"
+    return f"a projection or other image without a position in the patient ({source or 'unknown'})"
 
 
 def _may_be_cross_section(source: str) -> bool:
@@ -110,18 +110,18 @@ def _may_be_cross_section(source: str) -> bool:
 
 
 def not_read(what: str) -> str:
-    """Say why a Segmentation of something without a place in a patient is not read.
+    """Explain why a Segmentation without a position in a patient is not read.
 
     Parameters
     ----------
     what : str
         From `without_place`.
     """
-    return f"is a sound segmentation of {what}; not read, as only those of slices of a patient are (CT, MR, PET)"
+    return f"is a valid segmentation of {what}; not read, as volseg reads only those of slices (CT, MR, PET)"
 
 
 def _source_class(dataset: Any) -> str:
-    """Return the kind of image that a Segmentation refers to; empty if unsaid."""
+    """Return the kind of image that a Segmentation refers to; empty if missing."""
     images = dataset.get("SourceImageSequence")
     if not images:
         series = dataset.get("ReferencedSeriesSequence") or [Dataset()]
@@ -130,22 +130,22 @@ def _source_class(dataset: Any) -> str:
 
 
 def read_frames(dataset: Dataset, file: DicomFile) -> SegmentFrames:
-    """Find the planes on which the frames of a Segmentation lie.
+    """Find the planes of the frames of a Segmentation.
 
     Parameters
     ----------
     dataset : Dataset
         The Segmentation.
     file : DicomFile
-        Where it is stored, for messages.
+        Its file, for messages.
 
     Raises
     ------
     InputError
-        The place of a frame is missing or unusable, the frames have several orientations, or frames at one height are
-        shifted against each other.
+        The position of a frame is missing or unusable, the frames have several orientations, or frames at one height
+        are shifted against each other.
     ValueError
-        Another number of frames is described than there are, or an attribute has impossible values.
+        The number of described frames differs from NumberOfFrames, or an attribute has impossible values.
     """
     frames = list(attributes_of_frames(dataset, _GROUPS))
     planes = _parallel_planes(frames, file)
@@ -155,7 +155,7 @@ def read_frames(dataset: Dataset, file: DicomFile) -> SegmentFrames:
     levels = levels_of(positions @ normal, same)
     _, firsts = np.unique(levels, return_index=True)
     if np.abs(positions - positions[firsts][levels]).max() > same:
-        raise InputError(f"{file}: frames of one plane are shifted against each other; expected one position a plane")
+        raise InputError(f"{file}: frames of one plane are shifted against each other; expected one position for each")
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     return SegmentFrames(
         file=file,
@@ -210,7 +210,7 @@ def _segments(dataset: Dataset, frames: Sequence[Attributes]) -> list[int]:
 
 
 def _length(frames: Sequence[Attributes], keyword: str) -> float | None:
-    """Return the first length above 0 that a frame has."""
+    """Return the first length above 0 in the frames."""
     for frame in frames:
         length = number_of(frame, keyword, 0)
         if length > 0:

@@ -1,7 +1,7 @@
-"""Read DICOM Segmentation objects (PS3.3 C.8.20), of any writer, as label maps or probabilities.
+"""Read DICOM Segmentation objects (PS3.3 C.8.20) from any software as label maps or probabilities.
 
-Frames that a writer left out are background. Where segments overlap, which one array of labels cannot say, there are
-several label maps.
+Omitted frames are background. Segments that overlap are read into several label maps, as one array of labels cannot
+hold them.
 """
 
 from __future__ import annotations
@@ -53,26 +53,27 @@ def read_dicom_seg(
     Parameters
     ----------
     path : Path or DicomFile
-        One object.
+        The Segmentation.
     image : Volume or Grid, optional
-        Where the labels are wanted; each voxel takes the nearest pixel. Without it they
-        lie on the grid of the frames themselves, from the first to the last one that is there.
+        The image or grid for the labels; each voxel gets the nearest pixel. The default is the grid of the frames
+        themselves, from the first to the last stored one.
     choice : LabelChoice, optional
-        Which segments are wanted; all, if it is not given. The frames of others are not decoded.
+        The wanted segments; the default is all. The frames of others are not decoded.
 
     Returns
     -------
     tuple of LabelMap
-        One; more where segments overlap: each segment is in the first in which it meets no other. All on one grid,
-        ``array[i, j, k]`` being column i and row j of slice k, slices ascending along their normal. Values are those
-        that volseg wrote, else the segment numbers; names that repeat have the value behind them. A voxel belongs to a
-        fractional segment from one half on (a warning is logged).
+        One, or several if segments overlap: each segment is in the first map in which it overlaps no other. All are on
+        one grid: ``array[i, j, k]`` is column i and row j of slice k, slices ascending along their normal. Values are
+        those that volseg wrote, else the segment numbers; repeated names get the value as a suffix. A voxel belongs to
+        a fractional segment if its value is at least one half (a warning is logged).
 
     Raises
     ------
     InputError
-        Not a Segmentation, damaged, without place in the patient; frames of several orientations, or two frames of a
-        segment in one place; no `image` and uneven positions; `image` elsewhere.
+        The file is not a Segmentation, is damaged, or has no position in the patient; its frames have several
+        orientations, or a segment has two frames at one position; its positions are uneven and `image` is missing; or
+        `image` lies elsewhere.
     """
     file = path if isinstance(path, DicomFile) else DicomFile(path)
     choice = choice or LabelChoice()
@@ -109,7 +110,7 @@ def read_dicom_probabilities(path: Path | DicomFile, *, image: Volume | Grid | N
     Raises
     ------
     InputError
-        As `read_dicom_seg`; also if the Segmentation is not fractional.
+        As for `read_dicom_seg`; also if the Segmentation is not fractional.
     """
     file = path if isinstance(path, DicomFile) else DicomFile(path)
     with _wrapped(file):
@@ -160,7 +161,7 @@ def _whole(dataset: Dataset) -> int:
 
 
 def _labels(dataset: Dataset, frames: SegmentFrames) -> dict[int, Label]:
-    """Return the label of every segment number that is described or used, without background."""
+    """Return the label of every segment number that is described or used, except the background."""
     labels = _described(dataset, frames.file)
     for number in set(frames.segments) - {0, *labels}:
         labels[number] = Label(number, f"segment_{number}", default_colour(number))
@@ -176,7 +177,7 @@ def _labels(dataset: Dataset, frames: SegmentFrames) -> dict[int, Label]:
 
 
 def _described(dataset: Dataset, file: DicomFile) -> dict[int, Label]:
-    """Return the label of every segment number that is described once and soundly; warn of the others."""
+    """Return the label of every segment number with one valid description; warn of the others."""
     labels: dict[int, Label] = {}
     problems = []
     uses = Counter(str(segment.get("SegmentNumber")) for segment in dataset.SegmentSequence)
@@ -189,15 +190,15 @@ def _described(dataset: Dataset, file: DicomFile) -> dict[int, Label]:
             _refuse_structure_as_background(segment, file)
         else:
             label = label_of(segment)
-            # The pixels of a label map are the values, whatever the description says.
+            # The pixels of a label map are its values, whatever the description.
             labels[int(text)] = replace(label, value=int(text)) if dataset.SegmentationType == "LABELMAP" else label
     if problems:
-        _LOG.warning("%s: names left out, as nobody knows whose they are: %s", file, listed(problems))
+        _LOG.warning("%s: names left out, as their segments are ambiguous: %s", file, listed(problems))
     return labels
 
 
 def _coloured_apart(labels: dict[int, Label], dataset: Dataset) -> dict[int, Label]:
-    """Return labels by segment number; no colour is used twice unless the file says so."""
+    """Return labels by segment number; no colour is used twice unless the file has it twice."""
     given = set()
     for segment in dataset.SegmentSequence:
         number = str(segment.get("SegmentNumber"))
@@ -211,20 +212,20 @@ def _refuse_structure_as_background(segment: Dataset, file: DicomFile) -> None:
         if str(code.get("CodeValue")) == _BACKGROUND:
             return
     name = text_of(segment, "SegmentLabel")
-    raise InputError(f"{file}: segment 0 is {name!r}; expected background, which 0 is in label maps; renumber it")
+    raise InputError(f"{file}: segment 0 is {name!r}; expected background, as label maps use 0 for it; renumber it")
 
 
 def _segment_pixels(
     dataset: Dataset, frames: SegmentFrames, numbers: Collection[int]
 ) -> Iterator[tuple[int, int, NDArray[Any]]]:
-    """Yield the segment number, plane and (rows, columns) pixels of every frame of some segments; each pair once."""
+    """Yield segment number, plane and (rows, columns) pixels of every frame of some segments; each pair is unique."""
     wanted = [frame for frame, number in enumerate(frames.segments) if number in numbers]
     met = set()
     for frame, pixels in zip(wanted, _stored_pixels(dataset, wanted), strict=True):
         number, plane = frames.segments[frame], int(frames.planes[frame])
         if (number, plane) in met:
             raise InputError(
-                f"{frames.file}: segment {number} has two frames in one place (time points?); expected one, split it"
+                f"{frames.file}: segment {number} has two frames at one position (time points?); expected one, split it"
             )
         met.add((number, plane))
         yield number, plane, pixels
@@ -236,7 +237,7 @@ def _stored_pixels(dataset: Dataset, frames: list[int]) -> Iterator[NDArray[Any]
         if frames:  # an empty list would mean all
             yield from iter_pixels(dataset, indices=frames)
         return
-    # Bits run on from frame to frame; pydicom 3.0 loses the last bits of frames that do not begin with a byte.
+    # Frames of bits are packed without gaps; pydicom 3.0 loses the last bits of frames that do not begin with a byte.
     packed = np.frombuffer(dataset.PixelData, np.uint8)
     size = dataset.Rows * dataset.Columns
     if 8 * packed.size < size * dataset.NumberOfFrames:
@@ -257,11 +258,11 @@ def _label_values(dataset: Dataset, frames: SegmentFrames) -> NDArray[Any]:
 
 
 def _pieces(dataset: Dataset, frames: SegmentFrames, labels: dict[int, Label]) -> dict[int, list[_Piece]]:
-    """Return the masks of every segment, each cut to the rows and columns where it is: a fraction of the frames."""
+    """Return the masks of every segment, each cropped to its rows and columns: a small part of the frames."""
     threshold = 1
     if dataset.SegmentationType == "FRACTIONAL":
         threshold = (_whole(dataset) + 1) // 2
-        _LOG.warning("%s: is fractional; values of at least one half become a label, the others are lost", frames.file)
+        _LOG.warning("%s: is fractional; values of at least one half become a label, others are lost", frames.file)
     pieces: dict[int, list[_Piece]] = {}
     for number in labels:
         pieces[number] = []
@@ -277,7 +278,7 @@ def _pieces(dataset: Dataset, frames: SegmentFrames, labels: dict[int, Label]) -
 def _layers(
     pieces: dict[int, list[_Piece]], frames: SegmentFrames, labels: dict[int, Label]
 ) -> list[tuple[NDArray[Any], list[Label]]]:
-    """Lay every segment into the first layer in which it meets no other."""
+    """Put every segment into the first layer in which it overlaps no other."""
     highest = max((label.value for label in labels.values()), default=1)
     layers = Layers(frames.shape, smallest_integer(highest))
     for number in sorted(pieces):

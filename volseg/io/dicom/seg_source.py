@@ -1,8 +1,8 @@
-"""What a DICOM Segmentation takes from the image that it belongs to: frames, references, patient and study.
+"""Data that a DICOM Segmentation takes from its image: frames, references, patient and study.
 
-highdicom is given stand-ins for the source frames, made of what `DicomSource` knows, as it refuses much that is in
-real files: long texts, private kinds of image, orientations frame by frame. Once it has laid out the object, the true
-references take their place, and what belongs to patient and study is taken over from the source as it is.
+highdicom gets stand-ins for the source frames, made from `DicomSource`, as it refuses many real files: those with long
+texts, private kinds of image, or an orientation for each frame. When it has made the object, the true references
+replace the stand-ins, and patient and study are copied unchanged from the source.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from volseg.io.dicom.derived import patient_and_study, read_header, referable_so
 from volseg.io.dicom.source import DicomSource, SourceFrame, stack_of
 from volseg.io.dicom.texts import decimal
 
-# Parallel frames may be turned against each other by this part of a pixel at the far edge.
+# Parallel frames may be rotated against each other by this fraction of a pixel at the far edge.
 _TURN = 0.1
-# Frames that are nearer to each other than this part of a pixel are in one place.
+# Frames closer to each other than this fraction of a pixel are at one position.
 _APART = 1e-3
-# UIDs of stand-ins for source frames start with this; no true UID does (2.25 is followed by one number only).
+# UIDs of stand-ins for source frames start with this; no true UID does, as 2.25 is followed by only one number.
 _STAND_IN = "2.25.0."
 _PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 _STUDY = ("AccessionNumber", "StudyID", "StudyDate", "StudyTime")
@@ -34,19 +34,20 @@ _SERIES = ("SeriesNumber", "SliceThickness", "SpacingBetweenSlices")
 
 
 def checked_source(source: Any, path: Path) -> DicomSource:
-    """Return the source of an image if a Segmentation can refer to it and lie on its frames.
+    """Return the source of an image if a Segmentation can refer to it and use its frames.
 
     Parameters
     ----------
     source : any
         `Volume.source`.
     path : Path
-        The file that is to be written, for messages.
+        The file to be written, for messages.
 
     Raises
     ------
     OutputError
-        It is not from DICOM, lacks an identifier, or its frames are not parallel, differ in size or share a place.
+        The image is not from DICOM, lacks an identifier, or its frames are not parallel, differ in size or share a
+        position.
     """
     checked = referable_source(source, path, "a DICOM Segmentation")
     problem = _problem(checked.frames)
@@ -57,9 +58,9 @@ def checked_source(source: Any, path: Path) -> DicomSource:
 
 
 def _problem(frames: Sequence[SourceFrame]) -> str | None:
-    """Say why a Segmentation cannot lie on these frames."""
+    """Return the reason why a Segmentation cannot use these frames; empty if it can."""
     if len({(frame.sop_instance_uid, frame.frame) for frame in frames}) < len(frames):
-        return "several slices are tiles of one picture (mosaic) or one instance was met twice"
+        return "several slices are tiles of one image (mosaic), or an instance is there twice"
     sizes = {(frame.columns, frame.rows) for frame in frames}
     if len(sizes) > 1:
         return f"the frames have {len(sizes)} sizes"
@@ -67,32 +68,32 @@ def _problem(frames: Sequence[SourceFrame]) -> str | None:
     if stack.turns_mm.max() > _TURN * stack.pixel_mm:
         return "the frames are not parallel or differ in pixel spacing"
     if len(frames) > 1 and stack.gaps.min() < _APART * stack.pixel_mm:
-        return "several frames lie in one place"
+        return "several frames lie at one position"
     return None
 
 
 def read_segmentation_header(source: DicomSource) -> Dataset:
-    """Read what a Segmentation takes over from the first instance; see `volseg.io.dicom.derived.read_header`.
+    """Read attributes that a Segmentation copies from the first instance; see `volseg.io.dicom.derived.read_header`.
 
     Parameters
     ----------
     source : DicomSource
-        The image's.
+        The source of the image.
     """
     return read_header(source, (*_EQUIPMENT, *_SERIES))
 
 
 def stand_ins(source: DicomSource, header: Dataset, shape: tuple[int, ...]) -> list[Dataset]:
-    """Make a classic single-frame header for every frame, with nothing in it that highdicom does not need.
+    """Make a classic single-frame header for every frame, with only the attributes that highdicom needs.
 
     Parameters
     ----------
     source : DicomSource
-        The image's.
+        The source of the image.
     header : Dataset
         From `read_segmentation_header`.
     shape : (rows, columns)
-        Of the frames that highdicom is given.
+        Shape of the frames for highdicom.
     """
     columns_rows = RAS_TO_LPS[:3, :3] @ source.frames[0].plane[:3, :2]
     spacing = np.linalg.norm(columns_rows, axis=0)
@@ -114,7 +115,7 @@ def stand_ins(source: DicomSource, header: Dataset, shape: tuple[int, ...]) -> l
 
 
 def _say_distances(template: Dataset, frames: Sequence[SourceFrame], header: Dataset) -> None:
-    """Say how thick slices are, and how far apart if that is the same everywhere."""
+    """Set the thickness of slices, and their distance if it is the same everywhere."""
     if len(frames) > 1:
         stack = stack_of(frames)
         between, usual = stack.even_gap_mm, float(stack.gaps.mean())
@@ -135,12 +136,12 @@ def _stand_in(template: Dataset, number: int, frame: SourceFrame) -> Dataset:
 
 
 def positive(header: Dataset, keyword: str) -> float | None:
-    """Return a number above 0; None if the header has none.
+    """Return a number above 0; None if it is missing.
 
     Parameters
     ----------
     header : Dataset
-        Of the first instance.
+        Header of the first instance.
     keyword : str
         The attribute.
     """
@@ -152,12 +153,12 @@ def positive(header: Dataset, keyword: str) -> float | None:
 
 
 def frame_keys(segmentation: Dataset) -> Iterator[tuple[int, int]]:
-    """Yield the plane of every frame, and its segment number or 0, while the references are those to stand-ins.
+    """Yield the plane and the segment number (or 0) of every frame while the references are those of stand-ins.
 
     Parameters
     ----------
     segmentation : Dataset
-        As highdicom laid it out.
+        The object that highdicom made.
     """
     shared = segmentation.SharedFunctionalGroupsSequence[0].get("SegmentIdentificationSequence")
     for item in segmentation.PerFrameFunctionalGroupsSequence:
@@ -172,20 +173,20 @@ def _plane_of(image: Dataset) -> int:
 
 
 def finish(segmentation: Any, source: DicomSource, header: Dataset) -> None:
-    """Replace the references to stand-ins by the true ones, and take over patient and study.
+    """Replace the references to stand-ins by the true ones, and copy patient and study.
 
     Parameters
     ----------
     segmentation : highdicom Segmentation
-        As laid out with `stand_ins`; it is changed.
+        The object made with `stand_ins`; it is changed.
     source : DicomSource
-        The image's.
+        The source of the image.
     header : Dataset
         From `read_segmentation_header`.
     """
     for item in segmentation.PerFrameFunctionalGroupsSequence:
         (image,) = item.DerivationImageSequence[0].SourceImageSequence
-        # Frames of one place share this item.
+        # Frames at one position share this item.
         if image.ReferencedSOPInstanceUID.startswith(_STAND_IN):
             frame = source.frames[_plane_of(image)]
             image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = frame.sop_class_uid, frame.sop_instance_uid
@@ -195,7 +196,7 @@ def finish(segmentation: Any, source: DicomSource, header: Dataset) -> None:
     segmentation.SourceImageSequence = references
     segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence = references
     inherited = patient_and_study(header)
-    del inherited.PositionReferenceIndicator  # highdicom has it from the stand-ins
+    del inherited.PositionReferenceIndicator  # highdicom took it from the stand-ins
     segmentation.update(inherited)
     charset = header.get("SpecificCharacterSet")
     for segment in segmentation.SegmentSequence:

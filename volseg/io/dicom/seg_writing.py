@@ -1,9 +1,9 @@
 """Write label maps and probabilities as DICOM Segmentation objects (PS3.3 C.8.20), by highdicom.
 
-Every frame lies where its source frame lies, and refers to it (`volseg.io.dicom.seg_source`).
+Every frame has the position of its source frame and refers to it (`volseg.io.dicom.seg_source`).
 
-A label's value is the SegmentNumber of a label map segmentation. The other kinds must count their segments from 1;
-there the value stands in SegmentDescription (`volseg.io.dicom.codes.describe_segment`).
+In a label map segmentation the SegmentNumber is the label's value. The other kinds must number their segments from 1;
+their SegmentDescription holds the value (`volseg.io.dicom.codes.describe_segment`).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ Compression = Literal["rle", "jpeg-ls", "none"]
 _SYNTAXES: dict[str, UID] = {"rle": RLELossless, "jpeg-ls": JPEGLSLossless, "none": ExplicitVRLittleEndian}
 _MOST_SEGMENTS = 65535
 _WHOLE = 255
-# Probabilities beyond 0 and 1 by no more than this are rounding.
+# Probabilities may exceed 0 and 1 by this much because of rounding.
 _ROUNDING = 1e-3
-# A pixel centre this near to a voxel centre takes its value.
+# A pixel centre at most this far from a voxel centre gets its value.
 _ON_VOXEL = 0.02
 
 
@@ -52,7 +52,7 @@ def write_dicom_seg(
     kind: Kind = "binary",
     compression: Compression | None = None,
 ) -> None:
-    """Write a label map as one DICOM Segmentation file on the frames of the image that it belongs to.
+    """Write a label map as one DICOM Segmentation file on the frames of its image.
 
     Parameters
     ----------
@@ -63,23 +63,23 @@ def write_dicom_seg(
     source : DicomSource
         `Volume.source` of the image.
     kind : 'binary' or 'labelmap'
-        A bit for every pixel and segment, which every reader takes, without the frames that would be empty; or the
-        label values themselves (up to 65535), smaller and faster, for newer readers.
+        ``binary`` stores a bit for every pixel and segment, without empty frames; every program reads it. ``labelmap``
+        stores the label values (up to 65535); it is smaller and faster, but only newer programs read it.
     compression : 'rle', 'jpeg-ls' or 'none', optional
-        Of a labelmap, lossless; RLE by default. Binary is never compressed.
+        Lossless compression of a labelmap; RLE by default. Binary is never compressed.
 
     Raises
     ------
     OutputError
-        The image is not from DICOM or lacks what a Segmentation refers to; its frames are not parallel, differ in size
-        or share a place; the label map has no labels, too large values, or lies outside the frames; the file cannot be
+        The image is not from DICOM or lacks an identifier; its frames are not parallel, differ in size or share a
+        position; the label map has no labels, too large values, or lies outside the frames; the file cannot be
         written.
     UsageError
         Unknown kind or compression.
 
     Notes
     -----
-    If all labels are absent, binary has one empty frame a label and labelmap all frames, empty.
+    If no voxel has a label, binary has one empty frame for each label, and labelmap has all frames, empty.
     """
     if kind not in ("binary", "labelmap") or (kind == "binary" and compression not in (None, "none")):
         raise UsageError(f"{kind=}, {compression=}; expected kind 'binary' without compression, or 'labelmap'")
@@ -116,20 +116,20 @@ def write_dicom_probabilities(
     Parameters
     ----------
     probabilities : (C, I, J, K) float, or C arrays (I, J, K)
-        From 0 to 1, one a label. They are interpolated if the pixels of a frame lie between voxels.
+        From 0 to 1, one array for each label. They are interpolated if the pixels of a frame lie between voxels.
     path : Path
         The file to write or replace.
     grid : Grid
-        Of the arrays.
+        Grid of the arrays.
     labels : C labels
-        What they are the probabilities of.
+        The label of each array.
     source, compression
         As in `write_dicom_seg`; RLE by default.
 
     Raises
     ------
     OutputError
-        As `write_dicom_seg`; also another number or shape of arrays, or values beyond 0 and 1.
+        As for `write_dicom_seg`; also a wrong number or shape of arrays, or values outside 0 to 1.
     UsageError
         Unknown compression.
     """
@@ -142,7 +142,7 @@ def write_dicom_probabilities(
         encoded = _encode_fractions(probabilities, grid, source.frames, syntax)
         if not encoded:
             if any(map(np.any, probabilities)):
-                raise OutputError(f"{path}: nothing lies on a frame of {source.files[0].folder}; give its own image")
+                raise OutputError(f"{path}: no values lie on a frame of {source.files[0].folder}; give their own image")
             empty = _encode(np.zeros((source.frames[0].rows, source.frames[0].columns), np.uint8), syntax)
             for number in range(1, len(labels) + 1):
                 encoded[0, number] = empty
@@ -158,7 +158,7 @@ def write_dicom_probabilities(
 
 @contextmanager
 def _wrapped(path: Path) -> Iterator[None]:
-    """Turn errors of highdicom and pydicom into an OutputError, and keep their warnings on inherited values quiet."""
+    """Turn errors of highdicom and pydicom into an OutputError, and silence their warnings about inherited values."""
     try:
         with quiet_pydicom():
             yield
@@ -175,7 +175,7 @@ def _syntax(compression: str) -> UID:
 
 def _check_labels(labels: Sequence[Label], path: Path, *, counted: bool) -> None:
     if not labels:
-        raise OutputError(f"{path}: there are no labels; a DICOM Segmentation describes at least one")
+        raise OutputError(f"{path}: there are no labels; a DICOM Segmentation needs at least one")
     highest = len(labels) if counted else max(label.value for label in labels)
     if highest > _MOST_SEGMENTS:
         raise OutputError(f"{path}: has the segment number {highest}; expected at most {_MOST_SEGMENTS}, write .nii.gz")
@@ -193,7 +193,7 @@ def _check_probabilities(maps: Any, grid: Grid, count: int, path: Path) -> None:
 
 
 def _on_frames(labelmap: LabelMap, frames: Sequence[SourceFrame], *, counted: bool) -> NDArray[Any]:
-    """(F, rows, columns) label values, or their places in the list of labels from 1; 0 is background."""
+    """(F, rows, columns) label values, or their numbers in the list of labels from 1; 0 is background."""
     values = np.zeros(len(labelmap.labels) + 1, np.int64)
     values[1:] = [label.value for label in labelmap.labels]
     dtype = smallest_integer(len(values) if counted else int(values[-1]))
@@ -226,7 +226,7 @@ def _encode(pixels: NDArray[Any], syntax: UID) -> bytes:
     bits = 8 * pixels.itemsize
     data: bytes = get_encoder(syntax).encode(
         pixels,
-        # GDCM, which pydicom would take first, ends the process at RLE frames of an odd number of bytes.
+        # pydicom would use GDCM first, which ends the process at RLE frames with an odd number of bytes.
         encoding_plugin="pylibjpeg" if syntax == RLELossless else "",
         rows=pixels.shape[0],
         columns=pixels.shape[1],
@@ -242,7 +242,7 @@ def _encode(pixels: NDArray[Any], syntax: UID) -> bytes:
 
 def _meets_voxels(frame: SourceFrame, grid: Grid) -> bool:
     """Whether all pixel centres of a frame are voxel centres."""
-    # The first pixel, the steps along columns and rows, and where they have led to at the far ends.
+    # The first pixel, the steps along columns and rows, and the far ends.
     columns, rows = frame.columns - 1, frame.rows - 1
     pixels = np.array([[0, 0, 0, 1], [1, 0, 0, 1], [0, 1, 0, 1], [columns, 0, 0, 1], [0, rows, 0, 1]])
     ijk = grid.to_voxel((pixels @ frame.plane.T)[:, :3])
@@ -252,7 +252,7 @@ def _meets_voxels(frame: SourceFrame, grid: Grid) -> bool:
 def _lay_out(
     pixels: NDArray[Any], kind: str, labels: Sequence[Label], source: DicomSource, header: Dataset
 ) -> Segmentation:
-    """Let highdicom make the object of (F, rows, columns) pixels; one of each is enough where `_set_frames` follows."""
+    """Let highdicom make the object of (F, rows, columns) pixels; one pixel a frame is enough before `_set_frames`."""
     segments = []
     for place, label in enumerate(labels, start=1):
         segments.append(describe_segment(label, label.value if kind == "LABELMAP" else place))
@@ -278,7 +278,7 @@ def _lay_out(
 
 
 def _set_frames(segmentation: Segmentation, frames: list[bytes], source: SourceFrame, syntax: UID) -> None:
-    """Put encoded frames in the place of the one-pixel frames that highdicom laid out.
+    """Replace the one-pixel frames that highdicom made by encoded frames.
 
     highdicom would hold all pixels of all segments several times, and call the encoder that `_encode` avoids.
     """

@@ -1,4 +1,4 @@
-"""DICOM series: which pictures belong together."""
+"""DICOM series: grouping of frames into volumes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from volseg.io.dicom.identity import differences_of, labels_of, split_loosely, s
 from volseg.io.dicom.split import split_volumes
 from volseg.io.dicom.storage import DicomFile
 
-# Cosines that differ by more, a unit of two decimals, are another stack's; what is finer is measured when it is built.
+# Cosines that differ by more (a unit of the second decimal) are of another stack; the rest is checked later.
 _PARALLEL = 0.01 + 1e-9
 _SAME_SPACING = 1e-3
-# Pictures that differ in these never form one volume.
+# Frames that differ in these never form one volume.
 _KINDS: tuple[Callable[[FrameHeader], str], ...] = (
     lambda header: header.sop_class_uid,
     lambda header: header.echo,
@@ -28,22 +28,22 @@ _KINDS: tuple[Callable[[FrameHeader], str], ...] = (
 
 @dataclass(frozen=True)
 class Series:
-    """Pictures that form one volume.
+    """Frames that form one volume.
 
     Parameters
     ----------
     id : str
-        SeriesInstanceUID; with ``#1``, ``#2`` behind it where one UID holds several volumes.
+        SeriesInstanceUID; with the suffix ``#1``, ``#2`` if one UID has several volumes.
     frames : tuple of FrameHeader
         At least one, in no particular order.
     label : str
-        What tells it from other volumes of the same UID: ``time2``, ``b1000``; empty where nothing has a name.
+        Name among the volumes of the same UID: ``time2``, ``b1000``; may be empty.
     copies : tuple of DicomFile
-        The same pictures as files of it; they are left out.
+        Files with the same frames as its files; they are left out.
     notes : tuple of str
-        What the reader warns of: other series of the same UID, texts that vary from slice to slice.
+        Warnings of the reader: other series of the same UID, texts that vary from slice to slice.
     problem : str
-        Why it is not read, whatever its pictures: a damaged file is a slice of it, or may be.
+        Reason why it is not read: a damaged file is, or may be, a slice of it. Empty if it is read.
     """
 
     id: str
@@ -70,12 +70,12 @@ class Series:
 
     @property
     def name(self) -> str:
-        """Description and label, as far as there are any."""
+        """Description and label, if present."""
         return "_".join(filter(None, (self.description, self.label)))
 
     @property
     def modality(self) -> str:
-        """DICOM's word: CT, MR, PT; or an empty text."""
+        """Modality in DICOM's words: CT, MR, PT; or an empty text."""
         return self.frames[0].modality
 
     @property
@@ -85,40 +85,40 @@ class Series:
 
     @property
     def unit(self) -> str | None:
-        """Of the values after rescaling; None where nothing is said."""
+        """Unit of the values after rescaling; None if unknown."""
         return next((frame.unit for frame in self.frames if frame.unit), None)
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """(I, J, K): columns, rows, pictures."""
+        """(I, J, K): columns, rows, frames."""
         return self.frames[0].columns, self.frames[0].rows, len(self.frames)
 
     def describe(self) -> str:
-        """One phrase for messages: number, name, modality, size, end of the id; the patient where there are several."""
+        """One phrase for messages: number, name, modality, size, end of the id; the patient if there are several."""
         size = "x".join(map(str, self.size))
         patient = f" of patient {self.patient_id}" if self.label.startswith("patient") else ""
         return f"{self.number or '-'} '{self.name}'{patient} {self.modality} {size} [...{self.id[-12:]}]"
 
 
-def group_pictures(frames: Iterable[FrameHeader]) -> Iterator[Series]:
-    """Put pictures together that form a volume.
+def group_frames(frames: Iterable[FrameHeader]) -> Iterator[Series]:
+    """Group frames into volumes.
 
     Parameters
     ----------
     frames : iterable of FrameHeader
-        The headers of all pictures, in any order.
+        The headers of all frames in any order.
     """
     by_uid: dict[str, list[FrameHeader]] = {}
     for header in frames:
         by_uid.setdefault(header.series_uid or _substitute_uid(header), []).append(header)
-    for uid, pictures in by_uid.items():
-        yield from _series_of(uid, pictures)
+    for uid, frames in by_uid.items():
+        yield from _series_of(uid, frames)
 
 
-def _series_of(uid: str, pictures: list[FrameHeader]) -> Iterator[Series]:
-    """Part the pictures of one SeriesInstanceUID into volumes, and say what tells these apart."""
-    originals = find_copies(pictures)
-    parts = _parts([header for header in pictures if header.file not in originals])
+def _series_of(uid: str, frames: list[FrameHeader]) -> Iterator[Series]:
+    """Split the frames of one SeriesInstanceUID into volumes, and describe their differences."""
+    originals = find_copies(frames)
+    parts = _parts([header for header in frames if header.file not in originals])
     labels = list(labels_of([(part.label, part.frames) for part in parts]))
     differences = list(differences_of([part.frames for part in parts]))
     for number, part in enumerate(parts):
@@ -138,16 +138,16 @@ def _copies_of(frames: list[FrameHeader], originals: Mapping[DicomFile, DicomFil
 
 
 class _Part(NamedTuple):
-    """Pictures of a volume; `label` is what their headers call it, `notes` are what the reader warns of."""
+    """Frames of a volume, its label by the headers, and the warnings of the reader."""
 
     label: str
     frames: list[FrameHeader]
     notes: tuple[str, ...]
 
 
-def _parts(pictures: list[FrameHeader]) -> list[_Part]:
+def _parts(frames: list[FrameHeader]) -> list[_Part]:
     parts = []
-    for group in split_strictly(pictures):
+    for group in split_strictly(frames):
         for stack in _stacks(group):
             for part, notes in split_loosely(stack):
                 for label, volume in split_volumes(part):
@@ -156,7 +156,7 @@ def _parts(pictures: list[FrameHeader]) -> list[_Part]:
 
 
 def _stacks(frames: Iterable[FrameHeader]) -> Iterator[list[FrameHeader]]:
-    """Give the pictures that could form a volume together: of one kind, parallel, of one pixel size."""
+    """Yield groups of frames that could form a volume: of one kind, parallel, of one pixel size."""
     by_kind: dict[tuple[object, ...], list[FrameHeader]] = {}
     for header in frames:
         kind = (header.is_auxiliary, header.refusal, header.rows, header.columns)
@@ -164,11 +164,11 @@ def _stacks(frames: Iterable[FrameHeader]) -> Iterator[list[FrameHeader]]:
     alike = list(by_kind.values())
     for text_of in _KINDS:
         parted: list[list[FrameHeader]] = []
-        for pictures in alike:
-            parted.extend(told_apart(pictures, text_of))
+        for frames in alike:
+            parted.extend(told_apart(frames, text_of))
         alike = parted
-    for pictures in alike:
-        yield from _parallel(pictures)
+    for frames in alike:
+        yield from _parallel(frames)
 
 
 def _parallel(frames: Iterable[FrameHeader]) -> list[list[FrameHeader]]:
@@ -184,13 +184,13 @@ def _parallel(frames: Iterable[FrameHeader]) -> list[list[FrameHeader]]:
 
 
 def _substitute_uid(header: FrameHeader) -> str:
-    """Tell over-anonymised files without a series UID apart by other attributes; hashed, as users see the result."""
+    """Make a UID for anonymised files without one from other attributes; hashed, as users see the result."""
     told_by = (header.study_uid, header.patient_id, header.number, header.description)
     return f"without-uid-{hashlib.sha256(repr(told_by).encode()).hexdigest()[:12]}"
 
 
 def _same_plane(one: FrameHeader, other: FrameHeader) -> bool:
-    """Whether two pictures are parallel and of the same pixel size, or both without geometry."""
+    """Whether two frames are parallel and of the same pixel size, or both without geometry."""
     if one.orientation is None or other.orientation is None or one.pixel_spacing is None or other.pixel_spacing is None:
         return (one.orientation, one.pixel_spacing) == (other.orientation, other.pixel_spacing)
     turned = np.abs(np.subtract(one.orientation, other.orientation)).max()

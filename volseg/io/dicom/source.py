@@ -1,7 +1,7 @@
-"""Which DICOM frames a volume was read from, and how results return onto them.
+"""The DICOM frames that a volume was read from, and resampling of results onto them.
 
-A result is brought onto a frame by the two affines alone, whatever the orientation, order, tilt or spacing of the
-frames: no plane names, no flips.
+A result is resampled onto a frame by the two affines alone, whatever the orientation, order, tilt or spacing of the
+frames. There are no plane names and no flips.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from volseg.core.grid import Float, Grid
 from volseg.io.dicom.planes import PlaneStack, normal_of
 from volseg.io.dicom.storage import DicomFile
 
-# An index that moves by less than this over a whole row or column does not depend on it.
+# An index that changes by less than this over a whole row or column does not depend on it.
 _NO_MOVE = 0.02
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SourceFrame:
-    """One picture of a series: where it is stored and where it lies in the patient.
+    """One frame of a series: its storage and its position in the patient.
 
     Parameters
     ----------
     file : DicomFile
         The instance.
     sop_class_uid, sop_instance_uid : str
-        What the instance is called.
+        Identifiers of the instance.
     frame : int or None
-        Number of the picture in a multi-frame instance, from 1; None if the instance is not multi-frame (also for a
-        mosaic, whose tiles are no frames).
+        Number of the frame in a multi-frame instance, from 1; None if the instance is not multi-frame (also for a
+        tile of a mosaic).
     columns, rows : int
         Size in pixels.
     plane : (4, 4) float64
-        (column, row, mm along the normal, 1) -> RAS+ mm, as the headers place this very picture.
+        (column, row, mm along the normal, 1) -> RAS+ mm, by the header of this frame.
     """
 
     file: DicomFile
@@ -52,14 +52,14 @@ class SourceFrame:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class DicomSource:
-    """What a volume was read from.
+    """The DICOM series that a volume was read from.
 
     Parameters
     ----------
     study_uid, series_uid, frame_of_reference_uid : str
         Identifiers; empty if the files have none.
     frames : tuple of SourceFrame
-        Ascending along the normal. If the volume was resampled (tilt, uneven spacing) they are not its slices.
+        Ascending along the normal. They are not the slices of the volume if it was resampled (tilt, uneven spacing).
     """
 
     study_uid: str
@@ -79,7 +79,7 @@ class DicomSource:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Identifiers that an object needs to refer to it, and that it lacks."""
+        """Missing identifiers that an object needs to refer to it."""
         sop_classes = [frame.sop_class_uid for frame in self.frames]
         sop_instances = [frame.sop_instance_uid for frame in self.frames]
         needed = {
@@ -107,7 +107,7 @@ def stack_of(frames: Sequence[SourceFrame]) -> PlaneStack:
 
 
 class GridSlice(NamedTuple):
-    """A slice of a grid as a frame, on which values of another grid are wanted.
+    """A slice of a grid as a frame, as a target for values of another grid.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class GridSlice(NamedTuple):
 
     @classmethod
     def of(cls, grid: Grid, k: int) -> GridSlice:
-        """Take slice k of a grid."""
+        """Return slice k of a grid."""
         plane = grid.affine.copy()
         plane[:3, 3] = grid.to_world([0, 0, k])
         return cls(grid.shape[0], grid.shape[1], plane)
@@ -132,16 +132,16 @@ class GridSlice(NamedTuple):
 def values_on_frame(
     frame: SourceFrame | GridSlice, array: NDArray[Any], grid: Grid, *, linear: bool = False
 ) -> NDArray[Any]:
-    """Take the values of a volume at the pixel centres of a frame.
+    """Return the values of a volume at the pixel centres of a frame.
 
     Parameters
     ----------
     frame : SourceFrame or GridSlice
-        Where the values are wanted.
+        The target of the values.
     array : (I, J, K)
         Values on `grid`: labels, or probabilities.
     grid : Grid
-        Any, also of another orientation or spacing than the frame.
+        Any grid, also with another orientation or spacing than the frame.
     linear : bool
         Interpolate between voxels; otherwise the nearest voxel's value.
 
@@ -154,13 +154,13 @@ def values_on_frame(
     steps = to_voxel[:, :2] * [max(frame.columns - 1, 1), max(frame.rows - 1, 1)]
     moves = np.abs(steps) > _NO_MOVE
     columns, rows = np.arange(frame.columns), np.arange(frame.rows)[:, None]
-    # (rows, columns) voxel coordinates; a line if an axis moves along one of them, one number if along neither.
+    # (rows, columns) voxel coordinates; one row or column if they change along only one axis, else one number.
     axes = []
     nearest = []
     inside = np.ones((frame.rows, frame.columns), dtype=bool)
     for (column, row, _, offset), (by_column, by_row), size in zip(to_voxel, moves, grid.shape, strict=True):
         axis = offset + (column * columns if by_column else 0) + (row * rows if by_row else 0)
-        # Halves go up, as np.rint would take the even ones of both sides and skip the odd.
+        # Halves are rounded up; np.rint would round them to even numbers and skip odd ones.
         voxel = np.floor(axis + 0.5 + _ROUNDING).astype(np.intp)
         inside &= (voxel >= 0) & (voxel < size)
         axes.append(axis)

@@ -1,7 +1,7 @@
-"""The volumes in a stack of pictures that cannot be one: time points, echoes, b-values, acquisitions.
+"""Splitting of a stack of frames into volumes: time points, echoes, b-values, acquisitions.
 
-A stack is split only if it must be (positions repeat, or distances are uneven), by the first trait of the headers that
-leaves whole volumes. A stack that no trait explains stays together, and is refused or resampled as a whole.
+A stack is split only if necessary (positions repeat, or distances are uneven), by the first trait in the headers that
+gives whole volumes. A stack without such a trait stays together, and is refused or resampled as a whole.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from volseg.io.dicom.planes import SAME_POSITION_MM, levels_of, positions_of
 from volseg.io.dicom.repair import plan_repair
 from volseg.io.dicom.stack import Stack, make_stack
 
-# Fewer slices are evenly spaced by chance.
+# Fewer slices may be evenly spaced by chance.
 _FEWEST_SLICES = 3
-# Slices nearer than this part of the mean distance of neighbours are at one position.
+# Slices closer than this fraction of the mean distance of neighbours are at one position.
 _SAME_POSITION = 0.05
-# Traits that no volume ever mixes, whether positions repeat or not.
+# Traits that are always the same in a volume, whether positions repeat or not.
 _CONTRASTS = ("b", "component", "kvp")
-# Traits that a volume does not mix, except in single slices.
+# Traits that are the same in a volume, except in single slices.
 _PHASES = ("time", "phase", "kernel", "echo", "inversion", "flip")
-# Times of each picture: together with another trait they tell everything apart.
+# Times of each frame: with another trait they would distinguish every frame.
 _TIMES = ("acquired", "content")
 
 _NO_VOLUME = 2
@@ -34,7 +34,7 @@ Parts = list[tuple[str, list[FrameHeader]]]
 
 
 def split_volumes(frames: Sequence[FrameHeader]) -> Parts:
-    """Split pictures of one orientation and size into volumes.
+    """Split frames of one orientation and size into volumes.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def split_volumes(frames: Sequence[FrameHeader]) -> Parts:
     Returns
     -------
     list of (label, frames)
-        The label says what tells the volume from the others, such as ``b1000`` or ``time3``; empty for a single volume.
+        The label distinguishes the volume from the others, such as ``b1000`` or ``time3``; empty for a single volume.
     """
     parts = _by_contrast(frames)
     if parts:
@@ -54,17 +54,17 @@ def split_volumes(frames: Sequence[FrameHeader]) -> Parts:
         return whole
     try:
         stack = make_stack(frames)
-    except InputError:  # reading it will say what is wrong
+    except InputError:  # reading it raises the same error
         return whole
     return _split_stack(frames, stack) or whole
 
 
 def _split_stack(frames: Sequence[FrameHeader], stack: Stack) -> Parts:
-    """Split frames of one contrast; empty if they are one volume, or nothing fits."""
+    """Split frames of one contrast; empty if they are one volume, or no trait fits."""
     levels = _levels(frames, stack)
     places = len(set(levels))
     if places == 1:
-        return []  # pictures at one position are no volumes, however they are sorted
+        return []  # frames at one position are not volumes, however they are sorted
     if places < len(frames):
         return _of_repeats(frames, levels)
     if stack.is_even:
@@ -73,7 +73,7 @@ def _split_stack(frames: Sequence[FrameHeader], stack: Stack) -> Parts:
 
 
 def _by_contrast(frames: Sequence[FrameHeader]) -> Parts:
-    """Split by the first contrast that has whole volumes, and each part further; empty if no contrast has."""
+    """Split by the first contrast that gives whole volumes, and each part further; empty without one."""
     for name in _CONTRASTS:
         parts = _by_trait(frames, name)
         if len(parts) < 2 or _fewest_slices(parts) < 2:
@@ -91,7 +91,7 @@ def _fewest_slices(parts: Parts) -> int:
 
 
 def _of_repeats(frames: Sequence[FrameHeader], levels: list[int]) -> Parts:
-    """Split frames whose positions repeat: best into volumes that have every position once; empty if nothing fits."""
+    """Split frames with repeated positions, preferably into volumes with each position once; empty if no trait fits."""
     candidates = list(_candidates(frames, levels))
     level_of = {}
     for frame, level in zip(frames, levels, strict=True):
@@ -115,24 +115,24 @@ def _interleaved(frames: Sequence[FrameHeader]) -> Parts:
 
 
 def _of_uneven(frames: Sequence[FrameHeader], levels: list[int], stack: Stack) -> Parts:
-    """Split a stack of uneven distances into even ones; empty if nothing fits, or the whole can be repaired."""
+    """Split a stack of uneven distances into even ones; empty if no trait fits, or the whole can be repaired."""
     for parts in _candidates(frames, levels):
         if _are_even(parts):
-            # Thin slices below thick ones, say, are one scan, unless the hole between the parts is too wide.
+            # For example, thin slices below thick ones are one scan, unless the gap between the parts is too wide.
             return [] if _follow_each_other(parts) and _is_repairable(stack) else parts
     return []
 
 
 def are_volumes(parts: Sequence[Sequence[FrameHeader]]) -> bool:
-    """Whether parts of a stack, which differ in a text, are volumes of their own.
+    """Whether parts of a stack that differ in a text are separate volumes.
 
-    They are not if only together they are a whole stack: then the text varies from slice to slice, or was edited in
-    some.
+    They are not if only all parts together are a whole stack: then the text varies from slice to slice, or was edited
+    in some.
 
     Parameters
     ----------
     parts : sequence of sequences of FrameHeader
-        Each has another text than the others.
+        Parts with different texts.
     """
     whole: list[FrameHeader] = []
     for part in parts:
@@ -143,7 +143,7 @@ def are_volumes(parts: Sequence[Sequence[FrameHeader]]) -> bool:
         if len(part) > 1:
             several.append(part)
         elif uids[part[0].sop_instance_uid] > 1:
-            return False  # a slice of which there are two versions remains refused
+            return False  # a slice with two versions is still refused
     if not several:
         return False
     together, worst = _fault(whole), max(map(_fault, several))
@@ -153,7 +153,7 @@ def are_volumes(parts: Sequence[Sequence[FrameHeader]]) -> bool:
 
 
 def _fault(frames: Sequence[FrameHeader]) -> int:
-    """Return 0 for an even stack, 1 for one that can be repaired, 2 for frames that are no volume."""
+    """Return 0 for an even stack, 1 for one that can be repaired, 2 for frames that are not a volume."""
     try:
         stack = make_stack(frames)
         if (stack.gaps < SAME_POSITION_MM).any():
@@ -164,7 +164,7 @@ def _fault(frames: Sequence[FrameHeader]) -> int:
 
 
 def _levels(frames: Sequence[FrameHeader], stack: Stack) -> list[int]:
-    """For each frame the number of its position along the normal, which may differ a little between time points."""
+    """Return the position number of each frame along the normal; time points may differ slightly in position."""
     apart = max(SAME_POSITION_MM, _SAME_POSITION * float(stack.gaps.mean()))
     level_of = {}
     for frame, level in zip(stack.frames, levels_of(stack.heights, apart).tolist(), strict=True):
@@ -173,7 +173,7 @@ def _levels(frames: Sequence[FrameHeader], stack: Stack) -> list[int]:
 
 
 def _candidates(frames: Sequence[FrameHeader], levels: list[int]) -> Iterator[Parts]:
-    """Yield the ways to divide frames by their headers that give several parts, the simplest first."""
+    """Yield the divisions of frames by their headers into several parts, the simplest first."""
     for parts in _divisions(frames, levels):
         if len(parts) > 1:
             yield parts
@@ -193,7 +193,7 @@ def _divisions(frames: Sequence[FrameHeader], levels: list[int]) -> Iterator[Par
 
 
 def _varying_traits(frames: Sequence[FrameHeader]) -> list[str]:
-    """Return the traits that are not the same in all frames, in the order of the headers."""
+    """Return the traits that differ between frames, in the order of the headers."""
     names: dict[str, None] = {}
     for frame in frames:
         names.update(dict.fromkeys(frame.traits))
@@ -213,7 +213,7 @@ def _by_trait(frames: Sequence[FrameHeader], name: str) -> Parts:
 
 
 def _by(frames: Sequence[FrameHeader], key: Callable[[FrameHeader], str], name: str) -> Parts:
-    """Group frames by a text; `name` is what the labels start with."""
+    """Group frames by a text; `name` is the start of the labels."""
     groups: dict[str, list[FrameHeader]] = defaultdict(list)
     for frame in frames:
         groups[key(frame)].append(frame)
@@ -224,7 +224,7 @@ def _by(frames: Sequence[FrameHeader], key: Callable[[FrameHeader], str], name: 
 
 
 def _by_rank(frames: Sequence[FrameHeader], levels: list[int]) -> Parts:
-    """Take the first picture of every position, the second, and so on, as the instance numbers count them."""
+    """Group the first frames of all positions, the second, and so on, in the order of instance numbers."""
     numbers = set()
     for level, frame in zip(levels, frames, strict=True):
         if frame.instance_number is None:
@@ -254,7 +254,7 @@ def _ranks(frames: Sequence[FrameHeader], levels: list[int]) -> list[list[FrameH
 
 
 def _mixes(name: str, ranks: Iterable[list[FrameHeader]], frames: Sequence[FrameHeader], levels: Sequence[int]) -> bool:
-    """Whether the headers tell volumes apart by a trait, the same way at every position, and the ranks mix them."""
+    """Whether a trait in the headers separates volumes in the same way at every position, and the ranks mix them."""
     at: dict[int, Counter[str]] = defaultdict(Counter)
     for level, frame in zip(levels, frames, strict=True):
         at[level][frame.traits.get(name, "")] += 1
@@ -265,7 +265,7 @@ def _mixes(name: str, ranks: Iterable[list[FrameHeader]], frames: Sequence[Frame
 
 
 def _are_whole(parts: Parts, level_of: Mapping[int, int]) -> bool:
-    """Whether every part has each position once; one, such as the last that was not finished, may lack some."""
+    """Whether every part has each position once; one part, such as an unfinished last one, may lack some."""
     everywhere = set(level_of.values())
     unfinished = 0
     for _, part in parts:
@@ -277,7 +277,7 @@ def _are_whole(parts: Parts, level_of: Mapping[int, int]) -> bool:
 
 
 def _are_volumes(parts: Parts) -> bool:
-    """Whether no position repeats in a part, and each is even by itself."""
+    """Whether no position repeats in a part, and each part alone is even."""
     for _, frames in parts:
         if (make_stack(frames).gaps < SAME_POSITION_MM).any():
             return False
@@ -289,7 +289,7 @@ def _are_even(parts: Parts) -> bool:
 
 
 def _are_interleaved(parts: Parts) -> bool:
-    """Whether each part is even by itself, though all of them are even together."""
+    """Whether each part alone is even, although all parts together are even too."""
     return len(parts) > 1 and _are_even(parts) and not _follow_each_other(parts)
 
 
@@ -324,16 +324,16 @@ def natural_order(value: str) -> list[tuple[float, str]]:
 
 
 def label_of(name: str, value: str, number: int) -> str:
-    """Return ``b1000``, ``time3``: the value if it is short and a name by itself, else the number of the part.
+    """Return ``b1000``, ``time3``: the value if it is short and usable as a name, else the number of the part.
 
     Parameters
     ----------
     name : str
-        What tells volumes apart.
+        Name of the trait.
     value : str
-        Of this volume.
+        Its value in this volume.
     number : int
-        Of the volume, from 1.
+        Number of the volume, from 1.
     """
     value = re.sub(r"\.0+$", "", value)
     plain = re.fullmatch(r"\d{1,6}", value) or (name == "component" and value.isalnum())

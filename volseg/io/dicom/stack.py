@@ -1,6 +1,6 @@
-"""Where the slices of a stack lie: in order, on one regular grid, or why not.
+"""Positions of the slices of a stack: their order, and their regular grid or the reason why they have none.
 
-The rule: the affine must give back three corners of every slice, as its own header places them.
+The rule: the affine must give three corners of every slice at their positions in its header.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from volseg.io.dicom.rounding import along, common_axes, even_steps, on_line, tu
 
 _LOG = logging.getLogger(__name__)
 
-# Zeros and ones need no decimals; one decimal does not give a slice a direction.
+# Zeros and ones need no decimals; one decimal is not enough for a direction.
 _CARDINAL = 0.1
-# Smaller deviations are not looked at, whatever the decimals.
+# Smaller deviations are ignored, whatever the decimals.
 _EXACT_MM = 1e-4
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stack(PlaneStack):
-    """Slices in order, each where its own header places it, LPS+.
+    """Slices in order, each at the position in its header, LPS+.
 
     Parameters
     ----------
     frames : tuple of FrameHeader
-        Ascending along their normal, as `planes`.
+        Ascending along their normal, like `planes`.
     rounding_mm : float
-        How far a corner may lie from its true place because of the few decimals of the headers; 0 where these show no
+        Largest distance of a corner from its true position because of few decimals in the headers; 0 if there is no
         rounding.
     moved_mm : float
-        How far the corners were moved, at most, as the stack is straight apart from the decimals; 0 if it is
-        straight anyway.
+        Largest distance by which corners were moved, if the stack is straight except for rounding; 0 if it is straight
+        anyway.
     """
 
     frames: tuple[FrameHeader, ...]
@@ -47,7 +47,7 @@ class Stack(PlaneStack):
 
     @property
     def rounding_note(self) -> str:
-        """A warning if the decimals of the headers decide that nothing need be resampled; else empty."""
+        """A warning if the stack is not resampled because of the decimals in the headers; else empty."""
         if not self.moved_mm:
             return ""
         spacing = float(np.linalg.norm(self.affine[:3, 2]))
@@ -58,7 +58,7 @@ class Stack(PlaneStack):
 
     @property
     def affine(self) -> Float:
-        """(4, 4) voxel index -> LPS mm of an even stack from the first slice to the last; sheared if they are."""
+        """(4, 4) voxel index -> LPS mm of an even stack from the first slice to the last; sheared if it is tilted."""
         return self.affine_over(len(self.frames) - 1, self.frames[0].slice_spacing or 1.0)
 
     @property
@@ -68,7 +68,7 @@ class Stack(PlaneStack):
 
 
 def make_stack(frames: Sequence[FrameHeader]) -> Stack:
-    """Sort slices along their normal; they become a straight stack if only their decimals differ from one.
+    """Sort slices along their normal; make the stack straight if it differs from a straight one only by rounding.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def make_stack(frames: Sequence[FrameHeader]) -> Stack:
 
 
 def _settled(stack: Stack, orientation_digit: float) -> Stack:
-    """Put slices where a straight stack has them, if their headers are those of one, rounded."""
+    """Move slices to the positions of a straight stack, if rounding explains the difference."""
     if max(stack.misplacement_mm(stack.affine).max(), stack.drift_mm) <= _EXACT_MM:
         return stack
     position_digit = min(header.position_digit for header in stack.frames)
@@ -120,7 +120,7 @@ def _settled(stack: Stack, orientation_digit: float) -> Stack:
 
 
 def check_stack(stack: Stack) -> None:
-    """Refuse a stack that is no volume even if it were resampled; warn if a thickness must be assumed.
+    """Refuse a stack that cannot be resampled into a volume; warn if a thickness must be assumed.
 
     Parameters
     ----------
@@ -139,8 +139,8 @@ def check_stack(stack: Stack) -> None:
         one, other = stack.frames[same[0]], stack.frames[same[0] + 1]
         raise InputError(
             f"{one} and {other}: two slices at the same position ({place(one)}), {same.size} such pairs in the series, "
-            f"and nothing in their headers makes whole volumes of them{_differences(stack.frames)}; expected one slice "
-            "a position; separate time points or acquisitions, or remove copies"
+            f"but the headers do not split them into whole volumes{_differences(stack.frames)}; expected one slice for "
+            "each position; separate time points or acquisitions, or remove copies"
         )
 
 
@@ -153,12 +153,12 @@ def _differences(frames: Sequence[FrameHeader]) -> str:
 
 
 def place(header: FrameHeader) -> str:
-    """Say where a slice lies along the patient axis (LPS+) nearest to its normal.
+    """Describe the position of a slice along the patient axis (LPS+) nearest to its normal.
 
     Parameters
     ----------
     header : FrameHeader
-        Of a slice that has a place.
+        Header of a slice with a position.
     """
     position, orientation = np.array(header.position), np.array(header.orientation)
     axis = int(np.abs(np.cross(orientation[:3], orientation[3:])).argmax())

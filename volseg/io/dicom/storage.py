@@ -1,4 +1,4 @@
-"""Where DICOM objects are stored: a file, a file in a zip archive, either of them gzipped, or bytes in memory."""
+"""Storage of DICOM objects: a file, a file in a zip archive, either of them gzipped, or bytes in memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from volseg.files.walking import list_files
 from volseg.files.zip_archive import archive_members, is_zip, open_archive
 from volseg.io.dicom.stream import BoundedStream, UnpackedStream
 
-_GZIP = 31  # zlib's number for it
+_GZIP = 31  # zlib's number for the format
 _BLOCK = 1 << 12
-# What a small file may become: of one object there are several copies in memory while it is read.
+# Largest size of a small file after unpacking: while it is read, there are several copies of it in memory.
 ALWAYS_UNPACKED = 1 << 28
 
 
@@ -28,11 +28,11 @@ class DicomFile:
     Parameters
     ----------
     path : Path
-        The file, or the zip archive that it lies in.
+        The file, or the zip archive that holds it.
     member : str
         Its name in the archive; empty for a file of its own.
     content : bytes, optional
-        The object itself, if it lies in memory, as one that came over a network; `path` is then only its name.
+        The bytes of an object in memory, for example from a network; `path` is then only its name.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class DicomFile:
         Raises
         ------
         One of `volseg.errors.DAMAGE`
-            It cannot be read; or, while it is read, it becomes far larger than it is stored.
+            It cannot be read, or it unpacks to far more than its stored size.
         """
         size, most = self.size(), most_unpacked(self.stored_size(), always=ALWAYS_UNPACKED)
         if self.member:
@@ -71,7 +71,7 @@ class DicomFile:
             return BoundedStream(stream, size)
         if not self._is_gzipped():
             return BoundedStream(self._stored(), size)
-        # A GzipFile closes the file that it has opened, and no other.
+        # A GzipFile closes a file only if it has opened it.
         unpacked = gzip.GzipFile(self.path) if self.content is None else gzip.GzipFile(fileobj=self._stored())
         return BoundedStream(UnpackedStream(unpacked, size, most), size)
 
@@ -83,20 +83,20 @@ class DicomFile:
             return stream.read(2) == GZIP_MARK
 
     def size(self) -> int:
-        """Bytes that it holds, or a bound of them where it is gzipped."""
+        """Return its size in bytes; for a gzipped file, an upper bound."""
         if self.member:
             return open_archive(self.path).getinfo(self.member).file_size
         stored = self.stored_size()
         return MAX_DEFLATE_RATIO * stored if self._is_gzipped() else stored
 
     def stored_size(self) -> int:
-        """Bytes that it takes where it lies."""
+        """Return its stored size in bytes."""
         if self.member:
             return open_archive(self.path).getinfo(self.member).compress_size
         return self.path.stat().st_size if self.content is None else len(self.content)
 
     def start(self, size: int) -> bytes:
-        """Read its first bytes, unpacked; raises as `open`."""
+        """Read its first bytes, unpacked; errors are those of `open`."""
         if not self.stored_size():
             return b""
         with self.open() as stream:
@@ -104,7 +104,7 @@ class DicomFile:
 
 
 def stored_files(path: Path, files: Iterable[Path] | None = None) -> Iterator[DicomFile]:
-    """List what may be a DICOM object: the file itself, a folder's files at any depth, a zip archive's members.
+    """List possible DICOM objects: the file itself, the files of a folder at any depth, the members of a zip archive.
 
     Parameters
     ----------

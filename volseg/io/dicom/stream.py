@@ -1,7 +1,7 @@
-"""The bytes of a DICOM object as pydicom reads them: never more than exist, unpacked only as far as they are read.
+"""Streams of a DICOM object for pydicom: never longer than the data, and unpacked only as far as they are read.
 
-An element may claim any length up to 4 GB, and pydicom takes that much memory before it reads. A header may also hold
-more elements than anybody can wait for.
+An element may claim any length up to 4 GB, and pydicom allocates that much memory before it reads. A header may also
+have so many elements that reading them would take hours.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Protocol
 
 _LARGE = 1 << 16
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 1 << 16, 1 << 24
-# Headers of some ten thousand frames come near: they take about 100 reads a frame.
+# Headers of about ten thousand frames come close to this, with about 100 reads for each frame.
 _MOST_READS = 6_000_000
 
 
 class SwollenError(OSError):
-    """A compressed object becomes far larger than scans do."""
+    """A compressed object unpacks to far more than a scan."""
 
 
 class ReadableStream(Protocol):
     """A stream that is read from its beginning to its end."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read up to so many bytes, or all that are left."""
+        """Read up to `size` bytes, or all the rest."""
 
     def close(self) -> None:
         """Close it."""
@@ -33,30 +33,30 @@ class SeekableStream(ReadableStream, Protocol):
     """The methods of a file that pydicom needs."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a place, and return it."""
+        """Go to a position, and return it."""
 
     def tell(self) -> int:
-        """Return the place of the next byte."""
+        """Return the position of the next byte."""
 
 
 class ReadBudget:
-    """How often streams may still be read that share it."""
+    """Number of reads left for all streams that share it."""
 
     def __init__(self) -> None:
         self.left = _MOST_READS
 
 
 class BoundedStream:
-    """A stream that gives at most what there is, and so many times.
+    """A stream with a limit on its length and on the number of reads.
 
     Parameters
     ----------
     stream : SeekableStream
-        Belongs to this one, which closes it.
+        The data; this stream closes it.
     size : int
-        How many bytes it has, at most.
+        Largest number of bytes.
     budget : ReadBudget, optional
-        By default one of its own.
+        The limit of reads; the default is a new one.
     """
 
     def __init__(self, stream: SeekableStream, size: int, budget: ReadBudget | None = None) -> None:
@@ -64,12 +64,12 @@ class BoundedStream:
         self._read, self._size, self._budget = stream.read, size, budget or ReadBudget()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read up to so many bytes, or all that are left.
+        """Read up to `size` bytes, or all the rest.
 
         Raises
         ------
         ValueError
-            It was read more often than any header needs.
+            There were more reads than any header needs.
         """
         self._budget.left -= 1
         if self._budget.left < 0:
@@ -86,16 +86,16 @@ class BoundedStream:
 
 
 class UnpackedStream:
-    """A seekable stream of unpacked data, which are unpacked once, and only as far as they are read.
+    """A seekable stream of unpacked data; they are unpacked once, and only as far as they are read.
 
     Parameters
     ----------
     packed : ReadableStream
-        Gives plain bytes, from the first one on; belongs to this one, which closes it.
+        Gives unpacked bytes from the first one on; this stream closes it.
     size : int
-        How many bytes it becomes, at most.
+        Largest number of unpacked bytes.
     most : int
-        How many it may become.
+        Allowed number of unpacked bytes.
     """
 
     def __init__(self, packed: ReadableStream, size: int, most: int) -> None:
@@ -104,11 +104,11 @@ class UnpackedStream:
         self._data, self._place = bytearray(), 0
 
     def tell(self) -> int:
-        """Return the place of the next byte."""
+        """Return the position of the next byte."""
         return self._place
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a place, and return it; nothing is unpacked, unless it is counted from the end."""
+        """Go to a position, and return it; data are unpacked only if it is counted from the end."""
         if whence == os.SEEK_END:
             self._fill(self._size)
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place}.get(whence, len(self._data))
@@ -116,12 +116,12 @@ class UnpackedStream:
         return self._place
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read up to so many bytes, or all that are left.
+        """Read up to `size` bytes, or all the rest.
 
         Raises
         ------
         SwollenError
-            More would be unpacked than may be.
+            The data unpack to more than is allowed.
         """
         end = self._size if size < 0 else self._place + size
         if end > len(self._data):
@@ -131,11 +131,11 @@ class UnpackedStream:
         return found
 
     def _fill(self, end: int) -> None:
-        """Unpack up to a place, or to the end."""
+        """Unpack up to a position, or to the end."""
         end = min(end, self._size)
         while len(self._data) < end and len(self._data) <= self._most:
             wanted = min(max(end - len(self._data), _SMALLEST_CHUNK), _LARGEST_CHUNK)
-            # A byte more than may be tells too many from as many.
+            # One byte more than allowed, so that an excess is noticed.
             chunk = self._packed.read(min(wanted, self._most + 1 - len(self._data)))
             if not chunk:
                 return

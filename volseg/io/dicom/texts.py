@@ -1,4 +1,4 @@
-"""Texts, numbers and codes as DICOM takes them, and codes as it has them."""
+"""Texts, numbers and codes in the form of DICOM, and codes from that form."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _CODE = re.compile(r"([^:\s\\]{1,16}):([^\s\\]+)")
 
 
 def fit_text(text: str) -> str:
-    """Make a text fit DICOM's LO: 64 characters, without backslashes and control characters.
+    """Convert a text to DICOM's LO: 64 characters, without backslashes and control characters.
 
     Parameters
     ----------
     text : str
-        Of any length.
+        A text of any length.
     """
     return "".join(c if c.isprintable() and c != "\\" else "_" for c in text)[:LONGEST_TEXT]
 

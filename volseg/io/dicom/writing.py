@@ -1,4 +1,4 @@
-"""Write a volume as a classic CT or MR image series, one file a slice."""
+"""Write a volume as a classic CT or MR image series, one file for each slice."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _MOST_PIXELS, _LARGEST_VALUE = 65535, 1e12
 
 
 def write_dicom_series(volume: Volume, folder: str | Path, *, description: str = "volseg phantom") -> list[Path]:
-    """Write a volume as a DICOM image series of its own, slices along the third array axis.
+    """Write a volume as a new DICOM image series, with slices along the third array axis.
 
-    A volume that was read from DICOM keeps its patient, study and frame of reference; any other has no patient.
+    A volume from DICOM keeps its patient, study and frame of reference; any other volume has no patient.
 
     Parameters
     ----------
     volume : Volume
-        On any grid without shear, also oblique or left-handed. Modality CT or MR; if it is None its values decide,
-        with a warning.
+        On any grid without shear, also oblique or left-handed. Its modality is CT or MR; if it is None, the values
+        decide, with a warning.
     folder : path
-        Made if it is missing. Files of the same names are replaced. All slices appear at once.
+        It is made if missing. Files with the same names are replaced. All slices appear at once.
     description : str
         SeriesDescription, at most 64 characters.
 
@@ -51,8 +51,8 @@ def write_dicom_series(volume: Volume, folder: str | Path, *, description: str =
     Raises
     ------
     OutputError
-        Sheared grid, another modality, NaN or Inf, an unfit text, other DICOM files in the folder (they would mix
-        with the series), or a file cannot be written.
+        The grid is sheared, the modality is another one, values are NaN or Inf, a text does not fit DICOM, the folder
+        has other DICOM files (they would mix with the series), or a file cannot be written.
     """
     folder = Path(folder)
     volume = _with_modality(volume, folder)
@@ -65,7 +65,7 @@ def write_dicom_series(volume: Volume, folder: str | Path, *, description: str =
         _LOG.warning("%s: the values do not fit 16 bits; rounded to steps of %g", folder, float(slope))
     template = _template(volume, folder, slope, intercept)
     template.SeriesDescription = description
-    # A series of which some slices are missing looks like a shorter one.
+    # A series with missing slices looks like a shorter one.
     with atomic_folder(folder) as whole:
         for k, path in enumerate(paths):
             dataset = _place(template, volume, k)
@@ -76,12 +76,12 @@ def write_dicom_series(volume: Volume, folder: str | Path, *, description: str =
 
 
 def _with_modality(volume: Volume, folder: Path) -> Volume:
-    """Return the volume with what made it, chosen by its values where nothing says it."""
+    """Return the volume with its modality, which is chosen by its values if it is unknown."""
     if volume.modality is not None:
         return volume
     chosen, why = ("CT", "are") if is_like_ct(volume.array) else ("MR", "are not")
     _LOG.warning(
-        "%s: nothing says what made the scan; written as %s, as its values %s like those of CT in HU; choose by "
+        "%s: the modality of the scan is unknown; written as %s, as its values %s like those of CT in HU; choose by "
         "modality (--modality %s)",
         *(folder, chosen, why, "|".join(MODALITIES)),
     )
@@ -90,7 +90,7 @@ def _with_modality(volume: Volume, folder: Path) -> Volume:
 
 def _check(volume: Volume, folder: Path, paths: list[Path], text: str) -> None:
     if volume.grid.is_sheared:
-        raise OutputError(f"{folder}: the grid is sheared, which DICOM slices here cannot say; resample it first")
+        raise OutputError(f"{folder}: the grid is sheared, but volseg writes straight DICOM slices; resample it first")
     if volume.modality not in MODALITIES:
         raise OutputError(
             f"{folder}: modality is {volume.modality!r}; volseg writes {' and '.join(MODALITIES)}, of which one can be "
@@ -129,7 +129,7 @@ def _source_of(volume: Volume) -> DicomSource | None:
 
 
 def _rescale(array: NDArray[Any]) -> tuple[DSfloat, DSfloat]:
-    """Slope and intercept, as DICOM's 16 characters can say them, that bring all values into int16."""
+    """Slope and intercept, exact in DICOM's 16 characters, that map all values to int16."""
     lowest, highest = float(array.min()), float(array.max())
     if highest - lowest <= _INT16.max - _INT16.min and (
         array.dtype.kind != "f" or bool((array == np.rint(array)).all())
@@ -142,7 +142,7 @@ def _rescale(array: NDArray[Any]) -> tuple[DSfloat, DSfloat]:
 
 
 def _template(volume: Volume, folder: Path, slope: DSfloat, intercept: DSfloat) -> Dataset:
-    """Everything that all slices share (PS3.3 A.3 CT Image, A.4 MR Image)."""
+    """Attributes that all slices share (PS3.3 A.3 CT Image, A.4 MR Image)."""
     is_ct = volume.modality == "CT"
     source = _source_of(volume)
     dataset = _of_patient(source)
@@ -158,7 +158,7 @@ def _template(volume: Volume, folder: Path, slope: DSfloat, intercept: DSfloat) 
     dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if is_ct else "OTHER"]
     if is_ct:
         dataset.KVP = None
-        # A CT that was not read from DICOM does not say its unit, which as a rule is HU.
+        # A CT that was not read from DICOM has no unit; it is usually HU.
         unit = volume.unit or ("HU" if source is None else "US")
         dataset.RescaleType = "HU" if unit == "HU" else "US"
     else:
@@ -170,7 +170,7 @@ def _template(volume: Volume, folder: Path, slope: DSfloat, intercept: DSfloat) 
 
 
 def _of_patient(source: DicomSource | None) -> Dataset:
-    """Return a data set with patient, study and frame of reference of the source, or new ones of no patient."""
+    """Return a data set with patient, study and frame of reference of the source, or new ones without a patient."""
     if source is None:
         dataset = unknown_patient()
         dataset.StudyInstanceUID = dataset.FrameOfReferenceUID = ""
@@ -184,7 +184,7 @@ def _of_patient(source: DicomSource | None) -> Dataset:
 
 
 def _describe_pixels(dataset: Dataset, grid: Grid) -> None:
-    """Say how pixels are stored, and how large and in what direction slices are."""
+    """Set the storage of pixels, and the size and orientation of slices."""
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated = dataset.BitsStored = 16
     dataset.HighBit, dataset.PixelRepresentation = 15, 1
@@ -197,7 +197,7 @@ def _describe_pixels(dataset: Dataset, grid: Grid) -> None:
 
 
 def _place(template: Dataset, volume: Volume, k: int) -> Dataset:
-    """One slice's own attributes: identity, number, position."""
+    """Attributes of one slice: identity, number, position."""
     dataset = Dataset(template)
     dataset.file_meta = FileMetaDataset(template.file_meta)
     dataset.SOPInstanceUID = generate_uid(prefix=None)
