@@ -13,6 +13,7 @@ import torch
 from volseg.config import load_config
 from volseg.errors import ModelError, UsageError
 from volseg.training import loop
+from volseg.training.events import Planned, StepsMade
 from volseg.training.journal import read_events
 from volseg.training.loop import train
 from volseg.training.step import Learner
@@ -121,3 +122,16 @@ def test_what_was_not_measured_in_the_time_is_named(
     assert len(found["left_out"]) == 2 - measured
     assert not set(found["left_out"]) & set(found["by_case"])
     assert torch.isfinite(torch.tensor(found["seconds"]))
+
+
+def test_minutes_begin_with_the_first_step(dataset_folder: Path, tmp_path: Path, clock: Clock) -> None:
+    first = None
+    for event in loop.iterate_training(
+        dataset_folder, tmp_path, config=load_config(overrides=(*TINY, "training.epochs=1"))
+    ):
+        if isinstance(event, Planned):
+            clock.now += 600  # to make the networks and to show the plan
+        if isinstance(event, StepsMade) and first is None:
+            first = event
+    assert first is not None
+    assert first.seconds == first.step

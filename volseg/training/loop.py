@@ -180,6 +180,7 @@ def _train(run: Run, state: RunState) -> Iterator[TrainingEvent]:
 def _learn(run: Run, state: RunState, stop: Stop) -> Iterator[TrainingEvent]:
     """Learn until the budget is used; report, validate and save a checkpoint when they are due."""
     now, planes = state.standing, list(run.samplers)
+    state.clock.start()
     while True:
         stop.heed()
         progress = _progress(run, state)

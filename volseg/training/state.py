@@ -83,6 +83,8 @@ class Standing:
 class Clock:
     """Seconds of learning and validating; reading and preparing the scans are not among them.
 
+    It stands still until `start` is called.
+
     Parameters
     ----------
     before : float
@@ -90,11 +92,18 @@ class Clock:
     """
 
     def __init__(self, before: float = 0.0) -> None:
-        self._before, self._started = before, time.monotonic()
+        self._before = before
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """Begin to count the seconds of this sitting."""
+        self._started = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Seconds of all sittings so far."""
+        if self._started is None:
+            return self._before
         return self._before + time.monotonic() - self._started
 
 
