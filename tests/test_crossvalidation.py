@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
+from toy_dataset import write_case
 
 import volseg
 from volseg.config import Config, load_config
 from volseg.crossvalidation import compare_runs, iterate_crossvalidation
-from volseg.datasets import read_dataset, split
+from volseg.datasets import Dataset, forget_patients, read_dataset, split
 from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
 from volseg.network.file import save_model
 from volseg.training.events import StepsMade
@@ -33,9 +34,9 @@ def cross_validate(
     return list(iterate_crossvalidation(read_dataset(folder), trainer, config=config, folds=folds))
 
 
-def train_here(folder: Path, output: Path, *folds: int, config: Config | None = None) -> None:
+def train_here(source: Path | Dataset, output: Path, *folds: int, config: Config | None = None) -> None:
     """Train folds as their own processes would, without the seconds that it takes to start those."""
-    dataset = read_dataset(folder)
+    dataset = source if isinstance(source, Dataset) else read_dataset(source)
     list(iterate_planning(dataset, output, config=config or load_config(overrides=TINY), fold="all"))
     plan = load_config(output / "plan.yaml")
     for fold in folds:
@@ -232,6 +233,22 @@ def test_predictions_are_redone_where_they_were_made_in_another_way(dataset_fold
     train_here(dataset_folder, output, 0, config=load_config(overrides=(*TINY, "training.seed=1")))
     assert {row["seed"] for row in cross_validate(dataset_folder, output, folds=[0])[-1]["rows"]} == {1}
     assert all(stamp > third[path] for path, stamp in written(run / "predictions").items())
+
+
+@pytest.mark.usefixtures("no_process")
+@pytest.mark.parametrize("older", [False, True])
+def test_folds_are_by_patient_unless_an_older_version_began(older: bool, tmp_path: Path) -> None:
+    folder, output = tmp_path / "set", tmp_path / "cv"
+    for seed in range(10):
+        write_case(folder, f"patient{seed % 5:03}_frame{seed:02}", seed=seed)
+    dataset = forget_patients(read_dataset(folder)) if older else read_dataset(folder)
+    train_here(dataset, output, 0)
+    trainer = FoldTrainer([str(folder)], output, ["cpu"])
+    summary = list(iterate_crossvalidation(read_dataset(folder), trainer, folds=[0]))[-1]
+    told = "5 patients of 10 scans, by names like patient001_frame01"
+    assert summary.get("patients") == (None if older else told)
+    assert trainer.over_cases == older
+    assert {row["case"] for row in summary["rows"]} == {case.name for case in split(dataset, 0)[1]}
 
 
 def test_an_unknown_fold_is_refused(dataset_folder: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from volseg.cases.cohort import process_cases
 from volseg.cases.inputs import CaseInput
 from volseg.cases.outputs import OutputSettings
 from volseg.config import Config, load_config
-from volseg.datasets import Case, Dataset, count_folds, split
+from volseg.datasets import Case, Dataset, count_folds, describe_patients, describe_shared_patients, split
 from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
 from volseg.evaluation import Evaluation, Row, Statistics, evaluate, summarise
 from volseg.evaluation.scores import DEFINITIONS, METRICS
@@ -27,6 +27,7 @@ from volseg.network.file import Model, load_model, save_model
 from volseg.training.folds import FoldTrainer, is_trained
 from volseg.training.journal import Event, read_events
 from volseg.training.plan import fingerprint, iterate_planning
+from volseg.training.resumption import with_folds_of
 
 FORMAT = 1
 # A row for each case and label: 1000 cases of 100 labels are 30 MB.
@@ -74,9 +75,11 @@ def iterate_crossvalidation(
     PartialError
         Some folds or cases failed; the others are summed up.
     """
+    dataset = _with_earlier_folds(dataset, trainer)
     every = range(count_folds(dataset))
     wanted = _wanted_folds(folds, every)
     _check_splits(dataset)
+    trainer.known_warnings.add(describe_shared_patients(dataset))  # planning gives it, for all folds
     yield from _plan(dataset, trainer, config)
     for fold in every:
         _check_run(dataset, trainer, fold)
@@ -94,6 +97,16 @@ def iterate_crossvalidation(
     yield {"event": "summary", **content}
     if scoring.errors:
         raise PartialError("\n".join(map(str, scoring.errors)))
+
+
+def _with_earlier_folds(dataset: Dataset, trainer: FoldTrainer) -> Dataset:
+    """Return the dataset with the folds of an earlier call; those that are missing are trained with the same."""
+    for run in sorted(trainer.output.glob("fold_*")):
+        if is_trained(run) or (run / "checkpoint.pt").is_file():
+            found = with_folds_of(run, dataset)
+            trainer.over_cases = found is not dataset
+            return found
+    return dataset
 
 
 def _wanted_folds(folds: Sequence[int] | None, every: range) -> Sequence[int]:
@@ -208,9 +221,11 @@ def _summarise(dataset: Dataset, trainer: FoldTrainer, results: dict[int, Evalua
         labels[summary.label] = {}
         for metric, statistics in summary.statistics.items():
             labels[summary.label][metric] = _numbers(statistics)
+    patients = describe_patients(dataset.cases)
     return {
         "format": FORMAT,
         "dataset": dataset.name,
+        **({"patients": patients} if patients else {}),
         "volseg": __version__,
         "folds": folds,
         "definitions": DEFINITIONS,

@@ -92,6 +92,24 @@ def test_each_fold_is_trained_by_a_command_of_its_own(trainer: FoldTrainer, monk
     assert free_devices(trainer) == ["one"]
 
 
+def test_what_an_older_version_began_goes_on_with_folds_over_cases(
+    trainer: FoldTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = let_children_run(FINISHES, monkeypatch)
+    trainer.over_cases = True
+    list(trainer.train([0]))
+    assert commands[0][-1] == "--folds-over-cases"
+
+
+def test_a_known_warning_is_not_repeated_for_each_fold(
+    trainer: FoldTrainer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    let_children_run(f"{FINISHES}sys.stderr.write('warning: few steps\\nwarning: dark\\n')", monkeypatch)
+    trainer.known_warnings.add("dark")
+    list(trainer.train([0]))
+    assert [record.getMessage() for record in caplog.records] == ["fold 0: few steps"]
+
+
 def test_folds_side_by_side_share_devices_and_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     let_children_run(FINISHES + "time.sleep(0.2)\n", monkeypatch)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

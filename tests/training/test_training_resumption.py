@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from toy_dataset import write_case
 from typer.testing import CliRunner
 
 import volseg
 from volseg.cli import app
 from volseg.config import load_config
-from volseg.datasets import read_dataset
+from volseg.datasets import Dataset, forget_patients, read_dataset, split
 from volseg.errors import UsageError
-from volseg.training.events import StepsMade
+from volseg.training.events import Planned, StepsMade
 from volseg.training.journal import read_events
 from volseg.training.loop import iterate_training, train
 from volseg.training.plan import iterate_planning
@@ -118,3 +120,49 @@ def test_another_command_line_is_refused_and_changes_nothing(dataset_folder: Pat
     assert result.exit_code == 2, result.output
     assert "training.seed is 0 in it, not 4" in result.stderr
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def write_patients(folder: Path) -> Path:
+    """Write two scans of each of five patients."""
+    for seed in range(10):
+        write_case(folder, f"patient{seed % 5:03}_frame{seed:02}", seed=seed)
+    return folder
+
+
+def stop_after_a_step(dataset: Dataset | Path, run: Path) -> Planned:
+    """Begin a training, and stop it; return what was planned."""
+    planned = None
+    events = iterate_training(dataset, run, config=load_config(overrides=TINY), device="cpu")
+    for event in events:
+        if isinstance(event, Planned):
+            planned = event
+        if isinstance(event, StepsMade):
+            break
+    with pytest.raises(KeyboardInterrupt):
+        events.throw(KeyboardInterrupt())  # type: ignore[attr-defined]
+    assert planned is not None
+    return planned
+
+
+def test_a_run_keeps_scans_of_a_patient_together_and_says_so(tmp_path: Path) -> None:
+    folder, run = write_patients(tmp_path / "set"), tmp_path / "run"
+    planned = stop_after_a_step(folder, run)
+    told = "5 patients of 10 scans, by names like patient001_frame01"
+    assert planned.patients == read_events(run / "log.jsonl")[0]["patients"] == told
+    assert f"# There are {told}.\n" in (run / "plan.yaml").read_text(encoding="utf-8")
+    train(folder, run, resume=True, device="cpu")
+    held_out = json.loads((run / "validation.json").read_text(encoding="utf-8"))["by_case"]
+    assert len({name.split("_")[0] for name in held_out}) == 1
+    assert len(held_out) == 2
+
+
+def test_an_older_run_goes_on_with_its_folds_over_cases(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It parted scans of patients; its checkpoint is of these folds."""
+    folder, run = write_patients(tmp_path / "set"), tmp_path / "run"
+    older = forget_patients(read_dataset(folder))
+    assert stop_after_a_step(older, run).patients == ""
+    assert "patients" not in read_events(run / "log.jsonl")[0]
+    train(folder, run, resume=True, device="cpu")
+    assert "its folds were made over cases and stay so" in caplog.text
+    held_out = json.loads((run / "validation.json").read_text(encoding="utf-8"))["by_case"]
+    assert sorted(held_out) == sorted(case.name for case in split(older, 0)[1])

@@ -56,9 +56,11 @@ def train(
         ),
     ] = False,
     while_parent_runs: Annotated[bool, typer.Option("--while-parent-runs", hidden=True)] = False,
+    # For the missing folds of a cross-validation that was begun before folds were made by patient.
+    folds_over_cases: Annotated[bool, typer.Option("--folds-over-cases", hidden=True)] = False,
 ) -> None:
     """Train a model from labelled scans; what is not set is planned from the dataset."""
-    from volseg.datasets import read_dataset
+    from volseg.datasets import forget_patients, read_dataset
     from volseg.training.loop import iterate_training
     from volseg.training.run_folder import check_folder
 
@@ -72,6 +74,8 @@ def train(
     held_out = _fold(fold)
     settings = _settings(config, preset, changes, output if resume else None)
     found = read_dataset(dataset, images=images, labels=labels)
+    if folds_over_cases:
+        found = forget_patients(found)
     if plan_only:
         _plan(found, output, settings, held_out)
         return
@@ -138,8 +142,9 @@ def _plan_line(event: Planned) -> str:
     for plane in preparation.planes or ():
         height, width = in_plane(plane)
         slices.append(f"{plane} slices of {size[height]}x{size[width]}")
+    patients = f" of {event.patients}" if event.patients else ""
     return (
-        f"{event.cases} cases to learn from, {event.held_out} held out (fold {event.fold}); "
+        f"{event.cases} cases to learn from, {event.held_out} held out (fold {event.fold}){patients}; "
         f"{', '.join(slices)}, batches of {training.batch_size}, on {event.device}; "
         f"read in {event.reading_seconds:.0f} s"
     )

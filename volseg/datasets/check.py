@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -10,17 +11,21 @@ from pathlib import Path
 from volseg.core.grid import Grid
 from volseg.core.labelmap import LabelMap, present_values
 from volseg.core.resample import Reorientation
+from volseg.datasets.splits import describe_shared_patients
 from volseg.datasets.types import Case, Dataset, pack_reference
 from volseg.errors import DatasetError, VolsegError
 from volseg.io import count_volumes, read_grid
 
 _LISTED = 20
 
+_LOG = logging.getLogger(__name__)
+
 
 def check_dataset(dataset: Dataset) -> Dataset:
     """Check every case: files readable, channels complete, one grid, label values known; and names and folds.
 
-    Grids are read from headers where the format has one (all image formats); label maps are read whole.
+    Grids are read from headers where the format has one (all image formats); label maps are read whole. A warning says
+    if ``splits_final.json`` has scans of one patient on both sides of a fold.
 
     Parameters
     ----------
@@ -44,6 +49,8 @@ def check_dataset(dataset: Dataset) -> Dataset:
         for problem in found:
             problems.append(f"case {case.name}: {problem}")
     if not problems:
+        if warning := describe_shared_patients(dataset):
+            _LOG.warning("%s", warning)
         return replace(dataset, cases=tuple(cases))
     lines = problems[:_LISTED]
     if len(problems) > _LISTED:

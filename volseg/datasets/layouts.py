@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from volseg.core.labelmap import Label
 from volseg.datasets.pairs import is_shown, pair_folders, pair_patterns, pair_table
+from volseg.datasets.patients import find_patients
 from volseg.datasets.types import Case, Dataset, Splits, pack_reference
 from volseg.errors import DatasetError, UsageError
 from volseg.files.names import case_name, has_suffix
@@ -179,7 +180,7 @@ def _dataset(
 ) -> Dataset:
     modalities = tuple(_MODALITIES.get(channel.upper()) for channel in channel_names)
     ordered = []
-    for case in sorted(cases, key=lambda case: case.name):
+    for case in sorted(find_patients(cases, root), key=lambda case: case.name):
         if case.label is not None and case.label.is_dir():
             case = replace(case, masks=labels, packed=None)  # it is read with other values from now on
         ordered.append(case)

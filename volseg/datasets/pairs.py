@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from volseg.datasets.types import Case
+from volseg.datasets.types import Case, Patient
 from volseg.errors import DatasetError, UsageError
 from volseg.files.names import IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_name, has_suffix
 from volseg.io.labels import read_table
@@ -144,7 +144,8 @@ def pair_table(path: Path) -> tuple[list[Case], list[str]]:
 def _case_of(row: Mapping[str, str], channels: Sequence[str], folder: Path) -> Case:
     images = tuple(folder / row[column] for column in channels)
     label = folder / row["label"] if row["label"] else None
-    return Case(row.get("case") or case_name(images[0]), images, label)
+    patient = Patient(row["patient"], "column patient") if row.get("patient") else None
+    return Case(row.get("case") or case_name(images[0]), images, label, patient=patient)
 
 
 def _channel_columns(columns: Sequence[str]) -> list[str]:

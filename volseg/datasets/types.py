@@ -1,23 +1,34 @@
-"""What a training set is: its cases, labels, channels and folds."""
+"""What a training set is: its cases, labels and channels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from volseg.core.labelmap import Label, LabelMap
 from volseg.core.volume import Volume
 from volseg.datasets.packed import PackedLabels
-from volseg.errors import DatasetError, UsageError
+from volseg.errors import DatasetError
 from volseg.io import read_channels, read_labels
 from volseg.io.scan_files import file_state
 
 Splits = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
 
-_FOLDS = 5
-_SEED = 12345
+
+@dataclass(frozen=True)
+class Patient:
+    """Whom a scan shows.
+
+    Parameters
+    ----------
+    name : str
+        The same for all scans of one patient.
+    told_by : str
+        What the name was found by, for messages: ``sub-``, ``DICOM PatientID``.
+    """
+
+    name: str
+    told_by: str
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,9 @@ class Case:
     masks : tuple of Label
         Where it is a folder, which values its labels have; masks are matched by name.
     packed : PackedLabels, optional
-        The label map as it was decoded; see `decode_reference`.
+        The label map as it was decoded; see `pack_reference`.
+    patient : Patient, optional
+        None if nothing tells that the dataset has other scans of the same patient.
     """
 
     name: str
@@ -43,6 +56,7 @@ class Case:
     label: Path | None = None
     masks: tuple[Label, ...] = ()
     packed: PackedLabels | None = field(default=None, compare=False, repr=False)
+    patient: Patient | None = None
 
 
 @dataclass(frozen=True)
@@ -130,70 +144,3 @@ def _label_of(case: Case) -> tuple[Path, str]:
     if case.label is None:
         raise DatasetError(f"case {case.name} has no label map; training needs one for every case")
     return case.label, file_state([case.label])
-
-
-def split(dataset: Dataset, fold: int) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
-    """Return the training and the validation cases of a fold.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Its ``splits_final.json`` decides; without one, nnU-Net's five folds of the sorted case names do.
-    fold : int
-        From 0.
-
-    Returns
-    -------
-    training, validation : tuple of Case
-
-    Raises
-    ------
-    UsageError
-        There is no such fold.
-    DatasetError
-        The fold has no training cases, a name in the splits is no case, or there are fewer than five cases and no
-        ``splits_final.json``.
-    """
-    by_name = {case.name: case for case in dataset.cases}
-    splits = _splits(dataset)
-    if not 0 <= fold < len(splits):
-        raise UsageError(f"fold is {fold}; expected 0 to {len(splits) - 1}")
-    training, validation = splits[fold]
-    unknown = sorted({*training, *validation} - by_name.keys())
-    if unknown:
-        raise DatasetError(f"{dataset.root / 'splits_final.json'}: {unknown[:5]} are not cases of the dataset")
-    if not training:
-        raise DatasetError(f"{dataset.root / 'splits_final.json'}: fold {fold} has no training cases; name some")
-    return tuple(map(by_name.__getitem__, training)), tuple(map(by_name.__getitem__, validation))
-
-
-def count_folds(dataset: Dataset) -> int:
-    """Return how many folds `split` knows.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    """
-    return len(_splits(dataset))
-
-
-def _splits(dataset: Dataset) -> Splits:
-    return dataset.splits or _default_splits(sorted(case.name for case in dataset.cases))
-
-
-def _default_splits(names: list[str]) -> Splits:
-    """Return nnU-Net's folds: scikit-learn's ``KFold(5, shuffle=True, random_state=12345)`` on the sorted names."""
-    if len(names) < _FOLDS:
-        raise DatasetError(
-            f"the dataset has {len(names)} cases, too few for {_FOLDS} folds; add a splits_final.json or train on "
-            "all of them (--fold all)"
-        )
-    order = np.arange(len(names))
-    np.random.RandomState(_SEED).shuffle(order)
-    splits = []
-    for part in np.array_split(order, _FOLDS):
-        training, validation = list[str](), list[str]()
-        for number, name in enumerate(names):
-            (validation if number in part else training).append(name)
-        splits.append((tuple(training), tuple(validation)))
-    return tuple(splits)

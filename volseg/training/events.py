@@ -37,6 +37,8 @@ class Planned:
     reading_seconds : float
         Reading and preparing took so long.
     device : str
+    patients : str
+        How many there are and by what they were told; empty where every case is a patient of its own.
     """
 
     config: Config
@@ -45,10 +47,14 @@ class Planned:
     held_out: int
     reading_seconds: float
     device: str
+    patients: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the event as a line of the log."""
-        return {"event": "plan", **vars(self), "config": self.config.model_dump(mode="json")}
+        content = {"event": "plan", **vars(self), "config": self.config.model_dump(mode="json")}
+        if not self.patients:
+            del content["patients"]
+        return content
 
 
 @dataclass(frozen=True)

@@ -53,12 +53,18 @@ class FoldTrainer:
         One fold at a time is trained on each; a device that is named twice trains two side by side.
     failures : dict of int to str
         Filled with the folds that failed, and why.
+    over_cases : bool
+        Folds are made over cases, though patients have several scans; for what an older version began.
+    known_warnings : set of str
+        Warnings that were given already; they are not repeated for each fold.
     """
 
     arguments: Sequence[str]
     output: Path
     devices: Sequence[str]
     failures: dict[int, str] = field(default_factory=dict)
+    over_cases: bool = False
+    known_warnings: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._free: SimpleQueue[str] = SimpleQueue()
@@ -139,7 +145,8 @@ class FoldTrainer:
             return ""
         code, said = self._call(*self._command(fold, device))
         for warning in _lines(said, "warning: "):
-            _LOG.warning("fold %d: %s", fold, warning)
+            if warning not in self.known_warnings:
+                _LOG.warning("fold %d: %s", fold, warning)
         if code == 0:
             return ""
         last = "; it said: " + said.strip().splitlines()[-1] if said.strip() else ""
@@ -149,6 +156,8 @@ class FoldTrainer:
         """Return the command line that trains a fold, or resumes it, and its environment."""
         run = self.run_folder(fold)
         how = ["--resume"] if (run / "checkpoint.pt").is_file() else ["--config", str(self.output / "plan.yaml")]
+        if self.over_cases:
+            how.append("--folds-over-cases")
         options = ["-o", str(run), "--fold", str(fold), "--device", device, "--while-parent-runs", *how]
         command, environment = child_python("volseg", "train", *self.arguments, *options)
         environment["PYTHONIOENCODING"] = "utf-8"

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from volseg.config import Config, load_config
-from volseg.datasets import Case, Dataset, check_dataset, read_dataset
+from volseg.datasets import Case, Dataset, check_dataset, describe_patients, read_dataset
 from volseg.errors import DatasetError, ModelError, UsageError
 from volseg.files.atomic import write_text
 from volseg.network.devices import choose_device
@@ -25,7 +25,7 @@ from volseg.training.events import CaseRead, Finished, Planned, StepsMade, Train
 from volseg.training.journal import cut_events, read_events
 from volseg.training.kept_scans import KeptScans
 from volseg.training.plan import Fold, choose_cases, fingerprint, plan_checked, write_plan
-from volseg.training.resumption import resumed_plan
+from volseg.training.resumption import resumed_plan, with_folds_of
 from volseg.training.run import Run
 from volseg.training.run_folder import locked_folder
 from volseg.training.schedule import STEPS
@@ -109,11 +109,14 @@ def iterate_training(
     found = dataset if isinstance(dataset, Dataset) else read_dataset(Path(dataset))
     target = choose_device(device)
     with locked_folder(folder, resume=resume):
+        if resume:
+            found = with_folds_of(folder, found)
         run = yield from _prepare(found, folder, config, fold, target, resume=resume)
         state = _resume(run) if resume else _begin(run)
         cases, held_out = choose_cases(found, fold)
         seconds = time.monotonic() - started
-        planned = Planned(run.config, fold, len(cases), len(held_out), seconds, str(target))
+        patients = describe_patients(found.cases)
+        planned = Planned(run.config, fold, len(cases), len(held_out), seconds, str(target), patients)
         yield planned if resume else run.note(planned)
         if resume and config is not None:
             write_plan(run.config, found, folder / "plan.yaml")

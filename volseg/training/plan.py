@@ -15,7 +15,7 @@ from volseg.config import Config, Normalisation, load_config
 from volseg.core.intensity import percentiles
 from volseg.core.planes import PLANES, Plane
 from volseg.core.slices import ANISOTROPIC, NORMAL_AXIS, in_plane
-from volseg.datasets import Case, Dataset, check_dataset, split
+from volseg.datasets import Case, Dataset, check_dataset, describe_patients, split
 from volseg.errors import DatasetError, UsageError
 from volseg.files.atomic import write_text
 from volseg.network.generator import NETWORKS
@@ -272,9 +272,11 @@ def write_plan(config: Config, dataset: Dataset, path: Path) -> None:
     path : Path
     """
     labels = ", ".join(label.name for label in dataset.labels)
+    patients = describe_patients(dataset.cases)
     text = (
         f"# What volseg planned for {dataset.name or 'this dataset'}: {len(dataset.cases)} cases, labels {labels}.\n"
-        "# Edit it and train again with --config plan.yaml; slice_size (pixels) and spacing_mm are along the\n"
+        + (f"# There are {patients}.\n" if patients else "")
+        + "# Edit it and train again with --config plan.yaml; slice_size (pixels) and spacing_mm are along the\n"
         "# patient's right-left, front-back and foot-head axes.\n" + config.to_yaml()
     )
     write_text(path, text)

@@ -1,12 +1,15 @@
-"""The settings with which a run may be resumed: its own, except those that change nothing that a batch teaches."""
+"""With what a run is resumed: its own folds, and its own settings except those that change no batch."""
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Any
 
 from volseg.config import Config
-from volseg.datasets import Dataset
+from volseg.datasets import Dataset, describe_patients, forget_patients
 from volseg.errors import UsageError
+from volseg.training.journal import read_events
 from volseg.training.plan import make_plan
 
 # How long a run is trained, and how often it is validated on the way.
@@ -17,6 +20,41 @@ _PLANNED = {
     "training": ("slice_size", "batch_size"),
 }
 _MISSING = object()
+
+_LOG = logging.getLogger(__name__)
+
+
+def with_folds_of(run: Path, dataset: Dataset) -> Dataset:
+    """Return the dataset with the folds that a run began with.
+
+    Older versions made folds over cases, also where patients have several scans.
+
+    Parameters
+    ----------
+    run : Path
+        The folder of the run.
+    dataset : Dataset
+    """
+    told = describe_patients(dataset.cases)
+    if dataset.splits or not told or not _knows_no_patients(run / "log.jsonl"):
+        return dataset
+    _LOG.warning(
+        "%s: its folds were made over cases and stay so, though there are %s; if scans of a patient are on both sides "
+        "of a fold, its scores are too good. Train anew in another folder for folds by patient",
+        run,
+        told,
+    )
+    return forget_patients(dataset)
+
+
+def _knows_no_patients(log: Path) -> bool:
+    """Whether a run was planned when nothing told that patients have several scans."""
+    if not log.is_file():
+        return False
+    for event in read_events(log):
+        if event["event"] == "plan":
+            return "patients" not in event
+    return False
 
 
 def resumed_plan(plan: Config, wanted: Config, dataset: Dataset) -> Config:
