@@ -166,5 +166,5 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path, suffix: str) -> None
 @pytest.mark.parametrize("suffix", [".vtp", ".vtm"])
 def test_deep_and_swelling_xml_is_refused(tmp_path: Path, suffix: str, text: str) -> None:
     (tmp_path / f"a{suffix}").write_text(text)
-    with pytest.raises(InputError, match=rf"a\{suffix}: is (damaged|no VTM file, or damaged)"):
+    with pytest.raises(InputError, match=rf"a\{suffix}: is damaged"):
         read_meshes(tmp_path / f"a{suffix}")

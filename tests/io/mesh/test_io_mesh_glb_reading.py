@@ -222,7 +222,7 @@ def change(path: str, value: Any) -> Callable[[Document], None]:
         ("buffers.0.uri", "/dev/zero", "in another file, '/dev/zero'"),
         ("buffers.0.uri", "../../secret", "in another file"),
         ("buffers.0.uri", "data:;base64,!", "."),
-        ("nodes.0.children", [0], "node 0 is below two others, or below itself"),
+        ("nodes.0.children", [0], "node 0 is a child of two nodes, or of itself"),
         ("nodes.0.mesh", 1, "."),
         ("nodes.0.mesh", {}, "."),
         ("nodes.0.scale", [0, "x", 1], "."),
@@ -238,7 +238,7 @@ def change(path: str, value: Any) -> Callable[[Document], None]:
 def test_documents_that_lie_are_refused(tmp_path: Path, path: str, value: Any, message: str) -> None:
     document, binary = glb_parts()
     change(path, value)(document)
-    with pytest.raises(InputError, match=rf"a\.glb: is damaged, cut short or no GLB file \(.*{message}"):
+    with pytest.raises(InputError, match=rf"a\.glb: is damaged, cut short or not GLB \(.*{message}"):
         read(tmp_path, document, binary)
 
 
@@ -271,7 +271,7 @@ def test_files_cut_anywhere_and_others_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.glb"
     for data in (*(whole[:end] for end in range(len(whole))), b"glTF" + bytes(100), glb_bytes({})[:20] + b"[" * 10**6):
         path.write_bytes(data)
-        with pytest.raises(InputError, match=r"a\.glb: is damaged, cut short or no GLB file"):
+        with pytest.raises(InputError, match=r"a\.glb: is damaged, cut short or not GLB"):
             read_meshes(path)
     document, binary = glb_parts()
     document["scenes"][0]["nodes"] = []

@@ -219,9 +219,9 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, share: float) -> None:
     ("face", "part"),
     [
         ("f 1 2", "2 corners"),
-        ("f 1 2 0", "names vertex 0"),
+        ("f 1 2 0", "refers to vertex 0"),
         ("f 1 2 9", "vertex 9 of 3"),
-        ("f 1 2 -9", "names vertex -9"),
+        ("f 1 2 -9", "refers to vertex -9"),
         ("f 1 2 x", "invalid literal"),
         ("f 1 2 99999999999999999999999", "damaged"),
         ("v 1 2", "damaged"),

@@ -110,8 +110,8 @@ def test_trimesh_reads_what_is_written(tmp_path: Path) -> None:
         (off_text("OFF\n-8 28 0"), "for -8 vertices and 28 faces"),
         (off_text("OFF\n8 4000000000 0"), "20 lines for 8 vertices and 4000000000 faces"),
         (off_text("OFF\n9 11 0"), "."),
-        (off_text(of_vertex="1"), "a vertex has 4 numbers, which do not fit 'OFF'"),
-        (off_text("COFF\n8 {faces} 0"), "a vertex has 3 numbers, which do not fit 'COFF'"),
+        (off_text(of_vertex="1"), "a vertex has 4 numbers, but its header is 'OFF'"),
+        (off_text("COFF\n8 {faces} 0"), "a vertex has 3 numbers, but its header is 'COFF'"),
         (off_text().replace("3 0 1 3", "4000000000 0 1 3"), "3 corners of 4000000000"),
         (off_text().replace("3 0 1 3", "-3 0 1 3"), "3 corners of -3"),
         (off_text().replace("3 0 1 3", "3 0 1"), "2 corners of 3"),
@@ -125,5 +125,5 @@ def test_trimesh_reads_what_is_written(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_sound_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(InputError, match=rf"box\.off: is damaged, cut short or no OFF file \(.*{message}"):
+    with pytest.raises(InputError, match=rf"box\.off: is damaged, cut short or not OFF \(.*{message}"):
         read(tmp_path, text)

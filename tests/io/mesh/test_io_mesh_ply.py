@@ -118,7 +118,7 @@ def test_files_cut_anywhere_are_refused(tmp_path: Path, form: str, mixed: bool, 
     end = data.draw(st.integers(0, len(whole) - (8 if form == "ascii" else 1)))
     path = tmp_path / "a.ply"
     path.write_bytes(whole[:end])
-    with pytest.raises(InputError, match=r"a\.ply: is damaged, cut short or no PLY file \(.+\)"):
+    with pytest.raises(InputError, match=r"a\.ply: is damaged, cut short or not PLY \(.+\)"):
         read_meshes(path)
 
 
@@ -131,10 +131,10 @@ def test_files_cut_anywhere_are_refused(tmp_path: Path, form: str, mixed: bool, 
         ("face 12", "face -1", "20 lines for 7 rows"),
         ("vertex 8", "vertex 9", "20 lines for 21 rows"),
         ("vertex 8\n", "vertex 9\nelement face -1\n", "-1 of face"),
-        ("0 20 -30\n", "0 20 -30 7\n", "more numbers than its header says"),
+        ("0 20 -30\n", "0 20 -30 7\n", "more numbers than its header declares"),
         ("float x", "float w", "without 'x'"),
         ("float x", "thing x", "without 'thing'"),
-        ("list uchar int vertex_indices", "int vertex_indices", "more numbers than its header says"),
+        ("list uchar int vertex_indices", "int vertex_indices", "more numbers than its header declares"),
         ("3 0 1 3", "-3 0 1 3", "ends within"),
         ("3 0 1 3", "3 0 1 8", r"outside 0\.\.7"),
         ("3 0 1 3", "3 0 1 -1", r"outside 0\.\.7"),
@@ -147,7 +147,7 @@ def test_files_cut_anywhere_are_refused(tmp_path: Path, form: str, mixed: bool, 
 def test_damaged_files_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "a.ply"
     path.write_bytes(ply_bytes().replace(old.encode(), new.encode(), 1))
-    with pytest.raises(InputError, match=rf"a\.ply: is damaged, cut short or no PLY file \(.*{message}"):
+    with pytest.raises(InputError, match=rf"a\.ply: is damaged, cut short or not PLY \(.*{message}"):
         read_meshes(path)
 
 
@@ -163,7 +163,7 @@ def test_damaged_files_are_refused(tmp_path: Path, old: str, new: str, message: 
 def test_damaged_binary_files_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "a.ply"
     path.write_bytes(ply_bytes("binary_little_endian").replace(old.encode(), new.encode(), 1))
-    with pytest.raises(InputError, match=rf"a\.ply: is damaged, cut short or no PLY file \(.*({message})"):
+    with pytest.raises(InputError, match=rf"a\.ply: is damaged, cut short or not PLY \(.*({message})"):
         read_meshes(path)
 
 

@@ -66,7 +66,7 @@ def test_files_cut_short_are_refused(
     data = path.read_bytes()
     for length in (0, 60, len(data) // 2):
         path.write_bytes(data[:length])
-        with pytest.raises(InputError, match="is damaged, cut short or no"):
+        with pytest.raises(InputError, match="is damaged, cut short or not"):
             read_meshes(path)
     assert capfd.readouterr().err == ""
 

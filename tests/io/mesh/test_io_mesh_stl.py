@@ -79,7 +79,7 @@ def test_triangles_without_area_are_left_out(tmp_path: Path) -> None:
 def test_files_cut_anywhere_are_refused(tmp_path: Path, text: bool, data: st.DataObject) -> None:
     whole = stl_text().encode() if text else stl_bytes()
     end = data.draw(st.integers(0, len(whole) - (len("endsolid box\n") if text else 1)))
-    with pytest.raises(InputError, match=r"a\.stl: (holds no triangles|is damaged, cut short or no STL file \(.*cut)"):
+    with pytest.raises(InputError, match=r"a\.stl: (holds no triangles|is damaged, cut short or not STL \(.*cut)"):
         read(tmp_path, whole[:end])
 
 
@@ -94,7 +94,7 @@ def test_files_cut_anywhere_are_refused(tmp_path: Path, text: bool, data: st.Dat
     ],
 )
 def test_damaged_texts_are_refused(tmp_path: Path, old: str, new: str) -> None:
-    with pytest.raises(InputError, match=r"a\.stl: is damaged, cut short or no STL file"):
+    with pytest.raises(InputError, match=r"a\.stl: is damaged, cut short or not STL"):
         read(tmp_path, stl_text().replace(old, new, 1).encode())
 
 

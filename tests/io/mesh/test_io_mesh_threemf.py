@@ -121,7 +121,7 @@ def test_overwriting_failure_and_emptiness(tmp_path: Path, monkeypatch: pytest.M
     path = write_mesh(ball("old"), tmp_path / "a.3mf")
     write_mesh(ball("new"), path)
     content = path.read_bytes()
-    with pytest.raises(InputError, match="one without faces"):
+    with pytest.raises(InputError, match="a mesh has no faces"):
         write_mesh([ball("a"), Mesh(np.zeros((0, 3)), np.zeros((0, 3)))], path)
 
     def fail(*_: object) -> list[str]:

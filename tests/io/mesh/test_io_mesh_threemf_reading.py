@@ -167,7 +167,7 @@ def test_colours_of_objects(tmp_path: Path, materials: str, expected: bool) -> N
     ],
 )
 def test_models_that_lie_are_refused(tmp_path: Path, model: str, message: str) -> None:
-    with pytest.raises(InputError, match=rf"a\.3mf: is damaged, cut short or no 3MF file \(.*({message})"):
+    with pytest.raises(InputError, match=rf"a\.3mf: is damaged, cut short or not 3MF \(.*({message})"):
         read(tmp_path, model)
 
 
@@ -185,7 +185,7 @@ def test_packages_cut_anywhere_and_others_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.3mf"
     for data in (*(whole[:end] for end in range(0, len(whole), 7)), b"PK\3\4" + bytes(100), b"<model/>"):
         path.write_bytes(data)
-        with pytest.raises(InputError, match=r"a\.3mf: is damaged, cut short or no 3MF file"):
+        with pytest.raises(InputError, match=r"a\.3mf: is damaged, cut short or not 3MF"):
             read_meshes(path)
     with pytest.raises(InputError, match=r"a\.3mf: holds no triangles"):
         read(tmp_path, model_3mf(BOX, ""))

@@ -161,7 +161,7 @@ def test_unwritable_and_empty_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         write_mesh(ball("a"), tmp_path / "file" / "a.vtm")
-    with pytest.raises(InputError, match="one without faces"):
+    with pytest.raises(InputError, match="a mesh has no faces"):
         write_mesh([ball("a"), Mesh(np.zeros((0, 3)), np.zeros((0, 3)))], tmp_path / "a.vtm")
     assert files(tmp_path) == ["file"]
 
@@ -207,10 +207,10 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     path = pieces[-1]
     whole = path.read_text(encoding="utf-8")
     for part, message in (
-        ("", "is no VTM file"),
-        (whole[: len(whole) // 2], "is no VTM file, or damaged"),
+        ("", "is damaged or not a VTM file"),
+        (whole[: len(whole) // 2], "is damaged or not a VTM file"),
         ("<VTKFile/>", "holds no triangles"),
-        ('<?xml version="1.0" encoding="none"?><VTKFile/>', "is no VTM file, or damaged"),
+        ('<?xml version="1.0" encoding="none"?><VTKFile/>', "is damaged or not a VTM file"),
         (whole.replace("/b.vtp", "/c.vtp"), "names a file that cannot be read .*c.vtp: no such file"),
         (whole.replace(f"{pieces[0].parent.name}/b.vtp", "a.vtm"), "has the block 'a.vtm'; expected .vtp files"),
         (whole + " " * (1 << 22), "expected at most 4194304"),
@@ -220,7 +220,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
             read_meshes(path)
     path.write_text(whole, encoding="utf-8")
     pieces[0].write_bytes(pieces[0].read_bytes()[:500])
-    with pytest.raises(InputError, match=r"a\.vtp: is damaged, cut short or no VTP file"):
+    with pytest.raises(InputError, match=r"a\.vtp: is damaged, cut short or not VTP"):
         read_meshes(path)
     path.unlink()
     with pytest.raises(InputError, match=r"a\.vtm: no such file"):

@@ -171,7 +171,7 @@ def test_headers_that_lie_are_refused(
     data = path.read_bytes()
     assert old.encode() in data
     path.write_bytes(data.replace(old.encode(), new.encode()))
-    with pytest.raises(InputError, match=r"a\.vtp: is damaged, cut short or no VTP file \(.+\)"):
+    with pytest.raises(InputError, match=r"a\.vtp: is damaged, cut short or not VTP \(.+\)"):
         read_meshes(path)
     assert capfd.readouterr().err == ""
 

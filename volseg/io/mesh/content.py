@@ -1,4 +1,4 @@
-"""What a mesh file holds before it is put into world coordinates, and what the readers of all formats need for it."""
+"""Content of a mesh file before its conversion to world coordinates, and functions that all readers share."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _LEAST_SUSPECT = 1 << 28
 
 @dataclass(frozen=True)
 class MeshContent:
-    """What a mesh file holds, in its own coordinate system.
+    """Content of a mesh file in its own coordinate system.
 
     Parameters
     ----------
     vertices : (V, 3) float64
     faces : (F, 3) int64
     tag : str
-        Text in which ``SPACE=...`` may stand.
+        Text that may contain ``SPACE=...``.
     colours : (F, 3) uint8, optional
-        Of each triangle.
+        Colour of each triangle.
     parts : (F,) int64, optional
-        Which of several surfaces a triangle is of, from 0.
+        Number of the surface of each triangle, from 0.
     names : tuple of str
-        Of the parts.
+        Names of the parts.
 
     Raises
     ------
     ValueError
-        Faces name vertices that are not there.
+        Faces refer to vertices that do not exist.
     """
 
     vertices: Float
@@ -56,7 +56,7 @@ class MeshContent:
 
 @dataclass(frozen=True)
 class Part:
-    """One of several surfaces in a file that keeps them apart; `colours` is one, or (F, 3) uint8, or unknown."""
+    """One of several separate surfaces in a file; `colours` is one colour, (F, 3) uint8, or None if unknown."""
 
     vertices: Float
     faces: Integers
@@ -68,14 +68,14 @@ class Part:
 
 
 def join_parts(parts: Sequence[Part], tag: str) -> MeshContent:
-    """Put the surfaces of a file into one content.
+    """Join the surfaces of a file.
 
     Parameters
     ----------
     parts : sequence of Part
-        Where some have colours, the others get `Mesh.colour`.
+        If some have colours, the others get `Mesh.colour`.
     tag : str
-        Text in which ``SPACE=...`` may stand.
+        Text that may contain ``SPACE=...``.
 
     Raises
     ------
@@ -111,17 +111,17 @@ def triangulate(corners: Integers, sizes: Integers, *, strips: bool = False) -> 
     Parameters
     ----------
     corners : (N,) int64
-        Of all polygons or strips, one after the other.
+        Corners of all polygons or strips, one after the other.
     sizes : (P,) int64
-        How many corners each has; fewer than three give no triangle.
+        Number of corners of each; fewer than three give no triangle.
     strips : bool
-        Whether these are strips.
+        Whether they are strips.
 
     Returns
     -------
     faces : (T, 3) int64
     owner : (T,) int64
-        Which polygon or strip a triangle is of.
+        Number of the polygon or strip of each triangle.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def triangulate(corners: Integers, sizes: Integers, *, strips: bool = False) -> 
     start = (np.cumsum(sizes) - sizes)[owner]
     step = np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
     if strips:
-        odd = step % 2  # every second triangle of a strip runs the other way round
+        odd = step % 2  # every second triangle of a strip has the opposite winding
         index = np.column_stack([start + step + odd, start + step + 1 - odd, start + step + 2])
     else:
         index = np.column_stack([start, start + step + 1, start + step + 2])
@@ -143,25 +143,25 @@ def triangulate(corners: Integers, sizes: Integers, *, strips: bool = False) -> 
 
 
 def check_corners(faces: Integers, vertices: int) -> None:
-    """Refuse faces that name vertices which are not there.
+    """Refuse faces with vertices that do not exist.
 
     Parameters
     ----------
     faces : (F, 3) int64
     vertices : int
-        How many vertices there are.
+        Number of vertices.
 
     Raises
     ------
     ValueError
-        A number is negative or too large.
+        A vertex number is negative or too large.
     """
     if faces.size and not 0 <= faces.min() <= faces.max() < vertices:
-        raise ValueError(f"faces name vertices outside 0..{vertices - 1}")
+        raise ValueError(f"faces refer to vertices outside 0..{vertices - 1}")
 
 
 def weld(corners: Float) -> tuple[Float, Integers]:
-    """Give triangles that share a corner one vertex there; triangles without area are left out.
+    """Merge the corners of triangles at the same position into one vertex; triangles without area are left out.
 
     Parameters
     ----------
@@ -184,13 +184,13 @@ def weld(corners: Float) -> tuple[Float, Integers]:
 
 
 def to_bytes(colours: NDArray[Any], kind: np.dtype[Any]) -> NDArray[np.uint8]:
-    """Return colours as (N, 3) uint8; what comes after blue is left out.
+    """Return colours as (N, 3) uint8; channels after blue are left out.
 
     Parameters
     ----------
     colours : (N, 3 or more)
     kind : dtype
-        How the file holds them: floats go from 0 to 1, unless one is larger; 16 bits from 0 to 65535.
+        Type in the file: floats are from 0 to 1 unless one is larger; 16-bit integers from 0 to 65535.
     """
     values = np.nan_to_num(colours[:, :3].astype(np.float64), posinf=0, neginf=0)
     if kind.kind == "f" and values.max(initial=0) <= 1:
@@ -201,17 +201,17 @@ def to_bytes(colours: NDArray[Any], kind: np.dtype[Any]) -> NDArray[np.uint8]:
 
 
 def check_growth(needed: int, there: int) -> None:
-    """Refuse a file that swells out of proportion, before memory is taken.
+    """Refuse a file that expands out of proportion, before memory is allocated.
 
     Parameters
     ----------
     needed, there : int
-        Bytes of what it shall become, and of the file.
+        Bytes in memory, and bytes of the file.
 
     Raises
     ------
     ValueError
-        It would become 100 times the file and more than 256 MiB; surfaces become at most 20 times.
+        It needs more than 100 times the size of the file and more than 256 MiB; real surfaces need at most 20 times.
     """
     if needed > _LEAST_SUSPECT and needed > _MOST_GROWTH * there:
         raise ValueError(f"its {there} bytes would become {needed / 2**30:.1f} GiB, over {_MOST_GROWTH} times as much")

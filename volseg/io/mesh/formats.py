@@ -1,7 +1,7 @@
-"""The table of mesh formats: how each is written and read, what it holds, and what help texts say of it.
+"""The table of mesh formats: writer, parser, content and help text of each.
 
 All formats except GLB are in millimetres and carry the name of their coordinate system, ``SPACE=LPS`` (the default, as
-in DICOM and 3D Slicer) or ``SPACE=RAS``, where Slicer looks for it: in the STL header, a comment of PLY and OBJ, a
+in DICOM and 3D Slicer) or ``SPACE=RAS``, at the place that Slicer reads: the STL header, a comment of PLY and OBJ, a
 field of VTP and VTM. In 3MF it is metadata, in OFF a comment. GLB has one frame only: metres, Y up. Each of these
 frames is a rotation of RAS+, so faces stay counter-clockwise seen from outside.
 
@@ -47,16 +47,16 @@ class MeshFormat:
     Parameters
     ----------
     name : str
-        As users give it; also the suffix of its files, without the dot.
+        Name for users; also the suffix of its files, without the dot.
     use : str
-        What the format is for, in a few words for the README.
+        Use of the format, in a few words for the README.
     write : callable
         Takes meshes in the coordinate system of the file, the path, and the name of that system in capitals. Returns
         every file that it wrote, the one at the path last.
     parse : callable
-        Takes the bytes of a file and its path. Returns what it holds, in the coordinate system of the file.
+        Takes the bytes of a file and its path. Returns its content in the coordinate system of the file.
     coloured : bool
-        Whether it holds colours. Where it has no names, surfaces are told apart by their colours.
+        Whether it has colours. Without names, surfaces are separated by their colours.
     named : bool
         Whether several surfaces in one file keep their names.
     point_data : bool
@@ -64,13 +64,13 @@ class MeshFormat:
     graded : bool
         Whether the grades of a surface (`volseg.core.mesh.Quality`) are written.
     frame : str
-        The coordinate system of a format that has one only; empty where the user chooses one of `SPACES`.
+        The coordinate system of a format with only one; empty if the user chooses one of `SPACES`.
     together : bool
-        Whether all surfaces of a case are in one file, where other formats have a file for each.
+        Whether all surfaces of a case are in one file; other formats have a file for each.
     companion : callable, optional
         Takes the path of a file. Returns the path of a second file that is written beside it.
     blocks : callable, optional
-        For files that only point at others: takes the path, returns name and path of each file that `parse` reads.
+        For files that only refer to others: takes the path, returns name and path of each file for `parse`.
     """
 
     name: str
@@ -93,7 +93,7 @@ class MeshFormat:
 
 
 def _to_file(write: Callable[[Sequence[Mesh], BinaryIO, str], object]) -> Writer:
-    """Make a writer to a path from a writer to a stream; what was at the path stays until all is written."""
+    """Make a writer to a path from a writer to a stream; an old file stays until the new one is complete."""
 
     def write_file(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
         with atomic_path(target) as temporary, temporary.open("wb") as stream:
@@ -174,7 +174,7 @@ _ROWS = (
 # By name, in the order in which help texts list them.
 MESH_FORMATS = {row.name: row for row in _ROWS}
 MESH_SUFFIXES = tuple(row.suffix for row in _ROWS)
-# Suffixes of every file that is written for a surface, of a companion too.
+# Suffixes of all files that are written for a surface, including companions.
 WRITTEN_SUFFIXES = (*MESH_SUFFIXES, *(row.companion(Path("a")).suffix for row in _ROWS if row.companion))
 # Suffixes of surfaces that volseg neither reads nor writes.
 OTHER_MESH_SUFFIXES = tuple(sorted({".gltf", ".vtk", ".off", ".step"} - {*MESH_SUFFIXES}))

@@ -58,7 +58,7 @@ def _node(n: int, mesh: Mesh) -> dict[str, Any]:
 
 
 def _mesh_arrays(mesh: Mesh) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    # Viewers draw facets where a file has no normals.
+    # Viewers draw facets if a file has no normals.
     vectors = mesh.area_vectors
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     normals = np.where(lengths > 0, vectors / np.where(lengths > 0, lengths, 1), [0, 0, 1])
@@ -67,7 +67,7 @@ def _mesh_arrays(mesh: Mesh) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
 
 
 def _describe(arrays: Sequence[NDArray[Any]]) -> dict[str, Any]:
-    """Say of each array what it is (accessor) and where it lies (view); each fills whole 4-byte words."""
+    """Describe each array by an accessor (its type) and a view (its position); each fills whole 4-byte words."""
     accessors, views, start = [], [], 0
     for n, array in enumerate(arrays):
         is_vertex = array.ndim == 2
@@ -113,12 +113,12 @@ def to_srgb(linear: NDArray[Any]) -> NDArray[np.uint8]:
     Parameters
     ----------
     linear : array of float, 0 to 1
-        Values beyond are clipped.
+        Values outside are clipped.
 
     Returns
     -------
     array of uint8
-        Of the same shape.
+        Array of the same shape.
     """
     share = np.clip(linear, 0, 1)
     encoded = np.where(share <= 0.0031308, 12.92 * share, 1.055 * share ** (1 / 2.4) - 0.055)

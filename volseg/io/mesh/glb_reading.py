@@ -26,17 +26,17 @@ _BYTES_OF_A_TRIANGLE = 100
 
 
 def parse_glb(data: bytes) -> MeshContent:
-    """Take the surfaces of the scene out of a GLB file's bytes, in RAS+ mm.
+    """Parse the surfaces of the scene in a GLB file, RAS+ mm.
 
     Parameters
     ----------
     data : bytes
-        Of the whole file.
+        Bytes of the whole file.
 
     Raises
     ------
     ValueError, or another of `volseg.errors.DAMAGE`
-        Another file, damaged, cut short, compressed, or with its data in other files.
+        The file is not GLB, is damaged, cut short or compressed, or has its data in other files.
     """
     document, binary = _chunks(data)
     file = _Document(document, binary)
@@ -76,14 +76,14 @@ class _Document:
     decoded: dict[int, bytes] = field(default_factory=dict)
 
     def placed_meshes(self) -> Iterator[tuple[dict[str, Any], Float]]:
-        """Give the nodes of the scene that have a mesh, and where each is."""
+        """Yield the nodes of the scene with a mesh, and the transform of each."""
         nodes = self.document.get("nodes", [])
         waiting = [(number, np.eye(4)) for number in self._roots(nodes)][::-1]
         seen = set()
         while waiting:
             number, parent = waiting.pop()
             if number in seen:
-                raise ValueError(f"node {number} is below two others, or below itself")
+                raise ValueError(f"node {number} is a child of two nodes, or of itself")
             seen.add(number)
             matrix = parent @ _matrix(nodes[number])
             if "mesh" in nodes[number]:
@@ -112,7 +112,7 @@ class _Document:
         return Part(placed @ RAS_TO_GLTF / METRES_PER_MM, turned, name, self._colours(primitive, faces))
 
     def _colours(self, primitive: dict[str, Any], faces: Integers) -> NDArray[np.uint8] | None:
-        """Return the colour of each triangle, of its first corner or the material."""
+        """Return the colour of each triangle: that of its first corner, or of the material."""
         shade: Any = None
         if "material" in primitive:
             material = self.document["materials"][primitive["material"]]
@@ -121,12 +121,12 @@ class _Document:
         if "COLOR_0" in attributes:
             accessors = self.document["accessors"]
             if accessors[attributes["COLOR_0"]]["count"] != accessors[attributes["POSITION"]]["count"]:
-                raise ValueError("it has not one colour for each vertex")
+                raise ValueError("it does not have one colour for each vertex")
             shade = self._values(attributes["COLOR_0"])[faces[:, 0]]
         return None if shade is None else np.broadcast_to(to_srgb(np.array(shade)[..., :3]), (len(faces), 3))
 
     def _values(self, number: int) -> NDArray[Any]:
-        """Return the rows of an accessor; integers that stand for 0 to 1 or -1 to 1 as such."""
+        """Return the rows of an accessor; normalised integers are converted to 0 to 1 or -1 to 1."""
         accessor = self.document["accessors"][number]
         if "bufferView" not in accessor:
             needed = ", ".join(map(str, self.document.get("extensionsRequired", []))) or "no data"

@@ -1,7 +1,7 @@
 """Wavefront OBJ: one object for each surface, colours in a material file (MTL) beside it; in millimetres.
 
-The first line is the comment ``# SPACE=LPS`` or ``# SPACE=RAS``, where 3D Slicer looks for it. The format has no
-counts, so a second comment has them, by which a file of volseg that was cut short is known.
+The first line is the comment ``# SPACE=LPS`` or ``# SPACE=RAS``, at the place that 3D Slicer reads. The format has no
+counts, so a second comment has them; they show that a file of volseg was cut short.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def write_obj(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
     Parameters
     ----------
     meshes : sequence of Mesh
-        In the coordinate system of the file, mm. Objects get portable, distinct names, since many readers end a name at
+        In the coordinate system of the file, mm. Objects get portable, distinct names, as many readers end a name at
         its first space.
     target : Path
-        The ``.obj``; ``.mtl`` comes beside it, under a name without spaces.
+        The ``.obj``; the ``.mtl`` is written beside it, with a name without spaces.
     space : str
         Name of that system.
 
@@ -76,9 +76,9 @@ def write_obj(meshes: Sequence[Mesh], target: Path, space: str) -> list[Path]:
 
 
 def material_path(target: Path) -> Path:
-    """Return where the materials of an OBJ file are: ``<stem>.mtl`` beside it.
+    """Return the path of the material file of an OBJ file: ``<stem>.mtl`` beside it.
 
-    It has a digest where the stem had to change, so that two files never share one by accident.
+    Its name has a digest if the stem had to change, so that two files never share it by accident.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def _material(name: str, colour: Colour) -> str:
 
 @dataclass
 class _Lines:
-    """What the lines of an OBJ file say; triangles by name of object (or group) and material."""
+    """Content of the lines of an OBJ file; triangles by name of object (or group) and material."""
 
     vertices: array[float] = field(default_factory=lambda: array("d"))
     triangles: dict[tuple[str, str], array[int]] = field(default_factory=dict)
@@ -106,14 +106,14 @@ class _Lines:
 
 
 def parse_obj(data: bytes, path: Path) -> MeshContent:
-    """Take surfaces, their names and colours and the first comments out of an OBJ file's bytes.
+    """Parse surfaces, their names and colours, and the first comments of an OBJ file.
 
     Parameters
     ----------
     data : bytes
         Faces with more than three corners become fans of triangles; lines, curves and textures are left out.
     path : Path
-        Material files are looked for beside it.
+        Path of the file; its material files are beside it.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def _corner(word: str, count: int) -> int:
     number = int(word.partition("/")[0])
     index = number - 1 if number > 0 else count + number
     if number == 0 or index < 0:
-        raise ValueError(f"a face names vertex {number}, of {count} so far")
+        raise ValueError(f"a face refers to vertex {number}, of {count} so far")
     return index
 
 
@@ -188,18 +188,18 @@ def _fan(corners: list[int]) -> list[int]:
 
 
 def _check_counts(tag: str, vertices: int, parts: Collection[array[int]]) -> None:
-    """Refuse other counts than the comment of volseg says, and corners without a vertex."""
+    """Refuse counts that differ from the comment of volseg, and corners without a vertex."""
     triangles = sum(map(len, parts)) // 3
     said = _COUNTS.search(tag)
     if said and (int(said[1]), int(said[2])) != (vertices, triangles):
         raise ValueError(f"holds {vertices} vertices and {triangles} triangles of {said[1]} and {said[2]}")
     highest = int(max(map(np.max, parts), default=-1)) + 1
     if highest > vertices:
-        raise ValueError(f"a face names vertex {highest} of {vertices}")
+        raise ValueError(f"a face refers to vertex {highest} of {vertices}")
 
 
 def _read_colours(libraries: Iterable[str], path: Path) -> dict[str, Colour]:
-    """Read the colours in material files; those that lie elsewhere than beside or below the OBJ are not opened."""
+    """Read the colours in material files; files that are neither beside nor below the OBJ are not opened."""
     colours: dict[str, Colour] = {}
     for library in islice(libraries, _MOST_LIBRARIES):
         try:

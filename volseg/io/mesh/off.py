@@ -20,7 +20,7 @@ from volseg.core.mesh import Mesh
 from volseg.io.mesh.content import Integers, MeshContent, to_bytes, triangulate
 from volseg.io.mesh.text import text_rows
 
-# The letters before OFF say what a vertex has: texture (ST), colour (C), normal (N), four or n coordinates.
+# The letters before OFF list the data of a vertex: texture (ST), colour (C), normal (N), four or n coordinates.
 _HEADER = re.compile(r"(?P<texture>ST)?(?P<colour>C)?(?P<normal>N)?(?P<other>4?n?)OFF\b(?P<rest>.*)")
 _WRITTEN = "volseg SPACE="
 
@@ -49,17 +49,17 @@ def write_off(meshes: Sequence[Mesh], stream: BinaryIO, space: str) -> None:
 
 
 def parse_off(data: bytes) -> MeshContent:
-    """Take the surface, its colours and the comments of the header out of an OFF file's bytes.
+    """Parse the surface, its colours and the comments of the header of an OFF file.
 
     Parameters
     ----------
     data : bytes
-        Polygons become fans of triangles.
+        Bytes of the file; polygons become fans of triangles.
 
     Raises
     ------
     ValueError, or another of `volseg.errors.DAMAGE`
-        Not an OFF file, of a kind that is not read, damaged or cut short.
+        The file is not OFF, is of a kind that is not read, is damaged or cut short.
     """
     text = data.decode("utf-8-sig", errors="replace")
     lines, tag = _split_lines(text)
@@ -80,7 +80,7 @@ def parse_off(data: bytes) -> MeshContent:
 
 
 def _split_lines(text: str) -> tuple[list[str], str]:
-    """Return the lines without comments and empty ones, and the comments before the first vertex."""
+    """Return the lines that are not empty, without comments, and the comments before the first vertex."""
     lines: list[str] = []
     comments: list[str] = []
     for line in text.splitlines():
@@ -102,20 +102,20 @@ def _parse_header(line: str) -> re.Match[str]:
 
 
 def _parse_vertices(rows: list[str], header: re.Match[str]) -> tuple[Float, NDArray[np.uint8] | None]:
-    """Return positions, and colours where the header says that there are some."""
+    """Return positions, and colours if the header declares them."""
     if not rows:
         return np.zeros((0, 3)), None
     table = np.loadtxt(rows, dtype=np.float64, comments=None, ndmin=2)
     start = 6 if header["normal"] else 3
     stop = table.shape[1] - (2 if header["texture"] else 0)
     if stop - start not in ((3, 4) if header["colour"] else (0,)):
-        raise ValueError(f"a vertex has {table.shape[1]} numbers, which do not fit {header[0][:80]!r}")
+        raise ValueError(f"a vertex has {table.shape[1]} numbers, but its header is {header[0][:80]!r}")
     colours = to_bytes(table[:, start:stop], table.dtype) if header["colour"] else None
     return table[:, :3], colours
 
 
 def _parse_faces(rows: list[str]) -> tuple[Integers, Integers, NDArray[np.uint8] | None]:
-    """Return triangles, of which face each is, and the colours of the faces where all have one."""
+    """Return triangles, the number of the face of each, and the colours of the faces if all have one."""
     corners, sizes, shades = array("q"), array("q"), array("d")
     for row in rows:
         first, *words = row.split()
@@ -124,7 +124,7 @@ def _parse_faces(rows: list[str]) -> tuple[Integers, Integers, NDArray[np.uint8]
             raise ValueError(f"a face has {len(words)} corners of {first[:80]}")
         corners.extend(map(int, words[:size]))
         sizes.append(size)
-        if len(words) - size in (3, 4):  # a single number is an index into a table of colours that is elsewhere
+        if len(words) - size in (3, 4):  # a single number is an index into an external table of colours
             shades.extend(map(float, words[size : size + 3]))
     faces, owner = triangulate(np.array(corners, dtype=np.int64), np.array(sizes, dtype=np.int64))
     colours = np.array(shades).reshape(-1, 3)

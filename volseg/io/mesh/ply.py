@@ -1,4 +1,4 @@
-"""PLY files, text or binary, as any program may write them: elements and properties of any order, polygons, strips.
+"""PLY files, text or binary, from any program: elements and properties in any order, polygons, strips.
 
 Format: https://paulbourke.net/dataformats/ply/. VTK's reader ends the whole process on a file that is cut short.
 """
@@ -36,7 +36,7 @@ _COLOURS = ("red", "green", "blue")
 
 @dataclass(frozen=True)
 class _Property:
-    """`kind` is the type in the header, `stored` that of the bytes, `length` that of the number before a list."""
+    """A property: `kind` is its type in the header, `stored` that of the bytes, `length` that of a list's count."""
 
     name: str
     kind: np.dtype[Any]
@@ -53,7 +53,7 @@ class _Element:
 
 @dataclass(frozen=True)
 class _Column:
-    """Values of a property in all rows; of lists one after the other, with the length of each."""
+    """Values of a property in all rows; those of lists one after the other, with the length of each list."""
 
     kind: np.dtype[Any]
     values: NDArray[Any]
@@ -97,17 +97,17 @@ def write_ply(meshes: Sequence[Mesh], stream: BinaryIO, space: str) -> None:
 
 
 def parse_ply(data: bytes) -> MeshContent:
-    """Take vertices, triangles, colours and the header (with its comments) out of a PLY file's bytes.
+    """Parse vertices, triangles, colours and the header (with its comments) of a PLY file.
 
     Parameters
     ----------
     data : bytes
-        Of a binary file in either byte order, or of a text file.
+        Bytes of a binary file in either byte order, or of a text file.
 
     Raises
     ------
     ValueError, or another of `volseg.errors.DAMAGE`
-        Not a PLY file, damaged or cut short.
+        The file is not PLY, is damaged or cut short.
     """
     start = re.match(rb"ply[ \t]*(\r\n|\n|\r)", data)
     end = start and re.search(rb"[\r\n]end_header[ \t]*" + (b"\r" if start[1] == b"\r" else b"\r?\n"), data)
@@ -127,19 +127,19 @@ def parse_ply(data: bytes) -> MeshContent:
 
 
 def _parse_body(header: str, body: bytes) -> dict[str, _Table]:
-    """Read what stands behind the header, by element."""
+    """Read the data after the header, by element."""
     order, elements = _parse_header(header)
     if order:
         return _read_tables(elements, memoryview(body))[0]
     numbers = _as_binary(body, sum(element.count for element in elements))
     tables, end = _read_tables(elements, memoryview(numbers))
     if end < len(numbers):
-        raise ValueError("it has more numbers than its header says")
+        raise ValueError("it has more numbers than its header declares")
     return tables
 
 
 def _as_binary(text: bytes, rows: int) -> bytes:
-    """Return the numbers of a text, which has a line for each row, as 8-byte floats one after the other."""
+    """Return the numbers of a text with a line for each row, as 8-byte floats one after the other."""
     lines = sum(map(bool, map(bytes.strip, text.splitlines())))
     if lines != rows:
         raise ValueError(f"it has {lines} lines for {rows} rows")
@@ -169,7 +169,7 @@ def _property(name: str, kind: str, order: str, length: str = "") -> _Property:
 
 
 def _read_tables(elements: list[_Element], body: memoryview) -> tuple[dict[str, _Table], int]:
-    """Read elements one after the other, and say where they end."""
+    """Read elements one after the other, and return the position of their end."""
     tables: dict[str, _Table] = {}
     start = 0
     for element in elements:
@@ -181,7 +181,7 @@ def _read_tables(elements: list[_Element], body: memoryview) -> tuple[dict[str, 
 
 
 def _read_even(element: _Element, body: memoryview, start: int) -> tuple[_Table, int] | None:
-    """Read rows that are all as long as the first, and say where they end; None where they are not."""
+    """Read rows of equal length, and return the position of their end; None if lengths differ."""
     row = _first_row(element, body, start)
     if row is None or row.itemsize * element.count > len(body) - start:
         return None
@@ -197,7 +197,7 @@ def _read_even(element: _Element, body: memoryview, start: int) -> tuple[_Table,
 
 
 def _first_row(element: _Element, body: memoryview, start: int) -> np.dtype[Any] | None:
-    """Return the fields of the first row: of property 0 ``0``, and ``length 0`` before it where it is a list."""
+    """Return the fields of the first row: ``0`` for property 0, with ``length 0`` before it if it is a list."""
     fields: list[tuple[Any, ...]] = []
     position = start
     for number, entry in enumerate(element.properties):
@@ -214,7 +214,7 @@ def _first_row(element: _Element, body: memoryview, start: int) -> np.dtype[Any]
 
 
 def _read_uneven(element: _Element, body: memoryview, start: int) -> tuple[_Table, int]:
-    """Read rows with lists of different lengths, and say where they end."""
+    """Read rows with lists of different lengths, and return the position of their end."""
     places = [array("q") for _ in element.properties]
     lengths = [array("q") for _ in element.properties]
     steps = list(zip(places, lengths, map(_counter, element.properties), element.properties, strict=True))
@@ -238,13 +238,13 @@ def _read_uneven(element: _Element, body: memoryview, start: int) -> tuple[_Tabl
 
 
 def _counter(entry: _Property) -> struct.Struct | None:
-    """Return what reads the length of a list."""
+    """Return a function that reads the length of a list."""
     kind = entry.length
     return None if kind is None else struct.Struct((">" if kind.str[0] == ">" else "<") + kind.char)
 
 
 def _gather(body: memoryview, places: Integers, lengths: Integers, kind: np.dtype[Any]) -> NDArray[Any]:
-    """Return the values that start at bytes, `lengths` of them at each."""
+    """Return the values at the given byte positions, `lengths` values at each."""
     within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     starts = np.repeat(places, lengths) + within * kind.itemsize
     octets = np.frombuffer(body, np.uint8)[starts[:, None] + np.arange(kind.itemsize)]
@@ -253,7 +253,7 @@ def _gather(body: memoryview, places: Integers, lengths: Integers, kind: np.dtyp
 
 
 def _triangles(tables: dict[str, _Table]) -> tuple[Integers, Integers]:
-    """Return the triangles, and of which face each is."""
+    """Return the triangles, and the number of the face of each."""
     if "face" not in tables and "tristrips" not in tables:
         return np.zeros((0, 3), dtype=np.int64), np.zeros(0, dtype=np.int64)
     strips = "face" not in tables

@@ -22,7 +22,7 @@ _SPACE = re.compile(r"SPACE\s*=\s*(RAS|LPS)", re.IGNORECASE)
 _MOST_BYTES = 1 << 34
 _DAMAGE: tuple[type[Exception], ...] = (*DAMAGE, InputError)
 _SHADE = np.array([1 << 16, 1 << 8, 1])
-# Surfaces may be in other units than millimetres: a scan's farthest point, in micrometres.
+# Surfaces may be in other units than mm: this is the farthest point of a scan in micrometres.
 _FARTHEST_VERTEX = 1000 * FARTHEST_MM
 _MOST_COLOURS = 256
 
@@ -36,25 +36,25 @@ def read_meshes(path: str | Path, *, colour: Colour = Mesh.colour) -> list[Mesh]
         Its suffix is one of `volseg.io.mesh.formats.MESH_FORMATS`. STL and PLY are text or binary. GLB is in metres,
         3MF in its own unit, every other format in mm. Polygons become triangles.
     colour : (red, green, blue), 0 to 255
-        For surfaces whose file has no colours, or several on one surface.
+        Colour of surfaces if the file has no colours, or several on one surface.
 
     Returns
     -------
     list of Mesh
         World mm RAS+. The file's own tag ``SPACE=RAS`` or ``SPACE=LPS`` (STL header, comment, VTP field data, 3MF
-        metadata) says how it is stored; without one it is taken for LPS, as 3D Slicer does. GLB has Y up. A file with
-        several surfaces gives several: with their names where the format has names, by their colours in PLY. Without
-        names a surface is called like its file.
+        metadata) gives its coordinate system; without a tag it is LPS, as in 3D Slicer. GLB has Y up. A file with
+        several surfaces gives several meshes: by name if the format has names, by colour in PLY. Without names a
+        surface has the name of its file.
 
     Raises
     ------
     InputError
-        Missing, no regular file, damaged, without triangles, or of another type.
+        The file is missing, not a regular file, damaged, without triangles, or of another type.
     """
     path = Path(path)
     row = MESH_FORMATS.get(path.suffix.lower().removeprefix("."))
     if row is None:
-        raise InputError(f"{path}: is no mesh that volseg reads; expected {', '.join(MESH_SUFFIXES)}")
+        raise InputError(f"{path}: is not a mesh that volseg reads; expected {', '.join(MESH_SUFFIXES)}")
     meshes: list[Mesh] = []
     if row.blocks is None:
         meshes = _read_file(path, row.parse, colour)
@@ -67,16 +67,16 @@ def read_meshes(path: str | Path, *, colour: Colour = Mesh.colour) -> list[Mesh]
 
 
 def _read_file(path: Path, parse: Parser, colour: Colour) -> list[Mesh]:
-    """Read the surfaces of a file that holds them itself; without triangles there are none."""
+    """Read the surfaces in the file itself; an empty list if it has no triangles."""
     data = read_bytes(path, most=_MOST_BYTES)
     try:
-        # Numbers that are out of range are damage, too.
+        # Numbers out of range are damage too.
         with np.errstate(invalid="raise", over="raise"):
             return _split(parse(data, path), path.stem, colour)
     except _DAMAGE as error:
         reason = f"without {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
         kind = path.suffix[1:].upper()
-        raise InputError(f"{path}: is damaged, cut short or no {kind} file ({reason})") from error
+        raise InputError(f"{path}: is damaged, cut short or not {kind} ({reason})") from error
 
 
 def _split(content: MeshContent, name: str, colour: Colour) -> list[Mesh]:
@@ -100,7 +100,7 @@ def _split(content: MeshContent, name: str, colour: Colour) -> list[Mesh]:
 
 
 def _name_of(content: MeshContent, triangles: Integers) -> str:
-    """Return the name of the part that the triangles are of; empty where there is none."""
+    """Return the name of the part of the triangles; empty without a part."""
     part = _common(content.parts, triangles)
     if part is None or not 0 <= part < len(content.names):
         return ""
@@ -108,14 +108,14 @@ def _name_of(content: MeshContent, triangles: Integers) -> str:
 
 
 def _common(values: Integers | None, triangles: Integers) -> int | None:
-    """Return the value that all of these triangles have."""
+    """Return the value that all of these triangles share."""
     if values is None or (values[triangles] != values[triangles[0]]).any():
         return None
     return int(values[triangles[0]])
 
 
 def _groups(content: MeshContent, shades: Integers | None) -> list[Integers]:
-    """Return the numbers of the triangles of each mesh; they are all in one where two would share a vertex."""
+    """Return the numbers of the triangles of each mesh; all are in one mesh if two meshes would share a vertex."""
     keys = shades if content.parts is None else content.parts
     everything = np.arange(len(content.faces))
     if keys is None:

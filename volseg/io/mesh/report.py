@@ -1,4 +1,4 @@
-"""The grades of surfaces as a table, tab-separated: a row for each, columns as of `volseg.core.mesh.Quality`."""
+"""The grades of surfaces as a table, tab-separated: a row each, with the columns of `volseg.core.mesh.Quality`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def write_report(meshes: Sequence[Mesh], path: Path) -> Path:
     Parameters
     ----------
     meshes : sequence of Mesh
-        Those without grades are left out.
+        Meshes without grades are left out.
     path : Path
         A name that ends in ``.tsv``.
 

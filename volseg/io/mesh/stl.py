@@ -1,4 +1,4 @@
-"""STL files, binary or text. The format has corners only: those at the same place become one vertex."""
+"""STL files, binary or text. The format has only corners; corners at the same position become one vertex."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _START_BYTES = _HEADER_BYTES + 4
 _AT_ONCE = 1 << 18  # triangles
 _RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 _SOLID = re.compile(rb"(\xef\xbb\xbf)?\s*solid\b", re.IGNORECASE)
-# Of text in lower case, which is ten times as quick as not to heed case.
+# For text in lower case, which is ten times as quick as patterns that ignore case.
 _VERTEX = rb"\s+vertex\s+(\S+)\s+(\S+)\s+(\S+)"
 _FACET = re.compile(rb"facet\s+normal\s+\S+\s+\S+\s+\S+\s+outer\s+loop" + 3 * _VERTEX + rb"\s+endloop\s+endfacet\b")
 _STARTS = re.compile(rb"facet\s+normal")
@@ -46,7 +46,7 @@ def write_stl(meshes: Sequence[Mesh], stream: BinaryIO, space: str) -> None:
 
 
 def _stl_records(corners: NDArray[np.float32]) -> memoryview:
-    """Return triangles as STL has them; computing them takes many times their memory."""
+    """Return triangles in the form of STL; the computation takes many times their memory."""
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     records = np.zeros(len(corners), _RECORD)
@@ -56,12 +56,12 @@ def _stl_records(corners: NDArray[np.float32]) -> memoryview:
 
 
 def parse_stl(data: bytes) -> MeshContent:
-    """Take the triangles out of an STL file's bytes, and its first 80 bytes as the tag.
+    """Parse the triangles of an STL file, and its first 80 bytes as the tag.
 
     Parameters
     ----------
     data : bytes
-        Of a binary or a text file.
+        Bytes of a binary or a text file.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def parse_stl(data: bytes) -> MeshContent:
 
 
 def _is_text(data: bytes) -> bool:
-    """Tell text from binary, which some programs start with ``solid``, too."""
+    """Return whether it is text; some programs start binary files with ``solid`` too."""
     if _SOLID.match(data) is None:
         return False
     return len(data) != _START_BYTES + _count(data) * _RECORD.itemsize and b"\0" not in data[:1000]

@@ -1,4 +1,4 @@
-"""What the mesh formats that are text share: rows of numbers."""
+"""Rows of numbers, for the mesh formats that are text."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _ROWS_AT_ONCE = 10_000
 
 
 def text_rows(row: str, values: NDArray[Any]) -> Iterator[str]:
-    """Give the text of a table in pieces.
+    """Yield the text of a table in pieces.
 
     Parameters
     ----------
     row : str
-        How one row looks, such as ``v %.9g %.9g %.9g`` with its line end.
+        Format of one row, such as ``v %.9g %.9g %.9g`` with its line end.
     values : (rows, columns) array
     """
     for start in range(0, len(values), _ROWS_AT_ONCE):

@@ -1,7 +1,7 @@
 """3MF, the 3D Manufacturing Format, for printers: named, coloured objects in millimetres.
 
-Specification: https://github.com/3MFConsortium/spec_core (core specification 1.4). Objects stand where they are in the
-patient, not in the positive octant that the specification recommends: programs for printers centre them themselves.
+Specification: https://github.com/3MFConsortium/spec_core (core specification 1.4). Objects keep their position in
+the patient. The specification recommends the positive octant, but programs for printers centre objects themselves.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RELATIONS = (
 )
 _MATERIALS_ID = 1
 _FIRST_OBJECT_ID = 2
-# Old readers know no ZIP64, so it is used only where the model may grow over the 2 GiB of a plain zip.
+# Old readers do not know ZIP64, so it is used only if the model may exceed the 2 GiB of a plain zip.
 _MOST_PLAIN_ROWS = 20_000_000
 
 
@@ -45,14 +45,14 @@ def write_3mf(meshes: Sequence[Mesh], stream: BinaryIO, space: str) -> None:
     meshes : sequence of Mesh
         In the coordinate system of the file, mm.
     stream : binary file
-        Can be searched (``seek``).
+        A stream with ``seek``.
     space : str
         Name of that system, for the metadata.
     """
     for mesh in meshes:
         if not mesh.is_manifold:
             _LOG.warning(
-                "mesh %r: is no closed surface with two triangles at every edge, as 3MF wants it; a program for "
+                "mesh %r: is not a closed surface with two triangles at every edge, as 3MF requires; a program for "
                 "printers may have to repair it",
                 mesh.name,
             )
@@ -66,7 +66,7 @@ def write_3mf(meshes: Sequence[Mesh], stream: BinaryIO, space: str) -> None:
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    # Without the time of writing: the same meshes are the same bytes.
+    # Without the time of writing, so that the same meshes give the same bytes.
     entry = zipfile.ZipInfo(name)
     entry.compress_type = zipfile.ZIP_DEFLATED
     return entry

@@ -1,4 +1,4 @@
-"""Reading 3MF packages: what stands on the build plate, with its names and colours.
+"""Reading 3MF packages: the objects on the build plate, with their names and colours.
 
 Specification: https://github.com/3MFConsortium/spec_core; of its extensions, colour groups and models in other parts of
 the package. Colours of single triangles and textures are left out.
@@ -33,7 +33,7 @@ _Attributes = dict[str, str]
 
 @dataclass(frozen=True)
 class _Placed:
-    """An object of a part of the package in its place; rows (x, y, z, 1) are multiplied by `transform`."""
+    """An object of a part of the package and its transform, which multiplies rows (x, y, z, 1)."""
 
     part: str
     number: str
@@ -51,17 +51,17 @@ class _Object:
 
 
 def parse_3mf(data: bytes) -> MeshContent:
-    """Take the surfaces on the build plate out of a 3MF package's bytes, in mm.
+    """Parse the surfaces on the build plate of a 3MF package, in mm.
 
     Parameters
     ----------
     data : bytes
-        Of the whole package.
+        Bytes of the whole package.
 
     Raises
     ------
     ValueError, or another of `volseg.errors.DAMAGE`
-        Another file, damaged or cut short.
+        The file is not 3MF, is damaged or cut short.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         package = _Package(archive, len(data))
@@ -87,7 +87,7 @@ def _placed_part(found: _Object, placed: _Placed, mm_per_unit: float) -> Part:
 
 
 def _placed_objects(package: _Package, models: dict[str, _Model], start: str) -> Iterator[_Placed]:
-    """Give every object with triangles as often as it is placed; other parts are read when they are needed."""
+    """Yield every object with triangles as often as it is placed; other parts are read on demand."""
     waiting = models[start].items[::-1]
     count = 0
     while waiting:
@@ -112,20 +112,20 @@ class _Package:
     taken: int = 0
 
     def open(self, part: str) -> IO[bytes]:
-        """Open a part for reading; all that are opened together may not swell out of proportion."""
+        """Open a part for reading; all opened parts together must not expand out of proportion."""
         entry = {info.filename.lower(): info for info in self.archive.infolist()}[part.lower()]
         self.taken += entry.file_size
         check_growth(self.taken, self.size)
         return self.archive.open(entry)
 
     def first_part(self) -> str:
-        """Return which part is the model, as the relationships say."""
+        """Return the name of the part with the model, from the relationships."""
         with self.open("_rels/.rels") as stream:
             relations = ElementTree.fromstring(stream.read(_LONGEST_RELATIONS))
         for relation in relations:
             if relation.get("Type", "").endswith(_MODEL_RELATION):
                 return relation.get("Target", "").lstrip("/")
-        raise ValueError("none of its parts is a model")
+        raise ValueError("it has no part with a model")
 
 
 def _read_model(package: _Package, part: str) -> _Model:
@@ -139,7 +139,7 @@ def _read_model(package: _Package, part: str) -> _Model:
 
 
 class _Model:
-    """What a part of the package says; the parser calls it for every element, as there may be millions."""
+    """Content of a part of the package; the parser calls it for every element, as there may be millions."""
 
     def __init__(self, part: str) -> None:
         self.unit = "millimeter"
@@ -155,7 +155,7 @@ class _Model:
         self._is_metadata = False
 
     def start(self, tag: str, attributes: _Attributes) -> None:
-        """Take an element; those of the core specification have the namespace of the first one."""
+        """Start an element; elements of the core specification have the namespace of the first one."""
         if not self._handlers:
             self._begin(tag.removesuffix("model"), attributes)
         elif handler := self._handlers.get(tag):
@@ -167,20 +167,20 @@ class _Model:
         self._is_metadata = tag == self._metadata_tag
 
     def data(self, text: str) -> None:
-        """Take text, of which only metadata count, where the coordinate system may stand."""
+        """Take text; only metadata matter, as they may name the coordinate system."""
         if self._is_metadata and len(self.metadata) < _LONGEST_METADATA:
             self.metadata.append(text[:_LONGEST_METADATA])
 
     def end(self, tag: str) -> None:
-        """Leave an element."""
+        """End an element."""
         self._is_metadata = False
 
     def doctype(self, *_: str | None) -> NoReturn:
-        """Refuse definitions of entities, which may become anything."""
-        raise ValueError("it has a document type; 3MF allows none")
+        """Refuse definitions of entities, which may expand without limit."""
+        raise ValueError("it has a document type, which 3MF forbids")
 
     def close(self) -> None:
-        """End."""
+        """End the document."""
 
     def colour_of(self, found: _Object) -> Colour | None:
         """Return the colour of an object's material."""

@@ -1,6 +1,6 @@
 """Arrays in VTK's XML files, read without VTK.
 
-VTK's reader takes what a header asks for: on a damaged one it ends the whole process, or does not end. Format:
+VTK's reader trusts the header: a damaged header ends the whole process, or makes it run forever. Format:
 https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
 """
 
@@ -39,18 +39,18 @@ class VtkXml:
     ----------
     root : Element
     size : int
-        Bytes of the file.
+        Size of the file in bytes.
     order : {"<", ">"}
         Byte order of its arrays.
     length : dtype
-        Of the numbers in front of binary data.
+        Type of the numbers before binary data.
     compressor : {"", "zlib", "lzma", "lz4"}
     appended : bytes
-        What the arrays of format ``appended`` are cut from.
+        Data of the arrays of format ``appended``.
     is_raw : bool
-        Whether that is not base64.
+        Whether these data are raw, not base64.
     taken : int
-        Bytes of the arrays read so far; several may be cut from the same place.
+        Bytes of the arrays read so far; several arrays may use the same data.
     """
 
     root: ElementTree.Element
@@ -64,7 +64,7 @@ class VtkXml:
 
     @classmethod
     def parse(cls, data: bytes) -> VtkXml:
-        """Parse a file's bytes; appended data, which may be no XML, are cut out first."""
+        """Parse the bytes of a file; appended data, which may not be XML, are cut out first."""
         appended, is_raw = b"", False
         if start := _APPENDED.search(data):
             end = data.rindex(b"</AppendedData>")
@@ -128,14 +128,14 @@ class VtkXml:
 
 @dataclass(frozen=True)
 class _Source:
-    """Binary data from a place on, as they are or in base64, where every piece starts anew."""
+    """Binary data from a position on, raw or in base64; each piece of base64 is encoded separately."""
 
     data: bytes
     is_raw: bool
     origin: int = 0
 
     def width_of(self, size: int) -> int:
-        """Return how long `size` bytes are here."""
+        """Return the length of `size` bytes in this encoding."""
         return size if self.is_raw else -(-size // 3) * 4
 
     def take(self, start: int, size: int) -> bytes:
@@ -163,7 +163,7 @@ def _decompress(data: bytes, size: int, compressor: str) -> bytes:
 
 
 def _decompress_lz4(data: bytes, size: int) -> bytes:
-    """Decompress by VTK, as Python has no LZ4; it heeds the bounds."""
+    """Decompress by VTK, as Python has no LZ4; VTK respects the bounds."""
     from vtkmodules.vtkCommonCore import vtkObject
     from vtkmodules.vtkIOCore import vtkLZ4DataCompressor
 

@@ -1,8 +1,8 @@
 """VTM, VTK's multi-block file for ParaView: a named block for each surface.
 
 The ``.vtm`` is a small XML index; each block is a ``.vtp`` in a folder beside it, ``<file name>-<digest of content>``.
-A new content thus goes to a new folder, the index is replaced last, and only then are the pieces of earlier ones
-removed: whenever the process ends, the index points at pieces that are all there.
+So new content goes to a new folder. The index is replaced last, and only then are the pieces of earlier files removed.
+Whenever the process ends, the index refers to pieces that all exist.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def vtm_blocks(path: Path) -> list[tuple[str, Path]]:
     Raises
     ------
     InputError
-        Not such a file, or with blocks that are missing, no ``.vtp``, elsewhere than below its folder, or given twice.
+        The file is not VTM, or has blocks that are missing, not ``.vtp``, outside its folder, or given twice.
     """
     blocks: dict[Path, str] = {}
     for element in _datasets(path):
@@ -93,7 +93,7 @@ def _datasets(path: Path) -> list[ElementTree.Element]:
     try:
         return list(ElementTree.fromstring(content).iter("DataSet"))
     except DAMAGE as error:
-        raise InputError(f"{path}: is no VTM file, or damaged ({error}); expected VTK's multi-block XML") from error
+        raise InputError(f"{path}: is damaged or not a VTM file ({error}); expected VTK's multi-block XML") from error
 
 
 def _index_text(meshes: Sequence[Mesh], pieces: Sequence[Path], space: str) -> str:
@@ -118,7 +118,7 @@ def _field(name: str, texts: Sequence[str]) -> str:
 
 
 def _remove_stale(target: Path) -> None:
-    """Remove the pieces beside an index that it does not point at; other files in their folders stay."""
+    """Remove pieces beside an index that it does not refer to; other files in their folders stay."""
     try:
         used = {Path(element.get("file", "")).parent.name for element in _datasets(target)}
     except InputError:
@@ -131,7 +131,7 @@ def _remove_stale(target: Path) -> None:
 
 
 def _remove_pieces(folder: Path) -> None:
-    # A program that shows them may hold them open (Windows); the next writing removes them then.
+    # On Windows another program may have them open; the next writing removes them then.
     with suppress(OSError):
         for piece in (*folder.glob("*.vtp"), *folder.glob(".volseg-*.part*")):
             piece.unlink()

@@ -32,13 +32,13 @@ def vtp_bytes(meshes: Sequence[Mesh], space: str, *, first: int = 1) -> bytes:
     if all(part.quality for part in meshes):
         fields["Quality"] = [str(part.quality) for part in meshes]
     for name, texts in fields.items():
-        # pyvista's own way takes ASCII only.
+        # The method of pyvista takes only ASCII.
         field = vtkStringArray()
         field.SetName(name)
         for text in texts:
             field.InsertNextValue(text)
         surface.GetFieldData().AddArray(field)
-    # Through a string, as VTK's own file output does not fail on a full disk.
+    # Through a string, as VTK's own file output does not report a full disk.
     writer = vtkXMLPolyDataWriter()
     writer.SetInputData(surface)
     writer.SetDataModeToBinary()

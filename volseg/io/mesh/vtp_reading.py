@@ -26,19 +26,19 @@ class _Piece:
 
 
 def parse_vtp(data: bytes) -> MeshContent:
-    """Take the surfaces out of a VTP file's bytes.
+    """Parse the surfaces of a VTP file.
 
     Parameters
     ----------
     data : bytes
-        Colours are arrays with 3 or 4 components of points or cells that are called so (``RGB``, ``Colors``) or, of 8
-        bits, are the scalars. Integers ``Label`` of points say which surface is which, the fields ``Names`` and
-        ``SPACE`` what they are called and where they are; all else is left out.
+        Bytes of the file. Colours are arrays of points or cells with 3 or 4 components that are named as colours
+        (``RGB``, ``Colors``), or 8-bit scalars. Integers ``Label`` of points number the surfaces; the fields ``Names``
+        and ``SPACE`` give their names and the coordinate system. Other arrays are ignored.
 
     Raises
     ------
     ValueError, or another of `volseg.errors.DAMAGE`
-        Another file, damaged or cut short.
+        The file is not VTP, is damaged or cut short.
     """
     file = VtkXml.parse(data)
     points, faces, colours, numbers = [], [], [], []
@@ -61,7 +61,7 @@ def parse_vtp(data: bytes) -> MeshContent:
 
 
 def _pieces(file: VtkXml) -> list[_Piece]:
-    """Read the pieces of a file; one without points where there is none."""
+    """Read the pieces of a file; a file without pieces gives one without points."""
     surface = file.root.find("PolyData")
     if surface is None:
         raise ValueError(f"it holds {file.root.get('type')}; expected PolyData")
@@ -72,7 +72,7 @@ def _pieces(file: VtkXml) -> list[_Piece]:
 
 
 def _of_all(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
-    """Join the arrays of all pieces; None where a piece lacks one."""
+    """Join the arrays of all pieces; None if a piece lacks one."""
     there = [array for array in arrays if array is not None]
     return np.concatenate(there) if len(there) == len(arrays) else None
 
@@ -120,7 +120,7 @@ def _points(file: VtkXml, piece: Element) -> Float:
 
 
 def _cells(file: VtkXml, piece: Element, kind: str) -> tuple[Integers, Integers]:
-    """Return the corners of all cells of a kind, and how many each has."""
+    """Return the corners of all cells of a kind, and the number of corners of each."""
     if not _count(piece, kind):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     entries: dict[str | None, Element] = {}
@@ -154,7 +154,7 @@ def _labels(file: VtkXml, piece: Element, count: int) -> Integers | None:
 
 
 def _arrays(piece: Element, kind: str) -> Iterator[tuple[Element, bool]]:
-    """Give the arrays of points or cells, and whether one is marked as the scalars."""
+    """Yield the arrays of points or cells, and whether each is marked as the scalars."""
     for group in piece.iterfind(kind):
         for entry in group.iterfind("DataArray"):
             yield entry, entry.get("Name") == group.get("Scalars")

@@ -1,4 +1,4 @@
-"""Writing surface meshes: one surface or several to a file, one file or several at once."""
+"""Writing of surface meshes: one or several surfaces to a file, one or several files at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOGETHER = "surfaces"
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
-    """Turn ``stl,glb`` into names of formats, each once.
+    """Split ``stl,glb`` into names of formats without repeats.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
     Raises
     ------
     UsageError
-        Empty, or a format that volseg does not write.
+        The text is empty, or has a format that volseg does not write.
     """
     names: dict[str, None] = {}
     for part in text.split(","):
@@ -41,14 +41,14 @@ def parse_formats(text: str) -> tuple[str, ...]:
 def write_meshes(
     meshes: Iterable[Mesh], folder: str | Path, *, formats: Sequence[str] = ("stl",), space: str = "lps"
 ) -> list[Path]:
-    """Write each mesh to files of its own, ``<name>.<format>``; files of that name are replaced.
+    """Write each mesh to its own files, ``<name>.<format>``; existing files are replaced.
 
-    VTM is a format for several, so all meshes are in one file, ``surfaces.vtm``, with its folder of blocks.
+    A VTM file holds several surfaces, so all meshes are in one file, ``surfaces.vtm``, with its folder of blocks.
 
     Parameters
     ----------
     meshes : iterable of Mesh
-        World mm, RAS+. Names are made portable; where two become the same, on any file system, the later gets a number.
+        World mm, RAS+. Names are made portable; if two become the same on any file system, the later one gets a number.
     folder : path
         Made if missing.
     formats : sequence of str
@@ -59,8 +59,8 @@ def write_meshes(
     Returns
     -------
     list of Path
-        The files written, mesh by mesh, then those that hold all; also the material file of an OBJ and the blocks of a
-        VTM.
+        The files written, mesh by mesh, then files that hold all meshes; also the material file of an OBJ and the
+        blocks of a VTM.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def write_meshes(
 def mesh_targets(
     meshes: Iterable[Mesh], folder: str | Path, *, formats: Sequence[str] = ("stl",)
 ) -> list[tuple[Path, list[Mesh]]]:
-    """Return the files that `write_meshes` writes, and which meshes into each.
+    """Return the files that `write_meshes` writes, and the meshes of each.
 
     Parameters
     ----------
@@ -107,12 +107,12 @@ def mesh_targets(
 
 
 def replaced_by(path: Path) -> list[Path]:
-    """Return which files `write_mesh` to a path replaces, if they are there.
+    """Return the files that `write_mesh` to a path replaces if they exist.
 
     Parameters
     ----------
     path : Path
-        Its suffix says the format.
+        Its suffix gives the format.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def replaced_by(path: Path) -> list[Path]:
 def write_mesh(meshes: Mesh | Sequence[Mesh], path: str | Path, *, space: str = "lps") -> Path:
     """Write one mesh, or several together, to one file.
 
-    Whether several meshes in one file keep their names and colours depends on the format; `MeshFormat` says it of each.
+    Whether several meshes in one file keep their names and colours depends on the format; see `MeshFormat`.
     An OBJ has its colours in an ``.mtl`` beside it, a VTM its surfaces in a folder ``<file>-<digest>`` beside it.
 
     Parameters
@@ -134,21 +134,22 @@ def write_mesh(meshes: Mesh | Sequence[Mesh], path: str | Path, *, space: str = 
     meshes : Mesh or sequence of Mesh
         World mm, RAS+.
     path : path
-        Replaced if it exists. Its suffix says the format, one of `volseg.io.mesh.formats.MESH_FORMATS`, as ``.stl``.
+        Replaced if it exists. Its suffix, such as ``.stl``, gives the format: one of
+        `volseg.io.mesh.formats.MESH_FORMATS`.
     space : {"lps", "ras"}
         Coordinate system of the file; GLB has its own.
 
     Returns
     -------
     Path
-        Of the file.
+        The file.
 
     Raises
     ------
     UsageError
         Unknown format or space.
     InputError
-        No mesh, or one without faces.
+        There is no mesh, or a mesh has no faces.
     OutputError
         The file cannot be written.
 
@@ -179,7 +180,7 @@ def write_mesh_files(meshes: Mesh | Sequence[Mesh], path: str | Path, *, space: 
     if space not in SPACES:
         raise UsageError(f"space {space!r} is unknown; choose from {', '.join(SPACES)}")
     if not several or not all(len(mesh.faces) for mesh in several):
-        raise InputError(f"{target}: there is no mesh to write, or one without faces; expected surfaces")
+        raise InputError(f"{target}: there is no mesh to write, or a mesh has no faces; expected surfaces")
     signs = 1 if row.frame else SPACES[space]
     placed = [replace(mesh, name=plain(mesh.name), vertices=mesh.vertices * signs) for mesh in several]
     return row.write(placed, target, space.upper())
