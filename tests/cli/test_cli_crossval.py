@@ -78,7 +78,7 @@ def test_the_summary_the_files_and_a_comparison_are_told(dataset_folder: Path, h
         ("--against nothing", 1, "nothing: no such file or folder"),
         ("--folds 0,two", 2, "--folds has 'two'; expected numbers from 0, such as 0,2"),
         ("--folds 7", 2, "there is no fold 7; expected 0 to 4"),
-        ("--minutes 1 --epochs 2", 2, "--minutes and --epochs both say when to stop"),
+        ("--minutes 1 --epochs 2", 2, "--minutes and --epochs both set the end"),
     ],
 )
 def test_what_could_only_fail_in_the_end_is_refused_at_once(

@@ -143,7 +143,7 @@ CASES: dict[str, tuple[Callable[[Path], None], str, int, str]] = {
         nothing,
         "predict scan.nii.gz -m model.safetensors -o out --space ras",
         2,
-        "--space ras is of surfaces; it goes with --mesh FORMAT",
+        "--space ras goes with --mesh FORMAT",
     ),
     "unknown space": (
         nothing,

@@ -77,7 +77,7 @@ def test_lone_paths_are_not_repeated(folder: Path) -> None:
     result = run(folder / "cut.nii.gz")
     assert result.exit_code == 1
     assert str(folder) not in result.stdout
-    assert "nothing in it can be read; the reasons are listed" in result.stderr
+    assert "nothing in it can be read; the list gives the reasons" in result.stderr
 
 
 def test_time_points_are_one_block(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_case_that_fails_does_not_stop_the_others(folder: Path) -> None:
     [
         (["missing.nii.gz"], "missing.nii.gz: no such file or folder"),
         (["."], "no label maps in this folder"),
-        (["scans/a", "--image", "scans/b"], "is none, leave it out"),
+        (["scans/a", "--image", "scans/b"], "is another file, leave it out"),
     ],
 )
 def test_bad_input_is_named(

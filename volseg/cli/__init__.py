@@ -61,7 +61,7 @@ def _options(
 
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Report an error that nothing else caught: a mistake in volseg, or a machine out of memory."""
+    """Report an unexpected error: a mistake in volseg, or a machine out of memory."""
     say(f"error: unexpected {kind.__name__}: {error}", "run `volseg --debug ...` to see where", err=True)
 
 
@@ -92,7 +92,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _unwrap(text: str) -> str:
-    """Join the lines of each paragraph: the help wraps them anew, to the width of the terminal."""
+    """Join the lines of each paragraph: the help wraps them to the width of the terminal."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
@@ -107,10 +107,10 @@ app.add_typer(_dataset)
 
 def main() -> None:
     """Run the command line."""
-    # VTK's wheels use one core unless told before VTK is loaded; surfaces are the same to the bit. Not in the library:
-    # in a user's own program threads of VTK can meet forks, after which they are lost.
+    # VTK's wheels use one core unless this is set before VTK is loaded; surfaces are the same to the bit. It is not
+    # set in the library: threads of VTK are lost in a fork, which a user's own program may do.
     os.environ.setdefault("VTK_SMP_BACKEND_IN_USE", "STDThread")
-    # File names need not be text, and a terminal need not have every letter. A file has each line when it is said.
+    # File names may not be text, and a terminal may lack letters. Files get each line at once.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace", line_buffering=True)

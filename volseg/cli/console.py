@@ -1,4 +1,4 @@
-"""What commands print: the one way for texts from files to reach a terminal, and the last lines of a command."""
+"""Output of commands: safe printing of texts from files, and the last lines of a command."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ Only = Annotated[
 ]
 FullPaths = Annotated[
     bool,
-    typer.Option("--full-paths", help="Write paths in full; else from the working folder, or the name alone."),
+    typer.Option("--full-paths", help="Write paths in full; else relative to the working folder, or the name alone."),
 ]
 
 
 def say(
     *lines: str, err: bool = False, above: Progress | None = None, colour: str | None = None, bold: bool = False
 ) -> None:
-    """Print lines, each made plain: file names, labels and messages may hold control characters of a terminal.
+    """Print lines as plain text: file names, labels and messages may hold control characters of a terminal.
 
     Parameters
     ----------
     lines : str
-        A line feed in one is shown as a space.
+        A line feed inside one is shown as a space.
     err : bool
         On stderr.
     above : Progress, optional
-        A progress bar that is on the screen (and so on stderr); the lines go above it.
+        A progress bar on the screen (on stderr); the lines go above it.
     colour, bold
-        How a terminal shows them.
+        Style on a terminal.
     """
     for line in map(plain, lines):
         if above is not None:
@@ -65,16 +65,16 @@ def say(
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, width: int) -> None:
-    """Print a table: the first column on the left, folded where it is long, numbers on the right.
+    """Print a table: the first column on the left, folded if it is long, numbers on the right.
 
     Parameters
     ----------
     headings : sequence of str
-        A line feed in one begins a new line.
+        A line feed inside one begins a new line.
     rows : iterable of sequences of str
         Their cells are made plain, as by `say`.
     width : int
-        Columns where the output is no terminal.
+        Number of columns if the output is not a terminal.
     """
     from rich import box
     from rich.console import Console
@@ -91,33 +91,33 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, width
     Console(width=None if sys.stdout.isatty() else width, highlight=False).print(table)
 
 
-# The option of every command that writes files where the user says.
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
+# The option of every command that writes files to a path of the user.
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
 
 def split_list(text: str) -> list[str]:
-    """Take the parts of an option apart that are joined by commas; empty ones are left out.
+    """Split an option at commas; empty parts are left out.
 
     Parameters
     ----------
     text : str
-        Such as ``cuda:0, cuda:1``.
+        For example ``cuda:0, cuda:1``.
     """
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def parse_only(only: str | None) -> tuple[str, ...] | None:
-    """Take the names in --only apart.
+    """Split the names in --only.
 
     Parameters
     ----------
     only : str, optional
-        Names by commas; one that has a comma is in quotes.
+        Names separated by commas; a name with a comma is in quotes.
 
     Raises
     ------
     UsageError
-        It is given, and names nothing.
+        It has no name.
     """
     if only is None:
         return None
@@ -136,7 +136,7 @@ def parse_only(only: str | None) -> tuple[str, ...] | None:
 
 
 def list_files(paths: Iterable[Path]) -> None:
-    """Print the files that a command wrote, one a line, as its last lines.
+    """Print the files that a command wrote, one to a line, as its last lines.
 
     Parameters
     ----------
@@ -146,12 +146,12 @@ def list_files(paths: Iterable[Path]) -> None:
 
 
 def show_trace(error: BaseException) -> None:
-    """Print where an error came from, if ``--debug`` asked for it.
+    """Print the traceback of an error if ``--debug`` is given.
 
     Parameters
     ----------
     error : BaseException
     """
-    if sys.excepthook is sys.__excepthook__:  # left there by --debug
+    if sys.excepthook is sys.__excepthook__:  # set by --debug
         for text in traceback.format_exception(error):
             say(*text.rstrip("\n").split("\n"), err=True)

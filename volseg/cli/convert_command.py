@@ -31,7 +31,7 @@ def convert(
     ],
     series: Series = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Every scan and volume of IN, each a file in the folder OUT.")
+        bool, typer.Option("--all", help="Every scan and volume of IN, each to a file in the folder OUT.")
     ] = False,
     format_: Annotated[
         str | None, typer.Option("--format", help="With --all: {images.formats}, dicom. Default nii.gz.")
@@ -39,34 +39,32 @@ def convert(
     labels: Annotated[Path | None, typer.Option(help="IN is labels, and this table has their names.")] = None,
     only: Only = None,
     image: Annotated[
-        Path | None, typer.Option(help="Scan that the labels were made on; they come out on its voxels.")
+        Path | None, typer.Option(help="Scan that the labels were made on; they are put on its voxels.")
     ] = None,
     form: Annotated[
         str | None,
         typer.Option(
             "--as",
             metavar="FORM",
-            help="What OUT.dcm is: {labels.forms}, or fractional (probabilities). Default seg.",
+            help="Kind of OUT.dcm: {labels.forms}, or fractional (probabilities). Default seg.",
         ),
     ] = None,
     modality: Annotated[
         str | None,
-        typer.Option(
-            metavar="CT|MR", help="What made the scan, for a DICOM series; by default as IN says, or its values look."
-        ),
+        typer.Option(metavar="CT|MR", help="Modality of a DICOM series; by default that of IN, or by its values."),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse tilted, uneven or incomplete DICOM stacks, resample none.")
+        bool, typer.Option("--strict", help="Refuse tilted, uneven or incomplete DICOM stacks; do not resample.")
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert a scan or label map to another form; values and places in the patient stay.
+    """Convert a scan or label map to another form; values and positions in the patient are kept.
 
-    IN is taken for labels if OUT is .seg.nrrd or .dcm; if IN is .seg.nrrd, a DICOM segmentation, a structure set or a
-    folder of masks; if a label table is beside it (<stem>.tsv) or in its header; and with --labels, --only, --image or
-    --as. Otherwise it is taken for a scan. The names of labels go along, in OUT or in <stem>.tsv beside it. Labels that
-    overlap become several files. A DICOM series that is written from DICOM stays with its patient and study; from other
-    formats it has new identifiers.
+    IN is read as labels if OUT is .seg.nrrd or .dcm; if IN is .seg.nrrd, a DICOM segmentation, a structure set or a
+    folder of masks; if a label table is beside it (<stem>.tsv) or in its header; or with --labels, --only, --image or
+    --as. Otherwise it is read as a scan. The names of labels are written to OUT or to <stem>.tsv beside it. Labels that
+    overlap become several files. A DICOM series made from DICOM keeps its patient and study; one made from another
+    format has new identifiers.
 
     Examples: volseg convert slices/ scan.nii.gz; volseg convert labels.nii.gz labels.dcm --image slices/;
     volseg convert RS.dcm structures.seg.nrrd --image slices/; volseg convert study/ out/ --all.
@@ -88,7 +86,7 @@ def convert(
         _list_every(results)
         return
     if format_ is not None:
-        raise UsageError("--format goes with --all; without it the end of OUT says the format")
+        raise UsageError("--format goes with --all; without it the suffix of OUT gives the format")
     files = write_as(
         input_,
         output,
@@ -105,7 +103,7 @@ def convert(
 
 
 def _as_folders(files: Sequence[Path]) -> list[Path]:
-    """Name the folder of a DICOM series instead of its slices."""
+    """Return the folder of a DICOM series instead of its slices."""
     is_series = sum(file.suffix == ".dcm" for file in files) > 1
     shown: dict[Path, None] = {}
     for file in files:

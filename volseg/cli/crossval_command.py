@@ -29,7 +29,7 @@ from volseg.errors import UsageError
 def crossval(
     dataset: DatasetPath,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of all folds.")],
-    folds: Annotated[str, typer.Option(help="Which folds, such as 0,2; by default all.")] = "",
+    folds: Annotated[str, typer.Option(help="Folds to train, such as 0,2; by default all.")] = "",
     against: Annotated[
         Path | None, typer.Option(help="Another cross-validation to compare with, case by case; its folder.")
     ] = None,
@@ -49,9 +49,9 @@ def crossval(
     labels: LabelPattern = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also keep the probabilities.")] = False,
 ) -> None:
-    """Train every fold and score every case by the networks that have not seen it.
+    """Train every fold, and score every case by the networks that have not seen it.
 
-    Run it again to continue with the folds and cases that are missing. OUTPUT/crossval.json has the figures and one row
+    Run it again to continue with the missing folds and cases. OUTPUT/crossval.json has the figures and one row
     for each case and label; OUTPUT/ensemble.safetensors is a model of all folds together.
     """
     from volseg.crossvalidation import class_means, compare_runs, iterate_crossvalidation
@@ -61,12 +61,12 @@ def crossval(
     from volseg.training.stop import Stop, stopping
 
     changes = [*(set_ or []), *length_changes(minutes, epochs)]
-    # Without settings the plan that an earlier call left in the output folder is used.
+    # Without settings, the plan of an earlier call in the output folder is used.
     settings = read_settings(config, preset, changes) if config or preset or changes else None
     found = read_dataset(dataset, images=images, labels=labels)
     trainer = FoldTrainer([str(dataset), *_patterns(images, labels)], output, _devices(devices))
     numbers = _folds(folds)
-    # What could fail after hours of work is checked before them.
+    # Problems that would appear only after hours are checked first.
     for device in trainer.devices:
         choose_device(device)
     if against:
@@ -79,7 +79,7 @@ def crossval(
 
 
 def _patterns(images: str | None, labels: str | None) -> list[str]:
-    """Return the options by which `volseg train` finds the same files."""
+    """Return the options with which `volseg train` finds the same files."""
     options = []
     if images:
         options.append(f"--images={images}")
@@ -107,7 +107,7 @@ def _folds(text: str) -> list[int] | None:
 
 
 def _follow(events: Any, files: list[Path]) -> None:
-    """Show how far each fold is, the summary, and the files that hold it."""
+    """Show the progress of each fold, the summary, and its files."""
     tasks: dict[str, Any] = {}
     with progress_bar(counts=False) as bar:
         for event in events:

@@ -16,8 +16,8 @@ def get(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="New folder of the dataset. Default: its own name, here.")
     ] = None,
-    archive: Annotated[Path | None, typer.Option(help="Its .tar file, if it is here already: no download.")] = None,
-    url: Annotated[str | None, typer.Option(help="A mirror: the address that has the .tar files.")] = None,
+    archive: Annotated[Path | None, typer.Option(help="Its .tar file if you have it already: no download.")] = None,
+    url: Annotated[str | None, typer.Option(help="Address of a mirror with the .tar files.")] = None,
 ) -> None:
     """Download a public training set, check it and unpack it, ready for `volseg train`."""
     from volseg.datasets import read_dataset

@@ -13,9 +13,9 @@ from volseg.cli.progress import show_progress
 
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="New folder for everything.")] = Path("volseg-demo"),
-    epochs: Annotated[int, typer.Option(min=1, help="How long to train, in passes over the slices.")] = 40,
+    epochs: Annotated[int, typer.Option(min=1, help="Length of the training, in passes over the slices.")] = 40,
 ) -> None:
-    """Go the whole way on made-up CT scans: train, segment an unseen DICOM series, evaluate, mesh, draw."""
+    """Run every step on synthetic CT scans: train, segment an unseen DICOM series, evaluate, mesh, draw."""
     from volseg.cli.tables import print_evaluation
     from volseg.demo import run_demo
     from volseg.network.devices import Threads

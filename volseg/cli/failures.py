@@ -9,16 +9,16 @@ from volseg.files.plain_text import plain
 
 
 def raise_failures(failures: Sequence[tuple[str, VolsegError]], count: int, what: str) -> None:
-    """Raise what went wrong; nothing where all went well.
+    """Raise the errors of a command; return if there are none.
 
     Parameters
     ----------
     failures : sequence of (str, VolsegError)
-        The name of each input that failed, and why.
+        Name and error of each input that failed.
     count : int
-        How many inputs there were.
+        Number of inputs.
     what : str
-        What the sentence ``2 of 5 ...`` says of those that failed.
+        End of the sentence ``2 of 5 ...`` about the failed inputs.
 
     Raises
     ------

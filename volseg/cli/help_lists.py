@@ -1,7 +1,7 @@
 """Lists in help texts, from the tables that hold them.
 
-A help text names a table and a list in braces, as in ``{mesh.formats}; several by commas``. The table is loaded when
-that help is shown and not before, so that ``volseg --help`` stays quick.
+A help text names a table and a list in braces, as in ``{mesh.formats}; several by commas``. The table is loaded only
+when that help is shown, so that ``volseg --help`` stays quick.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class ListingCommand(TyperCommand):
         super().format_help(ctx, formatter)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
-        """Complete a word; some shells show the help of each option with it."""
+        """Complete a word; some shells show the help of each option too."""
         self._fill_in()
         return super().shell_complete(ctx, incomplete)
 

@@ -20,19 +20,19 @@ _WIDTH_IN_FILES = 100
 def inspect(
     path: Annotated[Path, typer.Argument(help="A DICOM, {images.names} file, a folder or zip of them.")],
     headers: Annotated[
-        bool, typer.Option("--headers", help="Look at headers alone: quick, but damaged pixels are not found.")
+        bool, typer.Option("--headers", help="Read only headers: quick, but damaged pixels are not found.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print all that is known as JSON; keys: volseg.inspection.Entry.")
+        bool, typer.Option("--json", help="Print everything as JSON; keys: volseg.inspection.Entry.")
     ] = False,
     full_paths: FullPaths = False,
 ) -> None:
-    """Say what a file or folder holds and what is wrong with it: series, images, segmentations, damaged files.
+    """Show the contents of a file or folder and their faults: series, images, segmentations, damaged files.
 
-    Of every image: size, spacing, orientation, values, what places its slices, gaps and tilt, compression; whether it
-    is repaired when it is read, and what that is worth in mm; or why it is refused. Every image is read once, so that
-    what is not refused can be read. --series takes the text in parentheses after the name, or the one that the entry
-    gives.
+    Every image is shown with size, spacing, orientation, values, source of the slice positions, gaps, tilt and
+    compression. If reading repairs or refuses it, the reason is shown, and the error in mm that a repair avoids. Every
+    image is read once, so an image that is not refused can be read. --series takes the text in parentheses after the
+    name, or the text that the entry gives.
     """
     from volseg.cli.inspection_lines import inspection_lines
     from volseg.errors import InputError
@@ -46,10 +46,10 @@ def inspect(
         for line in inspection_lines(found, _width()):
             say(*line.text.split("\n"), colour=line.colour, bold=line.bold)
     if not found.readable:
-        raise InputError(f"{path}: nothing in it can be read; the reasons are listed")
+        raise InputError(f"{path}: nothing in it can be read; the list gives the reasons")
 
 
 def _width() -> int:
-    """Columns of the terminal; output that goes elsewhere has the same width everywhere."""
+    """Return the columns of the terminal; output to files has a fixed width."""
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return max(shutil.get_terminal_size().columns, 40) if known else _WIDTH_IN_FILES

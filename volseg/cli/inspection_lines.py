@@ -1,4 +1,4 @@
-"""An inspection as lines for people: a block for each image, the names in full, the numbers under each other."""
+"""An inspection as lines of text: a block for each image, names in full, numbers in columns."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SHOWN_VOLUMES = 4
 # Larger ratios of gaps, and larger angles in degrees, are more than rounding.
 _WIDER = 1.01
 _TILTED = 0.05
-# Of lines that begin with such a word and a colon.
+# Styles of lines that begin with one of these words and a colon.
 _COLOURS = {"refused": "red", "repaired": "yellow", "note": "yellow"}
 
 
 class Line(NamedTuple):
-    """A plain text, folded to lines, and how a terminal shows it."""
+    """A plain text, folded to lines, and its style on a terminal."""
 
     text: str
     colour: str | None = None
@@ -42,7 +42,7 @@ def inspection_lines(found: Inspection, width: int) -> Iterator[Line]:
     ----------
     found : Inspection
     width : int
-        Columns to which lines are folded, at spaces.
+        Number of columns; lines are folded at spaces.
 
     Yields
     ------
@@ -71,22 +71,22 @@ def inspection_lines(found: Inspection, width: int) -> Iterator[Line]:
 
 @dataclass(frozen=True)
 class _Page:
-    """What the blocks of an inspection share.
+    """Data that the blocks of an inspection share.
 
     Parameters
     ----------
     path : Path
-        The file or folder that was inspected.
+        The inspected file or folder.
     width : int
         Columns of the whole page.
     columns : list of int
         Widths of the columns of the table.
     ending : int
-        How many last characters tell the ids of all series apart.
+        Number of last characters that distinguish the ids of all series.
     names : mapping of str to int
-        How many entries have the series name.
+        Number of entries with each series name.
     numbers : mapping of str to int
-        The number of the block of each series, by its UID and by what `--series` takes.
+        The number of the block of each series, by its UID and by its text for `--series`.
     """
 
     path: Path
@@ -97,7 +97,7 @@ class _Page:
     numbers: Mapping[str, int]
 
     def block(self, number: int, group: Sequence[Entry], row: Sequence[str]) -> Iterator[Line]:
-        """Describe volumes that are alike: a title, a row of the table, and everything that is special."""
+        """Describe volumes that are alike: a title, a row of the table, and remarks."""
         first = group[0]
         title = f"{_what(first)}  {_title(group, self.ending)}"
         yield Line(_folded(title, self.width, first=f"{number:>{_INDENT - 2}}  "), bold=True)
@@ -111,7 +111,7 @@ class _Page:
 
 
 def _numbers(groups: Sequence[Sequence[Entry]]) -> dict[str, int]:
-    """Return the number of the block of each series, by its UID and by what `--series` takes."""
+    """Return the number of the block of each series, by its UID and by its text for `--series`."""
     numbers: dict[str, int] = {}
     for number, group in enumerate(groups, start=1):
         for entry in group:
@@ -153,7 +153,7 @@ def _is_dicom(entry: Entry) -> bool:
 
 
 def _is_aside(entry: Entry) -> bool:
-    """Whether it is a DICOM object other than a scan, or the members of an archive that are left out."""
+    """Whether it is a DICOM object other than a scan, or skipped members of an archive."""
     return entry.kind == "archive" or (_is_dicom(entry) and entry.kind not in ("DICOM series", "DICOM file"))
 
 
@@ -172,7 +172,7 @@ def _title(group: Sequence[Entry], ending: int) -> str:
 
 
 def _series(entry: Entry, names: Mapping[str | None, int], ending: int) -> str:
-    """Return a text that `--series` takes for a volume: its name where no other has it, else the end of its id."""
+    """Return a text for `--series` that selects a volume: its name if it is unique, else the end of its id."""
     if not _is_dicom(entry):
         return str(entry.series)
     return entry.series_name if entry.series_name and names[entry.series_name] == 1 else str(entry.series)[-ending:]
@@ -221,7 +221,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _details(entry: Entry, numbers: Mapping[str, int]) -> Iterator[str]:
-    """Yield what is special about an image, one text a line."""
+    """Yield remarks on an image, one text for each line."""
     facts = list(filter(None, _facts(entry)))
     if facts:
         yield "; ".join(facts)
@@ -247,11 +247,11 @@ def _names(contents: Sequence[str]) -> str:
 
 
 def _scan_of(uid: str, numbers: Mapping[str, int]) -> str:
-    return f"number {numbers[uid]}" if uid in numbers else f"{uid}, which is not here"
+    return f"number {numbers[uid]}" if uid in numbers else f"{uid} (not here)"
 
 
 def _facts(entry: Entry) -> list[str]:
-    """Return facts about slices, compression, axes and padding; an empty text is none."""
+    """Return facts about slices, compression, axes and padding; empty texts are left out."""
     return [
         _slices(entry.slices) if entry.slices else "",
         entry.compression or "",
@@ -280,7 +280,7 @@ def _padding(entry: Entry) -> str:
 
 
 def _relative(text: str, path: Path, name: str) -> str:
-    """Leave out the path that the user gave, and the name of the file in the title of the block."""
+    """Remove the path of the user, and the name of the file in the title of the block."""
     return text.replace(f"{path}{os.sep}", "").replace(f"{path}: ", "").replace(f": {name}: ", ": ", 1)
 
 
@@ -297,7 +297,7 @@ def _folded(text: str, width: int, first: str = " " * _INDENT) -> str:
 
 
 def _ending_length(entries: Sequence[Entry]) -> int:
-    """Return the smallest number of last characters that tells the ids of all DICOM series apart."""
+    """Return the smallest number of last characters that distinguishes the ids of all DICOM series."""
     names = [entry.series for entry in entries if entry.series and _is_dicom(entry)]
     longest = max(map(len, names), default=0)
     for length in range(_SHORTEST_ENDING, longest):

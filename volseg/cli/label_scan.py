@@ -1,4 +1,4 @@
-"""The option --image, of every command that reads labels that may be DICOM objects."""
+"""The option --image of commands that read labels from DICOM objects."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from volseg.core.volume import Volume
 
 LabelScan = Annotated[
-    Path | None, typer.Option("--image", help="Scan of a DICOM structure set or segmentation, where it lies elsewhere.")
+    Path | None, typer.Option("--image", help="Scan of a DICOM structure set or segmentation, if it lies elsewhere.")
 ]
 
 
 def read_label_scan(path: Path, image: Path | None, series: str | None = None) -> Volume | None:
-    """Read the scan of a DICOM object, where one is given.
+    """Read the scan of a DICOM object, if it is given.
 
     Raises
     ------
     UsageError
-        It is given for labels that are no DICOM object.
+        It is given for labels that are not a DICOM object.
     """
     from volseg.io import Catalogue, look, read_scan_of
 
@@ -31,5 +31,7 @@ def read_label_scan(path: Path, image: Path | None, series: str | None = None) -
         return None
     labels = Catalogue(path)
     if not labels.is_dicom:
-        raise UsageError(f"--image is the scan of a DICOM structure set or segmentation; {path} is none, leave it out")
+        raise UsageError(
+            f"--image is only for a DICOM structure set or segmentation; {path} is another file, leave it out"
+        )
     return read_scan_of(labels, look(image, known=labels), series=series)

@@ -1,4 +1,4 @@
-"""`volseg measure`: sizes and places of labels."""
+"""`volseg measure`: sizes and positions of labels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def measure(
     image: LabelScan = None,
     series: Series = None,
     csv: Annotated[Path | None, typer.Option(help="Write a row for each case, label and piece.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the same with all places.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the same with all decimals.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure labels in millimetres: volume, area, longest diameters, centre and bounding box.
@@ -75,7 +75,7 @@ def measure(
 
 
 def _measured(layers: Sequence[LabelMap], path: Path, *, pieces: bool) -> list[Measurement]:
-    """Measure the labels of a file, by its probabilities where it has some."""
+    """Measure the labels of a file, by its probabilities if it has some."""
     from volseg.cases.surfaces import kept_probabilities
     from volseg.surface import measure as measure_labels
 
@@ -90,7 +90,7 @@ def _measured(layers: Sequence[LabelMap], path: Path, *, pieces: bool) -> list[M
 
 
 def _once(entries: list[Measurement]) -> list[Measurement]:
-    """Keep one row of a label that is absent from every layer, and none where a layer has it."""
+    """Keep one row for a label that is absent from every layer; drop it if a layer has the label."""
     present: list[Measurement] = []
     absent: dict[tuple[int, str], Measurement] = {}
     for entry in entries:

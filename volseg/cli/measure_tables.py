@@ -1,4 +1,4 @@
-"""What `volseg measure` prints and writes."""
+"""Output of `volseg measure`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Found = Mapping[str, Sequence["Measurement"]]
 
 _WIDTH_IN_FILES = 140
-# The sizes that are printed: field of `Extent`, heading, and how a number is written.
+# The printed sizes: field of `Extent`, heading, and format of the number.
 _SIZES = (
     ("volume_ml", "volume\nml", ".4g"),
     ("area_mm2", "area\nmm2", ".0f"),
@@ -30,12 +30,12 @@ _WAYS = ("by_voxels", "by_surface")
 
 
 def print_measurements(found: Found) -> None:
-    """Print a table for each case; where two numbers share a cell, the first is of the voxels.
+    """Print a table for each case; if a cell has two numbers, the first is of the voxels.
 
     Parameters
     ----------
     found : mapping of str to sequence of Measurement
-        By case.
+        The measurements by case.
     """
     headings = ["pieces", *(heading for _, heading, _ in _SIZES), "centre R A S\nmm"]
     for case, entries in found.items():
@@ -63,12 +63,12 @@ def _sizes(entry: Measurement) -> list[str]:
 
 
 def write_csv(found: Found, path: Path) -> Path:
-    """Write a row for each case, label and piece; numbers that are not there are empty cells.
+    """Write a row for each case, label and piece; missing numbers are empty cells.
 
     Parameters
     ----------
     found : mapping of str to sequence of Measurement
-        By case.
+        The measurements by case.
     path : Path
         Replaced if it exists.
     """
@@ -93,7 +93,7 @@ def _flat(case: str, entry: Measurement) -> Iterator[tuple[str, Any]]:
 
 
 def _numbers(name: str, number: Any) -> Iterator[tuple[str, str]]:
-    """Give a number, or those of a point or of two as columns of their own: ``centre_mm_r``, ``bounds_mm_low_r``."""
+    """Yield a number, or the numbers of one or two points, each as a column: ``centre_mm_r``, ``bounds_mm_low_r``."""
     if not isinstance(number, tuple):
         yield name, f"{number:.6g}"
     elif isinstance(number[0], tuple):
@@ -110,7 +110,7 @@ def write_json(found: Found, path: Path) -> Path:
     Parameters
     ----------
     found : mapping of str to sequence of Measurement
-        By case.
+        The measurements by case.
     path : Path
         Replaced if it exists.
     """

@@ -57,7 +57,7 @@ def mesh(
     *,
     settings: SurfaceSettings,
     single_file: Annotated[
-        bool, typer.Option("--single-file", help="All labels in surfaces.<format>, not one file a label.")
+        bool, typer.Option("--single-file", help="All labels in surfaces.<format>, not one file for each label.")
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -100,7 +100,7 @@ def mesh(
 
 
 def _refuse(of_labels: Mapping[str, object]) -> None:
-    """Refuse options of labels where the surface is that of a scan."""
+    """Refuse options of labels for the surface of a scan."""
     given = [option for option, value in of_labels.items() if value]
     if given:
         raise UsageError(f"with --threshold there are no labels; leave out {' and '.join(given)}")
@@ -108,7 +108,7 @@ def _refuse(of_labels: Mapping[str, object]) -> None:
 
 @dataclass(frozen=True)
 class _Target:
-    """How surfaces are written.
+    """Settings for writing surfaces.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class _Target:
         return files
 
     def _targets(self, meshes: Sequence[Mesh], output: Path) -> Sequence[tuple[Path, Sequence[Mesh]]]:
-        """Return which surfaces are written to which file."""
+        """Return the surfaces of each file."""
         from volseg.io.mesh import TOGETHER, mesh_targets
 
         if self.is_file:

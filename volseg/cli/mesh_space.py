@@ -32,7 +32,7 @@ def parse_space(space: str | None, formats: Sequence[str]) -> str:
     Raises
     ------
     UsageError
-        Unknown, or given where no format has a choice.
+        The value is unknown, or no format has a choice.
     """
     from volseg.io.mesh import MESH_FORMATS, SPACES
 
@@ -41,9 +41,9 @@ def parse_space(space: str | None, formats: Sequence[str]) -> str:
     if space.lower() not in SPACES:
         raise UsageError(f"--space {space} is unknown; choose {' or '.join(SPACES)}")
     if not formats:
-        raise UsageError(f"--space {space} is of surfaces; it goes with --mesh FORMAT, or leave it out")
+        raise UsageError(f"--space {space} goes with --mesh FORMAT; give that too, or leave it out")
     frames = {name.upper(): MESH_FORMATS[name].frame for name in formats}
     if all(frames.values()):
-        fixed = " and ".join(f"{name}, whose frame is fixed ({frame})" for name, frame in frames.items())
+        fixed = " and ".join(f"{name}, which has a fixed frame ({frame})" for name, frame in frames.items())
         raise UsageError(f"--space has no meaning for {fixed}; leave it out")
     return space.lower()

@@ -1,4 +1,4 @@
-"""A command that another process of volseg has started does not outlive it, however that ends."""
+"""A command that another process of volseg started ends with that process, even if that is killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def stop_with_parent() -> None:
 
 
 def _watch() -> None:
-    while os.read(0, 1):  # not by sys.stdin: Python cannot end while a thread waits there
+    while os.read(0, 1):  # not sys.stdin: Python cannot end while a thread waits on it
         pass
     signal.raise_signal(signal.SIGTERM)
     time.sleep(_GRACE_SECONDS)

@@ -28,10 +28,10 @@ def predict(
     model: Annotated[
         Path,
         typer.Option(
-            "-m", "--model", help="model.safetensors, the folder of a training run, or hippocampus, which comes along."
+            "-m", "--model", help="model.safetensors, the folder of a training run, or hippocampus (included)."
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder; each case gets one of its own in it.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder; each case gets a folder in it.")],
     mesh: Annotated[str, typer.Option(help="Also surfaces: {mesh.formats}; by commas.")] = "",
     space: Space = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also the probability of each label.")] = False,
@@ -42,7 +42,7 @@ def predict(
     only: Only = None,
     series: Series = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse tilted, uneven or incomplete DICOM stacks, resample none.")
+        bool, typer.Option("--strict", help="Refuse tilted, uneven or incomplete DICOM stacks; do not resample.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
     set_: Annotated[
@@ -51,15 +51,15 @@ def predict(
             "--set", metavar="KEY=VALUE", help="Clean-up, such as cleanup.liver.largest_component=true; * is all."
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo cases that are finished.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo finished cases.")] = False,
     full_paths: FullPaths = False,
 ) -> None:
-    """Segment scans with a trained model; labels come on each scan's own grid.
+    """Segment scans with a trained model; labels are on each scan's own grid.
 
-    The name of a case is that of its image file, without suffix; for DICOM that of its series, with 8 digits that stand
-    for patient, study and series. A folder of image files, of zip archives or of several patients' DICOM folders is a
-    cohort; a scan that fails does not stop the others. A finished case is skipped; outputs that it lacks, such as
-    surfaces that are asked for later, are added. With --only every output holds only these labels of the model, after
+    A case has the name of its image file, without suffix; for DICOM the name of its series and 8 digits for patient,
+    study and series. A folder of image files, of zip archives or of several patients' DICOM folders is a
+    cohort; a scan that fails does not stop the others. A finished case is skipped; missing outputs, such as
+    surfaces that are wanted later, are added. With --only every output holds only these labels of the model, after
     clean-up; the others are background.
     """
     from volseg.cases.cohort import process_cases

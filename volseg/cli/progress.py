@@ -1,4 +1,4 @@
-"""Progress: bars on a terminal, a line a minute where output goes to a file."""
+"""Progress: bars on a terminal, a line each minute if output goes to a file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SECONDS_BETWEEN_LINES = 60
 
 
 class _Bars(Bars):
-    """Bars; where they are switched off, a line on stderr a minute."""
+    """Bars; without a terminal, a line on stderr each minute."""
 
     _told = float("-inf")
 
@@ -36,7 +36,7 @@ class _Bars(Bars):
             return
         now = time.monotonic()
         if self._told == float("-inf"):
-            self._told = now  # work that ends within a minute needs no line
+            self._told = now  # work of less than a minute needs no line
         elif now - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = now
             task = self.tasks[self.task_ids.index(task_id)]
@@ -45,16 +45,16 @@ class _Bars(Bars):
 
 @contextmanager
 def show_progress(first: str, *, counts: bool = True, name_steps: bool = False) -> Iterator[Progress]:
-    """Give a function something to tell its progress to; it is shown as by `progress_bar`.
+    """Yield a `Progress` for a function; it is shown as by `progress_bar`.
 
     Parameters
     ----------
     first : str
-        What is being done until the function says so.
+        Description until the function gives one.
     counts : bool
-        Whether to show how many of how many are done.
+        Whether to show the numbers of done and of all.
     name_steps : bool
-        Whether each thing that is begun gets a line where stderr is no terminal.
+        Whether each new step gets a line if stderr is not a terminal.
     """
     with progress_bar(counts=counts) as bar:
         shown, begun = progress_on(bar, first), set[str]()
@@ -69,14 +69,14 @@ def show_progress(first: str, *, counts: bool = True, name_steps: bool = False) 
 
 
 def progress_on(bar: Bars, first: str) -> Progress:
-    """Return what shows progress as one more task of a bar.
+    """Return a `Progress` that is shown as one more task of a bar.
 
     Parameters
     ----------
     bar : rich.progress.Progress
         From `progress_bar`.
     first : str
-        What the task is called until the function that is followed says so.
+        Description of the task until the function gives one.
     """
     task = bar.add_task(first, total=None)
 
@@ -88,12 +88,12 @@ def progress_on(bar: Bars, first: str) -> Progress:
 
 @contextmanager
 def progress_bar(*, counts: bool = True) -> Iterator[Bars]:
-    """Show a bar on stderr while the block runs; a line a minute where stderr is no terminal.
+    """Show a bar on stderr while the block runs; a line each minute if stderr is not a terminal.
 
     Parameters
     ----------
     counts : bool
-        Whether to show how many of how many are done.
+        Whether to show the numbers of done and of all.
     """
     columns = [TextColumn("{task.description}"), BarColumn()]
     if counts:

@@ -1,4 +1,4 @@
-"""Options of a command from the settings that it takes, so that a new setting is an option without an edit there."""
+"""Options of a command from its settings, so that a new setting becomes an option by itself."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 _Command = Callable[..., None]
-# A setting whose name ends so is an option without the ending, which shows the unit in place of the type.
+# The option of a setting with this ending lacks the ending, and shows the unit in place of the type.
 _UNITS = {"_mm": "MM"}
 
 
 def options_from(settings: type[Any]) -> Callable[[_Command], _Command]:
-    """Return a decorator that gives a command an option for each setting, where its parameter for them stands.
+    """Return a decorator that replaces the parameter for the settings of a command by an option for each setting.
 
     Parameters
     ----------

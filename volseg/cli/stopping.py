@@ -10,12 +10,12 @@ from typing import Any
 
 
 class _Stop:
-    """Handles a signal: interrupts and remembers it, as libraries turn an interrupt into errors of their own."""
+    """Handles a signal by an interrupt, and remembers it, as libraries may turn an interrupt into other errors."""
 
     came = False
 
     def __call__(self, number: int, frame: Any) -> None:
-        # Another SIGTERM does not cut the tidying short.
+        # Another SIGTERM must not interrupt the clean-up.
         if number == signal.SIGINT or not self.came:
             self.came = True
             raise KeyboardInterrupt
@@ -25,7 +25,7 @@ class _Stop:
 def stopped_by_sigterm() -> Iterator[None]:
     """Turn SIGTERM into KeyboardInterrupt while the block runs, so that unfinished files are removed.
 
-    An error that leaves the block after a signal counts as the interrupt. A signal that is ignored or handled already
+    An error that leaves the block after a signal counts as the interrupt. A signal that is already ignored or handled
     stays so.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -48,7 +48,7 @@ def stopped_by_sigterm() -> Iterator[None]:
 
 
 def check_stopped() -> None:
-    """Interrupt if a signal has come, but the code that it interrupted went on."""
+    """Interrupt if a signal has come, but the interrupted code went on."""
     for number in (signal.SIGTERM, signal.SIGINT):
         handler = signal.getsignal(number)
         if isinstance(handler, _Stop) and handler.came:

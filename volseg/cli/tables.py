@@ -1,4 +1,4 @@
-"""Tables of results, as several commands show them."""
+"""Tables of results, for several commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDTH_IN_FILES = 120
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """Print the statistics of each label, then the class-mean Dice, and what the numbers mean.
+    """Print the statistics of each label, the class-mean Dice, and an explanation of the numbers.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
 
 
 def _by_unit() -> dict[str, Metric]:
-    """Return the metrics in the order of printed tables: those of a unit stand together."""
+    """Return the metrics in the order of printed tables, grouped by unit."""
     from volseg.evaluation.scores import METRICS
 
     units = list(dict.fromkeys(metric.unit for metric in METRICS.values()))
@@ -65,7 +65,7 @@ def _cell(statistics: Statistics, metric: Metric) -> str:
 
 
 def _print_counts(entry: LabelSummary) -> None:
-    """Say where a label is not in both, and how that was counted."""
+    """Describe how often a label is missing on one or both sides, and how that was counted."""
     counts, total = entry.counts, sum(entry.counts.values())
     wrong = []
     for status in ("missed", "spurious"):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DatasetPath = Annotated[
     Path, typer.Argument(help="Decathlon or nnU-Net folder, CSV of pairs, or a folder with --images and --labels.")
 ]
-ConfigFile = Annotated[Path | None, typer.Option(help="YAML settings; plan.yaml of a run is one.")]
+ConfigFile = Annotated[Path | None, typer.Option(help="YAML settings, such as plan.yaml of a run.")]
 Preset = Annotated[str | None, typer.Option(help="{config.presets}.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
@@ -31,7 +31,7 @@ Epochs = Annotated[
     int | None, typer.Option(help="Stop after this many passes over the labelled slices; default 7,000 steps a plane.")
 ]
 ImagePattern = Annotated[str | None, typer.Option(help="Pattern of images in DATASET, such as 'images/*.nii.gz'.")]
-LabelPattern = Annotated[str | None, typer.Option(help="Pattern of label maps; {} is what the star matched.")]
+LabelPattern = Annotated[str | None, typer.Option(help="Pattern of label maps; {} is the text that the star matched.")]
 
 
 def length_changes(minutes: float | None, epochs: int | None) -> list[str]:
@@ -44,14 +44,14 @@ def length_changes(minutes: float | None, epochs: int | None) -> list[str]:
         Only one of the two may be given.
     """
     if minutes is not None and epochs is not None:
-        raise UsageError("--minutes and --epochs both say when to stop; give one of them")
+        raise UsageError("--minutes and --epochs both set the end; give one of them")
     if minutes is not None:
         return [f"training.minutes={minutes}"]
     return [] if epochs is None else [f"training.epochs={epochs}", "training.minutes=null"]
 
 
 def read_settings(config: Path | None, preset: str | None, changes: list[str], run: Path | None = None) -> Config:
-    """Read the settings that the options ask for.
+    """Read the settings of the options.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def read_settings(config: Path | None, preset: str | None, changes: list[str], r
     changes : list of str
         ``KEY=VALUE``.
     run : Path, optional
-        The folder of a run that is resumed: the others change its settings.
+        The folder of a resumed run; the other options change its settings.
     """
     from volseg.config import load_config
 

@@ -1,4 +1,4 @@
-"""`volseg verify`: whether a segmentation lies where its image lies."""
+"""`volseg verify`: whether a segmentation lies on its image."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def verify(
     series: Series = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(min=0, metavar="MM", help="Corners this near are the same. Default: 5 % of the voxel edge."),
+        typer.Option(min=0, metavar="MM", help="Corners this close are the same. Default: 5 % of the voxel edge."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print all that is known as JSON; keys: volseg.verification.Verification.")
+        bool, typer.Option("--json", help="Print everything as JSON; keys: volseg.verification.Verification.")
     ] = False,
 ) -> None:
-    """Say whether a segmentation lies on the voxels of an image.
+    """Check whether a segmentation lies on the voxels of an image.
 
-    They agree where the grids are the same, also if the axes are stored in another order; a DICOM segmentation may
-    leave out slices, but must not belong to another patient space. Contours (RTSTRUCT) must lie on slices of the image
-    and not have been made on another series. Ends with 0 where they agree, with 1 where they do not, saying how they
-    differ and what to do.
+    They agree if the grids are the same, also with axes in another order. A DICOM segmentation may leave out slices,
+    but must not belong to another patient space. Contours (RTSTRUCT) must lie on slices of the image and must not refer
+    to another series. The exit code is 0 if they agree. It is 1 if they differ; the output then tells how, and what to
+    do.
     """
     from volseg.errors import GeometryError
     from volseg.verification import verify as compare

@@ -23,13 +23,13 @@ def view(
     ] = None,
     segmentation: Annotated[
         list[Path] | None,
-        typer.Option("-s", "--segmentation", help="Label map to show with the scan; several times, all are shown."),
+        typer.Option("-s", "--segmentation", help="Label map to show with the scan; may be repeated."),
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Table of label names and colours (TSV).")] = None,
     only: Only = None,
     series: Series = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Also the surface where the scan has this value, such as 200 HU for bone.")
+        float | None, typer.Option(help="Also the surface of the scan at this value, such as 200 HU for bone.")
     ] = None,
     screenshot: Annotated[Path | None, typer.Option(help="Write the 3D picture to this PNG; needs no display.")] = None,
     contact_sheet: Annotated[
