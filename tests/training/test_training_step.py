@@ -97,28 +97,33 @@ def test_the_discriminator_learns_from_its_own_loss_alone() -> None:
     """Its weights after a step are those of one Adam step on the halved loss; the generator's pass leaves them."""
     learning = learner(loss={"adversarial_weight": 5.0}, optimiser={"name": "adam", "clip_norm": None})
     images, classes = batch()
-    judge, generator = copy.deepcopy(learning.discriminator), copy.deepcopy(learning.generator)
-    assert judge is not None
+    discriminator, generator = copy.deepcopy(learning.discriminator), copy.deepcopy(learning.generator)
+    assert discriminator is not None
     with torch.no_grad():
         fake = torch.cat([images, generator.train()(images).softmax(dim=1)], dim=1)
     real = torch.cat([images, one_hot(classes, 3)], dim=1)
     rate = learning.config.optimiser.learning_rate
-    optimiser = torch.optim.Adam(judge.parameters(), lr=rate, weight_decay=learning.config.optimiser.weight_decay)
-    loss = (adversarial_loss(judge.train()(real)[-1], real=True) + adversarial_loss(judge(fake)[-1], real=False)) / 2
+    optimiser = torch.optim.Adam(
+        discriminator.parameters(), lr=rate, weight_decay=learning.config.optimiser.weight_decay
+    )
+    loss = (
+        adversarial_loss(discriminator.train()(real)[-1], real=True)
+        + adversarial_loss(discriminator(fake)[-1], real=False)
+    ) / 2
     loss.backward()
     optimiser.step()
 
     losses = learning.step(images, classes, progress=0.03)  # where the rate is the full one
     assert losses["discriminator"] == pytest.approx(loss.item(), abs=1e-4)
-    assert torch.allclose(weights(learning.discriminator), weights(judge), atol=1e-4)
+    assert torch.allclose(weights(learning.discriminator), weights(discriminator), atol=1e-4)
     assert not torch.allclose(weights(learning.generator), weights(generator), atol=1e-4)
 
 
 def test_the_adversarial_term_teaches_the_generator_to_pass_for_real() -> None:
     learning = learner(loss={"adversarial_weight": 1.0}, optimiser={"weight_decay": 0.0})
     learning.reconstruction = lambda logits, _classes: logits.sum() * 0  # teaches nothing
-    assert learning.judge_optimiser is not None
-    learning.judge_optimiser.step = lambda *_: None  # type: ignore[method-assign, assignment]
+    assert learning.discriminator_optimiser is not None
+    learning.discriminator_optimiser.step = lambda *_: None  # type: ignore[method-assign, assignment]
     images, classes = batch()
     losses = [learning.step(images, classes, EARLY)["adversarial"] for _ in range(20)]
     assert losses[-1] < losses[0] - 0.02
@@ -131,8 +136,8 @@ def test_the_rate_follows_the_schedule(schedule: str, progress: float) -> None:
     images, classes = batch()
     before = weights(learning.generator)
     learning.step(images, classes, progress)
-    assert learning.judge_optimiser is not None
-    rates = [group["lr"] for o in (learning.optimiser, learning.judge_optimiser) for group in o.param_groups]
+    assert learning.discriminator_optimiser is not None
+    rates = [group["lr"] for o in (learning.optimiser, learning.discriminator_optimiser) for group in o.param_groups]
     assert len(set(rates)) == 1
     assert (rates[0] == 0) == (progress == 1)
     assert torch.equal(weights(learning.generator), before) == (progress == 1)

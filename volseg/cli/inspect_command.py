@@ -1,4 +1,4 @@
-"""`volseg inspect`: what is in a file or folder."""
+"""`volseg inspect`: the contents of a file or folder."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ _INTERRUPTED = 130
 def stop_with_parent() -> None:
     """End this process, by SIGTERM, as soon as standard input ends.
 
-    Standard input is a pipe whose other end the parent holds without writing. The operating system closes that end when
-    the parent ends, also when it is killed.
+    Standard input is a pipe. The parent holds its other end and never writes to it. The operating system closes that
+    end when the parent ends, even if it is killed.
     """
     threading.Thread(target=_watch, daemon=True, name="parent").start()
 

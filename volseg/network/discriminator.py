@@ -1,4 +1,4 @@
-"""The conditional PatchGAN: judges patches of (slice, class probabilities)."""
+"""The conditional PatchGAN, which classifies patches of (slice, class probabilities) as real or predicted."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Learner:
         self.optimiser = _optimiser(self.generator.parameters(), config.optimiser)
         self.reconstruction = reconstruction_loss(config.loss.reconstruction)
         self.discriminator: nn.Module | None = None
-        self.judge_optimiser: torch.optim.Optimizer | None = None
+        self.discriminator_optimiser: torch.optim.Optimizer | None = None
         if config.loss.adversarial_weight > 0 and config.training.slice_size is not None:
             height, width = in_plane(plane)
             self.discriminator = build_discriminator(
@@ -51,7 +51,7 @@ class Learner:
                 slice_size=(config.training.slice_size[height], config.training.slice_size[width]),
                 config=config.discriminator,
             ).to(device)
-            self.judge_optimiser = _optimiser(self.discriminator.parameters(), config.optimiser)
+            self.discriminator_optimiser = _optimiser(self.discriminator.parameters(), config.optimiser)
         self.skipped = 0
 
     def step(self, images: Tensor, classes: Tensor, progress: float) -> dict[str, float]:
@@ -92,11 +92,11 @@ class Learner:
 
     def _step_discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         assert self.discriminator is not None
-        assert self.judge_optimiser is not None
+        assert self.discriminator_optimiser is not None
         self.discriminator.requires_grad_(True).train()
         # Halved, as published, which slows the discriminator relative to the generator.
         loss = (adversarial_loss(self._judge(real), real=True) + adversarial_loss(self._judge(fake), real=False)) / 2
-        self._update(self.judge_optimiser, loss, self.discriminator)
+        self._update(self.discriminator_optimiser, loss, self.discriminator)
         # The generator's gradient passes through the discriminator but must not change it.
         self.discriminator.requires_grad_(False)
         return loss
@@ -117,7 +117,7 @@ class Learner:
 
     def _set_rate(self, progress: float) -> None:
         rate = self.config.optimiser.learning_rate * rate_factor(progress, self.config.optimiser.schedule)
-        for optimiser in filter(None, (self.optimiser, self.judge_optimiser)):
+        for optimiser in filter(None, (self.optimiser, self.discriminator_optimiser)):
             for group in optimiser.param_groups:
                 group["lr"] = rate
 
@@ -126,7 +126,8 @@ class Learner:
             "generator": self.generator,
             "optimiser": self.optimiser,
             "discriminator": self.discriminator,
-            "judge_optimiser": self.judge_optimiser,
+            # this key is part of the checkpoint format
+            "judge_optimiser": self.discriminator_optimiser,
         }
         return {name: part for name, part in parts.items() if part is not None}
 

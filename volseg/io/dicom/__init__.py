@@ -1,6 +1,6 @@
-"""DICOM: series in and out, segmentations (SEG) and structure sets (RTSTRUCT) in and out.
+"""Reading and writing of DICOM series, segmentations (SEG) and structure sets (RTSTRUCT).
 
-Stands on `volseg.core` and `volseg.files` alone.
+Uses only `volseg.core` and `volseg.files`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # highdicom is loaded only where a segmentation is written.
+    # highdicom is loaded only for writing a segmentation.
     if name != "write_dicom_probabilities":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from volseg.io.dicom import seg_writing
