@@ -18,6 +18,7 @@ from volseg.errors import AmbiguousError
 from volseg.inspection import inspect
 from volseg.io import read, read_all
 from volseg.io.dicom.header import LOOSE_IDENTITY, STRICT_IDENTITY, FrameHeader
+from volseg.io.dicom.identity import labels_of
 from volseg.io.dicom.series import Series, group_frames
 from volseg.io.dicom.storage import DicomFile
 from volseg.io.dicom.writing import write_dicom_series
@@ -265,3 +266,10 @@ def test_the_given_series_of_one_uid(found: Path, name: str) -> None:
     for n, volume in enumerate(volumes):
         np.testing.assert_array_equal(volume.array, 3 * i + 50 * j + 700 * k + 20000 * n)
         assert volume.grid.spacing == pytest.approx((2, 2, 3))
+
+
+def test_long_numbers_have_one_order() -> None:
+    (header,) = bare_headers(Grid.from_spacing((2, 2, 1), (1, 1, 1)))
+    uids = [f"2.25.1768461488687653946706540700371573699{number}" for number in range(10, 30)]
+    parts = [("", [replace(header, identity={"FrameOfReferenceUID": uid})]) for uid in uids]
+    assert labels_of(parts) == [f"space{number}" for number in range(1, 21)]

@@ -223,7 +223,8 @@ def labels_of(parts: Sequence[tuple[str, Frames]]) -> list[str]:
 
 def _numbered(word: str, values: Sequence[str]) -> list[str]:
     """Return for each value the word with the value or with its rank among the values."""
-    order = sorted(set(values), key=natural_order)
+    # By text first: long numbers may be equal to `natural_order`, and the order of a set is another in each process.
+    order = sorted(sorted(set(values)), key=natural_order)
     texts = []
     for value in values:
         if value:
