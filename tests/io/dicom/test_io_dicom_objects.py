@@ -148,3 +148,12 @@ def test_what_frames_and_contours_were_made_on_decides(shared_uid: Path, form: s
         study.RTReferencedSeriesSequence[0].ContourImageSequence = items
     dataset.save_as(labels)
     assert scan_of(labels, shared_uid / "scan").array.max() == 1
+
+
+def test_a_structure_set_without_its_list_is_damaged(folder: Path) -> None:
+    path = folder / "rtstruct.dcm"
+    dataset = pydicom.dcmread(path)
+    del dataset.StructureSetROISequence
+    dataset.save_as(path)
+    (entry,) = inspect(path).entries
+    assert f"{path}: damaged DICOM object (it has no list of structures)" in (entry.problem or "")

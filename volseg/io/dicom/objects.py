@@ -36,13 +36,22 @@ def label_object(dataset: Any, file: DicomFile, kind: str, modality: str) -> Lab
             instance_uids.update(_instance_uids(item))
         space, patient = _frame_of_reference(dataset), text_of(dataset, "PatientID")
         reference = SeriesReference(tuple(series_uids), space, frozenset(instance_uids), patient)
-        what = None if kind == STRUCTURE_SET else without_place(dataset)
         names = tuple(_structure_names(dataset))
-        return LabelObject(file, kind, modality, names, reference, not_read(what) if what else None)
+        return LabelObject(file, kind, modality, names, reference, _problem(dataset, kind))
     except DAMAGE as error:
         reason = " ".join(str(error).split())[:200]
         problem = f"damaged DICOM object ({reason}); copy it again"
         return LabelObject(file, kind, modality, (), SeriesReference((), ""), problem)
+
+
+def _problem(dataset: Any, kind: str) -> str | None:
+    """Return why an object cannot be read, as far as its header tells."""
+    if kind != STRUCTURE_SET:
+        what = without_place(dataset)
+        return not_read(what) if what else None
+    if "StructureSetROISequence" not in dataset:  # cut off, or a damaged length hides the rest of the file
+        return "damaged DICOM object (it has no list of structures); copy it again"
+    return None
 
 
 def series_of(labels: LabelObject, series: Iterable[Series]) -> list[Series]:
