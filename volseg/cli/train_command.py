@@ -142,7 +142,7 @@ def _plan_line(event: Planned) -> str:
     for plane in preparation.planes or ():
         height, width = in_plane(plane)
         slices.append(f"{plane} slices of {size[height]}x{size[width]}")
-    patients = f" of {event.patients}" if event.patients else ""
+    patients = f"; {event.patients}" if event.patients else ""
     return (
         f"{event.cases} cases to learn from, {event.held_out} held out (fold {event.fold}){patients}; "
         f"{', '.join(slices)}, batches of {training.batch_size}, on {event.device}; "
