@@ -28,7 +28,7 @@ SUBJECTS = {
     "probabilities": "the same with `--probabilities`",
     "coarse": "the same network, taught at twice the spacing",
     "folds": "three networks",
-    "fused": "three planes, 192x192x192",
+    "fused": "three planes, 128x128x128",
     "hippocampus": "the released model, 20 scans in one command",
 }
 
@@ -66,7 +66,7 @@ def scan_of(shape):
     return volseg.Volume(smooth.astype(np.int16), volseg.Grid.from_spacing(shape))
 
 
-scan = scan_of((192, 192, 192) if subject == "fused" else (512, 512, slices))
+scan = scan_of((128, 128, 128) if subject == "fused" else (512, 512, slices))
 if subject == "float32":
     torch.cpu.get_capabilities = dict  # none: no bfloat16
 volseg.predict(model, scan_of((64, 64, 64)), device="cpu")

@@ -26,7 +26,7 @@ from volseg.progress import Progress
 
 _PIXELS_PER_BATCH = 8 * 256 * 256
 _MOST_FUSED_BYTES = 4e9
-INFERENCE = 1  # raised whenever the same model gives other labels or probabilities than before
+INFERENCE = 1  # raised whenever the same model gives other labels or probabilities than before, but for rounding
 _FLAT_MM = 1e6  # taken as the spacing of an axis with one voxel: slices that contain this axis would be lines
 
 _LOG = logging.getLogger(__name__)
