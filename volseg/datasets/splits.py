@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,14 +119,10 @@ def describe_shared_patients(dataset: Dataset) -> str:
     str
         A warning with the first such patient and how many there are; empty if there is none.
     """
-    names: dict[str, str] = {}
-    for case in dataset.cases:
-        if case.patient is not None:
-            names[case.name] = case.patient.name
+    patients = {case.name: case.patient.name for case in dataset.cases if case.patient is not None}
     first, shared = "", set[str]()
-    for number, sides in enumerate(dataset.splits or ()):
-        training, validation = ({names[name] for name in side if name in names} for side in sides)
-        both = training & validation
+    for number, (training, validation) in enumerate(dataset.splits or ()):
+        both = _patients_of(training, patients) & _patients_of(validation, patients)
         if both and not first:
             first = f"patient {min(both)!r} is in training and validation of fold {number}"
         shared |= both
@@ -137,3 +133,7 @@ def describe_shared_patients(dataset: Dataset) -> str:
         f"{dataset.root / 'splits_final.json'}: {first}; {count} on both sides of a fold, and scores of held-out cases "
         "will be too good. Without the file, folds keep patients together"
     )
+
+
+def _patients_of(names: Sequence[str], patients: Mapping[str, str]) -> set[str]:
+    return {patients[name] for name in names if name in patients}
