@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase
@@ -166,3 +167,35 @@ def read_tail(stream: BufferedIOBase, path: Path, *, after: int = 0) -> None:
                 _LONGEST_TAIL >> 20,
             )
             return
+
+
+def check_deflated(path: Path, *, start: int, size: int) -> None:
+    """Read a zlib stream to its end, to see that it is whole.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    start : int
+        Byte at which the stream begins.
+    size : int
+        Bytes that it has to hold.
+
+    Raises
+    ------
+    One of `volseg.errors.DAMAGE`
+        It is damaged, cut off, or holds less.
+    """
+    unpacker, found = zlib.decompressobj(), 0
+    with path.open("rb") as stream:
+        stream.seek(start)
+        while not unpacker.eof:
+            packed = unpacker.unconsumed_tail or stream.read(_CHUNK)
+            if not packed:
+                break
+            found += len(unpacker.decompress(packed, _CHUNK))
+    found += len(unpacker.flush())
+    if not unpacker.eof:
+        raise EOFError("the compressed voxels are cut off")
+    if found < size:
+        raise EOFError(f"{size - found} bytes of the voxels are missing")

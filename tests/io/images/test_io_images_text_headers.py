@@ -338,3 +338,31 @@ def test_voxels_are_not_copied(tmp_path):
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert int(ran.stdout) < 1.5 * 64 * 1024
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_compressed_voxels_of_metaimage_are_whole(tmp_path, detached):
+    """MetaImage's parser leaves what it cannot decompress as it is in memory."""
+    voxels = np.arange(20**3, dtype="<i2").tobytes()
+    whole = zlib.compress(voxels)
+    flipped = bytearray(whole)
+    flipped[-2] ^= 0xFF  # in the checksum
+    damages = {
+        "8000 bytes of the voxels are missing": zlib.compress(voxels[:8000]),
+        "cut off": whole[:-100],
+        "incorrect data check": bytes(flipped),
+    }
+    path = tmp_path / ("a.mhd" if detached else "a.mha")
+    for reason, content in {**damages, "": whole}.items():
+        head = (
+            "NDims = 3\nBinaryData = True\nCompressedData = True\nDimSize = 20 20 20\nElementSpacing = 1 1 1\n"
+            f"ElementType = MET_SHORT\nCompressedDataSize = {len(content)}\n"
+            f"ElementDataFile = {'a.zraw' if detached else 'LOCAL'}\n"
+        )
+        path.write_bytes(head.encode() + (b"" if detached else content))
+        (tmp_path / "a.zraw").write_bytes(content)
+        if reason:
+            with pytest.raises(InputError, match=f"{path.name}: .*{reason}"):
+                read(path)
+        else:
+            assert read(path).array.tobytes(order="F") == voxels

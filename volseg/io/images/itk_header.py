@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from volseg.core.grid import RAS_TO_LPS, Grid
 from volseg.core.voxels import make_grid
-from volseg.errors import InputError
+from volseg.errors import DAMAGE, InputError
 from volseg.files.native import quiet_stderr
 from volseg.files.regular import regular_file
+from volseg.files.streams import check_deflated
 from volseg.io.images.meta_header import check_meta
 from volseg.io.images.nrrd_header import check_nrrd
 from volseg.io.images.text_header import LONGEST_HEADER, damaged
@@ -136,8 +137,19 @@ class ItkHeader:
 
     def read_array(self) -> NDArray[Any]:
         """Return the numbers as ([layer], i, j[, k])."""
+        self._check_deflated()
         with self._opened():
             return np.asarray(_Voxels(self.reader.Execute())).T
+
+    def _check_deflated(self) -> None:
+        """Refuse damaged voxels of MetaImage, which its parser leaves as they are in memory."""
+        voxels = self.text.deflated
+        if voxels is None:
+            return
+        try:
+            check_deflated(voxels.file, start=voxels.start, size=voxels.size)
+        except DAMAGE as error:
+            raise damaged(self.path, str(error)) from error
 
 
 class _Voxels:

@@ -14,6 +14,7 @@ from pathlib import Path
 from volseg.errors import InputError
 from volseg.io.images.text_header import (
     FLOAT32_BYTES,
+    Deflated,
     TextHeader,
     check_data,
     damaged,
@@ -67,15 +68,19 @@ def check_meta(block: bytes, path: Path) -> TextHeader:
     if fields.get("HeaderSize", "0") not in ("0", "-1") and fields["ElementDataFile"].upper() == "LOCAL":
         raise damaged(path, f"its HeaderSize is {fields['HeaderSize'][:40]!r}, but its voxels follow the header")
     _check_spacing(fields.get("ElementSpacing", fields.get("ElementSize", "1")), path)
-    if fields["ElementDataFile"].upper() == "LOCAL":
-        there = path.stat().st_size - end.end()
-    else:
-        there = data_size(_data_files(fields["ElementDataFile"], block[end.end() :]), path)
+    is_local = fields["ElementDataFile"].upper() == "LOCAL"
+    names = [] if is_local else _data_files(fields["ElementDataFile"], block[end.end() :])
+    there = path.stat().st_size - end.end() if is_local else data_size(names, path)
     numbers = math.prod(sizes) * int(channels)
     encoding, copied = _encoding(fields, there, path), FLOAT32_BYTES if kind == "DOUBLE" else 0
     check_data(path, numbers=numbers, item_size=_ITEM_SIZES[kind], encoding=encoding, there=there, copied=copied)
     # The world is LPS by definition. AnatomicalOrientation is ignored, as writers fill it in differently.
-    return TextHeader("MetaImageIO", numbers, parse_unit([fields.get("DistanceUnits", "")], path), True)
+    mm_per_unit = parse_unit([fields.get("DistanceUnits", "")], path)
+    deflated = None
+    if encoding == "deflate" and len(names) <= 1:
+        file, start = (path, end.end()) if is_local else (path.parent / names[0], 0)
+        deflated = Deflated(file, start, numbers * _ITEM_SIZES[kind])
+    return TextHeader("MetaImageIO", numbers, mm_per_unit, True, deflated=deflated)
 
 
 def _fields(text: str, path: Path) -> Iterator[tuple[str, str]]:

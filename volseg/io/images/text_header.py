@@ -26,6 +26,15 @@ _MM_PER_UNIT |= dict.fromkeys(("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER M
 
 
 @dataclass(frozen=True)
+class Deflated:
+    """A zlib stream of voxels: the file, the byte at which it begins, and the bytes that it has to hold."""
+
+    file: Path
+    start: int
+    size: int
+
+
+@dataclass(frozen=True)
 class TextHeader:
     """Facts about a file before native code reads it.
 
@@ -43,6 +52,8 @@ class TextHeader:
         Whether the numbers of a voxel belong to several volumes.
     for_itk : str, optional
         Second header, by which ITK reads a file that it would otherwise refuse.
+    deflated : Deflated, optional
+        Compressed voxels whose damage the parser does not notice.
     """
 
     parser: str
@@ -51,6 +62,7 @@ class TextHeader:
     of_the_patient: bool
     lists_volumes: bool = False
     for_itk: str | None = None
+    deflated: Deflated | None = None
 
 
 def damaged(path: Path, reason: str) -> InputError:
