@@ -148,7 +148,7 @@ def test_a_scan_that_no_object_can_name_is_refused_before_it_is_predicted(
         del dataset.FrameOfReferenceUID
         dataset.save_as(path)
     predicted: list[Model] = []
-    monkeypatch.setattr(case_run, "predict", lambda model, *_, **__: predicted.append(model))
+    monkeypatch.setattr(case_run, "predict_scan", lambda model, *_, **__: predicted.append(model))
     for form in ("seg", "rtstruct"):
         (result,) = run(model, [str(tmp_path / "slices")], tmp_path / "out", dicom_forms=(form,))
         assert "has no FrameOfReferenceUID" in str(result.error)
