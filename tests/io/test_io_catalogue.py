@@ -95,8 +95,9 @@ def test_segmentations_are_written_for_a_scan_in_memory(study: Path, tmp_path: P
     image = read(received(study), series="series 1")
     array = (np.indices(GRID.shape)[0] > 2).astype(np.uint8)
     labels = LabelMap(array, image.grid, (Label(1, "half", (200, 0, 0)),))
-    for form in ("seg", "rtstruct"):
-        write(labels, tmp_path / f"{form}.dcm", image=image, form=form)
+    only = {name: content for name, content in received(study).items() if name.startswith("series1")}
+    for form, scan in (("seg", image), ("rtstruct", only)):
+        write(labels, tmp_path / f"{form}.dcm", image=scan, form=form)
         np.testing.assert_array_equal(read_labels(tmp_path / f"{form}.dcm", image=study).array, array)
 
 

@@ -126,7 +126,7 @@ def test_what_cannot_be_written(tmp_path, labelmap, oblique_grid):
 def test_dicom_goes_to_its_door(shared_data):
     folder = shared_data / "dicom" / "hippocampus_crop_1"
     assert read(folder).grid.shape == read_grid(folder).shape
-    with pytest.raises(InputError, match="holds no DICOM segmentation or structure set; this is a scan"):
+    with pytest.raises(InputError, match="holds no DICOM segmentation or structure set; it is a scan"):
         read_labels(folder)
 
 

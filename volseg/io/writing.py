@@ -10,6 +10,7 @@ from volseg.core.volume import Volume
 from volseg.core.voxels import smallest_integer
 from volseg.errors import OutputError, UsageError
 from volseg.files.names import LABEL_SUFFIXES, SCAN_SUFFIXES, SEG_NRRD_SUFFIXES, has_suffix
+from volseg.io.catalogue import Source
 from volseg.io.images import write_image
 from volseg.io.labels.bids import is_dseg, write_dseg_json
 from volseg.io.labels.table import sidecar_path, write_label_table
@@ -25,7 +26,7 @@ def write(
     thing: Volume | LabelMap,
     path: str | Path,
     *,
-    image: str | Path | Volume | None = None,
+    image: Source | Volume | None = None,
     form: str | None = None,
 ) -> list[Path]:
     """Write a scan or label map.
@@ -38,7 +39,7 @@ def write(
         ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha`` or ``.mgz``: grid and orientation are kept. For a scan also a folder
         for a DICOM series, with patient, study and frame of reference of the DICOM scan that it came from, else without
         a patient. For a label map also ``.seg.nrrd``, and ``.dcm`` with `image`. Missing folders are made.
-    image : path or Volume, optional
+    image : path, dict of str to bytes, or Volume, optional
         The DICOM scan that was segmented. A DICOM object lies on its stored slices and refers to them. Labels outside
         are left out with a warning.
     form : {"seg", "labelmap", "rtstruct"}, optional
@@ -76,7 +77,7 @@ def write(
     return _write_scan(thing, path)
 
 
-def _write_labels(labelmap: LabelMap, path: Path, image: str | Path | Volume | None, form: str) -> list[Path]:
+def _write_labels(labelmap: LabelMap, path: Path, image: Source | Volume | None, form: str) -> list[Path]:
     if has_suffix(path, (".dcm",)):
         _write_dicom(labelmap, path, image, form)
         return [path]
@@ -94,12 +95,12 @@ def _write_labels(labelmap: LabelMap, path: Path, image: str | Path | Volume | N
     return [*written, write_dseg_json(labelmap, path)] if is_dseg(path) else written
 
 
-def _write_dicom(labelmap: LabelMap, path: Path, image: str | Path | Volume | None, form: str) -> None:
+def _write_dicom(labelmap: LabelMap, path: Path, image: Source | Volume | None, form: str) -> None:
     from volseg.io.dicom.source import DicomSource
 
     if form not in LABEL_FORMS:
         raise UsageError(f"form is {form!r}; expected one of {', '.join(LABEL_FORMS)}")
-    image = read(image) if isinstance(image, str | Path) else image
+    image = image if image is None or isinstance(image, Volume) else read(image)
     if image is None or not isinstance(image.source, DicomSource):
         raise UsageError(f"{path}: a DICOM object of labels refers to the scan's DICOM files; give that scan (image)")
     _check_inside(labelmap, image, path)
