@@ -9,7 +9,9 @@ import logging
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from volseg.errors import InputError
 from volseg.io.images.text_header import (
@@ -68,19 +70,38 @@ def check_meta(block: bytes, path: Path) -> TextHeader:
     if fields.get("HeaderSize", "0") not in ("0", "-1") and fields["ElementDataFile"].upper() == "LOCAL":
         raise damaged(path, f"its HeaderSize is {fields['HeaderSize'][:40]!r}, but its voxels follow the header")
     _check_spacing(fields.get("ElementSpacing", fields.get("ElementSize", "1")), path)
-    is_local = fields["ElementDataFile"].upper() == "LOCAL"
-    names = [] if is_local else _data_files(fields["ElementDataFile"], block[end.end() :])
-    there = path.stat().st_size - end.end() if is_local else data_size(names, path)
+    voxels = _find_voxels(fields["ElementDataFile"], block[end.end() :], path, header_size=end.end())
     numbers = math.prod(sizes) * int(channels)
-    encoding, copied = _encoding(fields, there, path), FLOAT32_BYTES if kind == "DOUBLE" else 0
-    check_data(path, numbers=numbers, item_size=_ITEM_SIZES[kind], encoding=encoding, there=there, copied=copied)
+    encoding = _encoding(fields, voxels.size, path)
+    _check_size(path, numbers, kind, encoding, voxels)
     # The world is LPS by definition. AnatomicalOrientation is ignored, as writers fill it in differently.
     mm_per_unit = parse_unit([fields.get("DistanceUnits", "")], path)
-    deflated = None
-    if encoding == "deflate" and len(names) <= 1:
-        file, start = (path, end.end()) if is_local else (path.parent / names[0], 0)
-        deflated = Deflated(file, start, numbers * _ITEM_SIZES[kind])
-    return TextHeader("MetaImageIO", numbers, mm_per_unit, True, deflated=deflated)
+    header = TextHeader("MetaImageIO", numbers, mm_per_unit, True)
+    if encoding != "deflate" or voxels.file is None:
+        return header
+    return replace(header, deflated=Deflated(voxels.file, voxels.start, numbers * _ITEM_SIZES[kind]))
+
+
+class _Voxels(NamedTuple):
+    """Where the voxels are: the bytes of all files, the one file (None for several), and the byte where they begin."""
+
+    size: int
+    file: Path | None
+    start: int = 0
+
+
+def _check_size(path: Path, numbers: int, kind: str, encoding: str, voxels: _Voxels) -> None:
+    copied = FLOAT32_BYTES if kind == "DOUBLE" else 0
+    item_size = _ITEM_SIZES[kind]
+    check_data(path, numbers=numbers, item_size=item_size, encoding=encoding, there=voxels.size, copied=copied)
+
+
+def _find_voxels(value: str, rest: bytes, path: Path, *, header_size: int) -> _Voxels:
+    """Find the voxels by the value of ElementDataFile and the rest of the file."""
+    if value.upper() == "LOCAL":
+        return _Voxels(path.stat().st_size - header_size, path, header_size)
+    names = _data_files(value, rest)
+    return _Voxels(data_size(names, path), path.parent / names[0] if len(names) == 1 else None)
 
 
 def _fields(text: str, path: Path) -> Iterator[tuple[str, str]]:
