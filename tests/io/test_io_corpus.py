@@ -22,7 +22,7 @@ from volseg.io import read_all, read_label_layers
 
 # Named volumes, or one slice, are what is asked for and what the manifest allows, but the grader has no truth for them
 # and takes any answer for a wrong one. Here each is compared with nibabel or pydicom instead.
-WITHOUT_TRUTH = {"dicom-gzip-named", "nii-2d-extension", "nii-4d-oblique", "nii-4d-scaled", "nii2-4d"}
+WITHOUT_TRUTH = {"dicom-gzip-named", "mgz-float", "nii-2d-extension", "nii-4d-oblique", "nii-4d-scaled", "nii2-4d"}
 # The same of the derived cases. Infinities are replaced with a warning; 5D is named volumes; the label cases are sound
 # images, which only `read_labels` and `verify` must refuse; nibabel mends the zero spacing of pixdim-zero as it writes.
 DERIVED_WITHOUT_TRUTH = {
