@@ -106,6 +106,8 @@ def test_damaged_bytes_are_named(study: Path) -> None:
     name = next(iter(files))
     with pytest.raises(InputError, match=rf"<bytes>.{name}: damaged DICOM file"):
         read(files | {name: files[name][:300]})
+    with pytest.raises(InputError, match=r"<bytes>: 'a' and './a' are one name; expected different ones"):
+        read({"a": files[name], "./a": files[name]})
     with pytest.raises(InputError, match="<bytes>: no DICOM objects among these bytes; readable are NIfTI"):
         read({"a.txt": b"text"})
     with pytest.raises(InputError, match="<bytes>: no DICOM objects"):

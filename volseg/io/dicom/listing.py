@@ -207,11 +207,21 @@ def _is_named_as_dicom(file: DicomFile) -> bool:
     return name.suffix in _SUFFIXES
 
 
+def _received(path: Path, objects: Mapping[str, bytes]) -> Iterator[DicomFile]:
+    """List objects in memory; refuse names that are one path, as one of them would be lost."""
+    names: dict[Path, str] = {}
+    for name, content in objects.items():
+        file = DicomFile(path / name, content=content)
+        if file.path in names:
+            raise InputError(f"{path}: {names[file.path]!r} and {name!r} are one name; expected different ones")
+        names[file.path] = name
+        yield file
+
+
 def _listed_files(path: Path, files: Iterable[Path] | Mapping[str, bytes] | None) -> Iterator[DicomFile]:
     """Yield the files at a path; for a DICOMDIR, the files in its list."""
     if isinstance(files, Mapping):
-        for name, content in files.items():
-            yield DicomFile(path / name, content=content)
+        yield from _received(path, files)
     elif not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
     elif path.is_file() and path.name.upper().startswith("DICOMDIR") and not is_zip(path):
