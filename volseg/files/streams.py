@@ -169,7 +169,7 @@ def read_tail(stream: BufferedIOBase, path: Path, *, after: int = 0) -> None:
             return
 
 
-def check_deflated(path: Path, *, start: int, size: int) -> None:
+def check_deflated(path: Path, *, start: int, stored: int | None, size: int) -> None:
     """Read a zlib stream to its end, to see that it is whole.
 
     Parameters
@@ -178,6 +178,8 @@ def check_deflated(path: Path, *, start: int, size: int) -> None:
         The file.
     start : int
         Byte at which the stream begins.
+    stored : int, optional
+        Bytes of the file that belong to it; all the others, if it is not given.
     size : int
         Bytes that it has to hold.
 
@@ -189,8 +191,12 @@ def check_deflated(path: Path, *, start: int, size: int) -> None:
     unpacker, found = zlib.decompressobj(), 0
     with path.open("rb") as stream:
         stream.seek(start)
+        left = path.stat().st_size if stored is None else stored
         while not unpacker.eof:
-            packed = unpacker.unconsumed_tail or stream.read(_CHUNK)
+            packed = unpacker.unconsumed_tail
+            if not packed:
+                packed = stream.read(min(left, _CHUNK))
+                left -= len(packed)
             if not packed:
                 break
             found += len(unpacker.decompress(packed, _CHUNK))

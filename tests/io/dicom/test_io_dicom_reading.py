@@ -24,7 +24,7 @@ from volseg.core.grid import RAS_TO_LPS, Grid
 from volseg.core.volume import Volume
 from volseg.errors import AmbiguousError, InputError, MissingPackageError
 from volseg.io import read, read_all
-from volseg.io.dicom import is_dicom, list_series
+from volseg.io.dicom import is_dicom, scan_dicom
 from volseg.io.dicom.repair import plan_repair
 from volseg.io.dicom.stack import make_stack
 from volseg.io.dicom.writing import write_dicom_series
@@ -112,7 +112,7 @@ def test_a_drift_below_half_a_pixel_is_kept_exactly(files: list[Path]) -> None:
     ],
 )
 def test_real_series_are_where_simpleitk_puts_them(shared_data: Path, folder: str) -> None:
-    (series,) = list_series(shared_data / "dicom" / folder)
+    (series,) = scan_dicom(shared_data / "dicom" / folder).readable()
     volume = read(shared_data / "dicom" / folder)
     array, grid = read_with_sitk([file.path for file in volume.source.files])
     assert len(series.frames) == grid.shape[2]
@@ -381,7 +381,7 @@ def test_two_orientations_of_one_series_are_two_entries(files: list[Path]) -> No
         edit(path, lambda d: setattr(d, "ImageOrientationPatient", [0, 1, 0, 0, 0, -1]))
         edit(path, lambda d: setattr(d, "ImagePositionPatient", list(d.ImagePositionPatient)[::-1]))
     uid = pydicom.dcmread(files[0]).SeriesInstanceUID
-    assert [series.id for series in list_series(files[0].parent)] == [f"{uid}#1", f"{uid}#2"]
+    assert [series.id for series in scan_dicom(files[0].parent).readable()] == [f"{uid}#1", f"{uid}#2"]
     assert read(files[0].parent, series=f"{uid}#2").grid.shape == (6, 5, 3)
     with pytest.raises(AmbiguousError, match="2 volumes in 1 DICOM series that match"):
         read(files[0].parent, series=uid)

@@ -340,6 +340,35 @@ def test_voxels_are_not_copied(tmp_path):
     assert int(ran.stdout) < 1.5 * 64 * 1024
 
 
+def test_compressed_voxels_of_metaimage_in_several_files_are_whole(tmp_path):
+    slices = np.arange(4 * 400, dtype="<i2").reshape(4, 400)
+    for number, values in enumerate(slices):
+        (tmp_path / f"{number}.zraw").write_bytes(zlib.compress(values.tobytes()))
+    head = "NDims = 3\nBinaryData = True\nCompressedData = True\nDimSize = 20 20 4\nElementSpacing = 1 1 1\n"
+    names = "".join(f"{number}.zraw\n" for number in range(4))
+    (tmp_path / "a.mhd").write_text(f"{head}ElementType = MET_SHORT\nElementDataFile = LIST\n{names}")
+    np.testing.assert_array_equal(read(tmp_path / "a.mhd").array.ravel(order="F"), slices.ravel())
+    (tmp_path / "2.zraw").write_bytes(zlib.compress(slices[2].tobytes()[:300]))
+    with pytest.raises(InputError, match=r"a\.mhd: .*2\.zraw: 500 bytes of the voxels are missing"):
+        read(tmp_path / "a.mhd")
+
+
+@pytest.mark.parametrize("less", [0, 1, 300])
+def test_fewer_compressed_bytes_than_the_stream_has_are_refused(tmp_path, less):
+    voxels = np.arange(20**3, dtype="<i2").tobytes()
+    packed = zlib.compress(voxels)
+    head = (
+        "NDims = 3\nBinaryData = True\nCompressedData = True\nDimSize = 20 20 20\nElementSpacing = 1 1 1\n"
+        f"ElementType = MET_SHORT\nCompressedDataSize = {len(packed) - less}\nElementDataFile = LOCAL\n"
+    )
+    (tmp_path / "a.mha").write_bytes(head.encode() + packed)
+    if less:
+        with pytest.raises(InputError, match=r"a\.mha: .*the compressed voxels are cut off"):
+            read(tmp_path / "a.mha")
+    else:
+        assert read(tmp_path / "a.mha").array.tobytes(order="F") == voxels
+
+
 @pytest.mark.parametrize("detached", [False, True])
 def test_compressed_voxels_of_metaimage_are_whole(tmp_path, detached):
     """MetaImage's parser leaves what it cannot decompress as it is in memory."""

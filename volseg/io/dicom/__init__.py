@@ -13,7 +13,7 @@ from volseg.io.dicom.dataset import open_dataset
 from volseg.io.dicom.derived import referable_source
 from volseg.io.dicom.header import FrameHeader, LabelObject, OtherObject, SeriesReference
 from volseg.io.dicom.labels import read_dicom_labels
-from volseg.io.dicom.listing import Listing, is_dicom, list_series, scan_dicom
+from volseg.io.dicom.listing import Listing, is_dicom, scan_dicom
 from volseg.io.dicom.objects import series_of
 from volseg.io.dicom.pixels import value_type
 from volseg.io.dicom.reading import Arrangement, arrange, read_stack
@@ -47,7 +47,6 @@ __all__ = [
     "choose_series",
     "choose_series_of",
     "is_dicom",
-    "list_series",
     "make_stack",
     "open_dataset",
     "read_dicom_labels",

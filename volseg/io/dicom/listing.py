@@ -164,11 +164,6 @@ def _unless_damaged(series: Series, damaged: Sequence[DamagedFile]) -> Series:
     return replace(series, problem=f"{describe_damage(own)}; {why}; copy it again or move it away")
 
 
-def list_series(path: Path) -> list[Series]:
-    """List the volumes of a DICOM file, folder or zip archive; see `scan_dicom` and `Listing.readable`."""
-    return scan_dicom(path).readable()
-
-
 def _is_candidate(file: DicomFile) -> bool:
     """Whether a file is DICOM or a damaged DICOM file: an unreadable slice must be reported."""
     try:

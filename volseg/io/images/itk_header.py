@@ -143,13 +143,11 @@ class ItkHeader:
 
     def _check_deflated(self) -> None:
         """Refuse damaged voxels of MetaImage, which its parser leaves as they are in memory."""
-        voxels = self.text.deflated
-        if voxels is None:
-            return
-        try:
-            check_deflated(voxels.file, start=voxels.start, size=voxels.size)
-        except DAMAGE as error:
-            raise damaged(self.path, str(error)) from error
+        for voxels in self.text.deflated:
+            try:
+                check_deflated(voxels.file, start=voxels.start, stored=voxels.stored, size=voxels.size)
+            except DAMAGE as error:
+                raise damaged(self.path, f"{voxels.file.name}: {error}") from error
 
 
 class _Voxels:

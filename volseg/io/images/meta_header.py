@@ -9,7 +9,6 @@ import logging
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,18 +75,24 @@ def check_meta(block: bytes, path: Path) -> TextHeader:
     _check_size(path, numbers, kind, encoding, voxels)
     # The world is LPS by definition. AnatomicalOrientation is ignored, as writers fill it in differently.
     mm_per_unit = parse_unit([fields.get("DistanceUnits", "")], path)
-    header = TextHeader("MetaImageIO", numbers, mm_per_unit, True)
-    if encoding != "deflate" or voxels.file is None:
-        return header
-    return replace(header, deflated=Deflated(voxels.file, voxels.start, numbers * _ITEM_SIZES[kind]))
+    streams = _streams(voxels, fields, numbers * _ITEM_SIZES[kind]) if encoding == "deflate" else ()
+    return TextHeader("MetaImageIO", numbers, mm_per_unit, True, deflated=streams)
 
 
 class _Voxels(NamedTuple):
-    """Where the voxels are: the bytes of all files, the one file (None for several), and the byte where they begin."""
+    """Where the voxels are: the bytes of all files, the files, and the byte of each where they begin."""
 
     size: int
-    file: Path | None
+    files: list[Path]
     start: int = 0
+
+
+def _streams(voxels: _Voxels, fields: dict[str, str], size: int) -> tuple[Deflated, ...]:
+    """Return the zlib stream of each file; all together they hold `size` bytes."""
+    # The parser reads so many bytes of each file, and all if none are given.
+    stored = int(fields.get("CompressedDataSize", "0")) or None
+    of_each = size // len(voxels.files)
+    return tuple(Deflated(file, voxels.start, stored, of_each) for file in voxels.files)
 
 
 def _check_size(path: Path, numbers: int, kind: str, encoding: str, voxels: _Voxels) -> None:
@@ -99,9 +104,9 @@ def _check_size(path: Path, numbers: int, kind: str, encoding: str, voxels: _Vox
 def _find_voxels(value: str, rest: bytes, path: Path, *, header_size: int) -> _Voxels:
     """Find the voxels by the value of ElementDataFile and the rest of the file."""
     if value.upper() == "LOCAL":
-        return _Voxels(path.stat().st_size - header_size, path, header_size)
+        return _Voxels(path.stat().st_size - header_size, [path], header_size)
     names = _data_files(value, rest)
-    return _Voxels(data_size(names, path), path.parent / names[0] if len(names) == 1 else None)
+    return _Voxels(data_size(names, path), [path.parent / name for name in names])
 
 
 def _fields(text: str, path: Path) -> Iterator[tuple[str, str]]:

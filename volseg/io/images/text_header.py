@@ -27,10 +27,11 @@ _MM_PER_UNIT |= dict.fromkeys(("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER M
 
 @dataclass(frozen=True)
 class Deflated:
-    """A zlib stream of voxels: the file, the byte at which it begins, and the bytes that it has to hold."""
+    """A zlib stream of voxels: see `volseg.files.streams.check_deflated`."""
 
     file: Path
     start: int
+    stored: int | None
     size: int
 
 
@@ -52,7 +53,7 @@ class TextHeader:
         Whether the numbers of a voxel belong to several volumes.
     for_itk : str, optional
         Second header, by which ITK reads a file that it would otherwise refuse.
-    deflated : Deflated, optional
+    deflated : tuple of Deflated
         Compressed voxels whose damage the parser does not notice.
     """
 
@@ -62,7 +63,7 @@ class TextHeader:
     of_the_patient: bool
     lists_volumes: bool = False
     for_itk: str | None = None
-    deflated: Deflated | None = None
+    deflated: tuple[Deflated, ...] = ()
 
 
 def damaged(path: Path, reason: str) -> InputError:
