@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from math import log
 from typing import get_args
 
@@ -36,6 +38,37 @@ def test_the_settings_know_the_names_of_the_losses() -> None:
 @pytest.mark.parametrize(("name", "expected"), [("l1", L1), ("ce", CE), ("dice", DICE), ("ce_dice", CE + DICE)])
 def test_losses_are_those_computed_by_hand(name: str, expected: float) -> None:
     assert reconstruction_loss(name)(PROBABILITIES.log(), CLASSES).item() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("count", [2, 3, 15, 16, 41])
+@pytest.mark.parametrize(("name", "monai"), [("dice", "DiceLoss"), ("ce_dice", "DiceCELoss")])
+def test_value_and_gradient_are_those_of_monai(name: str, monai: str, count: int) -> None:
+    losses = pytest.importorskip("monai.losses")
+    reference = getattr(losses, monai)(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+    generator = torch.Generator().manual_seed(count)
+    classes = torch.randint(0, count, (3, 9, 8), generator=generator)
+    classes[classes == 1] = 0  # a class that is absent
+    random = 3 * torch.randn(3, count, 9, 8, generator=generator, dtype=torch.float64)
+    for logits in (random, random.to(memory_format=torch.channels_last), 100 * random):
+        found, expected = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+        ours, theirs = reconstruction_loss(name)(found, classes), reference(expected, classes[:, None])
+        assert ours.item() == pytest.approx(theirs.item(), abs=1e-12)
+        (2 * ours).backward()
+        (2 * theirs).backward()
+        assert found.grad is not None
+        assert expected.grad is not None
+        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-8, atol=1e-14)
+
+
+def test_no_loss_imports_monai_which_takes_seconds() -> None:
+    code = (
+        "import sys, torch\n"
+        "from volseg.network.losses import LOSSES\n"
+        "for make in LOSSES.values():\n"
+        "    make()(torch.zeros(1, 2, 4, 4, requires_grad=True), torch.zeros(1, 4, 4, dtype=torch.long)).backward()\n"
+        "sys.exit('monai' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", LOSSES)

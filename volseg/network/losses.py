@@ -1,4 +1,4 @@
-"""The generator's and the discriminator's losses, MONAI's where it has them."""
+"""The generator's and the discriminator's losses."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from volseg.config import Reconstruction
+from volseg.network.softmax import log_softmax
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-# Over the batch: a class that is absent from one slice would otherwise swing its loss between 0 and 1.
-_FOREGROUND_OVER_BATCH: dict[str, Any] = {
-    "include_background": False,
-    "to_onehot_y": True,
-    "softmax": True,
-    "batch": True,
-}
+_SMOOTHING = 1e-5  # pixels: the Dice of a class that is neither there nor predicted is 1
 
 
 def reconstruction_loss(name: Reconstruction) -> Loss:
@@ -47,17 +43,72 @@ def make_cross_entropy() -> Loss:
 
 
 def make_dice() -> Loss:
-    """Make the soft Dice loss of the foreground classes over the batch."""
-    from monai.losses import DiceLoss
+    """Make the soft Dice loss: 1 - the mean Dice of the foreground classes, each over all pixels of the batch.
 
-    return _of_class_numbers(DiceLoss(**_FOREGROUND_OVER_BATCH))
+    Notes
+    -----
+    Over the batch, as a class that is absent from one slice would otherwise swing its loss between 0 and 1. Value and
+    gradient are those of MONAI's ``DiceLoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)``.
+    """
+    return _make_dice(entropy_weight=0.0)
 
 
 def make_dice_and_cross_entropy() -> Loss:
-    """Make the sum of the Dice loss and the cross-entropy."""
-    from monai.losses import DiceCELoss
+    """Make the sum of the Dice loss and the cross-entropy; MONAI's ``DiceCELoss`` is the same."""
+    return _make_dice(entropy_weight=1.0)
 
-    return _of_class_numbers(DiceCELoss(**_FOREGROUND_OVER_BATCH))
+
+def _make_dice(entropy_weight: float) -> Loss:
+    def dice(logits: Tensor, classes: Tensor) -> Tensor:
+        loss = _Dice.apply(logits, classes, entropy_weight)  # type: ignore[no-untyped-call]
+        return torch.as_tensor(loss)
+
+    return dice
+
+
+class _Dice(torch.autograd.Function):
+    """Soft Dice loss plus a share of cross-entropy, from one softmax and with its gradient written out.
+
+    With 41 classes the graph of autograd would hold, and pass through, several arrays of the logits' size.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, classes: Tensor, entropy_weight: float) -> Tensor:
+        """Return the loss; `ctx` keeps what `backward` needs."""
+        numbers = classes[:, None]
+        probabilities = log_softmax(logits)
+        right = probabilities.gather(1, numbers)  # of each pixel's right class
+        entropy = -right.mean()
+        probabilities.exp_()
+        right.exp_()
+        flat, count = classes.reshape(-1), logits.shape[1]
+        overlap = torch.bincount(flat, weights=right.reshape(-1), minlength=count).to(right)
+        reference = torch.bincount(flat, minlength=count)
+        numerator = 2 * overlap + _SMOOTHING
+        denominator = probabilities.sum(dim=(0, 2, 3)) + reference + _SMOOTHING
+        ctx.save_for_backward(probabilities, numbers, right, numerator, denominator)
+        ctx.entropy_weight = entropy_weight
+        return (1 - numerator / denominator)[1:].mean() + entropy_weight * entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient with respect to the logits.
+
+        The loss L depends on a pixel's probabilities p through their sums over the batch and, for the right class, the
+        overlap. With g = dL/dp, the gradient of its logits is p (g - sum of p g over the classes).
+        """
+        probabilities, numbers, right, numerator, denominator = ctx.saved_tensors
+        count, pixels = probabilities.shape[1], numbers.numel()
+        scale = gradient / (count - 1)
+        by_sum = scale * numerator / denominator**2
+        by_overlap = -2 * scale / denominator
+        by_sum[0] = by_overlap[0] = 0  # the background
+        by_entropy = ctx.entropy_weight * gradient / pixels
+        of_right = right * by_overlap[numbers]
+        common = torch.einsum("bkhw,k->bhw", probabilities, by_sum)[:, None] + of_right
+        result = probabilities * ((by_sum + by_entropy)[:, None, None] - common)
+        return result.scatter_add_(1, numbers, of_right - by_entropy), None, None
 
 
 # The words are those of `volseg.config.Reconstruction`; another loss is a word there, a function, and a row here.
@@ -92,8 +143,3 @@ def one_hot(classes: Tensor, count: int) -> Tensor:
         Number of classes.
     """
     return F.one_hot(classes, count).movedim(-1, 1).float()
-
-
-def _of_class_numbers(loss: Loss) -> Loss:
-    """Return one of MONAI's losses, which take (B, 1, H, W), for class numbers (B, H, W)."""
-    return lambda logits, classes: torch.as_tensor(loss(logits, classes[:, None]))

@@ -15,6 +15,7 @@ from volseg.core.grid import Grid
 from volseg.core.planes import Plane
 from volseg.core.slices import NORMAL_AXIS, stack_slices
 from volseg.network.file import Model
+from volseg.network.softmax import softmax
 from volseg.prediction.calibration import soften
 from volseg.prediction.prepare import SliceStack
 
@@ -22,7 +23,6 @@ from volseg.prediction.prepare import SliceStack
 # the two, all five folds of the hippocampus set are a little better (benchmarks/accuracy.md).
 SOFTENING = 2.0
 _PIXELS_PER_BLOCK = 512 * 512  # whose probabilities are in memory at a time: 43 MB with 41 classes
-_MANY_CLASSES = 16  # from here on softmax is quicker over classes that lie together
 
 
 class Answers:
@@ -147,15 +147,8 @@ def average(logits: Sequence[Tensor]) -> Tensor:
     """
     total = torch.zeros((), device=logits[0].device)
     for answer in logits:
-        total = total + _softmax(answer.float() / SOFTENING)
+        total = total + softmax(answer.float() / SOFTENING)
     return total / len(logits)
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    """Return the softmax over the classes, whose logits lie together in memory."""
-    if logits.shape[1] < _MANY_CLASSES:  # torch puts them apart, which is quicker than short rows
-        return logits.softmax(dim=1)
-    return logits.movedim(1, -1).softmax(dim=-1).movedim(-1, 1)
 
 
 def _add(view: NDArray[np.float16], addend: Tensor) -> None:
