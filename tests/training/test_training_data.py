@@ -1,4 +1,4 @@
-"""Cached cases and the sampler."""
+"""Prepared cases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from toy_dataset import write_dataset
 
 from volseg.config import Config, load_config
@@ -17,9 +16,8 @@ from volseg.core.slices import stack_slices
 from volseg.datasets import Dataset, read_dataset
 from volseg.errors import OutputError
 from volseg.io import read_labels
-from volseg.network.generator import build_generator
 from volseg.prediction.inference import plane_weights
-from volseg.training.data import CachedCase, SliceSampler, cache_case, check_space
+from volseg.training.data import CachedCase, cache_case, check_space
 from volseg.training.facts import find_facts
 from volseg.training.plan import make_plan
 
@@ -28,10 +26,6 @@ ALL_PLANES = "preparation.planes=[axial, coronal, sagittal]"
 
 def planned(dataset: Dataset, *overrides: str) -> Config:
     return make_plan(load_config(overrides=overrides), dataset, [find_facts(case) for case in dataset.cases])
-
-
-def cached_cases(dataset: Dataset, config: Config, folder: Path, plane: Plane) -> list[CachedCase]:
-    return [cache_case(case, folder, config=config, labels=dataset.labels)[plane] for case in dataset.cases]
 
 
 def test_cache_holds_every_slice_and_class_of_every_plane(dataset_folder: Path, tmp_path: Path) -> None:
@@ -47,6 +41,9 @@ def test_cache_holds_every_slice_and_class_of_every_plane(dataset_folder: Path, 
         assert cut.image.shape == (1, *cut.classes.shape)
         assert abs(float(cut.image.mean())) < 0.1
         assert [bool(s.any()) for s in cut.classes] == [n in cut.foreground for n in range(len(cut.classes))]
+        assert list(cut.slices) == [1, 2]
+        for number, held in cut.slices.items():
+            assert [bool((s == number).any()) for s in cut.classes] == [n in held for n in range(len(cut.classes))]
 
 
 def test_the_cache_is_taken_as_it_is_and_made_anew_where_it_was_cut_off(dataset_folder: Path, tmp_path: Path) -> None:
@@ -123,54 +120,7 @@ def test_resampled_classes_keep_their_area(dataset_folder: Path, tmp_path: Path)
         assert area == pytest.approx(np.count_nonzero(reference.array == value), rel=0.05)
 
 
-@pytest.mark.parametrize("plane", PLANES)
-def test_sampler_draws_labels_as_often_as_asked(dataset_folder: Path, tmp_path: Path, plane: Plane) -> None:
-    dataset = read_dataset(dataset_folder)
-    config = planned(
-        dataset,
-        ALL_PLANES,
-        "training.foreground_fraction=1.0",
-        "training.batch_size=32",
-        "training.slice_size=[24, 20, 16]",
-        "network.levels=2",
-        "preparation.neighbours=2",
-    )
-    cases = cached_cases(dataset, config, tmp_path / "cache", plane)
-    sampler = SliceSampler(cases, config, plane)
-    images, classes = sampler.draw(np.random.default_rng(0))
-    height, width = {"axial": (24, 20), "coronal": (24, 16), "sagittal": (20, 16)}[plane]
-    assert images.shape == (32, 5, height, width)
-    assert images.dtype == np.float32
-    assert classes.shape == (32, height, width)
-    assert classes.reshape(32, -1).any(axis=1).all()
-    assert sampler.slices_per_epoch == sum(len(case.foreground) for case in cases)
-    if plane == "axial":  # the bar is in every slice
-        assert sampler.slices_per_epoch == 6 * 8
-
-
-def test_crops_hold_the_label_when_asked(dataset_folder: Path, tmp_path: Path) -> None:
-    dataset = read_dataset(dataset_folder)
-    config = planned(dataset, "training.foreground_fraction=1.0", "training.slice_size=[8, 8, 8]", "network.levels=1")
-    cases = cached_cases(dataset, config, tmp_path / "cache", "axial")
-    _, classes = SliceSampler(cases, config, "axial").draw(np.random.default_rng(0))
-    assert classes.shape[1:] == (8, 8)
-    assert (classes.reshape(len(classes), -1) > 0).any(axis=1).mean() == 1.0
-
-
-@pytest.mark.parametrize("block", ["double", "pix2pix"])
-@pytest.mark.parametrize("shape", [(13, 21), (16, 19), (11, 24)])
-def test_small_slices_lie_in_training_where_the_network_pads_them(block: str, shape: tuple[int, int]) -> None:
-    """A deep network knows where a slice lies: padded otherwise at test time, it answers much worse."""
-    config = load_config(
-        overrides=(f"network.block={block}", "preparation.neighbours=0", "training.slice_size=[16,24,8]")
-    )
-    image = np.random.default_rng(0).normal(size=(1, 1, *shape)).astype(np.float16)
-    case = CachedCase(image, np.ones((1, *shape), dtype=np.uint8), np.array([0]))
-    sampler = SliceSampler([case], config, "axial")
-    images, _ = sampler.draw(np.random.default_rng(0))
-    network = build_generator(1, 3, config.network.model_copy(update={"levels": 3, "width": 4})).eval()
-    top, left = ((want - have + 1) // 2 for want, have in zip((16, 24), shape, strict=True))
-    with torch.no_grad():
-        trained = network(torch.from_numpy(images[:1]))[..., top : top + shape[0], left : left + shape[1]]
-        tested = network(torch.from_numpy(image[0, None].astype(np.float32)))
-    torch.testing.assert_close(tested, trained)
+def test_a_case_without_labels_has_no_slices_that_hold_any() -> None:
+    case = CachedCase.of(np.zeros((1, 3, 8, 8), dtype=np.float16), np.zeros((3, 8, 8), dtype=np.uint8))
+    assert case.slices == {}
+    assert len(case.foreground) == 0

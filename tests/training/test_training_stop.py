@@ -84,7 +84,7 @@ def go_on(dataset: Path, run: Path) -> None:
 
 # Where a signal may come: in the middle of a step, a validation, a calibration, or of writing.
 MOMENTS = [
-    "volseg.training.data.SliceSampler.draw",
+    "volseg.training.sampling.SliceSampler.draw",
     "volseg.training.loop.augment",
     "volseg.training.step.Learner.step",
     "volseg.training.step.Learner._set_rate",

@@ -1,10 +1,11 @@
-"""Training slices: prepared once, kept in files that the system maps into memory, sampled at random."""
+"""Training slices: prepared once, and kept in files that the system maps into memory."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from volseg.config import Config
 from volseg.core.labelmap import Label, LabelMap, present_values
 from volseg.core.planes import Plane
 from volseg.core.resample import resample_plane
-from volseg.core.slices import in_plane, neighbour_indices, stack_slices
+from volseg.core.slices import stack_slices
 from volseg.core.volume import Volume
 from volseg.datasets import Case, read_images, read_reference
 from volseg.errors import OutputError
 from volseg.files.atomic import write_text
 from volseg.io.scan_files import file_state
 from volseg.prediction.inference import plane_weights
-from volseg.prediction.prepare import SliceStack, common_grid, gather_neighbours, prepare
+from volseg.prediction.prepare import SliceStack, common_grid, prepare
 from volseg.training.cache import load_array, save_array
 from volseg.training.kept_scans import KeptScans
 
@@ -31,11 +32,40 @@ _SLAB = 32  # slices prepared at a time
 
 @dataclass(frozen=True, eq=False)
 class CachedCase:
-    """One case along one plane: image (C, S, h, w) float16, classes (S, h, w) uint8 or uint16; mapped from files."""
+    """One case along one plane.
+
+    Parameters
+    ----------
+    image : (C, S, h, w) float16
+        Mapped from a file, as the classes are.
+    classes : (S, h, w) uint8 or uint16
+    slices : dict of int to (N,) int64 array
+        The numbers of the slices that hold each class but background; a class that none holds is left out.
+    """
 
     image: NDArray[np.float16]
     classes: NDArray[Any]
-    foreground: NDArray[np.int64]  # slices that hold any label
+    slices: Mapping[int, NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, image: NDArray[np.float16], classes: NDArray[Any]) -> CachedCase:
+        """Note which slices hold which class, in one pass over the classes.
+
+        Parameters
+        ----------
+        image, classes
+            As above.
+        """
+        holding: dict[int, list[int]] = {}
+        for index, numbers in enumerate(classes):
+            for number in np.flatnonzero(np.bincount(numbers.ravel())[1:]) + 1:
+                holding.setdefault(int(number), []).append(index)
+        return cls(image, classes, {number: np.array(holding[number]) for number in sorted(holding)})
+
+    @cached_property
+    def foreground(self) -> NDArray[np.int64]:
+        """The numbers of the slices that hold any label."""
+        return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *self.slices.values()]))
 
 
 def cache_case(
@@ -123,9 +153,7 @@ def check_space(folder: Path, cases: Sequence[Case], *, spare: int = 0) -> None:
 
 
 def _load(image_file: Path, classes_file: Path) -> CachedCase:
-    classes = load_array(classes_file)
-    present = np.flatnonzero(classes.reshape(len(classes), -1).any(axis=1))
-    return CachedCase(load_array(image_file), classes, present)
+    return CachedCase.of(load_array(image_file), load_array(classes_file))
 
 
 def _slabs(stack: SliceStack, make: Callable[[int, int], NDArray[Any]], *, axis: int, dtype: DTypeLike) -> NDArray[Any]:
@@ -167,110 +195,3 @@ def _classes_in(values: NDArray[Any], labels: Sequence[Label]) -> Iterator[tuple
     for number, label in enumerate(labels, 1):
         if label.value in present:
             yield number, label.value
-
-
-def make_samplers(prepared: Sequence[dict[Plane, CachedCase]], config: Config) -> dict[Plane, SliceSampler]:
-    """Make a sampler for each plane along which some case is cut.
-
-    Parameters
-    ----------
-    prepared : sequence of dict
-        What `cache_case` returned for each training case.
-    config : Config
-        Planned.
-    """
-    samplers = {}
-    for plane in config.preparation.planes or ():
-        cases = [case[plane] for case in prepared if plane in case]
-        if cases:
-            samplers[plane] = SliceSampler(cases, config, plane)
-    return samplers
-
-
-@dataclass(frozen=True, eq=False)
-class SliceSampler:
-    """Draws batches of slices of one plane; `foreground_fraction` of them hold a label, the others are any.
-
-    Parameters
-    ----------
-    cases : sequence of CachedCase
-    config : Config
-        Planned.
-    plane : {"axial", "coronal", "sagittal"}
-    """
-
-    cases: Sequence[CachedCase]
-    config: Config
-    plane: Plane
-
-    @property
-    def slices_per_epoch(self) -> int:
-        """Number of labelled slices of all cases, at least 1: these make one epoch."""
-        return max(1, sum(len(case.foreground) for case in self.cases))
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether any slice holds a label."""
-        return any(len(case.foreground) for case in self.cases)
-
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Draw one batch.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-
-        Returns
-        -------
-        slices : (B, C, H, W) float32
-        classes : (B, H, W) int64
-        """
-        images, classes = [], []
-        for _ in range(self.config.training.batch_size or 1):
-            image, numbers = self._draw_one(rng)
-            images.append(image)
-            classes.append(numbers)
-        return np.stack(images), np.stack(classes)
-
-    def _draw_one(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        case = self.cases[int(rng.integers(len(self.cases)))]
-        wants_label = rng.random() < self.config.training.foreground_fraction and len(case.foreground) > 0
-        index = rng.choice(case.foreground) if wants_label else rng.integers(len(case.classes))
-        around = neighbour_indices(np.array([index]), len(case.classes), self.config.preparation.neighbours)
-        image = gather_neighbours(case.image, around)[0]
-        classes = case.classes[index]
-        size = self.config.training.slice_size
-        if size is None:
-            raise ValueError("slice_size is not planned")
-        height, width = in_plane(self.plane)
-        window = _window(classes, (size[height], size[width]), rng, on_label=wants_label)
-        # Outside the slice both repeat their edge, as the network's own padding does at test time.
-        return _cut(image, window), _cut(classes, window).astype(np.int64)
-
-
-def _window(
-    classes: NDArray[Any], size: tuple[int, int], rng: np.random.Generator, *, on_label: bool
-) -> list[NDArray[np.int64]]:
-    """Return row and column numbers of a window of `size`: centred where the slice is smaller, else at random."""
-    centre = None
-    is_larger = classes.shape[0] > size[0] or classes.shape[1] > size[1]
-    if on_label and is_larger:
-        inside = np.argwhere(classes)
-        centre = inside[rng.integers(len(inside))]
-    window = []
-    for axis, (have, want) in enumerate(zip(classes.shape, size, strict=True)):
-        slack = have - want
-        if slack <= 0:
-            start = slack // 2
-        elif centre is None:
-            start = int(rng.integers(slack + 1))
-        else:
-            # The labelled pixel lies anywhere in the middle half of the window.
-            start = int(np.clip(centre[axis] - want // 4 - rng.integers(want // 2 + 1), 0, slack))
-        window.append(np.clip(np.arange(start, start + want), 0, have - 1))
-    return window
-
-
-def _cut(array: NDArray[Any], window: list[NDArray[np.int64]]) -> NDArray[Any]:
-    rows, columns = window
-    return array[..., rows[:, None], columns]

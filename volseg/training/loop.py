@@ -20,7 +20,7 @@ from volseg.network.devices import choose_device
 from volseg.network.file import save_model
 from volseg.training.augment import augment
 from volseg.training.curve import draw_curve
-from volseg.training.data import cache_case, check_space, make_samplers
+from volseg.training.data import cache_case, check_space
 from volseg.training.events import CaseRead, Finished, Planned, StepsMade, TrainingEvent, Validated
 from volseg.training.journal import cut_events, read_events
 from volseg.training.kept_scans import KeptScans
@@ -28,6 +28,7 @@ from volseg.training.plan import Fold, choose_cases, fingerprint, plan_checked, 
 from volseg.training.resumption import resumed_plan, with_folds_of
 from volseg.training.run import Run
 from volseg.training.run_folder import locked_folder
+from volseg.training.sampling import make_samplers
 from volseg.training.schedule import STEPS
 from volseg.training.state import RunState, Standing
 from volseg.training.stop import Stop, stopping

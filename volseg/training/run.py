@@ -14,10 +14,10 @@ from volseg.config import Config
 from volseg.core.planes import Plane
 from volseg.datasets import Case, Dataset
 from volseg.network.file import Model
-from volseg.training.data import SliceSampler
 from volseg.training.events import TrainingEvent
 from volseg.training.journal import append_event
 from volseg.training.plan import Fold
+from volseg.training.sampling import SliceSampler
 from volseg.training.schedule import Budget, plan_budget
 from volseg.training.step import Learner
 
