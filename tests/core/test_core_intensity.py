@@ -79,3 +79,9 @@ def test_the_order_in_memory_does_not_change_the_values_of_a_small_scan() -> Non
     for same in (np.asfortranarray(scan), scan[::-1], scan.transpose(2, 0, 1), scan[:, ::-1].transpose(1, 0, 2)):
         assert np.array_equal(np.sort(sample(same)), np.sort(scan, axis=None))
         assert zscore(same).mean == pytest.approx(zscore(scan).mean)
+
+
+def test_a_part_of_a_scan_is_sampled_as_its_copy_is() -> None:
+    part = np.random.default_rng(0).normal(size=(30, 40, 50))[3:20, 5:, :-2]
+    for count in (100, 1000, 10**6):
+        assert np.array_equal(sample(part, count=count), sample(part.copy(), count=count))

@@ -10,8 +10,8 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
-from volseg.config import Config, PreparationConfig, parse_config
-from volseg.core.grid import Grid
+from volseg.config import Config, Normalisation, PreparationConfig, parse_config
+from volseg.core.grid import Grid, box_grid
 from volseg.core.labelmap import Label
 from volseg.core.planes import PLANES, Plane
 from volseg.core.slices import NORMAL_AXIS
@@ -58,6 +58,7 @@ def settings_for(
     spacing: tuple[float, float, float] = (1, 1, 1),
     neighbours: int = 0,
     channels: int = 1,
+    crop: bool | None = None,
     **network: object,
 ) -> Config:
     as_it_is = {"kind": "window", "low": -10, "high": 10, "mean": 0, "std": 1}
@@ -68,6 +69,7 @@ def settings_for(
                 "spacing_mm": spacing,
                 "normalisation": [as_it_is] * channels,
                 "neighbours": neighbours,
+                "crop": crop,
             },
             "network": {"width": 4, "levels": 2, **network},
         }
@@ -516,3 +518,88 @@ def test_the_temperature_acts_after_planes_are_fused() -> None:
     mean = sum(MINDS[plane].logits.exp().numpy() for plane in PLANES) / 3
     assert found is not None
     assert np.allclose(found, soften(mean, 2.0)[:, None, None, None], atol=2e-3)
+
+
+BOX = (slice(3, 5), slice(2, 5), slice(4, 9))  # of what `bordered` holds
+
+
+def bordered(storage: np.ndarray, border: int = -5) -> Volume:
+    """Classes in a border of one value, which `Nearest` takes for background."""
+    scan = random_classes(awkward(storage))
+    content = scan.array[BOX].copy()
+    content[:, 0, 0] = content[0, :, 0] = content[0, 0] = 1
+    content[-1, -1, -1] = content[-1, 2, :] = 1
+    scan.array[:] = border
+    scan.array[BOX] = content
+    return scan
+
+
+@pytest.mark.parametrize("planes", [("axial",), ("coronal",), ("sagittal",), PLANES], ids=str)
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_a_model_that_crops_answers_on_the_whole_grid(
+    planes: tuple[Plane, ...], storage: np.ndarray, probabilities: bool
+) -> None:
+    scan = bordered(storage)
+    config = settings_for(*planes, neighbours=1, crop=True)
+    found = predict(model_of(Nearest(1), config=config), scan, probabilities=probabilities)
+    assert found.labels.grid is scan.grid
+    assert np.array_equal(found.labels.array, VALUES[np.maximum(scan.array, 0)])
+    assert (found.probabilities is not None) == probabilities
+    if found.probabilities is not None:
+        assert found.probabilities.shape == (3, *scan.grid.shape)
+        assert np.allclose(found.probabilities.sum(axis=0), 1, atol=2e-3)
+        assert np.array_equal(found.probabilities.argmax(axis=0), np.maximum(scan.array, 0))
+
+
+@pytest.mark.parametrize("planes", [("coronal",), PLANES], ids=str)
+@pytest.mark.parametrize("probabilities", [False, True])
+@pytest.mark.parametrize("crop", [False, None, True])
+def test_only_a_model_that_crops_leaves_the_borders_out(
+    planes: tuple[Plane, ...], probabilities: bool, crop: bool | None
+) -> None:
+    scan = bordered(STORAGES[2])
+    model = model_of(Always(0.1, 0.1, 0.8), config=settings_for(*planes, crop=crop))
+    found = predict(model, scan, probabilities=probabilities)
+    expected = np.full(scan.grid.shape, 0 if crop else 300)
+    expected[BOX] = 300
+    assert np.array_equal(found.labels.array, expected)
+    if found.probabilities is not None:
+        assert (found.probabilities[:, expected == 0] == np.array([[1], [0], [0]])).all()
+        assert np.allclose(found.probabilities[2][expected == 300], 0.8, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["zscore", "zscore_unclipped"])
+def test_a_scan_is_normalised_by_what_is_not_empty(kind: str) -> None:
+    config = settings_for(*PLANES, crop=True)
+    normalisation = (Normalisation(kind=kind),)  # type: ignore[arg-type]
+    config = config.model_copy(
+        update={"preparation": config.preparation.model_copy(update={"normalisation": normalisation})}
+    )
+    model = model_of(Nearest(), config=config)
+    scan = bordered(STORAGES[0], border=-1000)
+    small = Volume(scan.array[BOX].copy(), Grid.from_spacing(scan.array[BOX].shape))
+    whole = predict(model, scan).labels.array
+    by_hand = predict(model, replace(small, grid=box_grid(scan.grid, BOX))).labels.array
+    assert len(np.unique(whole[BOX])) > 1
+    assert np.array_equal(whole[BOX], by_hand)
+
+
+@pytest.mark.parametrize("value", [0, 1, -1024])
+def test_a_model_that_crops_takes_a_scan_of_one_value(value: int) -> None:
+    scan = random_classes(awkward(STORAGES[0]))
+    scan.array[:] = value
+    config = settings_for(*PLANES, crop=True)
+    expected = predict(model_of(Nearest(), config=settings_for(*PLANES)), scan).labels.array
+    assert np.array_equal(predict(model_of(Nearest(), config=config), scan).labels.array, expected)
+
+
+def test_the_limit_of_memory_for_fusing_is_for_what_is_not_empty(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    scan = bordered(STORAGES[0])
+    monkeypatch.setattr("volseg.prediction.inference._MOST_FUSED_BYTES", 2 * 3 * scan.array[BOX].size)
+    for crop, warnings in ((True, 0), (False, 1)):
+        caplog.clear()
+        predict(model_of(Nearest(), config=settings_for(*PLANES, crop=crop)), scan)
+        assert len(caplog.records) == warnings

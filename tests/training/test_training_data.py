@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from volseg.core.planes import PLANES, Plane
 from volseg.core.slices import stack_slices
 from volseg.datasets import Dataset, read_dataset
 from volseg.errors import OutputError
-from volseg.io import read_labels
+from volseg.io import read, read_labels, write
 from volseg.prediction.inference import plane_weights
 from volseg.training.data import CachedCase, cache_case, check_space
 from volseg.training.facts import find_facts
@@ -118,6 +119,28 @@ def test_resampled_classes_keep_their_area(dataset_folder: Path, tmp_path: Path)
     for number, value in ((1, 2), (2, 7)):
         area = np.count_nonzero(cached.classes == number) * 0.25
         assert area == pytest.approx(np.count_nonzero(reference.array == value), rel=0.05)
+
+
+def test_a_padded_case_is_prepared_as_the_case_before_it_was_padded(tmp_path: Path) -> None:
+    dataset = read_dataset(write_dataset(tmp_path / "set", cases=1))
+    (case,) = dataset.cases
+    config = planned(dataset, ALL_PLANES, "preparation.crop=true", "preparation.spacing_mm=[1, 1, 3]")
+    before = cache_case(case, tmp_path / "before", config=config, labels=dataset.labels)["axial"]
+    image, labels = read(case.images[0]), read_labels(case.label)  # type: ignore[arg-type]
+    width = ((6, 0), (5, 7), (3, 1))
+    start = [-first for first, _ in width]
+    stop = [size + last for size, (_, last) in zip(image.grid.shape, width, strict=True)]
+    grid = image.grid.crop((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    array, classes = np.pad(image.array, width, constant_values=-1024), np.pad(labels.array, width)
+    classes[2, 8, 3] = 7  # outside of what is not empty
+    write(replace(image, array=array, grid=grid), case.images[0])
+    write(replace(labels, array=classes, grid=grid), case.label)  # type: ignore[arg-type]
+    after = cache_case(case, tmp_path / "after", config=config, labels=dataset.labels)["axial"]
+    assert after.classes.shape == (8, 24 + 4, 20)  # four in front of the content for the label
+    np.testing.assert_array_equal(after.classes[:, 4:], before.classes)
+    assert after.classes[0, 0, 3] == 2
+    inside = after.image[0, :, 4:].astype(float)
+    assert np.corrcoef(inside.ravel(), before.image.astype(float).ravel())[0, 1] > 0.999
 
 
 def test_a_case_without_labels_has_no_slices_that_hold_any() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from toy_dataset import write_dataset
 
-from volseg.config import load_config
+from volseg.config import Config, load_config
 from volseg.core.planes import PLANES
 from volseg.core.slices import in_plane
 from volseg.datasets import read_dataset, split
@@ -26,6 +28,12 @@ def facts(
     extreme: dict[int, float] | None = None,
 ) -> CaseFacts:
     return CaseFacts(shape, spacing, (np.linspace(-100, 300, 1001),), (lowest,), (extreme or {},))
+
+
+def padded_facts(share: float, **inside: Any) -> CaseFacts:
+    """Facts of a scan of which a part along one axis is not empty."""
+    x, y, z = 80, 100, 60
+    return replace(facts(shape=(x, y, z)), inside=facts(shape=(x, round(share * y), z), **inside))
 
 
 def test_facts_are_in_ras_order_and_mm(dataset_folder: Path) -> None:
@@ -209,8 +217,59 @@ def test_fingerprint_is_of_the_cases_that_were_learnt_from_and_of_the_plan(datas
         fingerprint(dataset, plan, (*training[1:], held_out[0])),
         fingerprint(renamed, plan, training),
         fingerprint(dataset, coarser, training),
+        fingerprint(dataset, with_crop(plan, crop=True), training),
     ]
-    assert len({fingerprint(dataset, plan, training), *others}) == 5
+    assert len({fingerprint(dataset, plan, training), *others}) == 6
+    for crop in (False, None):  # runs that do not know it are resumed
+        assert fingerprint(dataset, with_crop(plan, crop=crop), training) == fingerprint(dataset, plan, training)
+
+
+def with_crop(plan: Config, *, crop: bool | None) -> Config:
+    return plan.model_copy(update={"preparation": plan.preparation.model_copy(update={"crop": crop})})
+
+
+@pytest.mark.parametrize(
+    ("shares", "crops"), [((0.5,), True), ((0.75,), True), ((0.8,), False), ((0.2, 0.9, 1.0), False)], ids=str
+)
+def test_empty_borders_are_left_out_where_half_of_the_cases_lose_a_quarter(
+    dataset_folder: Path, shares: tuple[float, ...], crops: bool
+) -> None:
+    found = [facts(shape=(80, 100, 60)) if share == 1 else padded_facts(share) for share in shares]
+    plan = make_plan(load_config(), read_dataset(dataset_folder), found)
+    assert plan.preparation.crop is crops
+    inside = [case.inside or case for case in found] if crops else [replace(case, inside=None) for case in found]
+    expected = with_crop(make_plan(load_config(), read_dataset(dataset_folder), inside), crop=crops)
+    assert plan == expected
+
+
+def test_whether_borders_are_left_out_can_be_set(dataset_folder: Path) -> None:
+    dataset = read_dataset(dataset_folder)
+    for given in (True, False):
+        config = load_config(overrides=(f"preparation.crop={str(given).lower()}",))
+        plan = make_plan(config, dataset, [padded_facts(0.5 if not given else 0.95)])
+        assert plan.preparation.crop is given
+    whole = make_plan(load_config(), dataset, [facts()])
+    assert make_plan(with_crop(whole, crop=None), dataset, ()).preparation.crop is None  # a plan of before
+
+
+def test_facts_of_a_padded_scan_are_those_of_the_scan_before_it_was_padded(tmp_path: Path) -> None:
+    dataset = read_dataset(write_dataset(tmp_path, cases=1))
+    (case,) = dataset.cases
+    before = find_facts(case)
+    assert before.inside is None
+    image, labels = read(case.images[0]), read_labels(case.label)  # type: ignore[arg-type]
+    grid = image.grid.pad(5)
+    write(replace(image, array=np.pad(image.array, 5, constant_values=-1024), grid=grid), case.images[0])
+    write(replace(labels, array=np.pad(labels.array, 5), grid=grid), case.label)  # type: ignore[arg-type]
+    after = find_facts(case)
+    assert after.shape == tuple(n + 10 for n in before.shape)
+    assert after.inside is not None
+    assert after.inside.shape == before.shape
+    np.testing.assert_array_equal(np.sort(after.inside.foreground[0]), np.sort(before.foreground[0]))
+    assert after.inside.extreme == before.extreme
+    config = make_plan(load_config(), dataset, [after])
+    assert config.preparation.crop
+    assert config.preparation.planes == ("axial",)
 
 
 @pytest.mark.parametrize("planes", ["[axial]", "[sagittal]", "null"])

@@ -67,13 +67,17 @@ class PreparationConfig(_Section):
 
     ``planes``: along which slices are cut; the answers of several planes are fused. ``spacing_mm``: spacing of slices
     along the patient's right-left, front-back and foot-head axes; nothing is resampled across slices. ``neighbours``:
-    number of slices on either side that are further channels.
+    number of slices on either side that are further channels. ``crop``: leave out borders of one value around the scan,
+    as skull stripping and padding leave them; what lies there is background. Models of before do not know it, and
+    None is no.
     """
 
     planes: Annotated[tuple[Plane, ...], Field(min_length=1)] | None = None
     spacing_mm: tuple[Millimetres, Millimetres, Millimetres] | None = None
     normalisation: tuple[Normalisation, ...] | None = None
     neighbours: Annotated[int, Field(ge=0, le=5)] = 1
+    # Not in the text by which runs of before it know their plan; see `volseg.training.plan.fingerprint`.
+    crop: Annotated[bool | None, Field(repr=False)] = None
 
     @field_validator("planes")
     @classmethod

@@ -47,10 +47,13 @@ def sample(array: NDArray[Any], *, count: int = _SAMPLES) -> NDArray[np.float64]
     count : int
         About how many values.
     """
-    flat = array.ravel(order="K") if array.flags.forc else array.reshape(-1)
     # Ideally the step has no factor in common with the row lengths; an odd one avoids the usual powers of two.
-    step = max(1, flat.size // count) | 1
-    return np.asarray(flat[::step], dtype=np.float64)
+    step = max(1, array.size // count) | 1
+    if array.flags.forc:
+        values = array.ravel(order="K")[::step]
+    else:  # part of another array, of which no copy is made
+        values = array[np.unravel_index(np.arange(0, array.size, step), array.shape)]
+    return np.asarray(values, dtype=np.float64)
 
 
 def is_like_ct(array: NDArray[Any]) -> bool:

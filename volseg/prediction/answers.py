@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from volseg.core.content import Box
 from volseg.core.grid import Grid
 from volseg.core.planes import Plane
 from volseg.core.slices import NORMAL_AXIS, stack_slices
@@ -35,27 +36,32 @@ class Answers:
         Grid of the scan.
     stacks : dict of plane to SliceStack
         The planes that answer. If there is one, a voxel's label is known with its slice; several are fused.
+    box : three slices
+        The part of the grid that was prepared; outside all is background.
     keep : bool
         Whether the probabilities are a result.
     """
 
-    def __init__(self, model: Model, grid: Grid, stacks: Mapping[Plane, SliceStack], *, keep: bool) -> None:
+    def __init__(self, model: Model, grid: Grid, stacks: Mapping[Plane, SliceStack], *, box: Box, keep: bool) -> None:
         self.model, self.stacks, self.keep, self.fuse = model, stacks, keep, len(stacks) > 1
         values = [0, *(label.value for label in model.labels)]
         self.values = np.array(values, dtype=np.min_scalar_type(max(values)))
         self.labels = np.zeros(grid.shape, dtype=self.values.dtype)
+        self.labels_inside = self.labels[box]
         # What is written together lies together in memory, which is up to four times as quick.
         self.slab_axis = 0
         self.probabilities: NDArray[np.float16] | None = None
-        if keep and not self.fuse:  # a class of a slice
-            ((plane, stack),) = stacks.items()
-            self.slab_axis = axis = stack.reorientation.axes[NORMAL_AXIS[plane]]
-            shape = (len(values), grid.shape[axis], *np.delete(grid.shape, axis).tolist())
-            self.probabilities = np.moveaxis(np.zeros(shape, dtype=np.float16), 1, 1 + axis)
-        elif keep:
-            self.probabilities = np.zeros((len(values), *grid.shape), dtype=np.float16)
+        self.probabilities_inside: NDArray[np.float16] | None = None
+        if keep:
+            if not self.fuse:  # a class of a slice
+                ((plane, stack),) = stacks.items()
+                self.slab_axis = stack.reorientation.axes[NORMAL_AXIS[plane]]
+            self.probabilities = _all_background(len(values), grid, self.slab_axis)
+            self.probabilities_inside = self.probabilities[:, *box]
+            self.probabilities_inside[0] = 0
         elif self.fuse:  # the classes of a voxel
-            self.probabilities = np.moveaxis(np.zeros((*grid.shape, len(values)), dtype=np.float16), -1, 0)
+            shape = (*self.labels_inside.shape, len(values))
+            self.probabilities_inside = np.moveaxis(np.zeros(shape, dtype=np.float16), -1, 0)
 
     def turn_to(self, plane: Plane, weight: float) -> None:
         """Cut the arrays into slices of a plane, whose answers have this weight.
@@ -68,9 +74,9 @@ class Answers:
         """
         stack = self.stacks[plane]
         self.weight, self.size = weight, stack.native_size
-        self.label_slices = stack_slices(stack.reorientation.array(self.labels), plane)
-        if self.probabilities is not None:
-            self.probability_slices = stack_slices(stack.reorientation.array(self.probabilities), plane)
+        self.label_slices = stack_slices(stack.reorientation.array(self.labels_inside), plane)
+        if self.probabilities_inside is not None:
+            self.probability_slices = stack_slices(stack.reorientation.array(self.probabilities_inside), plane)
 
     @torch.inference_mode()
     def fill(self, start: int, logits: Sequence[Tensor]) -> None:
@@ -92,30 +98,38 @@ class Answers:
         scores = logits[0]
         # The largest logit has the largest probability, unless it is averaged with others or between pixels.
         is_decided = len(logits) == 1 and scores.shape[-2:] == self.size
-        if self.probabilities is not None or not is_decided:
+        if self.probabilities_inside is not None or not is_decided:
             probabilities = resample_slices(average(logits), self.size)
             if not is_decided:
                 scores = probabilities
         here = slice(start, start + len(scores))
         if not self.fuse:
             self.label_slices[here] = self.values[largest(scores)]
-        if self.probabilities is not None:
+        if self.probabilities_inside is not None:
             weighted = (self.weight * probabilities).half().cpu()
             _add(self.probability_slices[:, here], weighted.transpose(0, 1))
 
     @torch.inference_mode()
     def finish(self) -> None:
         """Decide the labels of fused planes and calibrate the probabilities, once all slices are filled."""
-        if self.probabilities is None:
+        if self.probabilities_inside is None:
             return
-        labels = np.moveaxis(self.labels, self.slab_axis, 0)
-        probabilities = np.moveaxis(self.probabilities, 1 + self.slab_axis, 1)
+        labels = np.moveaxis(self.labels_inside, self.slab_axis, 0)
+        probabilities = np.moveaxis(self.probabilities_inside, 1 + self.slab_axis, 1)
         for number in range(len(labels)):  # a slab at a time, to save memory
             slab = probabilities[:, number]
             if self.fuse:
                 labels[number] = self.values[largest(torch.from_numpy(slab)[None].float())[0]]
             if self.keep:
                 probabilities[:, number] = soften(slab, self.model.temperature)
+
+
+def _all_background(count: int, grid: Grid, slab_axis: int) -> NDArray[np.float16]:
+    """Return probabilities of `count` classes on a grid, 1 for the background; slabs across the axis lie together."""
+    shape = (count, grid.shape[slab_axis], *np.delete(grid.shape, slab_axis).tolist())
+    probabilities = np.zeros(shape, dtype=np.float16)
+    probabilities[0] = 1
+    return np.moveaxis(probabilities, 1, 1 + slab_axis)
 
 
 def largest(scores: Tensor) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from volseg.config import PreparationConfig
+from volseg.core.content import crop
 from volseg.core.grid import Grid
 from volseg.core.labelmap import LabelMap
 from volseg.core.planes import Plane
@@ -21,7 +22,7 @@ from volseg.errors import ModelError, UsageError
 from volseg.network.file import Model
 from volseg.prediction.answers import Answers
 from volseg.prediction.networks import ReadyModel
-from volseg.prediction.prepare import SliceStack, common_grid, prepare
+from volseg.prediction.prepare import SliceStack, common_grid, find_box, prepare
 from volseg.progress import Progress
 
 _PIXELS_PER_BATCH = 8 * 256 * 256
@@ -135,11 +136,13 @@ def predict_scan(
         raise UsageError(f"batch_size is {batch_size}; expected at least 1")
     channels = [volumes] if isinstance(volumes, Volume) else list(volumes)
     model, grid = ready.model, common_grid(channels)
-    weights = plane_weights(model.config.preparation, grid)
+    box = find_box(channels, model.config.preparation)
+    channels = [crop(channel, box) for channel in channels]
+    weights = plane_weights(model.config.preparation, channels[0].grid)
     if not probabilities:
-        weights = _without_fusion_if_large(weights, model, grid)
+        weights = _without_fusion_if_large(weights, model, channels[0].grid)
     stacks = {plane: prepare(channels, model.config.preparation, plane) for plane in weights}
-    answers = Answers(model, grid, stacks, keep=probabilities)
+    answers = Answers(model, grid, stacks, box=box, keep=probabilities)
     done, total = 0, sum(map(len, stacks.values()))
     for plane, stack in stacks.items():
         answers.turn_to(plane, weights[plane])
@@ -150,8 +153,7 @@ def predict_scan(
                 progress("slices", done + stop, total)
         done += len(stack)
     answers.finish()
-    labels = LabelMap(answers.labels, grid, model.labels)
-    return Prediction(labels, answers.probabilities if probabilities else None)
+    return Prediction(LabelMap(answers.labels, grid, model.labels), answers.probabilities)
 
 
 def _batches(stack: SliceStack, batch_size: int | None) -> Iterator[tuple[int, int]]:
@@ -179,7 +181,7 @@ def can_fuse(model: Model, grid: Grid) -> bool:
     ----------
     model : Model
     grid : Grid
-        Grid of the scan.
+        Grid of the scan, or of the part of it that is prepared.
     """
     return _probability_bytes(model, grid) <= _MOST_FUSED_BYTES
 

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.config import Normalisation, PreparationConfig
+from volseg.core.content import Box, content_box, whole_box
 from volseg.core.grid import Grid
 from volseg.core.intensity import Rescaling, zscore
+from volseg.core.labelmap import LabelMap
 from volseg.core.planes import Plane
 from volseg.core.resample import Reorientation, resample_plane
 from volseg.core.slices import in_plane, neighbour_indices, stack_slices
@@ -153,6 +155,22 @@ def prepare(volumes: Sequence[Volume], config: PreparationConfig, plane: Plane) 
         neighbours=config.neighbours,
         reorientation=reorientation,
     )
+
+
+def find_box(volumes: Sequence[Volume], config: PreparationConfig, labels: LabelMap | None = None) -> Box:
+    """Return the part of a scan that is prepared: all of it, or without its empty borders if the model crops.
+
+    Parameters
+    ----------
+    volumes : sequence of Volume
+        The channels, all on one grid.
+    config : PreparationConfig
+    labels : LabelMap, optional
+        In training; every labelled voxel lies in the box.
+    """
+    if not config.crop:
+        return whole_box(volumes[0].array.shape)
+    return content_box([volume.array for volume in volumes], None if labels is None else labels.array)
 
 
 def _check_growth(have: Sequence[int], want: Sequence[float], what: str, spacing: Sequence[float]) -> None:

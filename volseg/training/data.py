@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from volseg.config import Config
+from volseg.core.content import crop, crop_labels
 from volseg.core.labelmap import Label, LabelMap, present_values
 from volseg.core.planes import Plane
 from volseg.core.resample import resample_plane
@@ -23,7 +24,7 @@ from volseg.errors import OutputError
 from volseg.files.atomic import write_text
 from volseg.io.scan_files import file_state
 from volseg.prediction.inference import plane_weights
-from volseg.prediction.prepare import SliceStack, common_grid, prepare
+from volseg.prediction.prepare import SliceStack, common_grid, find_box, prepare
 from volseg.training.cache import load_array, save_array
 from volseg.training.kept_scans import KeptScans
 
@@ -114,6 +115,8 @@ def _prepare_case(
     for pair in files.values():
         for file in pair:
             file.unlink(missing_ok=True)
+    box = find_box(volumes, config.preparation, label_map)
+    volumes, label_map = [crop(volume, box) for volume in volumes], crop_labels(label_map, box)
     for plane in plane_weights(config.preparation, common_grid(volumes)):
         stack = prepare(volumes, config.preparation, plane)
         image_file, classes_file = files[plane]

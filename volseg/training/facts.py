@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from volseg.core.content import content_box, crop, crop_labels
 from volseg.core.intensity import extremes, sample
 from volseg.core.labelmap import LabelMap
 from volseg.core.resample import Reorientation
@@ -33,6 +34,8 @@ class CaseFacts:
         Smallest value of each channel.
     extreme : tuple of dict of int to float
         For each channel, the share of each label (by value) that is darker or brighter than the scan's `extremes`.
+    inside : CaseFacts, optional
+        The same of the scan without its empty borders; None if it has none.
     """
 
     shape: tuple[int, int, int]
@@ -40,6 +43,7 @@ class CaseFacts:
     foreground: tuple[NDArray[np.float64], ...]
     lowest: tuple[float, ...]
     extreme: tuple[dict[int, float], ...]
+    inside: CaseFacts | None = None
 
 
 def find_facts(case: Case, scans: KeptScans | None = None) -> CaseFacts:
@@ -52,7 +56,12 @@ def find_facts(case: Case, scans: KeptScans | None = None) -> CaseFacts:
         Keeps the scan until its slices are prepared.
     """
     volumes = read_images(case) if scans is None else scans.read_and_keep(case)
-    return _facts(volumes, read_reference(case))
+    labels = read_reference(case)
+    facts = _facts(volumes, labels)
+    box = content_box([volume.array for volume in volumes], labels.array)
+    if labels.array[box].shape == labels.array.shape:
+        return facts
+    return replace(facts, inside=_facts([crop(volume, box) for volume in volumes], crop_labels(labels, box)))
 
 
 def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:

@@ -15,7 +15,7 @@ from volseg.training.plan import make_plan
 # How long a run is trained, and how often it is validated on the way.
 FREE = ("epochs", "minutes", "validations", "validation_cases")
 _PLANNED = {
-    "preparation": ("planes", "spacing_mm", "normalisation"),
+    "preparation": ("planes", "spacing_mm", "normalisation", "crop"),
     "network": ("levels",),
     "training": ("slice_size", "batch_size"),
 }
