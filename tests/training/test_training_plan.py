@@ -267,6 +267,7 @@ def test_facts_of_a_padded_scan_are_those_of_the_scan_before_it_was_padded(tmp_p
     assert after.inside.shape == before.shape
     np.testing.assert_array_equal(np.sort(after.inside.foreground[0]), np.sort(before.foreground[0]))
     assert after.inside.extreme == before.extreme
+    assert after.inside.lowest == (-1024,)
     config = make_plan(load_config(), dataset, [after])
     assert config.preparation.crop
     assert config.preparation.planes == ("axial",)

@@ -61,7 +61,9 @@ def find_facts(case: Case, scans: KeptScans | None = None) -> CaseFacts:
     box = content_box([volume.array for volume in volumes], labels.array)
     if labels.array[box].shape == labels.array.shape:
         return facts
-    return replace(facts, inside=_facts([crop(volume, box) for volume in volumes], crop_labels(labels, box)))
+    inside = _facts([crop(volume, box) for volume in volumes], crop_labels(labels, box))
+    # The lowest value tells CT, also where only a padding has that of air.
+    return replace(facts, inside=replace(inside, lowest=facts.lowest))
 
 
 def _facts(volumes: Sequence[Volume], labels: LabelMap) -> CaseFacts:
