@@ -35,6 +35,7 @@ from volseg.evaluation import Evaluation, evaluate
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "budgets"
+METRICS = ("dice", "hd95_mm")
 NO_CLEANUP = ("largest_component=false", "minimum_mm3=0", "fill_holes=false")
 
 
@@ -137,7 +138,7 @@ def nnunet_system(python: Path, batch: int | None) -> System:
     return System(f"nnU-Net 2D, batches of {batch}" if batch else "nnU-Net 2D", "", run)
 
 
-def score(predictions: Path, held_out: tuple[Case, ...]) -> dict:
+def score(predictions: Path, dataset: Dataset, held_out: tuple[Case, ...]) -> dict:
     """Score label maps `<case>.nii.gz` or `<case>/labels.nii.gz`."""
     ours = {}
     for case in held_out:
@@ -146,22 +147,23 @@ def score(predictions: Path, held_out: tuple[Case, ...]) -> dict:
     found = evaluate(ours, {case.name: case.label for case in held_out})
     if found.failures:
         sys.exit(f"{predictions}: {found.failures}")
+    names = {label.value: label.name for label in dataset.labels}
     mean = found.class_mean_dice
     return {
         "dice": {"mean": mean.mean, "low": mean.low, "high": mean.high, "cases": mean.n},
-        "by_label": {e.label: {m: e.statistics[m].mean for m in ("dice", "hd95_mm")} for e in found.summary},
-        "dice_by_case": by_case(found, "dice"),
-        "hd95_mm_by_case": by_case(found, "hd95_mm"),
+        "by_label": {names[e.value]: {m: e.statistics[m].mean for m in METRICS} for e in found.summary},
+        "dice_by_case": by_case(found, "dice", names),
+        "hd95_mm_by_case": by_case(found, "hd95_mm", names),
     }
 
 
-def by_case(found: Evaluation, metric: str) -> dict[str, dict[str, float]]:
+def by_case(found: Evaluation, metric: str, names: dict[int, str]) -> dict[str, dict[str, float]]:
     """Return a metric of each label of each case; labels that are nowhere in a case are left out."""
     table: dict[str, dict[str, float]] = {}
     for row in found.rows:
         value = getattr(row.scores, metric)
         if value == value:  # not NaN
-            table.setdefault(row.case, {})[row.label] = round(value, 5)
+            table.setdefault(row.case, {})[names[row.value]] = round(value, 5)
     return table
 
 
@@ -179,10 +181,10 @@ def make_row(system: System, job: Job) -> dict:
     found = system.run(job)
     row = {"set": job.name, "fold": job.fold, "system": system.name, "version": system.version}
     row |= {"minutes": job.minutes, "seed": job.seed, "date": f"{started:%Y-%m-%d %H:%M}", "processor": processor()}
-    _, held_out = job.held_out()
-    row |= found | score(job.predictions, held_out)
+    dataset, held_out = job.held_out()
+    row |= found | score(job.predictions, dataset, held_out)
     if (job.folder / "without_cleanup").exists():
-        row["without_cleanup"] = score(job.folder / "without_cleanup", held_out)
+        row["without_cleanup"] = score(job.folder / "without_cleanup", dataset, held_out)
     return row
 
 
