@@ -17,6 +17,7 @@ cases, and draws `results/budgets.png`.
 
 import argparse
 import json
+import math
 import os
 import platform
 import shutil
@@ -149,8 +150,9 @@ def score(predictions: Path, dataset: Dataset, held_out: tuple[Case, ...]) -> di
         sys.exit(f"{predictions}: {found.failures}")
     names = {label.value: label.name for label in dataset.labels}
     mean = found.class_mean_dice
+    interval = {} if math.isnan(mean.low) else {"low": mean.low, "high": mean.high}  # of 5 cases or more
     return {
-        "dice": {"mean": mean.mean, "low": mean.low, "high": mean.high, "cases": mean.n},
+        "dice": {"cases": mean.n, "mean": mean.mean, **interval},
         "by_label": {names[e.value]: {m: e.statistics[m].mean for m in METRICS} for e in found.summary},
         "dice_by_case": by_case(found, "dice", names),
         "hd95_mm_by_case": by_case(found, "hd95_mm", names),

@@ -1,13 +1,14 @@
 """The rows of `budgets.py` as tables and as a picture."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from volseg.evaluation import summarise
+from volseg.evaluation import Statistics, summarise
 
 Rows = list[dict]
 
@@ -19,19 +20,19 @@ def print_tables(folder: Path, picture: Path) -> None:
         return
     figure = Figure(layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    names = sorted({row["set"] for row in rows})
+    names = sorted({(row["set"], row["fold"]) for row in rows})
     figure.set_size_inches(4.2 * len(names), 3.6)
-    for number, name in enumerate(names, 1):
-        chosen = [row for row in rows if row["set"] == name]
-        print_set(name, chosen)
-        draw_set(figure.add_subplot(1, len(names), number), name, chosen)
+    for number, (name, fold) in enumerate(names, 1):
+        chosen = [row for row in rows if (row["set"], row["fold"]) == (name, fold)]
+        print_set(f"{name}, fold {fold}", chosen)
+        draw_set(figure.add_subplot(1, len(names), number), f"{name}, fold {fold}", chosen)
     figure.savefig(picture, dpi=100)
 
 
 def print_set(name: str, rows: Rows) -> None:
     minutes = sorted({row["minutes"] for row in rows})
     cases = rows[0]["dice"]["cases"]
-    print(f"\n### {name}, fold {rows[0]['fold']}, {cases} held-out cases\n")
+    print(f"\n### {name}, {cases} held-out cases\n")
     print("Class-mean Dice / HD95 mm (steps) by CPU minutes:\n")
     print(f"| system | {' | '.join(f'{m:g}' for m in minutes)} |\n|---{'|---' * len(minutes)}|")
     for system in systems_of(rows):
@@ -84,7 +85,7 @@ def show(rows: Rows, steps: float | None = None) -> str:
     """Describe rows; several seeds are averaged case by case."""
     found = summarise(list(case_means(rows, "dice_by_case").values()))
     distance = np.mean(list(case_means(rows, "hd95_mm_by_case").values()))
-    text = f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}] / {distance:.1f}"
+    text = f"{found.mean:.3f}{interval(found, '.3f')} / {distance:.1f}"
     return text if steps is None else f"{text} ({steps:.0f})"
 
 
@@ -100,7 +101,12 @@ def difference(ours: Rows, theirs: Rows) -> str:
         return ""
     mine, other = case_means(ours, "dice_by_case"), case_means(theirs, "dice_by_case")
     found = summarise([value - other[case] for case, value in mine.items()])
-    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    return f"{found.mean:+.3f}{interval(found, '+.3f')}"
+
+
+def interval(found: Statistics, digits: str) -> str:
+    """Return the 95 % interval, of which there is none below 5 cases."""
+    return "" if math.isnan(found.low) else f" [{found.low:{digits}}, {found.high:{digits}}]"
 
 
 def draw_set(axes: object, name: str, rows: Rows) -> None:
