@@ -104,7 +104,7 @@ def test_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
         names = archive.namelist()
-    assert {"volseg/py.typed", "volseg/core/anatomy.tsv"} <= set(names)
+    assert {"volseg/py.typed", "volseg/core/anatomy.tsv", "volseg/webpage/assets/page.html"} <= set(names)
     code = (
         "import volseg, volseg.config as c; print(volseg.__file__)\n"
         "print([c.load_config(preset=p).network.block for p in c.PRESETS])"

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from volseg.surface import SurfaceSettings, extract_isosurface, extract_surfaces, measure
     from volseg.training.loop import train
     from volseg.verification import Verification, verify
+    from volseg.webpage import Page, page
 
 _HOMES = {
     "Config": "config",
@@ -45,6 +46,7 @@ _HOMES = {
     "LabelMap": "core.labelmap",
     "Mesh": "core.mesh",
     "Model": "network.file",
+    "Page": "webpage",
     "Prediction": "prediction.inference",
     "SurfaceSettings": "surface",
     "Verification": "verification",
@@ -58,6 +60,7 @@ _HOMES = {
     "load_config": "config",
     "load_model": "network.file",
     "measure": "surface",
+    "page": "webpage",
     "predict": "prediction.inference",
     "read": "io",
     "read_all": "io",
@@ -78,6 +81,7 @@ __all__ = [
     "LabelMap",
     "Mesh",
     "Model",
+    "Page",
     "Prediction",
     "SurfaceSettings",
     "Verification",
@@ -91,6 +95,7 @@ __all__ = [
     "load_config",
     "load_model",
     "measure",
+    "page",
     "predict",
     "read",
     "read_all",

@@ -8,10 +8,11 @@ from matplotlib.image import imread
 from typer.testing import CliRunner
 
 from volseg.cli.view_command import view
-from volseg.errors import RenderError, UsageError
+from volseg.errors import OutputError, RenderError, UsageError
 from volseg.io import write
 from volseg.phantoms import make_ct_phantom
 from volseg.view import renderer
+from volseg.webpage import scene_page
 
 app = typer.Typer()
 app.command()(view)
@@ -63,3 +64,17 @@ def test_no_picture_is_written_if_the_other_has_a_wrong_name(files: tuple[Path, 
 def test_impossible_sizes_are_refused(size: str, files: tuple[Path, Path]) -> None:
     with pytest.raises(UsageError, match=rf"--size {size}: expected WIDTHxHEIGHT"):
         run(files[0], "--size", size)
+
+
+def test_page_is_written_and_named(files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scene_page, "_picture", lambda scan, meshes: "")
+    scan, labels = files
+    page = tmp_path / "scene.html"
+    assert run(scan, "-s", labels, "--html", page) == f"wrote {page}\n"
+    assert "<title>scan</title>" in page.read_text(encoding="utf-8")
+    assert run(labels, "--html", tmp_path / "labels.html").endswith("labels.html\n")
+    assert "<title>seg</title>" in (tmp_path / "labels.html").read_text(encoding="utf-8")
+    with pytest.raises(OutputError, match="is there already"):
+        run(scan, "--html", page)
+    with pytest.raises(UsageError, match=r"a\.txt; expected a name that ends in \.html"):
+        run(scan, "--html", tmp_path / "a.txt")

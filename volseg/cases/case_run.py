@@ -103,6 +103,7 @@ class _Stages:
             labels = read_labels(self.new / LABELS)
         case = SegmentedCase(
             self.folder.path.name,
+            self.new,
             self.work.settings,
             labels,
             volumes,

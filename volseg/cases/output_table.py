@@ -12,15 +12,16 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import IntEnum
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.cases.outputs import LABELS, MESHES, PROBABILITIES, TABLE, OutputSettings, dicom_name
+from volseg.cases.outputs import LABELS, MESHES, PAGE, PROBABILITIES, TABLE, OutputSettings, dicom_name
 from volseg.core.labelmap import Label, LabelMap
+from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
 from volseg.errors import InputError
 from volseg.files.names import IMAGE_SUFFIXES, has_suffix
@@ -53,6 +54,8 @@ class SegmentedCase:
     ----------
     name : str
         Of the case's folder.
+    folder : Path
+        The hidden folder that will be the case's folder; it holds the outputs that are made already.
     settings : OutputSettings
         All outputs that the case will hold.
     labels : LabelMap
@@ -68,6 +71,7 @@ class SegmentedCase:
     """
 
     name: str
+    folder: Path
     settings: OutputSettings
     labels: LabelMap
     volumes: Sequence[Volume]
@@ -93,6 +97,23 @@ class SegmentedCase:
         if labels == list(self.model_labels):
             return every
         return every[[self.model_labels.index(label) for label in labels]]
+
+    @cached_property
+    def surfaces(self) -> list[Mesh]:
+        """The surface of each label that occurs; none on a single slice."""
+        from volseg.cases.surfaces import kept_probabilities
+        from volseg.surface import extract_surfaces
+
+        if 1 in self.labels.grid.shape:
+            _LOG.warning("%s: has a single slice; a surface needs at least 2, so there are none", self.name)
+            return []
+        # Only probabilities that are kept, so that `volseg mesh` makes the same surfaces of the outputs.
+        sharp: Sequence[NDArray[Any]] | NDArray[Any] | None = None
+        if self.prediction is None:
+            sharp = kept_probabilities(self.folder / LABELS, self.labels)
+        elif self.settings.probabilities:
+            sharp = self.probabilities(by_value=True)
+        return extract_surfaces(self.labels, probabilities=sharp)
 
 
 class Manner(NamedTuple):
@@ -277,21 +298,16 @@ def _check_can_refer(scan: ScanFiles, image: Volume | None) -> None:
 
 
 def _write_meshes(case: SegmentedCase, folder: Path) -> None:
-    from volseg.cases.surfaces import kept_probabilities
     from volseg.io.mesh import write_meshes
-    from volseg.surface import extract_surfaces
 
-    if 1 in case.labels.grid.shape:
-        _LOG.warning("%s: has a single slice; a surface needs at least 2, so no meshes are written", case.name)
-        return
-    # Only probabilities that are kept, so that `volseg mesh` makes the same surfaces of the outputs.
-    sharp: Sequence[NDArray[Any]] | NDArray[Any] | None = None
-    if case.prediction is None:
-        sharp = kept_probabilities(folder / LABELS, case.labels)
-    elif case.settings.probabilities:
-        sharp = case.probabilities(by_value=True)
-    meshes = extract_surfaces(case.labels, probabilities=sharp)
-    write_meshes(meshes, folder / MESHES, formats=case.settings.mesh_formats, space=case.settings.mesh_space)
+    if case.surfaces:
+        write_meshes(case.surfaces, folder / MESHES, formats=case.settings.mesh_formats, space=case.settings.mesh_space)
+
+
+def _write_page(case: SegmentedCase, folder: Path) -> None:
+    from volseg.webpage import page
+
+    page(case.volumes[0], case.labels, meshes=case.surfaces, title=case.name).save(folder / PAGE)
 
 
 def _dicom_output(form: str) -> Output:
@@ -325,4 +341,5 @@ OUTPUTS: tuple[Output, ...] = (
         manner=Manner("mesh_space", "--space"),
         stage="mesh",
     ),
+    Output((PAGE,), _write_page, needs=Needs.SCAN, setting="html", stage="page"),
 )

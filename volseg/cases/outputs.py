@@ -14,6 +14,7 @@ from volseg.io import LABEL_FORMS
 DICOM_FORMS = (*LABEL_FORMS, "fractional")
 
 LABELS, TABLE, PROBABILITIES, MESHES = "labels.nii.gz", "labels.tsv", "probabilities.nii.gz", "meshes"
+PAGE = "scene.html"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class OutputSettings:
         Also a surface of each label in these formats.
     mesh_space : {"lps", "ras"}
         Coordinate system of the surfaces; see `volseg.io.mesh.write_meshes`.
+    html : bool
+        Also ``scene.html``, which shows scan, labels and surfaces in a browser; see `volseg.webpage.page`.
     dicom_forms : tuple of {"seg", "labelmap", "rtstruct", "fractional"}
         Also these DICOM objects, on the stored slices of the DICOM scan.
     only : tuple of str
@@ -48,6 +51,7 @@ class OutputSettings:
     probabilities: bool = False
     mesh_formats: tuple[str, ...] = ()
     mesh_space: str = "lps"
+    html: bool = False
     dicom_forms: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     cleanup: dict[str, CleanupConfig] = field(default_factory=dict)

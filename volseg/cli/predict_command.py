@@ -34,6 +34,9 @@ def predict(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder; each case gets a folder in it.")],
     mesh: Annotated[str, typer.Option(help="Also surfaces: {mesh.formats}; by commas.")] = "",
     space: Space = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="Also scene.html: slices, surfaces and controls in any browser.")
+    ] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also the probability of each label.")] = False,
     dicom: Annotated[
         str,
@@ -74,6 +77,7 @@ def predict(
         probabilities=probabilities,
         mesh_formats=mesh_formats,
         mesh_space=parse_space(space, mesh_formats),
+        html=html,
         dicom_forms=_dicom_forms(dicom),
         only=parse_only(only) or (),
         cleanup=_cleanup(set_ or []),

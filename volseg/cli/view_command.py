@@ -38,6 +38,10 @@ def view(
             help="Write slices with label outlines, and with the meshes in white, to this PNG; needs no renderer."
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write slices, surfaces and controls as one page for any browser to this HTML file."),
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(
@@ -47,21 +51,27 @@ def view(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Look at scans, label maps and meshes: in a window, or as PNG pictures with --screenshot and --contact-sheet.
+    """Look at scans, label maps and meshes: in a window, in a browser (--html), or as PNG pictures.
 
-    The 3D picture has the surfaces of the labels and three slices of the scan. Examples:
-    volseg view scan.nii.gz -s labels.nii.gz; volseg view OUT/case --contact-sheet slices.png.
+    The 3D picture has the surfaces of the labels and three slices of the scan. The page needs no network; without the
+    extra html (ipyniivue) it has a picture in place of the 3D view. Examples: volseg view scan.nii.gz -s labels.nii.gz;
+    volseg view OUT/case --html scene.html; volseg view OUT/case --contact-sheet slices.png.
     """
     from volseg.cases.subject import read_subject
     from volseg.files.atomic import check_free
     from volseg.view import save_contact_sheet, save_screenshot, show
     from volseg.view.picture import check_png
+    from volseg.webpage import check_html, page
 
     pictures = list(filter(None, (contact_sheet, screenshot)))
     pixels = _parse_size(size or (_PICTURE if pictures else _WINDOW))
     for picture in pictures:
         check_png(picture)
-    check_free(pictures, overwrite=overwrite)
+    files = pictures
+    if html is not None:
+        check_html(html)
+        files = [*pictures, html]
+    check_free(files, overwrite=overwrite)
     subject = read_subject(
         inputs or [],
         segmentations=segmentation or [],
@@ -76,8 +86,22 @@ def view(
         list_files([path])
     if screenshot is not None:
         list_files([save_screenshot(screenshot, meshes=subject.surfaces(), volume=subject.volume, size=pixels)])
-    if not pictures:
+    if html is not None:
+        title = (
+            None
+            if subject.volume is not None and subject.volume.name
+            else _title([*(inputs or []), *(segmentation or [])])
+        )
+        list_files([page(subject.volume, subject.outlines(), meshes=subject.surfaces(), title=title).save(html)])
+    if not files:
         show(meshes=subject.surfaces(), volume=subject.volume, size=pixels)
+
+
+def _title(paths: list[Path]) -> str:
+    """Name a page by what was given first."""
+    from volseg.files.names import case_name
+
+    return case_name(paths[0])
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -11,6 +11,13 @@ from volseg.core.intensity import is_like_ct, percentiles, sample
 from volseg.core.volume import Volume
 
 SOFT_TISSUE_HU = (-160.0, 240.0)
+# Windows of CT by name, HU: black and white.
+CT_WINDOWS: dict[str, tuple[float, float]] = {
+    "soft tissue": SOFT_TISSUE_HU,
+    "lung": (-1350.0, 150.0),
+    "bone": (-450.0, 1050.0),
+    "brain": (0.0, 80.0),
+}
 
 
 def display_window(volume: Volume) -> tuple[float, float]:
@@ -51,3 +58,21 @@ def to_grey(array: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uint
     low, high = window
     scaled = np.clip((array.astype(np.float32) - low) / (high - low), 0, 1)
     return np.asarray(np.nan_to_num(scaled) * 255 + 0.5, dtype=np.uint8)
+
+
+def window_presets(volume: Volume) -> dict[str, tuple[float, float]]:
+    """Return windows to choose from, by name; the first is that of `display_window`.
+
+    Parameters
+    ----------
+    volume : Volume
+    """
+    first = display_window(volume)
+    if first == SOFT_TISSUE_HU:
+        return dict(CT_WINDOWS)
+    values = sample(volume.array)
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if values.size else first
+    middle = np.percentile(values, (5, 95)) if values.size else first
+    presets = {"usual": first, "all values": (low, high), "more contrast": (float(middle[0]), float(middle[1]))}
+    return {name: (low, high) for name, (low, high) in presets.items() if low < high}

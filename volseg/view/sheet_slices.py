@@ -85,7 +85,7 @@ def select_slices(volume: Volume | None, labels: Sequence[LabelMap], *, count: i
     if volume is not None:
         array, grid = reorient(volume.array, volume.grid, _DISPLAY)
     else:
-        grid = _common_grid(labels)
+        grid = common_grid(labels, _DISPLAY)
         array = np.zeros(grid.shape, dtype=np.uint8)
     values = [_values_on(grid, layer, described=(volume or labels[0]).grid.describe()) for layer in labels]
     plane = _coarse_plane(grid)
@@ -107,11 +107,25 @@ def select_slices(volume: Volume | None, labels: Sequence[LabelMap], *, count: i
     return Sheet(tuple(slices), plane, box_grid(grid, box), (normal, row_axis, column_axis))
 
 
-def _common_grid(labels: Sequence[LabelMap]) -> Grid:
-    """Return the grid of the first label map, in display order, enlarged to hold the others."""
+def common_grid(labels: Sequence[LabelMap], orientation: str) -> Grid:
+    """Return the grid of the first label map, in another order, enlarged to hold the others.
+
+    Parameters
+    ----------
+    labels : sequence of LabelMap
+    orientation : str
+        Three letters, as for `volseg.core.resample.reorient`.
+
+    Raises
+    ------
+    InputError
+        There is no label map.
+    GeometryError
+        The label maps lie so far apart that the grid would be mostly empty.
+    """
     if not labels:
         raise InputError("nothing to draw; a contact sheet needs a scan or a label map")
-    first = Reorientation.between(labels[0].grid, _DISPLAY).grid(labels[0].grid)
+    first = Reorientation.between(labels[0].grid, orientation).grid(labels[0].grid)
     corners, voxels = [], 0
     for layer in labels:
         corners.append(first.to_voxel(layer.grid.corners()))

@@ -1,0 +1,144 @@
+"""What a page holds, as one JSON object: ``assets/scene.js`` reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from volseg.core.grid import Float, Grid
+from volseg.core.labelmap import LabelMap, label_extent
+from volseg.core.mesh import Mesh
+from volseg.core.volume import Volume
+from volseg.view.greyscale import display_window, window_presets
+from volseg.view.sheet_slices import common_grid
+from volseg.webpage.blocks import packed
+from volseg.webpage.shown import ORIENTATION, Shown, choose_shown, grey_levels
+from volseg.webpage.structures import lighter, numbered, packed_mesh, structures_of
+
+_STRAIGHT_DEGREES = 1.0
+
+
+@dataclass(frozen=True)
+class Content:
+    """The JSON object of a page, and the texts of its head.
+
+    Parameters
+    ----------
+    values : dict
+        As ``assets/scene.js`` reads it.
+    facts : tuple of str
+        What is shown, in a few words each.
+    """
+
+    values: dict[str, Any]
+    facts: tuple[str, ...] = field(default=())
+
+
+def gather(volume: Volume | None, layers: Sequence[LabelMap], meshes: Sequence[Mesh], *, most_bytes: int) -> Content:
+    """Gather what a page holds.
+
+    Parameters
+    ----------
+    volume : Volume or None
+    layers : sequence of LabelMap
+    meshes : sequence of Mesh
+        With faces.
+    most_bytes : int
+        Of the whole object; the scan is cropped and halved until it fits.
+    """
+    notes: list[str] = []
+    light = lighter(meshes)
+    if sum(len(mesh.faces) for mesh in light) < sum(len(mesh.faces) for mesh in meshes):
+        notes.append("The surfaces are drawn with fewer triangles than they have.")
+    surfaces = [packed_mesh(mesh) for mesh in light]
+    values: dict[str, Any] = {"grid": None, "scan": None, "layers": [], "meshes": surfaces, "start": None}
+    facts: list[str] = []
+    numbers = []
+    if volume is not None or layers:
+        grid = volume.grid if volume is not None else common_grid(layers, ORIENTATION)
+        levels = grey_levels(volume) if volume is not None else np.arange(256.0)
+        room = most_bytes - sum(len(surface[part]["data"]) for surface in surfaces for part in ("vertices", "faces"))
+        shown = choose_shown(grid, volume, levels, layers, room)
+        numbers = [numbered(layer, shown) for layer in layers]
+        values["grid"] = {"shape": shown.grid.shape, "affine": shown.grid.affine[:3].tolist()}
+        values["layers"] = [packed(layer) for layer in numbers]
+        values["start"] = _middle_of(numbers)
+        if volume is not None:
+            values["scan"] = _scan(volume, shown, levels)
+        facts += _facts(volume, grid)
+        notes += [*_notes_on(shown), *_notes_outside(layers, grid)]
+    structures = structures_of(layers, meshes, numbers)
+    values["structures"] = [asdict(structure) for structure in structures]
+    values["notes"] = notes
+    if structures:
+        facts.append(f"{len(structures)} structure{'s' if len(structures) > 1 else ''}")
+    return Content(values, tuple(facts))
+
+
+def _scan(volume: Volume, shown: Shown, levels: Float) -> dict[str, Any]:
+    presets = []
+    for name, (low, high) in window_presets(volume).items():
+        presets.append({"name": name, "low": low, "high": high})
+    return {
+        "block": packed(shown.levels_of(volume, levels)),
+        # As many digits as tell neighbouring levels apart.
+        "levels": [float(f"{level:.8g}") for level in levels],
+        "window": list(display_window(volume)),
+        "presets": presets,
+        "unit": volume.unit or ("HU" if "lung" in window_presets(volume) else None),
+    }
+
+
+def _middle_of(numbers: Sequence[Any]) -> list[int] | None:
+    """Return the voxel in the middle of all labels; None where nothing is labelled."""
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for values in numbers:
+        for axis in range(3):
+            where = np.flatnonzero(values.any(axis=tuple({0, 1, 2} - {axis})))
+            if where.size:
+                low[axis], high[axis] = min(low[axis], where[0]), max(high[axis], where[-1])
+    return None if np.isinf(low).any() else np.rint((low + high) / 2).astype(int).tolist()
+
+
+def _facts(volume: Volume | None, grid: Grid) -> list[str]:
+    size = "×".join(map(str, grid.shape))
+    spacing = "×".join(f"{mm:.3g}" for mm in grid.spacing)
+    modality = [volume.modality] if volume is not None and volume.modality else []
+    return [*modality, f"{size} voxels", f"{spacing} mm"]
+
+
+def _notes_on(shown: Shown) -> list[str]:
+    notes = []
+    if shown.is_cropped:
+        part = "×".join(str(part.stop - part.start) for part in shown.box)
+        notes.append(f"Only {part} voxels of the scan around the structures are in this page, to keep it small.")
+    if max(shown.factors) > 1:
+        factors = "×".join(map(str, shown.factors))
+        notes.append(
+            f"{factors} voxels of the scan became one, to keep the page small. Volumes and surfaces are of all voxels."
+        )
+    turned = _degrees_off(shown.grid)
+    if turned > _STRAIGHT_DEGREES:
+        notes.append(
+            f"The scan is oblique, by {turned:.0f}°: slices lie along its own axes, and letters name the nearest side."
+        )
+    return notes
+
+
+def _degrees_off(grid: Grid) -> float:
+    """Return the largest angle between an axis of a grid and the nearest axis of the patient, degrees."""
+    axes, _ = grid.world_axes
+    cosines = np.abs(grid.direction[list(axes), [0, 1, 2]])
+    return float(np.degrees(np.arccos(np.clip(cosines.min(), 0, 1))))
+
+
+def _notes_outside(layers: Sequence[LabelMap], grid: Grid) -> list[str]:
+    _, outside = label_extent(layers, grid)
+    if not outside:
+        return []
+    return [
+        f"{outside:.1%} of the labelled voxels lie outside the scan and are in no slice. Do the labels belong to it?"
+    ]

@@ -1,0 +1,228 @@
+"""The page: everything put together into one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import logging
+import tempfile
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from volseg._version import __version__
+from volseg.core.labelmap import LabelMap
+from volseg.core.mesh import Mesh
+from volseg.core.volume import Volume
+from volseg.errors import InputError, RenderError, UsageError
+from volseg.files.atomic import write_text
+from volseg.files.plain_text import plain
+from volseg.surface import extract_surfaces
+from volseg.view.renderer import save_screenshot
+from volseg.webpage.blocks import zipped
+from volseg.webpage.content import Content, gather
+from volseg.webpage.niivue import find_niivue
+
+_LOG = logging.getLogger(__name__)
+_MOST_BYTES = 9_900_000  # of a page
+_PICTURE_SIZE = (960, 720)
+_SCRIPTS = ("codec", "scene", "slices", "surfaces", "panel", "start")
+_NOTEBOOK_HEIGHT = 640
+
+
+@dataclass(frozen=True)
+class Page:
+    """One HTML file: slices, surfaces and controls, with all that they need.
+
+    Parameters
+    ----------
+    title : str
+    text : str
+        The whole file.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import sphere_labelmap
+    >>> labels = sphere_labelmap(volseg.Grid.from_spacing((32, 32, 32)), radius_mm=10)
+    >>> page = volseg.page(labels=labels, title="sphere")
+    >>> page.save("sphere.html").name, page.title
+    ('sphere.html', 'sphere')
+    """
+
+    title: str
+    text: str
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file; an older one is replaced.
+
+        Parameters
+        ----------
+        path : path
+            A name that ends in ``.html``.
+
+        Returns
+        -------
+        Path
+            The written file.
+
+        Raises
+        ------
+        UsageError
+            The name does not end in ``.html``.
+        OutputError
+            The file cannot be written.
+        """
+        check_html(path)
+        write_text(path, self.text)
+        return Path(path)
+
+    def open(self) -> Path:
+        """Write the page into the folder for temporary files, and open it in the browser.
+
+        Returns
+        -------
+        Path
+            The file; it stays there, as the browser may read it later.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="volseg-"))
+        path = self.save(folder / "scene.html")
+        webbrowser.open(path.as_uri())
+        return path
+
+    def _repr_html_(self) -> str:
+        """Return the page in a frame, for a notebook; it needs no kernel and is saved with the notebook."""
+        source = html.escape(self.text, quote=True)
+        style = f"width:100%;height:{_NOTEBOOK_HEIGHT}px;border:0"
+        return f'<iframe srcdoc="{source}" style="{style}" title="{html.escape(self.title, quote=True)}"></iframe>'
+
+
+def page(
+    scan: Volume | None = None,
+    labels: LabelMap | Sequence[LabelMap] | None = None,
+    *,
+    meshes: Sequence[Mesh] | None = None,
+    title: str | None = None,
+) -> Page:
+    """Make one HTML file that shows a scan, labels and surfaces in a browser, without a network.
+
+    It has three planes and a 3D view, with a list of all structures to switch on and off. NiiVue draws the 3D view; it
+    comes from the package ipyniivue (``pip install volseg[html]``). Without it, and in browsers without WebGL2, a
+    picture of the scene takes its place. A scan that would make the page larger than 10 MB is cropped around the labels
+    and then shown at half the resolution; the page says so.
+
+    Parameters
+    ----------
+    scan : Volume, optional
+    labels : LabelMap or sequence of LabelMap, optional
+        On any grid; they are shown on the voxels of the scan.
+    meshes : sequence of Mesh, optional
+        World mm RAS+. A mesh and a label of the same name are one structure. By default the surfaces of the labels.
+    title : str, optional
+        Default: the name of the scan.
+
+    Returns
+    -------
+    Page
+        To save, to open, or to show in a notebook.
+
+    Raises
+    ------
+    InputError
+        There is nothing to show.
+    GeometryError
+        Without a scan: the label maps lie far apart.
+    RenderError
+        The installed ipyniivue is not one that is known.
+
+    Examples
+    --------
+    >>> import volseg
+    >>> from volseg.phantoms import make_ct_phantom
+    >>> phantom = make_ct_phantom(seed=1)
+    >>> page = volseg.page(phantom.volume, phantom.labels, meshes=[])
+    >>> "</html>" in page.text
+    True
+    """
+    layers = [labels] if isinstance(labels, LabelMap) else [*(labels or ())]
+    found = [mesh for mesh in (_surfaces(layers) if meshes is None else meshes) if len(mesh.faces)]
+    if scan is None and not layers and not found:
+        raise InputError("nothing to show; a page needs a scan, a label map or a mesh with faces")
+    named = plain(title or (scan.name if scan else None) or (found[0].name if found else "labels"))
+    niivue = find_niivue()
+    script = zipped(niivue.script.encode()) if niivue else ""
+    picture = _picture(scan, found)
+    room = _MOST_BYTES - len(script) - len(picture)
+    content = gather(scan, layers, found, most_bytes=room)
+    return Page(named, _filled(named, content, picture, script, niivue.licence if niivue else None))
+
+
+def check_html(path: str | Path) -> None:
+    """Check that a name ends in ``.html``.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    UsageError
+        It does not.
+    """
+    if Path(path).suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"name of the page is {path}; expected a name that ends in .html")
+
+
+def _surfaces(layers: Sequence[LabelMap]) -> list[Mesh]:
+    meshes = []
+    for layer in layers:
+        if 1 not in layer.grid.shape and layer.array.any():
+            meshes += extract_surfaces(layer)
+    return meshes
+
+
+def _picture(scan: Volume | None, meshes: Sequence[Mesh]) -> str:
+    """Return an image element with the scene; empty if this machine cannot draw it."""
+    if scan is None and not meshes:
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = save_screenshot(Path(folder) / "scene.png", meshes=meshes, volume=scan, size=_PICTURE_SIZE)
+        except RenderError as error:
+            _LOG.warning("the page has no picture of the scene for browsers without WebGL2: %s", error)
+            return ""
+        data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return f'<img alt="The surfaces and three slices" src="data:image/png;base64,{data}">'
+
+
+def _filled(title: str, content: Content, picture: str, niivue: str, licence: str | None) -> str:
+    assets = resources.files("volseg.webpage") / "assets"
+    scripts = [(assets / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
+    return Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
+        version=__version__,
+        title=html.escape(title),
+        facts=html.escape(" · ".join(content.facts)),
+        style=(assets / "page.css").read_text(encoding="utf-8"),
+        script="\n".join(scripts),
+        picture=picture,
+        content=_in_script(content.values),
+        niivue=niivue,
+        credit=_credit(licence),
+    )
+
+
+def _in_script(values: dict[str, Any]) -> str:
+    """Write JSON that cannot end the script element it stands in, whatever its texts are."""
+    return json.dumps(values, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _credit(licence: str | None) -> str:
+    if licence is None:
+        return ""
+    text = html.escape(licence.strip())
+    return f" · 3D by NiiVue (<details><summary>BSD-2-Clause</summary><pre>{text}</pre></details>)"
