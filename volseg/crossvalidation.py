@@ -17,7 +17,15 @@ from volseg.cases.cohort import process_cases
 from volseg.cases.inputs import CaseInput
 from volseg.cases.outputs import OutputSettings
 from volseg.config import Config, load_config
-from volseg.datasets import Case, Dataset, count_folds, describe_patients, describe_shared_patients, split
+from volseg.datasets import (
+    Case,
+    Dataset,
+    count_folds,
+    describe_patients,
+    describe_shared_patients,
+    label_map_file,
+    split,
+)
 from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
 from volseg.evaluation import Evaluation, Row, Statistics, evaluate, summarise
 from volseg.evaluation.scores import DEFINITIONS, METRICS
@@ -44,7 +52,8 @@ def iterate_crossvalidation(
 ) -> Generator[Event]:
     """Plan, train, predict and evaluate the missing parts, and sum up the results.
 
-    The trainer's output folder gets ``plan.yaml``, a run ``fold_<n>`` for each fold with its ``predictions/<case>``,
+    The trainer's output folder gets ``plan.yaml``, a run ``fold_<n>`` for each fold with its ``predictions/<case>``
+    (and ``references/<case>.nii.gz`` for masks that are merged, and segments that are matched by name),
     ``crossval.json`` (the summary, and one row for each case and label), ``scores.csv`` and ``ensemble.safetensors``
     (the networks of all folds).
 
@@ -176,8 +185,8 @@ class _Scoring:
         predicted = yield from self._predict(fold, held_out)
         references = {}
         for case in held_out:
-            if case.label and case.name in predicted:
-                references[case.name] = case.label
+            if case.name in predicted:
+                references[case.name] = label_map_file(case, self.trainer.run_folder(fold) / "references")
         if predicted:
             found = evaluate(predicted, references)
             self.results[fold] = found

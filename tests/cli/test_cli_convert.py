@@ -135,3 +135,19 @@ def test_strict(folder: Path) -> None:
     assert result.exit_code == 1
     assert "repairs are switched off (--strict)" in result.stderr
     done("slices out.nii")
+
+
+def test_masks_are_merged(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    array = np.zeros(GRID.shape, np.uint8)
+    for name, size in {"case_liver": 9, "case_tumor": 4}.items():
+        array[:] = 0
+        array[0, :size, 0] = 1
+        write_nifti(array, GRID, folder / "masks" / f"{name}.nii.gz")
+    assert done("masks/case_liver.nii.gz masks/case_tumor.nii.gz apart.nii.gz")[0] == "wrote apart_1.nii.gz"
+    for command in ("masks/case_liver.nii.gz masks/case_tumor.nii.gz out.nii.gz", "masks out.nii.gz --overwrite"):
+        result = run(f"{command} --merge")
+        assert result.stdout.splitlines() == ["wrote out.nii.gz", "wrote out.tsv"]
+        assert "case_liver gives 4 of its 9 voxels (44.4 %) to case_tumor (4)" in caplog.text
+        caplog.clear()
+        assert np.bincount(read_labels("out.nii.gz").array.ravel())[1:].tolist() == [5, 4]
+    assert "one path" in run("masks/case_liver.nii.gz masks/case_tumor.nii.gz out --all").stderr

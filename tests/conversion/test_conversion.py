@@ -502,3 +502,92 @@ def test_nothing_is_logged_for_what_fits(
         convert(tmp_path / "out.dcm", tmp_path / "back.nii.gz", image=slices)
     assert not caplog.records
     assert len(read_all(tmp_path / "back.nii.gz")) == 1
+
+
+# ----------------------------------------------------------------------------------------------------------- masks
+
+MASK_GRID = Grid.from_spacing((6, 5, 4), (1, 2, 3), (7, 8, 9))
+
+
+def write_masks(folder: Path, sizes: dict[str, int], grid: Grid = MASK_GRID) -> list[Path]:
+    """Write masks that begin at the first voxel and have so many."""
+    files = []
+    for name, size in sizes.items():
+        array = np.zeros(grid.shape, np.uint8)
+        array.reshape(-1)[:size] = 255
+        files.append(folder / f"{name}.nii.gz")
+        write_nifti(array, grid, files[-1])
+    return files
+
+
+@pytest.mark.parametrize("names", [("liver", "tumor", "vessel"), ("b", "a", "c")])
+@pytest.mark.parametrize("given", ["folder", "files"])
+def test_masks_are_merged_and_what_it_costs_is_said(
+    tmp_path: Path, given: str, names: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    files = write_masks(tmp_path / "in", dict(zip(names, (60, 30, 10), strict=True)))
+    written = convert(files if given == "files" else tmp_path / "in", tmp_path / "out.nii.gz", merge=True)
+    assert [path.name for path in written] == ["out.nii.gz", "out.tsv"]
+    found = read_labels(tmp_path / "out.nii.gz")
+    # A folder has its files in alphabetical order.
+    order = list(names) if given == "files" else sorted(names)
+    assert [(label.value, label.name) for label in found.labels] == list(enumerate(order, 1))
+    shares = {label.name: int(found.mask(label).sum()) for label in found.labels}
+    assert shares == dict(zip(names, (30, 20, 10), strict=True))
+    large, middle, small = names
+    assert f"{large} gives 30 of its 60 voxels (50 %) to {middle} (20), {small} (10)" in caplog.text
+    assert f"{middle} gives 10 of its 30 voxels (33.3 %) to {small} (10)" in caplog.text
+    assert found.grid.is_close(MASK_GRID)
+
+
+def test_masks_that_overlap_become_several_files_without_merging(tmp_path: Path) -> None:
+    files = write_masks(tmp_path, {"liver": 60, "tumor": 30})
+    written = convert(files, tmp_path / "out.nii.gz")
+    assert [path.name for path in written] == ["out_1.nii.gz", "out_1.tsv", "out_2.nii.gz", "out_2.tsv"]
+
+
+def test_masks_with_a_table_a_choice_and_an_image(scan: Volume, slices: Path, tmp_path: Path) -> None:
+    files = write_masks(tmp_path, {"liver": 60, "tumor": 30, "cyst": 9}, scan.grid)
+    write_label_table([Label(7, "Tumor", (1, 2, 3))], tmp_path / "names.tsv")
+    options = {"labels": tmp_path / "names.tsv", "only": ["liver", "tumor"], "image": slices}
+    convert(files, tmp_path / "out.nii.gz", merge=True, **options)
+    found = read_labels(tmp_path / "out.nii.gz")
+    assert {label.name: (label.value, int(found.mask(label).sum())) for label in found.labels} == {
+        "Tumor": (7, 30), "liver": (8, 30)
+    }  # fmt: skip
+    assert convert(files, tmp_path / "out.dcm", image=slices, merge=True) == [tmp_path / "out.dcm"]
+
+
+def test_segments_with_one_value_are_merged(labelmap: LabelMap, tmp_path: Path) -> None:
+    array = np.zeros_like(labelmap.array)
+    array[2:5, 3:6, 2:6] = 1
+    write_seg_nrrd(
+        [labelmap, LabelMap(array, labelmap.grid, (Label(1, "tumour", (9, 9, 9)),))], tmp_path / "a.seg.nrrd"
+    )
+    convert(tmp_path / "a.seg.nrrd", tmp_path / "out.nii.gz", merge=True)
+    found = read_labels(tmp_path / "out.nii.gz")
+    assert {label.name for label in found.labels} == {"tumour", *(label.name for label in labelmap.labels)}
+    (tumour,) = [label for label in found.labels if label.name == "tumour"]
+    assert found.mask(tumour).sum() == 36
+
+
+def test_what_masks_cannot_be(tmp_path: Path) -> None:
+    files = write_masks(tmp_path / "a", {"liver": 60, "spleen": 30})
+    other = write_masks(tmp_path / "b", {"liver": 60})
+    far = write_masks(tmp_path / "c", {"cyst": 60}, Grid.from_spacing((6, 5, 4), (1, 2, 3), (7, 8, 9.5)))
+    close = write_masks(tmp_path / "d", {"cyst": 9}, Grid.from_spacing((6, 5, 4), (1, 2, 3), (7, 8, 9.001)))
+    out = tmp_path / "out.nii.gz"
+    with pytest.raises(UsageError, match=r"a.liver.nii.gz and .*b.liver.nii.gz: masks are told apart by their names"):
+        convert([*files, *other], out)
+    with pytest.raises(UsageError, match="of several sources each is the file of a mask"):
+        convert([*files, tmp_path / "b"], out)
+    with pytest.raises(InputError, match=r"cyst.nii.gz .*lies on another grid than the other masks of its case"):
+        convert([*files, *far], out)
+    with pytest.raises(UsageError, match="is the input; choose another name"):
+        convert(files, files[1])
+    with pytest.raises(UsageError, match="no source is given"):
+        convert([], out)
+    with pytest.raises(InputError, match=r"gone.nii.gz: no such file"):
+        convert([*files, tmp_path / "gone.nii.gz"], out)
+    assert not out.exists()
+    convert([*files, *close], out, merge=True)

@@ -14,7 +14,7 @@ from volseg.core.grid import Grid
 from volseg.core.labelmap import Label, LabelMap
 from volseg.datasets import Case, check_dataset, read_dataset, read_reference
 from volseg.datasets.packed import PackedLabels
-from volseg.io import read_labels, write
+from volseg.io import read_label_layers, write
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint32, np.int64])
@@ -36,9 +36,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def watched(path: Path, **settings: Any) -> LabelMap:
         paths.append(path)
-        return read_labels(path, **settings)
+        return read_label_layers(path, **settings)
 
-    monkeypatch.setattr("volseg.datasets.types.read_labels", watched)
+    monkeypatch.setattr("volseg.datasets.references.read_label_layers", watched)
     return paths
 
 

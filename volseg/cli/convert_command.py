@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 
 def convert(
-    input_: Annotated[
-        Path, typer.Argument(metavar="IN", help="Scan or labels: {images.names} file, DICOM file, folder or zip.")
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IN...",
+            help="Scan or labels: {images.names} file, DICOM file, folder or zip; several are masks, one a structure.",
+        ),
     ],
     output: Annotated[
         Path,
@@ -41,6 +45,10 @@ def convert(
     image: Annotated[
         Path | None, typer.Option(help="Scan that the labels were made on; they are put on its voxels.")
     ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option("--merge", help="Labels that overlap become one label map: voxels go to the smallest structure."),
+    ] = False,
     form: Annotated[
         str | None,
         typer.Option(
@@ -61,13 +69,15 @@ def convert(
     """Convert a scan or label map to another form; values and positions in the patient are kept.
 
     IN is read as labels if OUT is .seg.nrrd or .dcm; if IN is .seg.nrrd, a DICOM segmentation, a structure set or a
-    folder of masks; if a label table is beside it (<stem>.tsv) or in its header; or with --labels, --only, --image or
-    --as. Otherwise it is read as a scan. The names of labels are written to OUT or to <stem>.tsv beside it. Labels that
-    overlap become several files. A DICOM series made from DICOM keeps its patient and study; one made from another
-    format has new identifiers.
+    folder of masks; if a label table is beside it (<stem>.tsv) or in its header; or with --labels, --only, --image,
+    --merge or --as. Otherwise it is read as a scan. Several IN are files of masks, each of the structure that it is
+    named after. The names of labels are written to OUT or to <stem>.tsv beside it. Labels that overlap become
+    several files, or with --merge one. A DICOM series made from DICOM keeps its patient and study; one made from
+    another format has new identifiers.
 
     Examples: volseg convert slices/ scan.nii.gz; volseg convert labels.nii.gz labels.dcm --image slices/;
-    volseg convert RS.dcm structures.seg.nrrd --image slices/; volseg convert study/ out/ --all.
+    volseg convert RS.dcm structures.seg.nrrd --image slices/; volseg convert study/ out/ --all;
+    volseg convert masks/ labels.nii.gz --merge.
     """
     from volseg.conversion import FRACTIONAL, convert_all
     from volseg.conversion import convert as write_as
@@ -77,23 +87,24 @@ def convert(
     if form is not None and form not in forms:
         raise UsageError(f"--as {form} is unknown; choose from {', '.join(forms)}")
     if every:
-        if series or labels or only or image or form:
+        if series or labels or only or image or form or merge or len(inputs) > 1:
             raise UsageError(
-                "--all writes every scan of IN; it goes with --format, --modality, --strict and --overwrite"
+                "--all writes every scan of IN, one path; it goes with --format, --modality, --strict and --overwrite"
             )
         form = _known_format(format_)
-        results = convert_all(input_, output, form=form, modality=modality, strict=strict, overwrite=overwrite)
+        results = convert_all(inputs[0], output, form=form, modality=modality, strict=strict, overwrite=overwrite)
         _list_every(results)
         return
     if format_ is not None:
         raise UsageError("--format goes with --all; without it the suffix of OUT gives the format")
     files = write_as(
-        input_,
+        inputs if len(inputs) > 1 else inputs[0],
         output,
         series=series,
         labels=labels,
         only=parse_only(only),
         image=image,
+        merge=merge,
         form=form,
         modality=modality,
         strict=strict,

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from volseg.config import Config
 
 DatasetPath = Annotated[
-    Path, typer.Argument(help="Decathlon or nnU-Net folder, CSV of pairs, or a folder with --images and --labels.")
+    Path,
+    typer.Argument(help="Decathlon, nnU-Net or TotalSegmentator folder, CSV, or a folder with --images and --labels."),
 ]
 ConfigFile = Annotated[Path | None, typer.Option(help="YAML settings, such as plan.yaml of a run.")]
 Preset = Annotated[str | None, typer.Option(help="{config.presets}.")]
@@ -31,7 +32,13 @@ Epochs = Annotated[
     int | None, typer.Option(help="Stop after this many passes over the labelled slices; default 7,000 steps a plane.")
 ]
 ImagePattern = Annotated[str | None, typer.Option(help="Pattern of images in DATASET, such as 'images/*.nii.gz'.")]
-LabelPattern = Annotated[str | None, typer.Option(help="Pattern of label maps; {} is the text that the star matched.")]
+LabelPattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Pattern of label maps; {} is the text that the star matched. A star here is the structure of a mask: "
+        "'masks/{}/*.nii.gz' or '{}_*.nii.gz'."
+    ),
+]
 
 
 def length_changes(minutes: float | None, epochs: int | None) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Unpack
 
-from volseg.conversion.labels import convert_labels, put_on_grid
+from volseg.conversion.labels import convert_labels, convert_masks, put_on_grid
 from volseg.conversion.modality import check_modality, of_modality
 from volseg.conversion.probabilities import convert_probabilities
 from volseg.conversion.scans import FORMATS, ConvertedVolume, convert_all
@@ -28,18 +28,21 @@ _LOG = logging.getLogger(__name__)
 Content = Literal["scan", "labels", "probabilities"]
 
 
-def convert(source: str | Path, target: str | Path, **options: Unpack[ConversionOptions]) -> list[Path]:
+def convert(
+    source: str | Path | Sequence[str | Path], target: str | Path, **options: Unpack[ConversionOptions]
+) -> list[Path]:
     """Read a scan, label map or probabilities in one form and write it in another.
 
-    The source is read as labels if `labels`, `only`, `form` or `image` is given; if the target is ``.seg.nrrd`` or
-    ``.dcm``; if the source is a ``.seg.nrrd``, a folder of masks, or a single DICOM segmentation or structure set; or
-    if it has a label table beside it or in its header. Otherwise it is read as a scan.
+    The source is read as labels if `labels`, `only`, `form`, `image` or `merge` is given; if there are several
+    sources; if the target is ``.seg.nrrd`` or ``.dcm``; if the source is a ``.seg.nrrd``, a folder of masks, or a
+    single DICOM segmentation or structure set; or if it has a label table beside it or in its header. Otherwise it
+    is read as a scan.
 
     Parameters
     ----------
-    source : path
+    source : path, or sequence of path
         A source of `volseg.read` or `volseg.read_labels`; the folder of a predicted case, for its label map; or a
-        folder with one image file and no DICOM.
+        folder with one image file and no DICOM. Several files are masks, each of the structure that it is named after.
     target : path
         ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mgz``; for a scan also a folder for a DICOM series; for labels
         also ``.seg.nrrd``, and ``.dcm`` with an image. Values are kept; fractions become float32.
@@ -57,6 +60,10 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
     modality : {"CT", "MR"}, optional
         Modality of the written DICOM series. The default is that of the source, or of the JSON file that dcm2niix
         writes beside a NIfTI file; else it is taken from the values, with a warning.
+    merge : bool
+        Write one label map where labels overlap: each voxel goes to the smallest structure there (see
+        `volseg.core.merging`), and a warning says how many voxels which label gave to which. The image files of a
+        folder are then masks, whatever they are called.
     strict : bool
         Refuse DICOM stacks that need a repair.
     overwrite : bool
@@ -66,7 +73,8 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
     -------
     list of Path
         The files written. If the format cannot hold the names of labels, they are in ``<stem>.tsv``. Labels that
-        overlap are written as ``<stem>_1``, ``<stem>_2`` and so on, or as layers of a ``.seg.nrrd``.
+        overlap are written as ``<stem>_1``, ``<stem>_2`` and so on, or as layers of a ``.seg.nrrd``, unless they are
+        merged.
 
     Raises
     ------
@@ -86,9 +94,12 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
     ['scan.mha']
     """
     target, settings = Path(target), ConversionSettings(**options)
-    found = _one_source(look(source), target, known=names_of(settings.labels))
-    if found.path.resolve() == target.resolve():
-        raise UsageError(f"{target}: is the input; choose another name")
+    sources = [Path(source)] if isinstance(source, str | Path) else list(map(Path, source))
+    if masks := _masks(sources, settings):
+        _check_other(masks, target)
+        return convert_masks(masks, target, settings)
+    found = _one_source(look(sources[0]), target, known=names_of(settings.labels))
+    _check_other([found.path], target)
     check_free([target], overwrite=settings.overwrite)
     content = _said_content(found, target, settings) or _content(found, target)
     modality = check_modality(settings.modality, to_dicom=content == "scan" and is_folder(target))
@@ -102,6 +113,27 @@ def convert(source: str | Path, target: str | Path, **options: Unpack[Conversion
     if found.is_dicom:
         _note_labels(found, volume)
     return written
+
+
+def _masks(sources: Sequence[Path], settings: ConversionSettings) -> list[Path]:
+    """Return several sources, which are masks, or the image files of a folder whose masks are to be merged."""
+    if not sources:
+        raise UsageError("no source is given; expected a scan, label map or masks")
+    if len(sources) > 1:
+        if folders := [str(path) for path in sources if path.is_dir()]:
+            raise UsageError(f"{first_few(folders)}: of several sources each is the file of a mask; give folders alone")
+        return [look(path).path for path in sources]
+    if not settings.merge or not sources[0].is_dir():
+        return []
+    found = look(sources[0])
+    if found.is_dicom or mask_files(found, known=names_of(settings.labels)) or single_label_map(found):
+        return []
+    return [file for file in found.files_in(found.path) if file in found.image_files]
+
+
+def _check_other(sources: Sequence[Path], target: Path) -> None:
+    if target.resolve() in [path.resolve() for path in sources]:
+        raise UsageError(f"{target}: is the input; choose another name")
 
 
 def _one_source(found: Catalogue, target: Path, *, known: Sequence[str]) -> Catalogue:
@@ -128,7 +160,7 @@ def _said_content(found: Catalogue, target: Path, settings: ConversionSettings) 
     """Return the kind by arguments and file names; None if they leave it open."""
     if settings.form == FRACTIONAL:
         return "probabilities"
-    if settings.labels or settings.only or settings.form or settings.image or mask_files(found):
+    if settings.merge or settings.labels or settings.only or settings.form or settings.image or mask_files(found):
         return "labels"
     return "labels" if has_suffix(target, LABEL_SUFFIXES) or has_suffix(found.path, SEG_NRRD_SUFFIXES) else None
 

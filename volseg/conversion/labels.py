@@ -11,14 +11,24 @@ import numpy as np
 
 from volseg.conversion.settings import ConversionSettings, is_folder, is_object
 from volseg.core.grid import Grid
+from volseg.core.label_choice import LabelChoice
 from volseg.core.labelmap import LabelMap, label_extent, present_values
+from volseg.core.merging import merge_layers, number_layers
 from volseg.core.volume import Volume
 from volseg.errors import GeometryError, InputError, UsageError
 from volseg.files.atomic import check_free
 from volseg.files.names import LABEL_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, has_suffix
 from volseg.io import Catalogue, look, read_layers, read_scan_of, write
 from volseg.io.dicom import DicomSource
-from volseg.io.labels import check_labels, is_dseg, names_volume, sidecar_path
+from volseg.io.labels import (
+    check_labels,
+    is_dseg,
+    name_labels,
+    names_volume,
+    read_label_table,
+    read_mask_files,
+    sidecar_path,
+)
 from volseg.verification.placement import compare_grids
 
 _LOG = logging.getLogger(__name__)
@@ -46,15 +56,59 @@ def convert_labels(found: Catalogue, target: Path, settings: ConversionSettings)
     check_labels(layers, source)
     if image is not None:
         _check_place(_unplaced(found, image, settings) or layers, image.grid, source, target)
-        if not is_object(target):  # the writers of DICOM objects use the slices as they are stored
-            layers = tuple(_moved(layer, image.grid, source) for layer in layers)
-    return _write_layers(layers, target, image, settings)
+    return _write_layers(_merged(layers, source, settings), source, target, image, settings)
+
+
+def convert_masks(files: Sequence[Path], target: Path, settings: ConversionSettings) -> list[Path]:
+    """Write masks, each of the structure that its file is named after, as one label map.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Labels have the values 1, 2, 3 ... in this order, or those of the table of the settings.
+    target : Path
+        As for `convert_labels`.
+    settings : ConversionSettings
+
+    Raises
+    ------
+    UsageError
+        Two files have the same name, or a series is given.
+    """
+    _check_target(target, settings)
+    names: dict[str, Path] = {}
+    for file in files:
+        other = names.setdefault(case_name(file), file)
+        if other is not file:
+            raise UsageError(f"{other} and {file}: masks are told apart by their names; expected one of each name")
+    table = () if settings.labels is None else read_label_table(Path(settings.labels))
+    labels = name_labels(names, table)
+    wanted = LabelChoice(settings.only).of(list(labels.values()), "masks")
+    masks = [(label, names[name]) for name, label in labels.items() if label in wanted]
+    source = masks[0][1]
+    image = read_image(Catalogue(source), target, settings)
+    layers = read_mask_files(masks)
+    if image is not None:
+        _check_place(layers, image.grid, source, target)
+    return _write_layers(_merged(layers, source.parent, settings), source, target, image, settings)
+
+
+def _merged(layers: Sequence[LabelMap], source: Path, settings: ConversionSettings) -> Sequence[LabelMap]:
+    """Return one layer if the settings say so; say what each label gives to smaller ones."""
+    if not settings.merge:
+        return layers
+    merged, losses = merge_layers(number_layers(layers))
+    for loss in losses:
+        _LOG.warning("%s: %s", source, loss)
+    return (merged,)
 
 
 def _write_layers(
-    layers: tuple[LabelMap, ...], target: Path, image: Volume | None, settings: ConversionSettings
+    layers: Sequence[LabelMap], source: Path, target: Path, image: Volume | None, settings: ConversionSettings
 ) -> list[Path]:
-    """Write layers into one ``.seg.nrrd``, or each into a file of its own."""
+    """Write layers into one ``.seg.nrrd``, or each into a file of its own; on the grid of the image if there is one."""
+    if image is not None and not is_object(target):  # the writers of DICOM objects use the slices as they are stored
+        layers = [_moved(layer, image.grid, source) for layer in layers]
     if len(layers) > 1 and has_suffix(target, SEG_NRRD_SUFFIXES):
         from volseg.io.images.itk import write_seg_nrrd
 

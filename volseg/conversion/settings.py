@@ -22,6 +22,7 @@ class ConversionOptions(TypedDict, total=False):
     image: str | Path | None
     form: str | None
     modality: str | None
+    merge: bool
     strict: bool
     overwrite: bool
 
@@ -36,6 +37,7 @@ class ConversionSettings:
     image: str | Path | None = None
     form: str | None = None
     modality: str | None = None
+    merge: bool = False
     strict: bool = False
     overwrite: bool = False
 

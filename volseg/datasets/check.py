@@ -11,8 +11,10 @@ from pathlib import Path
 from volseg.core.grid import Grid
 from volseg.core.labelmap import LabelMap, present_values
 from volseg.core.resample import Reorientation
+from volseg.datasets.masks_report import MasksReport
+from volseg.datasets.references import pack_reference
 from volseg.datasets.splits import describe_shared_patients
-from volseg.datasets.types import Case, Dataset, pack_reference
+from volseg.datasets.types import Case, Dataset
 from volseg.errors import DatasetError, VolsegError
 from volseg.io import count_volumes, read_grid
 
@@ -24,8 +26,9 @@ _LOG = logging.getLogger(__name__)
 def check_dataset(dataset: Dataset) -> Dataset:
     """Check every case: files readable, channels complete, one grid, label values known; and names and folds.
 
-    Grids are read from headers where the format has one (all image formats); label maps are read whole. A warning says
-    if ``splits_final.json`` has scans of one patient on both sides of a fold.
+    Grids are read from headers where the format has one (all image formats); label maps are read whole, and masks are
+    merged. Warnings say which labels give voxels to others where masks overlap, which cases have no mask of a label,
+    and if ``splits_final.json`` has scans of one patient on both sides of a fold.
 
     Parameters
     ----------
@@ -42,14 +45,15 @@ def check_dataset(dataset: Dataset) -> Dataset:
         Everything that is wrong, one line each; the first 20 are listed.
     """
     problems = [*_name_problems(dataset), *_split_problems(dataset)]
-    cases = []
+    cases, report = [], MasksReport(dataset.labels)
     for case in dataset.cases:
-        checked, found = _check_case(case, dataset)
+        checked, found = _check_case(case, dataset, report)
         cases.append(checked)
         for problem in found:
             problems.append(f"case {case.name}: {problem}")
+    problems += report.problems()
     if not problems:
-        if warning := describe_shared_patients(dataset):
+        for warning in filter(None, [*report.warnings(), describe_shared_patients(dataset)]):
             _LOG.warning("%s", warning)
         return replace(dataset, cases=tuple(cases))
     lines = problems[:_LISTED]
@@ -75,7 +79,7 @@ def _name_problems(dataset: Dataset) -> Iterator[str]:
 def _shared_files(dataset: Dataset) -> Iterator[str]:
     counts: Counter[Path] = Counter()
     for case in dataset.cases:
-        counts.update({*case.images, case.label} if case.label else set(case.images))
+        counts.update({*case.images, *case.label_files})
     for path, count in counts.items():
         if count > 1:
             yield f"{path}: belongs to {count} cases; expected one"
@@ -92,20 +96,23 @@ def _split_problems(dataset: Dataset) -> Iterator[str]:
             yield f"splits_final.json: fold {number} has {_few(both)} in training and validation"
 
 
-def _check_case(case: Case, dataset: Dataset) -> tuple[Case, list[str]]:
+def _check_case(case: Case, dataset: Dataset, report: MasksReport) -> tuple[Case, list[str]]:
     """Return the case with its label map packed, and what is wrong with it."""
     if not case.images:
-        return case, [f"label map {case.label} has no image"]
+        return case, [f"{'mask' if case.masks else 'label map'} {case.label_files[0]} has no image"]
     reference, problems = _check_images(case, dataset)
-    if case.label is None:
+    if not case.label_files:
         return case, [f"image {case.images[0]} has no label map", *problems]
     try:
         packed, labels = pack_reference(case)
     except VolsegError as error:
         return case, [*problems, str(error)]
+    path = case.label_files[0]
     if reference is not None:
-        problems += _grid_problems(case.label, labels.grid, reference)
-    return packed, [*problems, *_value_problems(case.label, labels, dataset)]
+        problems += _grid_problems(path, labels.grid, reference)
+    if unknown := list(_value_problems(path, labels, dataset)):
+        return packed, [*problems, *unknown]
+    return packed, [*problems, *report.add(packed, labels)]
 
 
 def _check_images(case: Case, dataset: Dataset) -> tuple[tuple[Path, Grid] | None, list[str]]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from volseg.core.labelmap import Label
-from volseg.datasets.pairs import is_shown, pair_folders, pair_patterns, pair_table
+from volseg.datasets.labelling import label_by_content, label_by_table
+from volseg.datasets.pairs import is_shown, pair_case_folders, pair_folders, pair_table
 from volseg.datasets.patients import find_patients
-from volseg.datasets.types import Case, Dataset, Splits, pack_reference
+from volseg.datasets.patterns import pair_patterns
+from volseg.datasets.types import Case, Dataset, Splits
 from volseg.errors import DatasetError, UsageError
 from volseg.files.names import case_name, has_suffix
 from volseg.files.regular import read_json
-from volseg.io import Catalogue
-from volseg.io.labels import labels_from_json, mask_files, name_labels, read_label_table
+from volseg.io.labels import MASKS_FOLDER, labels_from_json, read_label_table
 
 _Checked = TypeVar("_Checked")
 
@@ -57,7 +57,7 @@ def read_dataset(path: str | Path, *, images: str | None = None, labels: str | N
         A folder, its ``dataset.json``, or a ``.csv`` (whose relative paths start at its folder).
     images, labels : str, optional
         Two patterns below the folder: one ``*`` in `images`, and in `labels` ``{}``, which is what the star matched and
-        the name of the case.
+        the name of the case. A ``*`` in `labels` stands for the structures of masks.
 
     Returns
     -------
@@ -90,11 +90,14 @@ def _read_folder(path: Path) -> Dataset:
         return _read_json_dataset(root)
     if (root / "imagesTr").is_dir() and (root / "labelsTr").is_dir():
         return _without_json(root, case_name(root), pair_folders(root))
+    if cases := pair_case_folders(root):
+        return _without_json(root, case_name(root), cases)
     if not path.exists():
         raise DatasetError(f"{path}: no such folder or file; check the path")
     raise DatasetError(
-        f"{path}: is no dataset; expected dataset.json, folders imagesTr and labelsTr, a CSV file with the columns "
-        "image and label, or two patterns (--images, --labels)"
+        f"{path}: is no dataset; expected dataset.json, folders imagesTr and labelsTr, a folder for each case with a "
+        f"scan and its masks in {MASKS_FOLDER}, a CSV file with the columns image and label, or two patterns "
+        "(--images, --labels)"
     )
 
 
@@ -103,14 +106,14 @@ def _read_json_dataset(root: Path) -> Dataset:
     content = read_json(path)
     if isinstance(content, dict) and "channel_names" in content:
         nnunet = _validated(_NnUNet, content, path)
-        cases = pair_folders(root, ending=nnunet.file_ending)
-        return _dataset(root, nnunet.name, cases, labels_from_json(nnunet.labels, path), _ordered(nnunet.channel_names))
+        labels = labels_from_json(nnunet.labels, path)
+        cases = label_by_table(pair_folders(root, ending=nnunet.file_ending), labels)
+        return _dataset(root, nnunet.name, cases, labels, _ordered(nnunet.channel_names))
     if isinstance(content, dict) and "training" in content:
         decathlon = _validated(_Decathlon, content, path)
-        cases = _listed_cases(decathlon.training, root)
-        return _dataset(
-            root, decathlon.name, cases, labels_from_json(decathlon.labels, path), _ordered(decathlon.modality)
-        )
+        labels = labels_from_json(decathlon.labels, path)
+        cases = label_by_table(_listed_cases(decathlon.training, root), labels)
+        return _dataset(root, decathlon.name, cases, labels, _ordered(decathlon.modality))
     raise DatasetError(f"{path}: expected 'training' (Medical Segmentation Decathlon) or 'channel_names' (nnU-Net v2)")
 
 
@@ -140,50 +143,17 @@ def _without_json(root: Path, name: str, cases: Sequence[Case], channels: Sequen
     channels = channels or ["image"]
     table = root / "labels.tsv"
     if table.is_file():
-        return _dataset(root, name, cases, read_label_table(table), channels)
-    packed, labels = _find_labels(cases)
-    return _dataset(root, name, packed, labels, channels)
-
-
-def _find_labels(cases: Sequence[Case]) -> tuple[list[Case], tuple[Label, ...]]:
-    """Return the cases with their label maps packed, and the labels that occur in them."""
-    packed: list[Case] = []
-    labels: dict[int, Label] = {}
-    structures: set[str] = set()
-    for case in cases:
-        if case.label is None or not case.label.exists():
-            packed.append(case)
-        elif masks := mask_files(Catalogue(case.label)):
-            # Their values are known only when the structures of all cases are.
-            structures.update(masks)
-            packed.append(case)
-        else:
-            read, label_map = pack_reference(case)
-            packed.append(read)
-            _add_labels(labels, label_map.labels, case.label)
-    for label in name_labels(sorted(structures), tuple(labels.values())).values():
-        labels[label.value] = label
-    return packed, tuple(labels[value] for value in sorted(labels))
-
-
-def _add_labels(known: dict[int, Label], found: Iterable[Label], path: Path) -> None:
-    for label in found:
-        other = known.setdefault(label.value, label)
-        if other.name != label.name:
-            raise DatasetError(
-                f"{path}: label {label.value} is {label.name!r}, elsewhere {other.name!r}; expected one name"
-            )
+        labels = read_label_table(table)
+        return _dataset(root, name, label_by_table(cases, labels), labels, channels)
+    labelled, labels = label_by_content(cases)
+    return _dataset(root, name, labelled, labels, channels)
 
 
 def _dataset(
     root: Path, name: str, cases: Sequence[Case], labels: tuple[Label, ...], channel_names: Sequence[str]
 ) -> Dataset:
     modalities = tuple(_MODALITIES.get(channel.upper()) for channel in channel_names)
-    ordered = []
-    for case in sorted(find_patients(cases, root), key=lambda case: case.name):
-        if case.label is not None and case.label.is_dir():
-            case = replace(case, masks=labels, packed=None)  # it is read with other values from now on
-        ordered.append(case)
+    ordered = sorted(find_patients(cases, root), key=lambda case: case.name)
     splits = _read_splits(root)
     return Dataset(name or case_name(root), tuple(ordered), labels, tuple(channel_names), modalities, splits, root)
 

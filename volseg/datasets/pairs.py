@@ -1,19 +1,21 @@
-"""Find the images and the label map of each case: in two folders, by two patterns, or in a table."""
+"""Find the images and the label map or masks of each case: in folders, or in a table."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from volseg.datasets.labelling import is_image
 from volseg.datasets.types import Case, Patient
-from volseg.errors import DatasetError, UsageError
+from volseg.errors import DatasetError
 from volseg.files.names import IMAGE_SUFFIXES, VOXEL_SUFFIXES, case_name, has_suffix
-from volseg.io.labels import read_table
+from volseg.io.labels import MASKS_FOLDER, read_table
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 _IMAGE_COLUMN = re.compile(r"image(_\d+)?")
-_GAP = re.compile(r"\*|\{\}")
+# Columns that are not named by a structure; the last ones are likely to mean ``label``.
+_OTHER_COLUMN = re.compile(r"case|patient|image(_\d+)?|labels?|masks?|seg|segmentations?", re.IGNORECASE)
 
 
 def is_shown(name: str) -> bool:
@@ -75,44 +77,25 @@ def _may_be_image(path: Path, ending: str) -> bool:
     return has_suffix(path, (*IMAGE_SUFFIXES, ".dcm")) and not has_suffix(path, VOXEL_SUFFIXES)
 
 
-def pair_patterns(root: Path, images: str, labels: str) -> list[Case]:
-    """Pair images and label maps by two patterns.
+def pair_case_folders(root: Path) -> list[Case]:
+    """Pair the scan in each folder with the masks in its ``segmentations``, as TotalSegmentator's data set has them.
 
     Parameters
     ----------
     root : Path
-        The folder below which they are searched.
-    images : str
-        With one ``*``.
-    labels : str
-        With ``{}``, which stands for what the star matched.
+        The folder of the folders of all cases.
+
+    Returns
+    -------
+    list of Case
+        Empty if no folder holds such a folder.
     """
-    if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder; patterns are searched below a folder")
-    if images.count("*") != 1 or "**" in images or "{}" not in labels or "*" in labels:
-        raise UsageError(f"patterns are {images!r} and {labels!r}; expected one * in images and {{}} in labels")
-    image_paths, label_paths = _matches(root, images), _matches(root, labels)
     cases = []
-    for name in sorted(image_paths.keys() | label_paths.keys()):
-        found = (image_paths[name],) if name in image_paths else ()
-        cases.append(Case(name, found, label_paths.get(name)))
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        if is_shown(folder.name) and (folder / MASKS_FOLDER).is_dir():
+            images = filter(is_image, sorted(folder.iterdir()))
+            cases.append(Case(folder.name, tuple(images), folder / MASKS_FOLDER))
     return cases
-
-
-def _matches(root: Path, pattern: str) -> dict[str, Path]:
-    """Return the paths that a pattern with equal gaps (``*`` or ``{}``) matches, by what fills the gap."""
-    try:
-        candidates = sorted(root.glob(_GAP.sub("*", pattern)))
-    except (ValueError, NotImplementedError) as error:
-        raise UsageError(f"pattern {pattern!r} cannot be used ({error}); expected one below the folder") from error
-    first, *others = map(re.escape, _GAP.split(PurePosixPath(pattern).as_posix()))
-    matcher = re.compile(first + "(?P<gap>[^/]+)" + "(?P=gap)".join(others))
-    paths = {}
-    for path in candidates:
-        match = matcher.fullmatch(path.relative_to(root).as_posix())
-        if match and is_shown(match["gap"]):
-            paths[match["gap"]] = path
-    return paths
 
 
 def pair_table(path: Path) -> tuple[list[Case], list[str]]:
@@ -121,13 +104,15 @@ def pair_table(path: Path) -> tuple[list[Case], list[str]]:
     Parameters
     ----------
     path : Path
-        Relative paths in it start at its folder.
+        Relative paths in it start at its folder. Without a column ``label``, each column that is not ``image``,
+        ``case`` or ``patient`` has the masks of the structure that it is named after.
     """
     columns, rows = read_table(path, delimiter=",")
-    channels = _channel_columns(columns)
-    if not channels or "label" not in columns:
+    channels, structures = _channel_columns(columns), _structure_columns(columns)
+    if not channels or not ("label" in columns or structures):
         raise DatasetError(
-            f"{path}: has the columns {columns}; expected image (or image_0, image_1, ...), label, and case"
+            f"{path}: has the columns {columns}; expected image (or image_0, image_1, ...), case, and label or, for "
+            "masks, a column for each structure"
         )
     cases, problems = [], []
     for number, row in rows:
@@ -135,17 +120,25 @@ def pair_table(path: Path) -> tuple[list[Case], list[str]]:
         if empty:
             problems.append(f"line {number}: {', '.join(empty)} is empty")
         else:
-            cases.append(_case_of(row, channels, path.parent))
+            cases.append(_case_of(row, channels, structures, path.parent))
     if problems:
         raise DatasetError(f"{path}: {'; '.join(problems)}; expected the path of a scan")
     return cases, channels
 
 
-def _case_of(row: Mapping[str, str], channels: Sequence[str], folder: Path) -> Case:
+def _case_of(row: Mapping[str, str], channels: Sequence[str], structures: Sequence[str], folder: Path) -> Case:
     images = tuple(folder / row[column] for column in channels)
-    label = folder / row["label"] if row["label"] else None
+    label = folder / row["label"] if row.get("label") else None
+    masks = tuple((column, folder / row[column]) for column in structures if row.get(column))
     patient = Patient(row["patient"], "column patient") if row.get("patient") else None
-    return Case(row.get("case") or case_name(images[0]), images, label, patient=patient)
+    return Case(row.get("case") or case_name(images[0]), images, label, masks, patient=patient)
+
+
+def _structure_columns(columns: Sequence[str]) -> list[str]:
+    """Return the columns of masks; none if there is a column of label maps."""
+    if "label" in columns:
+        return []
+    return [column for column in columns if column and not _OTHER_COLUMN.fullmatch(column)]
 
 
 def _channel_columns(columns: Sequence[str]) -> list[str]:

@@ -126,7 +126,7 @@ def _problem(folder: Path) -> str:
         return str(error)
     files: list[Path] = []
     for case in dataset.cases:
-        files += [*case.images, case.label] if case.label else case.images
+        files += [*case.images, *case.label_files]
     missing = [path for path in files if not path.exists()]
     return f"{len(missing)} of {len(files)} files are missing, such as {missing[0]}" if missing else ""
 

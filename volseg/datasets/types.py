@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from volseg.core.labelmap import Label, LabelMap
+from volseg.core.labelmap import Label
 from volseg.core.volume import Volume
 from volseg.datasets.packed import PackedLabels
-from volseg.errors import DatasetError
-from volseg.io import read_channels, read_labels
-from volseg.io.scan_files import file_state
+from volseg.io import read_channels
 
 Splits = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
 
@@ -42,11 +40,13 @@ class Case:
     images : tuple of Path
         One a channel, in the order of `Dataset.channel_names`; or one 4D NIfTI file that holds them all.
     label : Path, optional
-        Its label map, or folder of masks.
-    masks : tuple of Label
-        Where it is a folder, which values its labels have; masks are matched by name.
+        Its label map: an image file, or a file or folder with DICOM objects of labels; or the folder of its masks.
+    masks : tuple of (str, Path)
+        Instead of one label map: masks, each with the name of its structure.
+    structures : tuple of (str, Label)
+        Which label of the dataset each name of a structure means, for masks and label maps that are matched by name.
     packed : PackedLabels, optional
-        The label map as it was decoded; see `pack_reference`.
+        The label map as it was decoded; see `volseg.datasets.references`.
     patient : Patient, optional
         None if nothing tells that the dataset has other scans of the same patient.
     """
@@ -54,9 +54,17 @@ class Case:
     name: str
     images: tuple[Path, ...]
     label: Path | None = None
-    masks: tuple[Label, ...] = ()
+    masks: tuple[tuple[str, Path], ...] = ()
+    structures: tuple[tuple[str, Label], ...] = ()
     packed: PackedLabels | None = field(default=None, compare=False, repr=False)
     patient: Patient | None = None
+
+    @property
+    def label_files(self) -> tuple[Path, ...]:
+        """Its masks, or its label map; empty if it has neither."""
+        if self.masks:
+            return tuple(file for _, file in self.masks)
+        return () if self.label is None else (self.label,)
 
 
 @dataclass(frozen=True)
@@ -98,49 +106,3 @@ def read_images(case: Case) -> list[Volume]:
     case : Case
     """
     return read_channels(case.images)
-
-
-def read_reference(case: Case) -> LabelMap:
-    """Read the label map of a case, or its folder of masks with the values of the dataset.
-
-    Parameters
-    ----------
-    case : Case
-        If it has its label map packed and the files are as they were, nothing is decoded.
-
-    Raises
-    ------
-    DatasetError
-        It has none.
-    """
-    label, state = _label_of(case)
-    if case.packed is not None and case.packed.state == state:
-        return case.packed.unpack()
-    return read_labels(label, labels=case.masks or None)
-
-
-def pack_reference(case: Case) -> tuple[Case, LabelMap]:
-    """Read the label map of a case and pack it, so that `read_reference` need not decode it again.
-
-    Parameters
-    ----------
-    case : Case
-
-    Returns
-    -------
-    case : Case
-        With its label map packed.
-    labels : LabelMap
-    """
-    _, state = _label_of(case)  # before the files are read: if they change meanwhile, they are read again
-    labels = read_reference(case)
-    if case.packed is None or case.packed.state != state:
-        case = replace(case, packed=PackedLabels.pack(labels, state))
-    return case, labels
-
-
-def _label_of(case: Case) -> tuple[Path, str]:
-    """Return where the label map of a case is, and the state of its files."""
-    if case.label is None:
-        raise DatasetError(f"case {case.name} has no label map; training needs one for every case")
-    return case.label, file_state([case.label])

@@ -88,7 +88,7 @@ def cache_case(
     """
     files = {plane: _files_of(case, plane, folder) for plane in config.preparation.planes or ()}
     done = folder / f"{case.name}.done"
-    state = file_state([*case.images, case.label] if case.label else case.images)
+    state = file_state([*case.images, *case.label_files])
     if not (done.is_file() and done.read_text(encoding="utf-8") == state):
         volumes = read_images(case) if scans is None else scans.read(case)
         _prepare_case(volumes, read_reference(case), files, config, labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from volseg.io.labels.bids import is_dseg
 from volseg.io.labels.files import (
+    MASKS_FOLDER,
     case_of,
     check_labels,
     find_label_maps,
@@ -14,11 +15,12 @@ from volseg.io.labels.files import (
     single_label_map,
 )
 from volseg.io.labels.layers import one_slice_advice
-from volseg.io.labels.mask_folder import mask_files, name_labels
+from volseg.io.labels.mask_folder import mask_files, name_labels, read_mask_files
 from volseg.io.labels.nifti_names import read_header_labels
 from volseg.io.labels.table import labels_from_json, read_label_table, read_table, sidecar_path, write_label_table
 
 __all__ = [
+    "MASKS_FOLDER",
     "case_of",
     "check_labels",
     "find_label_maps",
@@ -33,6 +35,7 @@ __all__ = [
     "one_slice_advice",
     "read_header_labels",
     "read_label_table",
+    "read_mask_files",
     "read_table",
     "sidecar_path",
     "single_label_map",

@@ -21,7 +21,7 @@ from volseg.io.labels.table import read_label_table, read_table, sidecar_path
 
 _OUTPUT_NAMES = ("labels.nii.gz", "labels.nii", "labels.seg.nrrd")
 # The masks of a case in TotalSegmentator's dataset, beside its scan.
-_MASKS = "segmentations"
+MASKS_FOLDER = "segmentations"
 # More labels without a name are the values of a scan, unless they lie in even areas.
 _MOST_UNEVEN = 50
 # Shares of equal neighbours: among pairs of voxels that are not 0, and among voxels that are not 0. See `is_even`.
@@ -191,7 +191,7 @@ def single_label_map(found: Catalogue, *, known: Collection[str] = ()) -> Path |
     for name in _OUTPUT_NAMES:
         if (path / name).is_file():
             return path / name
-    for folder in (path, path / _MASKS):
+    for folder in (path, path / MASKS_FOLDER):
         if mask_files(found, folder, known=known):
             return folder
     return None
@@ -205,4 +205,4 @@ def case_of(path: Path) -> str:
     path : Path
         A file, or a folder of masks.
     """
-    return path.resolve().parent.name if path.name in (*_OUTPUT_NAMES, _MASKS) else case_name(path)
+    return path.resolve().parent.name if path.name in (*_OUTPUT_NAMES, MASKS_FOLDER) else case_name(path)

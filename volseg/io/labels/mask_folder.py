@@ -110,15 +110,28 @@ def read_masks(files: Mapping[str, Path], folder: Path, choice: LabelChoice) -> 
     table = choice.table or ()
     labels = name_labels(files, table)
     wanted = LabelChoice(choice.only).of(list(labels.values()), folder)
-    paths, values = [], set()
-    for name, label in labels.items():
-        values.add(label.value)
-        if label in wanted:
-            paths.append(files[name])
-    grid = read_grid(next(iter(files.values())))
-    layers = join_masks(wanted, _read_each(paths, grid), grid)
+    layers = read_mask_files([(label, files[name]) for name, label in labels.items() if label in wanted])
+    values = {label.value for label in labels.values()}
     absent = [] if choice.only else [label for label in table if label.value not in values]
-    return (LabelMap(layers[0].array, grid, (*layers[0].labels, *absent)), *layers[1:])
+    return (LabelMap(layers[0].array, layers[0].grid, (*layers[0].labels, *absent)), *layers[1:])
+
+
+def read_mask_files(masks: Sequence[tuple[Label, Path]]) -> tuple[LabelMap, ...]:
+    """Read masks that are in a file each, in layers where they overlap.
+
+    Parameters
+    ----------
+    masks : sequence of (Label, Path)
+        At least one.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, is not a mask (0 and one other integer), or lies on another grid than the first.
+    """
+    files = [file for _, file in masks]
+    grid = read_grid(files[0])
+    return join_masks([label for label, _ in masks], _read_each(files, grid), grid)
 
 
 def name_labels(names: Collection[str], table: Sequence[Label] = ()) -> dict[str, Label]:
@@ -149,7 +162,10 @@ def _read_each(files: Sequence[Path], grid: Grid) -> Iterator[NDArray[np.bool_]]
     for file in files:
         volume = read(file)
         if not volume.grid.is_close(grid):
-            raise InputError(f"{file}: lies on another grid than the other masks of its folder; move it elsewhere")
+            raise InputError(
+                f"{file} ({volume.grid.describe()}): lies on another grid than the other masks of its case, such as "
+                f"{files[0].name} ({grid.describe()}); resample it, or move it elsewhere"
+            )
         if len(values := present_values(to_label_values(volume.array, file))) > 1:
             raise InputError(
                 f"{file}: holds {len(values)} values beside 0, among masks; expected one, or move it out of the folder"
