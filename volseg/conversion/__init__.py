@@ -151,7 +151,7 @@ def _one_source(found: Catalogue, target: Path, *, known: Sequence[str]) -> Cata
         names = first_few([str(file.relative_to(folder)) for file in files])
         raise InputError(
             f"{folder}: holds {len(files)} {IMAGE_NAMES} files ({names}), no DICOM; give one of them; --all converts "
-            "every one"
+            "every one; --merge makes one label map of masks"
         )
     return Catalogue(files[0]) if files else found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,12 +53,10 @@ def check_dataset(dataset: Dataset) -> Dataset:
             problems.append(f"case {case.name}: {problem}")
     problems += report.problems()
     if not problems:
-        for warning in filter(None, [*report.warnings(), describe_shared_patients(dataset)]):
+        for warning in filter(None, [describe_shared_patients(dataset), *_cut(list(report.warnings()))]):
             _LOG.warning("%s", warning)
         return replace(dataset, cases=tuple(cases))
-    lines = problems[:_LISTED]
-    if len(problems) > _LISTED:
-        lines.append(f"and {len(problems) - _LISTED} more")
+    lines = _cut(problems)
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     raise DatasetError(f"{dataset.root}: {count} in the dataset:\n  " + "\n  ".join(lines))
 
@@ -154,6 +152,11 @@ def _grid_problems(path: Path, grid: Grid, reference: tuple[Path, Grid]) -> Iter
     remedy = f"the voxels are the same: reorient it to {other.orientation}" if same_voxels else "resample it"
     apart = f"corners up to {grid.distance_mm(other):.4g} mm apart"
     yield f"{path} ({grid.describe()}) is on another grid than {other_path} ({other.describe()}), {apart}; {remedy}"
+
+
+def _cut(lines: Sequence[str]) -> list[str]:
+    more = [f"and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+    return [*lines[:_LISTED], *more]
 
 
 def _few(things: Iterable[object]) -> str:
