@@ -591,3 +591,14 @@ def test_what_masks_cannot_be(tmp_path: Path) -> None:
         convert([*files, tmp_path / "gone.nii.gz"], out)
     assert not out.exists()
     convert([*files, *close], out, merge=True)
+
+
+def test_a_thousandth_of_a_millimetre_is_the_same_grid(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = write_masks(tmp_path, {"liver": 60})
+    grid = Grid.from_spacing((6, 5, 4), (1, 2, 3.0001), (7.001, 7.999, 9))
+    write(Volume(np.zeros(grid.shape, np.int16), grid), tmp_path / "scan.nii.gz")
+    convert(files[0], tmp_path / "out.nii.gz", image=tmp_path / "scan.nii.gz")
+    found = read_labels(tmp_path / "out.nii.gz")
+    np.testing.assert_array_equal(found.array != 0, read(files[0]).array != 0)
+    np.testing.assert_allclose(found.grid.affine, grid.affine, atol=1e-5)
+    assert not caplog.records

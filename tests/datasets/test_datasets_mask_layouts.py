@@ -11,10 +11,19 @@ import pytest
 from volseg.core.grid import Grid
 from volseg.core.labelmap import Label, LabelMap
 from volseg.core.volume import Volume
-from volseg.datasets import Dataset, check_dataset, read_dataset, read_reference
+from volseg.datasets import (
+    Case,
+    Dataset,
+    check_dataset,
+    describe_patients,
+    label_map_file,
+    read_dataset,
+    read_reference,
+    split,
+)
 from volseg.datasets.labelling import structure_name
 from volseg.errors import DatasetError
-from volseg.io import read, write
+from volseg.io import read, read_labels, write
 from volseg.io.dicom import write_dicom_series
 from volseg.io.images.itk import write_seg_nrrd
 from volseg.io.images.nifti import write_nifti
@@ -102,7 +111,9 @@ def test_a_column_for_each_structure(tmp_path: Path) -> None:
         cells = [f"masks/{name}/{case}.nii.gz" if name in structures else "" for name in lines[0].split(",")[3:]]
         lines.append(f"{case},{case}.nii.gz,p,{','.join(cells)}")
     (tmp_path / "set.csv").write_text("\n".join(lines), encoding="utf-8")
-    expect(read_dataset(tmp_path / "set.csv"))
+    dataset = read_dataset(tmp_path / "set.csv")
+    expect(dataset)
+    assert describe_patients(dataset.cases) == "1 patient of 3 scans, by column patient"
 
 
 def test_a_column_that_holds_no_masks_is_named_by_its_content(tmp_path: Path) -> None:
@@ -120,6 +131,29 @@ def test_folders_of_masks_need_no_known_names(tmp_path: Path, folder: str) -> No
     else:
         write_files(tmp_path, "imagesTr/{}.nii.gz", "labelsTr/{}/{}_*.nii.gz")
     expect(read_dataset(tmp_path))
+
+
+def test_scans_of_one_patient_are_known_beside_their_masks(tmp_path: Path) -> None:
+    for number in range(12):
+        case = f"patient{number // 2:03}_frame{number % 2}"
+        write_nifti(scan(), GRID, tmp_path / f"{case}.nii.gz")
+        write_nifti(mask("liver"), GRID, tmp_path / f"{case}_liver.nii.gz")
+    dataset = read_dataset(tmp_path, images="*.nii.gz", labels="{}_*.nii.gz")
+    assert describe_patients(dataset.cases) == "6 patients of 12 scans, by names like patient001_frame01"
+    for fold in range(5):
+        training, held_out = ({case.name[:10] for case in cases} for cases in split(dataset, fold))
+        assert not training & held_out
+
+
+def test_predictions_are_compared_with_what_was_trained(tmp_path: Path) -> None:
+    write_files(tmp_path, "imagesTr/{}.nii.gz", "labelsTr/{}/*.nii.gz")
+    case = read_dataset(tmp_path).cases[0]
+    file = label_map_file(case, tmp_path / "references")
+    assert file == tmp_path / "references" / "case_1.nii.gz"
+    np.testing.assert_array_equal(read_labels(file).array, read_reference(case).array)
+    assert {label.name: label.value for label in read_labels(file).labels} == {"liver": 2, "spleen": 4}
+    plain = Case("case_1", case.images, file)
+    assert label_map_file(plain, tmp_path / "other") == file
 
 
 def test_one_mask_is_enough(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def _pair_masks(root: Path, images: dict[str, Path], pattern: str) -> list[Case]
 def _find_masks(root: Path, files: list[Path], pattern: str, names: Collection[str]) -> Iterator[tuple[str, str, Path]]:
     """Yield case, structure and file of masks; of several known cases that a file fits to, the longest name counts."""
     known = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-    matchers = [_matcher(pattern, gap) for gap in (known, "[^/.][^/]*") if gap]
+    matchers = [_matcher(pattern, gap) for gap in (known, "[^/._][^/]*") if gap]
     for file in files:
         text = file.relative_to(root).as_posix()
         if match := next(filter(None, (matcher.fullmatch(text) for matcher in matchers)), None):
