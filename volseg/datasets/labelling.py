@@ -8,7 +8,7 @@ case to case) then get the next free values in alphabetical order of all cases.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,17 +35,17 @@ def label_by_table(cases: Iterable[Case], table: Sequence[Label]) -> list[Case]:
     table : sequence of Label
     """
     found = [find_masks(case) for case in cases]
-    meaning = label_structures([_names(case) for case in found], table, complete=True)
-    unknown = sorted({name for case in found for name in _names(case)} - meaning.keys())
-    if unknown:
+    names = [_mask_names(case) for case in found]
+    meaning = label_structures(names, table, complete=True)
+    if unknown := sorted({name for own in names for name in own} - meaning.keys()):
         known = first_few([label.name for label in table])
         _LOG.warning(
             "masks of %s are left out, as the table of labels does not name them; it names %s",
             *(first_few(unknown), known),
         )
     labelled = []
-    for case in found:
-        structures = [(name, meaning[name]) for name in _names(case) if name in meaning]
+    for case, own in zip(found, names, strict=True):
+        structures = [(name, meaning[name]) for name in own if name in meaning]
         if not case.masks and case.label is not None and numbers_its_own(case.label):
             structures = [(label.name, label) for label in table]
         labelled.append(replace(case, structures=tuple(structures)))
@@ -62,50 +62,58 @@ def label_by_content(cases: Iterable[Case]) -> tuple[list[Case], tuple[Label, ..
     Raises
     ------
     DatasetError
-        Label maps give one value several names.
+        Label maps give one value several names, or one name several values.
     """
-    read: list[Case] = []
-    names: list[Collection[str]] = []
-    found: list[tuple[Label, ...]] = []
-    for case in map(find_masks, cases):
-        labels: tuple[Label, ...] = ()
-        if not case.masks and case.label is not None and case.label.exists():
-            case, label_map = pack_reference(case)
-            labels = label_map.labels
-        read.append(case)
-        names.append(_names(case))
-        found.append(labels)
-    table, by_name = _join(read, found)
-    for place in by_name:
-        names[place] = [label.name for label in found[place]]
+    read = [_decoded(find_masks(case)) for case in cases]
+    table, agree = _values(read)
+    names = [_mask_names(case) if agree or not _has_own_values(case) else _label_names(case) for case in read]
     meaning = label_structures(names, tuple(table.values()), complete=False)
-    for place, own in enumerate(names):
-        if own:
-            structures = tuple((name, meaning[name]) for name in own)
-            packed = None if place in by_name else read[place].packed  # it is read with other values from now on
-            read[place] = replace(read[place], structures=structures, packed=packed)
+    labelled = []
+    for case, own in zip(read, names, strict=True):
+        if own:  # its label map has other values from now on
+            case = replace(case, structures=tuple((name, meaning[name]) for name in own), packed=None)
+        labelled.append(case)
     for label in meaning.values():
         table[label.value] = label
-    return read, tuple(table[value] for value in sorted(table))
+    return labelled, tuple(table[value] for value in sorted(table))
 
 
-def _join(cases: Sequence[Case], found: Sequence[tuple[Label, ...]]) -> tuple[dict[int, Label], list[int]]:
-    """Return the labels of label maps by value, and the places of cases that are matched by name, as values differ."""
+def _decoded(case: Case) -> Case:
+    """Return a case with its label map packed, if it has one."""
+    if case.masks or case.label is None or not case.label.exists():
+        return case
+    return pack_reference(case)[0]
+
+
+def _values(cases: Sequence[Case]) -> tuple[dict[int, Label], bool]:
+    """Return the labels of label maps by value, and whether those agree that number their labels themselves.
+
+    If these do not agree, their labels are not among those that are returned.
+    """
     table: dict[int, Label] = {}
-    own: dict[int, Label] = {}
-    numbered = []
-    for place, (case, labels) in enumerate(zip(cases, found, strict=True)):
-        if case.label is not None and numbers_its_own(case.label):
-            numbered.append(place)
-        else:
-            _add(table, labels, case.label)
-    own |= table
+    own = [case for case in cases if _has_own_values(case)]
+    for case in cases:
+        if case.packed is not None and not _has_own_values(case):
+            _add(table, case.packed.labels, case.label)
+    with_own = dict(table)
     try:
-        for place in numbered:
-            _add(own, found[place], cases[place].label)
+        for case in own:
+            _add(with_own, case.packed.labels if case.packed else (), case.label)
     except DatasetError:
-        return table, [place for place in numbered if found[place]]
-    return own, []
+        return table, False
+    return with_own, True
+
+
+def _has_own_values(case: Case) -> bool:
+    return case.packed is not None and case.label is not None and numbers_its_own(case.label)
+
+
+def _mask_names(case: Case) -> list[str]:
+    return [name for name, _ in case.masks]
+
+
+def _label_names(case: Case) -> list[str]:
+    return [] if case.packed is None else [label.name for label in case.packed.labels]
 
 
 def _add(known: dict[int, Label], found: Iterable[Label], path: Path | None) -> None:
@@ -163,7 +171,3 @@ def structure_name(file: str, case: str) -> str:
         if rest and rest != name and rest[beside] in _SEPARATORS and rest.strip(_SEPARATORS):
             return rest.strip(_SEPARATORS)
     return name
-
-
-def _names(case: Case) -> list[str]:
-    return [name for name, _ in case.masks]
