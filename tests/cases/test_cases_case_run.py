@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -22,6 +23,7 @@ from volseg.core.volume import Volume
 from volseg.io.dicom.writing import write_dicom_series
 from volseg.io.images.nifti import write_nifti
 from volseg.io.mesh.reading import read_meshes
+from volseg.network.description import CleanupDecision
 from volseg.network.file import Model
 
 
@@ -75,6 +77,32 @@ def test_cleanup_is_the_models_unless_given(model: Model, scan: Volume, tmp_path
     labels = volseg.read_labels(tmp_path / "out" / "scan" / "labels.nii.gz")
     assert labels.array[1, 1, 1] == 0
     assert np.count_nonzero(labels.array) == np.count_nonzero(scan.array > 100) - 1
+
+
+def test_a_decided_cleanup_is_applied_and_told_unless_settings_say_otherwise(
+    model: Model, scan: Volume, tmp_path: Path
+) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    decided = {"bright": CleanupDecision(True, 0.0, False, cases=7, dice_before=0.8, dice_after=0.9)}
+    cleaning, off = replace(model, cleanup=decided), {"*": CleanupConfig(largest_component=False)}
+    step = {"largest_component": True, "minimum_mm3": 0.0, "fill_holes": False}
+
+    def run_json(used: Model, name: str, **settings: object) -> dict[str, Any]:
+        run(used, [str(tmp_path / "scan.nii.gz")], tmp_path / name, **settings)
+        there = bool(volseg.read_labels(tmp_path / name / "scan" / "labels.nii.gz").array[1, 1, 1])
+        content = json.loads((tmp_path / name / "scan" / "run.json").read_text(encoding="utf-8"))
+        return {"speck": there, "made_by": content["made_by"]["cleanup"], **content["cleanup"]}
+
+    evidence = {"held_out_cases": 7, "dice_before": 0.8, "dice_after": 0.9}
+    told = {**step, "decided_by": "held-out cases", **evidence}
+    assert run_json(cleaning, "decided") == {"speck": False, "made_by": {"bright": step}, "bright": told}
+    step = {**step, "largest_component": False}
+    told = {**step, "decided_by": "settings"}
+    assert run_json(cleaning, "off", cleanup=off) == {"speck": True, "made_by": {"bright": step}, "bright": told}
+    assert run_json(model, "none") == {"speck": True, "made_by": {}}
+    nothing = {"bright": CleanupDecision(False, 0.0, False, cases=3, dice_before=0.8, dice_after=0.8)}
+    told = {**step, "decided_by": "held-out cases", **evidence, "held_out_cases": 3, "dice_after": 0.8}
+    assert run_json(replace(model, cleanup=nothing), "few") == {"speck": True, "made_by": {}, "bright": told}
 
 
 def test_single_slice_is_segmented(model: Model, tmp_path: Path) -> None:

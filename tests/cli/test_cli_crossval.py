@@ -6,14 +6,18 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from volseg.cli import app
+from volseg.cli import app, crossval_command
 from volseg.config import load_config
 from volseg.datasets import read_dataset
+from volseg.evaluation.scores import METRICS
+from volseg.network.description import CleanupDecision
 from volseg.training.loop import train
 from volseg.training.plan import iterate_planning
 
@@ -58,6 +62,9 @@ def test_the_summary_the_files_and_a_comparison_are_told(dataset_folder: Path, h
     assert f"ball: Dice {summary['labels']['ball']['dice']['mean']:.4f}, HD95 " in result.stderr
     assert "ghost: Dice absent, HD95 absent, surface Dice absent" in result.stderr
     assert "folds still missing: 2, 3, 4" in result.stderr
+    words = "clean-up by the held-out cases: fewer than 5 cases have ball, bar, too few to decide"
+    assert words in " ".join(result.stderr.split())
+    assert "after clean-up, each fold as the others decide" not in result.stderr
 
     shutil.copytree(here / "cv", here / "other")
     other = json.loads((here / "other" / "crossval.json").read_text(encoding="utf-8"))
@@ -98,6 +105,25 @@ def test_what_was_done_is_told_where_some_folds_fail(dataset_folder: Path, here:
     assert reasons == [f"error: fold {fold}: its process cannot be started (there are enough)" for fold in (1, 2, 3, 4)]
     assert result.stdout.splitlines()[0] == f"wrote {Path('cv') / 'crossval.json'}"
     assert "folds still missing: 1, 2, 3, 4" in result.stderr
+
+
+def test_scores_after_clean_up_are_told_where_they_differ() -> None:
+    def figures(dice: float) -> dict[str, Any]:
+        score = {"n": 8, "mean": dice, "low": dice - 0.1, "high": dice + 0.1}
+        return {
+            "class_mean_dice": score,
+            "labels": {"ball": dict.fromkeys(METRICS, score)},
+            "rows": [{"case": "a", "dice": dice}],
+        }
+
+    decision = CleanupDecision(True, 0.0, False, cases=8, dice_before=0.7, dice_after=0.8)
+    cleaned = {"decided": {"ball": asdict(decision)}, **figures(0.8)}
+    lines = crossval_command._summary({**figures(0.7), "cleanup": cleaned, "missing_folds": []})
+    assert lines[2:4] == [
+        "clean-up by the held-out cases: ball: largest component (Dice 0.7000, then 0.8000 in 8 cases)",
+        "after clean-up, each fold as the others decide: class-mean Dice 0.8000 [0.7000, 0.9000]",
+    ]
+    assert lines[4].startswith("ball: Dice 0.8000, HD95 0.8000 mm")
 
 
 def test_an_older_summary_is_not_told_as_if_it_were_new(dataset_folder: Path, here: Path) -> None:

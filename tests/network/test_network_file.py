@@ -5,7 +5,7 @@ import pickle
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from volseg.config import parse_config
 from volseg.core.labelmap import Label
 from volseg.errors import InputError, ModelError, OutputError
-from volseg.network.description import FORMAT
+from volseg.network.description import FORMAT, CleanupDecision
 from volseg.network.digest import OPEN, seal
 from volseg.network.file import Model, load_model, make_generator, save_model
 
@@ -85,6 +85,45 @@ def test_a_model_comes_back_as_it_was(saved: Path) -> None:
         assert not network.training
         assert torch.equal(network(x), model.networks[name](x))
     assert not torch.equal(again.networks["coronal.0"](x), again.networks["coronal.1"](x))
+
+
+def test_a_decided_clean_up_comes_back(tmp_path: Path) -> None:
+    decided = {
+        "liver": CleanupDecision(True, 0.0, False, cases=12, dice_before=0.8, dice_after=0.85),
+        "Niere, links": CleanupDecision(False, 2.56, True, cases=0, dice_before=None, dice_after=None),
+    }
+    path = save_model(replace(make_model(), cleanup=decided), tmp_path / "m.safetensors")
+    assert load_model(path).cleanup == decided
+    assert load_model(save_model(make_model(), tmp_path / "n.safetensors")).cleanup == {}
+
+
+def test_a_file_of_format_3_has_no_decided_clean_up(saved: Path) -> None:
+    def older(content: dict[str, Any]) -> None:
+        content["format"] = 3
+        del content["cleanup"]
+
+    describe_again(saved, older)
+    assert load_model(saved).cleanup == {}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"lung": {}}, r"cleanup.lung.largest_component: Field required"),
+        ({"liver": {"minimum_mm3": -1}}, r"cleanup.liver.minimum_mm3: Input should be greater than or equal to 0"),
+        ({"liver": {"dice_after": 2}}, r"cleanup.liver.dice_after: Input should be less than or equal to 1"),
+        ({"liver": {"cases": -3}}, r"cleanup.liver.cases: Input should be greater than or equal to 0"),
+        ({"liver": {"speed": 1}}, r"cleanup.liver.speed: "),
+        ({"lung": None}, r"cleanup names lung; the labels are liver, Niere, links"),
+    ],
+)
+def test_an_impossible_clean_up_is_refused(entry: dict[str, Any], message: str, saved: Path) -> None:
+    whole = asdict(CleanupDecision(True, 0.0, False, cases=12, dice_before=0.8, dice_after=0.85))
+    (name, change), *_ = entry.items()
+    decided = whole if change is None else whole | change if change else {}
+    describe_again(saved, lambda content: content.update(cleanup={name: decided}))
+    with pytest.raises(ModelError, match=message):
+        load_model(saved)
 
 
 def test_a_run_folder_stands_for_its_model(saved: Path) -> None:

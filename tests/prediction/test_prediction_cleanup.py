@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +13,9 @@ from volseg.config import CleanupConfig, parse_config
 from volseg.core.grid import Grid
 from volseg.core.labelmap import Label, LabelMap
 from volseg.errors import ConfigError
-from volseg.prediction.cleanup import clean_labels, resolve_cleanup
+from volseg.network.description import CleanupDecision
+from volseg.network.file import Model
+from volseg.prediction.cleanup import clean_labels, describe_cleanup, model_cleanup, resolve_cleanup
 
 LABELS = (Label(3, "liver", (200, 0, 0)), Label(7, "spleen", (0, 200, 0)), Label(70000, "cyst", (0, 0, 200)))
 
@@ -116,6 +121,37 @@ def test_agrees_with_scipy_on_the_whole_array(seed: int) -> None:
     components, count = ndimage.label(array == 3)
     sizes = ndimage.sum_labels(array == 3, components, range(1, count + 1))
     assert np.array_equal(largest, components == 1 + np.argmax(sizes))
+
+
+def test_a_models_clean_up_is_what_was_decided_under_what_was_set() -> None:
+    def decision(**settings: Any) -> CleanupDecision:
+        step = CleanupConfig(**settings).model_dump()
+        return CleanupDecision(**step, cases=9, dice_before=0.8, dice_after=0.9)
+
+    decided = {"liver": decision(largest_component=True), "spleen": decision(), "cyst": decision(minimum_mm3=2)}
+    config = parse_config({"cleanup": {"cyst": {"fill_holes": False}}})
+    model = Model(config, LABELS, ("CT",), {}, cleanup=decided)
+    cyst = CleanupConfig(minimum_mm3=2, fill_holes=False)
+    assert model_cleanup(model) == {"liver": CleanupConfig(largest_component=True), "cyst": cyst}
+    assert model_cleanup(replace(model, cleanup={})) == {"cyst": CleanupConfig(fill_holes=False)}
+    off = CleanupConfig(largest_component=False, minimum_mm3=0, fill_holes=False)
+    assert set(model_cleanup(model, {"*": off}).values()) == {off}
+    assert model_cleanup(model, {"liver": CleanupConfig(fill_holes=True)})["liver"] == CleanupConfig(
+        largest_component=True, fill_holes=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (CleanupConfig(), "nothing"),
+        (CleanupConfig(largest_component=True), "largest component"),
+        (CleanupConfig(largest_component=True, fill_holes=True), "largest component, holes filled"),
+        (CleanupConfig(minimum_mm3=12.3456), "without pieces below 12.35 mm3"),
+    ],
+)
+def test_a_clean_up_is_told_in_words(step: CleanupConfig, words: str) -> None:
+    assert describe_cleanup(step) == words
 
 
 def test_settings_are_combined_by_what_is_set() -> None:

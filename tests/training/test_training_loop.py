@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from torch import Tensor
 from toy_dataset import write_dataset
 
 import volseg
-from volseg.config import AugmentationConfig, Config, load_config
+from volseg.config import AugmentationConfig, CleanupConfig, Config, load_config
 from volseg.datasets import read_dataset
 from volseg.errors import ConfigError, DatasetError, InputError, OutputError, UsageError
 from volseg.training.augment import augment
@@ -68,11 +68,24 @@ def test_training_learns_and_leaves_its_files(dataset_folder: Path, tmp_path: Pa
     model = volseg.load_model(model_file)
     assert model.temperature == final["calibration"]["temperature"]
     assert set(final["calibration"]) == {"temperature", "before", "after"}
+    assert events[-2]["cleanup"] == final["cleanup"]
+    assert final["cleanup"]["decided"] == {name: asdict(found) for name, found in model.cleanup.items()}
+    assert {name: found.cases for name, found in model.cleanup.items()} == {"ball": 2, "bar": 2}  # too few to decide
+    assert final["cleanup"]["mean"] == final["mean"]
     assert [label.value for label in model.labels] == [2, 7]
     assert list(model.networks) == ["axial.0"]
     assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
     for file in ("log.jsonl", "plan.yaml", "validation.json"):
         assert str(tmp_path) not in (tmp_path / "run" / file).read_text(encoding="utf-8")
+
+
+def test_a_plan_with_clean_up_leaves_nothing_to_decide(dataset_folder: Path, tmp_path: Path) -> None:
+    config = small("training.epochs=1", "cleanup.ball.largest_component=false")
+    model = volseg.load_model(train(dataset_folder, tmp_path / "run", config=config))
+    assert set(model.cleanup) == {"bar"}
+    assert load_config(tmp_path / "run" / "plan.yaml").cleanup == {"ball": CleanupConfig()}
+    config = small("training.epochs=1")
+    assert volseg.load_model(train(dataset_folder, tmp_path / "all", config=config, fold="all")).cleanup == {}
 
 
 def test_same_seed_same_weights(dataset_folder: Path, tmp_path: Path) -> None:

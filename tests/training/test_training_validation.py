@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from toy_dataset import LABELS
 
-from volseg.config import parse_config
+from volseg.config import CleanupConfig, parse_config
 from volseg.core.labelmap import LabelMap
 from volseg.datasets import Case, read_dataset
 from volseg.io import read, read_labels, write
@@ -22,6 +22,7 @@ from volseg.prediction.answers import SOFTENING
 from volseg.prediction.calibration import calibration_error, fit_temperature, soften
 from volseg.prediction.inference import Prediction, predict
 from volseg.training import validation
+from volseg.training.cleanup_choice import CleanupTrial
 from volseg.training.validation import Calibration, Voxels, fit_calibration, validate
 
 
@@ -77,11 +78,11 @@ class Bright(nn.Module):
         return torch.where(x[:, :1] > 50, bright, dark)
 
 
-def bright_model(*planes: str) -> Model:
+def bright_model(*planes: str, **cleanup: CleanupConfig) -> Model:
     as_it_is = {"kind": "window", "low": -1000, "high": 1000, "mean": 0, "std": 1}
     used = planes or ("axial",)
     preparation = {"planes": used, "spacing_mm": [1, 1, 3], "normalisation": [as_it_is], "neighbours": 0}
-    config = parse_config({"preparation": preparation})
+    config = parse_config({"preparation": preparation, "cleanup": cleanup})
     return Model(config, LABELS, ("MR",), {f"{plane}.0": Bright() for plane in used})  # type: ignore[misc]
 
 
@@ -97,7 +98,7 @@ def voxels_to_calibrate_with(cases: Sequence[Case], monkeypatch: pytest.MonkeyPa
         return fit_calibration(voxels, heed)
 
     monkeypatch.setattr(validation, "fit_calibration", watched)
-    assert validate(bright_model(), cases, device="cpu", calibrate=True).calibration is not None
+    assert validate(bright_model(), cases, device="cpu", fit=True).calibration is not None
     return seen
 
 
@@ -113,21 +114,68 @@ def test_only_who_asks_for_a_calibration_gets_one(dataset_folder: Path, monkeypa
     plain = validate(bright_model(), cases, device="cpu")
     assert plain.calibration is None
     assert asked == [False, False]  # parts that are not needed are not kept
-    calibrated = validate(bright_model(), cases, device="cpu", calibrate=True)
+    calibrated = validate(bright_model(), cases, device="cpu", fit=True)
     assert asked[2:] == [True, True]
     assert calibrated.calibration is not None
     assert (calibrated.mean, calibrated.per_label, calibrated.by_case) == (plain.mean, plain.per_label, plain.by_case)
     assert plain.per_label["bar"] == 0
 
 
+def add_specks(cases: Sequence[Case]) -> None:
+    """Make a few voxels bright that are no ball."""
+    for case in cases:
+        scan = read(case.images[0])
+        array = scan.array.copy()
+        array[22, 1:19:2, 0] = 100
+        write(scan.with_array(array), case.images[0])
+
+
+def test_clean_up_is_decided_where_it_is_asked_for(dataset_folder: Path) -> None:
+    cases = read_dataset(dataset_folder).cases
+    add_specks(cases)
+    plain, fitted = (validate(bright_model(), cases, device="cpu", fit=fit) for fit in (False, True))
+    assert plain.cleanup is None
+    assert fitted.cleanup is not None
+    assert (fitted.mean, fitted.per_label, fitted.by_case) == (plain.mean, plain.per_label, plain.by_case)
+    ball, bar = fitted.cleanup.decided["ball"], fitted.cleanup.decided["bar"]
+    assert ball.settings == CleanupConfig(largest_component=True)
+    assert bar.settings == CleanupConfig()
+    assert (ball.cases, bar.cases, bar.dice_before, bar.dice_after) == (6, 6, 0, 0)
+    assert ball.dice_before == pytest.approx(fitted.per_label["ball"], abs=1e-6)
+    assert ball.dice_after == pytest.approx(1, abs=1e-6)  # five others decide the same for each
+    assert fitted.cleanup.per_label == {"ball": pytest.approx(1), "bar": 0}
+    assert fitted.cleanup.mean == pytest.approx(0.5)
+
+
+def test_clean_up_that_is_set_is_not_decided(dataset_folder: Path) -> None:
+    cases = read_dataset(dataset_folder).cases
+    add_specks(cases)
+    found = validate(bright_model(ball=CleanupConfig(largest_component=False)), cases, device="cpu", fit=True)
+    assert found.cleanup is not None
+    assert set(found.cleanup.decided) == {"bar"}
+    assert found.cleanup.per_label["ball"] == found.per_label["ball"]
+    largest = CleanupConfig(largest_component=True)
+    found = validate(bright_model(ball=largest, bar=largest), cases, device="cpu", fit=True)
+    assert found.cleanup is not None
+    assert found.cleanup.decided == {}
+    assert found.cleanup.per_label["ball"] == pytest.approx(1)  # as `predict` cleans it
+
+
+def test_the_time_to_decide_is_kept_free(dataset_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = read_dataset(dataset_folder).cases
+    monkeypatch.setattr(CleanupTrial, "seconds", property(lambda _: 1000.0, lambda *_: None), raising=False)
+    assert validate(bright_model(), cases, device="cpu", fit=True, allowance_seconds=900).cases == 2
+    assert validate(bright_model(), cases, device="cpu", allowance_seconds=900).cases == 6
+
+
 def test_without_a_labelled_voxel_there_is_no_score_and_no_calibration(dataset_folder: Path) -> None:
     case = read_dataset(dataset_folder).cases[0]
     reference, scan = read_labels(case.label or ""), read(case.images[0])
     write(LabelMap(0 * reference.array, reference.grid, reference.labels), case.label or "")
-    found = validate(bright_model(), [case], device="cpu", calibrate=True)
+    found = validate(bright_model(), [case], device="cpu", fit=True)
     assert (found.mean, found.calibration) == (0.0, None)  # the result there is wrong
     write(scan.with_array(0 * scan.array), case.images[0])
-    found = validate(bright_model(), [case], device="cpu", calibrate=True)
+    found = validate(bright_model(), [case], device="cpu", fit=True)
     assert (found.mean, found.by_case, found.calibration) == (None, {case.name: None}, None)
 
 
@@ -139,10 +187,10 @@ def test_scans_whose_probabilities_are_too_large_are_scored_as_they_are_predicte
     dull = Bright()
     dull.forward = lambda x: 0 * Bright.forward(dull, x)  # type: ignore[method-assign]
     model.networks["coronal.0"] = dull  # type: ignore[index]
-    fused = validate(model, cases, device="cpu", calibrate=True)
+    fused = validate(model, cases, device="cpu", fit=True)
     assert fused.calibration is not None
     monkeypatch.setattr("volseg.prediction.inference._MOST_FUSED_BYTES", 1000)
-    found = validate(model, cases, device="cpu", calibrate=True)
+    found = validate(model, cases, device="cpu", fit=True)
     assert found.calibration is None
     assert "those of the held-out scans would take too much memory" in caplog.text
     assert found.by_case == validate(model, cases, device="cpu").by_case

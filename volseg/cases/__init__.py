@@ -8,7 +8,7 @@ A case's outputs are an interface (version 1, named in ``run.json``)::
                labels_<form>.dcm     DICOM objects that refer to the scan's files, if asked for; see `DICOM_FORMS`
                meshes/<label>.<ext>  if asked for; VTM is one for all, meshes/surfaces.vtm
                scene.html            scan, labels and surfaces in a browser, if asked for
-               run.json              settings, scan and times, and size and digest of every file
+               run.json              settings, clean-up, scan and times, and size and digest of every file
 
 They are made in a hidden folder beside it and take their place together: a case is complete or missing, even after a
 crash. `volseg.cases.output_table` has a row for each output.

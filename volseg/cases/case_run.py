@@ -169,6 +169,7 @@ class _Stages:
             "grid": {"shape": labels.grid.shape, "affine": labels.grid.affine.tolist()},
             "channels": [{"name": volume.name, "modality": volume.modality} for volume in volumes],
             "volumes_ml": volumes_ml,
+            "cleanup": self.job.explain_cleanup(),
         }
 
     def write_record(self) -> list[str]:

@@ -13,7 +13,7 @@ from volseg.core.label_choice import LabelChoice
 from volseg.core.labelmap import Label
 from volseg.network.devices import choose_device
 from volseg.network.file import Model
-from volseg.prediction.cleanup import resolve_cleanup
+from volseg.prediction.cleanup import model_cleanup
 from volseg.prediction.inference import INFERENCE
 from volseg.prediction.networks import ReadyModel
 
@@ -67,6 +67,28 @@ class Job:
             "cleanup": cleanup,
         }
 
+    def explain_cleanup(self) -> dict[str, Any]:
+        """Return for ``run.json`` what is done to each label, and why.
+
+        Labels about which nothing was set or decided are left out. A label whose clean-up is as held-out cases decided
+        has their number and the mean Dice over them without and with it.
+        """
+        told: dict[str, Any] = {}
+        for label in self.labels:
+            decision = self.model.cleanup.get(label.name)
+            if decision is None and label.name not in self.cleanup:
+                continue
+            step = self.cleanup.get(label.name, CleanupConfig())
+            told[label.name] = {**step.model_dump(), "decided_by": "settings"}
+            if decision is not None and decision.settings == step:
+                evidence = {
+                    "held_out_cases": decision.cases,
+                    "dice_before": decision.dice_before,
+                    "dice_after": decision.dice_after,
+                }
+                told[label.name] |= {"decided_by": "held-out cases", **evidence}
+        return told
+
 
 def make_job(model: Model, output: Path | str, *, settings: OutputSettings | None = None, device: str = "auto") -> Job:
     """Check what all cases have in common; nothing is written.
@@ -89,6 +111,6 @@ def make_job(model: Model, output: Path | str, *, settings: OutputSettings | Non
     """
     wanted = settings or OutputSettings()
     choose_device(device)  # a missing device is no fault of any case
-    cleanup = resolve_cleanup([label.name for label in model.labels], model.config.cleanup, wanted.cleanup)
+    cleanup = model_cleanup(model, wanted.cleanup)
     labels = LabelChoice(wanted.only).of(model.labels, "the model")
     return Job(model, Path(output), wanted, labels, cleanup, device)

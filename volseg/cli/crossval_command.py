@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from volseg.cli.cleanup_line import cleanup_line
 from volseg.cli.console import list_files, say, split_list
 from volseg.cli.progress import progress_bar
 from volseg.cli.train_options import (
@@ -52,7 +53,8 @@ def crossval(
     """Train every fold, and score every case by the networks that have not seen it.
 
     Run it again to continue with the missing folds and cases. OUTPUT/crossval.json has the figures and one row
-    for each case and label; OUTPUT/ensemble.safetensors is a model of all folds together.
+    for each case and label, before and after the clean-up that the held-out cases decide; OUTPUT/ensemble.safetensors
+    is a model of all folds together, with that clean-up.
     """
     from volseg.crossvalidation import class_means, compare_runs, iterate_crossvalidation
     from volseg.datasets import read_dataset
@@ -122,20 +124,37 @@ def _follow(events: Any, files: list[Path]) -> None:
 
 
 def _summary(content: dict[str, Any]) -> list[str]:
+    from volseg.network.description import CleanupDecision
+
+    cases = f"over {content['class_mean_dice']['n']} cases, each by a model that has not seen it"
+    lines = [f"class-mean Dice {_interval(content['class_mean_dice'])} {cases}", *_label_lines(content["labels"])]
+    cleaned = content["cleanup"]
+    if cleaned["decided"]:
+        lines.append(cleanup_line({name: CleanupDecision(**entry) for name, entry in cleaned["decided"].items()}))
+    if cleaned["rows"] != content["rows"]:
+        mean = f"class-mean Dice {_interval(cleaned['class_mean_dice'])}"
+        lines.append(f"after clean-up, each fold as the others decide: {mean}")
+        lines += _label_lines(cleaned["labels"])
+    if content["missing_folds"]:
+        lines.append(f"folds still missing: {', '.join(map(str, content['missing_folds']))}")
+    return lines
+
+
+def _interval(found: dict[str, Any]) -> str:
+    interval = "" if found["low"] is None else f" [{found['low']:.4f}, {found['high']:.4f}]"
+    return f"{_text(found['mean'])}{interval}"
+
+
+def _label_lines(labels: dict[str, Any]) -> list[str]:
     from volseg.evaluation.scores import METRICS
 
-    mean = content["class_mean_dice"]
-    interval = "" if mean["low"] is None else f" [{mean['low']:.4f}, {mean['high']:.4f}]"
-    cases = f"over {mean['n']} cases, each by a model that has not seen it"
-    lines = [f"class-mean Dice {_text(mean['mean'])}{interval} {cases}"]
-    for label, found in content["labels"].items():
+    lines = []
+    for label, found in labels.items():
         means = []
         for name, metric in METRICS.items():
             if metric.main:
                 means.append(f"{metric.heading} {_text(found[name]['mean'], metric.unit)}")
         lines.append(f"{label}: {', '.join(means)}")
-    if content["missing_folds"]:
-        lines.append(f"folds still missing: {', '.join(map(str, content['missing_folds']))}")
     return lines
 
 

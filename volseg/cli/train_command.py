@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from volseg.cli.cleanup_line import cleanup_line
 from volseg.cli.console import list_files, say
 from volseg.cli.parent import stop_with_parent
 from volseg.cli.progress import progress_bar
@@ -120,7 +121,7 @@ def _follow(events: Iterator[TrainingEvent]) -> list[Path]:
                     threads.adjust()
                     bar.update(task, description=_describe(event), completed=event.progress)
                 case Validated():
-                    say(_dice_line(event), above=bar)
+                    say(*_dice_lines(event), above=bar)
                 case Finished():
                     files = list(event.files)
     return files
@@ -155,12 +156,21 @@ def _describe(event: StepsMade) -> str:
     return f"step {event.step}: {losses}"
 
 
-def _dice_line(event: Validated) -> str:
+def _dice_lines(event: Validated) -> list[str]:
     result = event.result
-    labels = ", ".join(f"{name} {_dice(value)}" for name, value in result.per_label.items())
     kind = "validation" if event.kind == "validation" else "held-out cases"
     count = f"{result.cases} of {event.held_out} cases"
-    return f"{kind} at step {event.step}: Dice {_dice(result.mean)} over {count} ({labels})"
+    found = f"Dice {_dice(result.mean)} over {count} ({_by_label(result.per_label)})"
+    lines = [f"{kind} at step {event.step}: {found}"]
+    if result.cleanup and result.cleanup.decided:
+        lines.append(cleanup_line(result.cleanup.decided))
+        if result.cleanup.mean != result.mean:
+            lines.append(f"after clean-up: Dice {_dice(result.cleanup.mean)} ({_by_label(result.cleanup.per_label)})")
+    return lines
+
+
+def _by_label(dices: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {_dice(value)}" for name, value in dices.items())
 
 
 def _dice(value: float | None) -> str:

@@ -172,7 +172,7 @@ class TrainingConfig(_Section):
 
 
 class CleanupConfig(_Section):
-    """Clean-up of one label of a prediction, in this order.
+    """Clean-up of one label of a prediction, in this order. For labels without an entry held-out cases decide.
 
     ``largest_component``: keep only the largest component (the first in array order if several are equal).
     ``minimum_mm3``: clear components that are smaller. ``fill_holes``: fill the background that the label encloses,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from volseg.config import Config, Temperature
+from volseg.config import CleanupConfig, Config, Temperature
 from volseg.config.problems import explain
+from volseg.config.sections import Amount, Fraction
 from volseg.core.labelmap import Label
 from volseg.core.slices import in_plane
 
-FORMAT = 3
+FORMAT = 4  # from this format on a model may have a clean-up that was decided on held-out cases
 SEALED = 3  # from this format on a digest covers the whole file
 _ALONG_THREE_AXES = 2  # from this format on sizes are
 _LONGEST = 1 << 22  # characters
@@ -39,6 +41,38 @@ class LabelEntry(_Part):
         return Label(self.value, self.name, (*self.colour,), self.code, self.algorithm)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class CleanupDecision:
+    """The clean-up of a label that held-out cases decided; see `volseg.training.cleanup_choice`.
+
+    Parameters
+    ----------
+    largest_component, minimum_mm3, fill_holes
+        As in `volseg.config.CleanupConfig`; all off where nothing raised the Dice.
+    cases : int
+        Held-out cases that have the label. Fewer than 5 decide nothing.
+    dice_before, dice_after : float, optional
+        Mean over these cases without clean-up, and with it. No case is among those that decided over it. None where no
+        case has the label.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    largest_component: bool
+    minimum_mm3: Amount
+    fill_holes: bool
+    cases: Annotated[int, Field(strict=True, ge=0)]
+    dice_before: Fraction | None
+    dice_after: Fraction | None
+
+    @property
+    def settings(self) -> CleanupConfig:
+        """The clean-up as a setting."""
+        return CleanupConfig(
+            largest_component=self.largest_component, minimum_mm3=self.minimum_mm3, fill_holes=self.fill_holes
+        )
+
+
 class Description(_Part):
     """Everything in a model file but the weights.
 
@@ -53,6 +87,7 @@ class Description(_Part):
     channel_names: Annotated[tuple[str, ...], Field(min_length=1)]
     modalities: tuple[str | None, ...] = ()
     temperature: Temperature = 1.0
+    cleanup: dict[str, CleanupDecision] = {}
     fingerprint: str = ""
     digest: Sha256 | None = None
     sha256: Sha256 | None = None
@@ -64,6 +99,13 @@ class Description(_Part):
             if len({getattr(label, key) for label in labels}) < len(labels):
                 raise ValueError(f"two labels have the same {key}")
         return labels
+
+    @model_validator(mode="after")
+    def _cleanup_is_of_labels(self) -> Description:
+        names = [label.name for label in self.labels]
+        if unknown := sorted(self.cleanup.keys() - set(names)):
+            raise ValueError(f"cleanup names {', '.join(unknown)}; the labels are {', '.join(names)}")
+        return self
 
     @model_validator(mode="after")
     def _channels_agree(self) -> Description:

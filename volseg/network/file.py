@@ -1,8 +1,8 @@
 """The model file: one safetensors with the networks' weights and everything needed to use them. Never pickle.
 
 Tensors are named ``net.<plane>.<fold>.<parameter>``; several networks are averaged. The metadata key ``volseg`` holds
-JSON: `volseg.network.description.Description`, with the digest of the whole file. Older formats are read too: 2, whose
-digest covers the tensors' bytes alone, and 1, of one plane.
+JSON: `volseg.network.description.Description`, with the digest of the whole file. Older formats are read too: 3, which
+has no decided clean-up, 2, whose digest covers the tensors' bytes alone, and 1, of one plane.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from volseg.errors import DAMAGE, InputError, ModelError
 from volseg.files.atomic import atomic_path
 from volseg.files.regular import regular_file
 from volseg.network.base import Generator
-from volseg.network.description import FORMAT, SEALED, Description, make_description, parse_content
+from volseg.network.description import FORMAT, SEALED, CleanupDecision, Description, make_description, parse_content
 from volseg.network.digest import OPEN, Digests, check_header, compute_digests, seal
 from volseg.network.generator import build_generator
 
@@ -67,6 +67,8 @@ class Model:
         Of the weights' bytes, where it was loaded from a file.
     digest : str
         Of everything in that file.
+    cleanup : dict of str to CleanupDecision
+        By label name, what held-out cases decided. Labels with an entry in ``config.cleanup`` have none.
 
     Examples
     --------
@@ -87,6 +89,7 @@ class Model:
     path: Path | None = None
     sha256: str = ""
     digest: str = ""
+    cleanup: Mapping[str, CleanupDecision] = field(default_factory=dict)
 
 
 def make_generator(config: Config, *, channels: int, labels: int) -> Generator:
@@ -133,6 +136,7 @@ def save_model(model: Model, path: str | Path) -> Path:
         "channel_names": list(model.channel_names),
         "modalities": list(model.modalities),
         "temperature": model.temperature,
+        "cleanup": {name: asdict(decision) for name, decision in model.cleanup.items()},
         "fingerprint": model.fingerprint,
         "digest": OPEN,
     }
@@ -181,6 +185,7 @@ def load_model(path: str | Path) -> Model:
         networks,
         modalities=description.modalities,
         temperature=description.temperature,
+        cleanup=description.cleanup,
         fingerprint=description.fingerprint,
         version=description.version,
         path=file,

@@ -106,6 +106,8 @@ class Validated:
         """Return the event as a line of the log, without the scores of single cases."""
         numbers = asdict(self.result)
         del numbers["by_case"]
+        if self.result.cleanup is None:  # decided by the last validation alone
+            del numbers["cleanup"]
         return {"event": self.kind, "step": self.step, "held_out": self.held_out, **numbers}
 
 

@@ -7,7 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -16,8 +16,9 @@ from volseg.config import Config, load_config
 from volseg.datasets import Case, Dataset, check_dataset, describe_patients, read_dataset
 from volseg.errors import DatasetError, ModelError, UsageError
 from volseg.files.atomic import write_text
+from volseg.network.description import CleanupDecision
 from volseg.network.devices import choose_device
-from volseg.network.file import save_model
+from volseg.network.file import Model, save_model
 from volseg.training.augment import augment
 from volseg.training.curve import draw_curve
 from volseg.training.data import cache_case, check_space
@@ -249,10 +250,10 @@ def _validate_on_the_way(run: Run, state: RunState, stop: Stop, progress: float)
 
 
 def _validate(
-    run: Run, state: RunState, stop: Stop, cases: Sequence[Case], seconds: float, *, calibrate: bool = False
+    run: Run, state: RunState, stop: Stop, cases: Sequence[Case], seconds: float, *, fit: bool = False
 ) -> Validation:
     model, device = run.make_model(state.learners), str(run.device)
-    return validate(model, cases, device=device, allowance_seconds=seconds, calibrate=calibrate, heed=stop.heed)
+    return validate(model, cases, device=device, allowance_seconds=seconds, fit=fit, heed=stop.heed)
 
 
 def _check_that_it_learnt(run: Run, now: Standing) -> None:
@@ -270,23 +271,20 @@ def _check_that_it_learnt(run: Run, now: Standing) -> None:
 
 
 def _finish(run: Run, state: RunState, stop: Stop) -> Iterator[TrainingEvent]:
-    """Validate the last weights on all held-out cases, calibrate and keep them; tidy up."""
+    """Validate the last weights on all held-out cases, fit what is fitted on these, and keep all; tidy up."""
     state.save(run.checkpoint)
     result = None
     if run.held_out:
         seconds = run.budget.seconds_at_the_end()
-        result = _validate(run, state, stop, run.held_out, seconds, calibrate=True)
+        result = _validate(run, state, stop, run.held_out, seconds, fit=True)
     # All is written before the first event is yielded: the consumer of the events may take long.
     events: list[TrainingEvent] = []
     names = ["model.safetensors", "plan.yaml", "log.jsonl", "curve.png"]
-    temperature = run.config.training.temperature
     if result is not None:
-        if temperature is None and result.calibration:
-            temperature = result.calibration.temperature
         _write_validation(run, result)
         names.append("validation.json")
         events.append(run.note(Validated("final", state.standing.step, len(run.held_out), result)))
-    save_model(run.make_model(state.learners, temperature or 1.0), run.folder / "model.safetensors")
+    save_model(_fitted_model(run, state, result), run.folder / "model.safetensors")
     state.save(run.checkpoint)
     draw_curve(read_events(run.log), run.folder / "curve.png")
     run.samplers.clear()  # on Windows a file that is mapped cannot be removed
@@ -294,6 +292,16 @@ def _finish(run: Run, state: RunState, stop: Stop) -> Iterator[TrainingEvent]:
     files = tuple(run.folder / name for name in names)
     events.append(run.note(Finished(files, state.clock.seconds)))
     yield from events
+
+
+def _fitted_model(run: Run, state: RunState, result: Validation | None) -> Model:
+    """Return the model with its temperature, set or fitted, and the clean-up that was decided."""
+    temperature, cleanup = run.config.training.temperature, dict[str, CleanupDecision]()
+    if result is not None and result.calibration and temperature is None:
+        temperature = result.calibration.temperature
+    if result is not None and result.cleanup:
+        cleanup = result.cleanup.decided
+    return replace(run.make_model(state.learners), temperature=temperature or 1.0, cleanup=cleanup)
 
 
 def _write_validation(run: Run, result: Validation) -> None:

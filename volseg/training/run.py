@@ -79,14 +79,12 @@ class Run:
             for plane in self.samplers
         }
 
-    def make_model(self, learners: Mapping[Plane, Learner], temperature: float = 1.0) -> Model:
-        """Make a model of the weights as they are now.
+    def make_model(self, learners: Mapping[Plane, Learner]) -> Model:
+        """Make a model of the weights as they are now; nothing is fitted on held-out cases.
 
         Parameters
         ----------
         learners : dict of plane to Learner
-        temperature : float
-            Softens the probabilities.
         """
         # Planes along which no training case is cut have no network to predict with.
         preparation = self.config.preparation.model_copy(update={"planes": tuple(learners)})
@@ -96,7 +94,6 @@ class Run:
             self.dataset.channel_names,
             {f"{plane}.{self.fold}": learner.generator for plane, learner in learners.items()},
             modalities=self.dataset.modalities,
-            temperature=temperature,
             fingerprint=self.fingerprint,
         )
 

@@ -6,18 +6,22 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.core.labelmap import LabelMap
+from volseg.core.labelmap import Label, LabelMap
 from volseg.datasets import Case, read_images, read_reference
+from volseg.datasets.packed import PackedLabels
 from volseg.evaluation.metrics import dice
+from volseg.network.description import CleanupDecision
 from volseg.network.file import Model
 from volseg.prediction.calibration import calibration_error, fit_temperature, soften
 from volseg.prediction.inference import can_fuse, predict
+from volseg.training.cleanup_choice import CleanupTrial, group_cases
 
 _VOXELS = 500_000  # of all cases together, to calibrate with
 _CERTAIN = 0.01  # where all labels together are less probable, a voxel does not tell how well the network is calibrated
@@ -46,8 +50,26 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Cleaned:
+    """The clean-up that the held-out cases decided, and their Dice with it.
+
+    Parameters
+    ----------
+    decided : dict of str to CleanupDecision
+        By label name; labels with a setting of their own have none.
+    mean, per_label
+        As in `Validation`, after clean-up: each case is cleaned as the other cases decide (see `group_cases`), and by
+        the settings.
+    """
+
+    decided: dict[str, CleanupDecision]
+    mean: float | None
+    per_label: dict[str, float | None]
+
+
+@dataclass(frozen=True)
 class Validation:
-    """Dice of the cases that were predicted.
+    """Dice of the cases that were predicted, before clean-up.
 
     Parameters
     ----------
@@ -63,6 +85,8 @@ class Validation:
         None if it was not asked for, or if no scan whose probabilities fit into memory has a labelled voxel.
     seconds : float
         How long it took.
+    cleanup : Cleaned, optional
+        None if it was not asked for.
     """
 
     mean: float | None
@@ -71,6 +95,7 @@ class Validation:
     by_case: dict[str, float | None]
     calibration: Calibration | None
     seconds: float
+    cleanup: Cleaned | None = None
 
 
 def validate(
@@ -79,7 +104,7 @@ def validate(
     *,
     device: str,
     allowance_seconds: float | None = None,
-    calibrate: bool = False,
+    fit: bool = False,
     heed: Callable[[], None] = lambda: None,
 ) -> Validation:
     """Predict cases and compare with their references, before clean-up.
@@ -92,27 +117,40 @@ def validate(
         ``auto`` or any torch device.
     allowance_seconds : float, optional
         After this time no further case is begun, but two are predicted in any case.
-    calibrate : bool
-        Also fit a temperature to the probabilities; scans whose probabilities would take too much memory do not count.
+    fit : bool
+        Also fit what a model has from held-out cases: a temperature of the probabilities (scans whose probabilities
+        would take too much memory do not count), and the clean-up of labels without a setting for it.
     heed : callable
         Called every few seconds; may raise.
     """
     start = time.monotonic()
     rows: list[list[float]] = []
     voxels: list[Voxels] = []
+    trial = CleanupTrial(model.labels, model.config.cleanup, heed) if fit else None
     for case in cases:
-        is_late = allowance_seconds is not None and time.monotonic() - start > allowance_seconds
+        # Deciding the clean-up in the end takes about as long as counting the pieces of all cases.
+        spent = time.monotonic() - start + (trial.seconds if trial else 0.0)
+        is_late = allowance_seconds is not None and spent > allowance_seconds
         if is_late and len(rows) >= 2:
             break
         heed()
         volumes, reference = read_images(case), read_reference(case)
-        keep = calibrate and can_fuse(model, volumes[0].grid)
+        keep = fit and can_fuse(model, volumes[0].grid)
         prediction = predict(model, volumes, device=device, probabilities=keep, progress=lambda *_: heed())
         rows.append([dice(prediction.labels.mask(label), reference.mask(label)) for label in model.labels])
         if prediction.probabilities is not None:
             voxels.append(_telling_voxels(prediction.probabilities, reference, model, count=_VOXELS // len(cases)))
-    calibration = _calibrate(voxels, heed) if calibrate and rows else None
-    return _summarise(rows, cases[: len(rows)], model, calibration, start)
+        if trial is not None:
+            trial.add(partial(_load_pair, PackedLabels.pack(prediction.labels, ""), case))
+    done = cases[: len(rows)]
+    calibration = _calibrate(voxels, heed) if fit and rows else None
+    cleaned = _clean(trial, done) if trial and rows else None
+    mean, per_label, by_case = _means(np.array(rows, dtype=float), done, model.labels)
+    return Validation(mean, per_label, len(rows), by_case, calibration, time.monotonic() - start, cleaned)
+
+
+def _load_pair(prediction: PackedLabels, case: Case) -> tuple[LabelMap, LabelMap]:
+    return prediction.unpack(), read_reference(case)
 
 
 def _calibrate(voxels: Sequence[Voxels], heed: Callable[[], None]) -> Calibration | None:
@@ -124,18 +162,24 @@ def _calibrate(voxels: Sequence[Voxels], heed: Callable[[], None]) -> Calibratio
     return None
 
 
-def _summarise(
-    rows: list[list[float]], cases: Sequence[Case], model: Model, calibration: Calibration | None, start: float
-) -> Validation:
-    """Make the means of a table of Dice, a row for each case and a column for each label."""
-    table = np.array(rows, dtype=float).reshape(len(rows), len(model.labels))
+def _clean(trial: CleanupTrial, cases: Sequence[Case]) -> Cleaned:
+    by_others = trial.decide_by_others(group_cases(cases))
+    mean, per_label, _ = _means(trial.table(by_others), cases, trial.labels)
+    return Cleaned(trial.sum_up(trial.decide(), by_others), mean, per_label)
+
+
+def _means(
+    table: NDArray[np.float64], cases: Sequence[Case], labels: Sequence[Label]
+) -> tuple[float | None, dict[str, float | None], dict[str, float | None]]:
+    """Return the means of a table of Dice, a row a case and a column a label: of all, by label, by case."""
+    table = table.reshape(len(cases), len(labels))
     per_label, by_case = {}, {}
-    for label, column in zip(model.labels, table.T, strict=True):
+    for label, column in zip(labels, table.T, strict=True):
         per_label[label.name] = _mean(column)
     for case, row in zip(cases, table, strict=True):
         by_case[case.name] = _mean(row)
     mean = _mean(np.array(list(by_case.values()), dtype=float))  # None becomes NaN
-    return Validation(mean, per_label, len(rows), by_case, calibration, time.monotonic() - start)
+    return mean, per_label, by_case
 
 
 def _mean(scores: NDArray[np.float64]) -> float | None:

@@ -5,41 +5,27 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from scipy.stats import wilcoxon
-
-from volseg._version import __version__
 from volseg.cases.cohort import process_cases
 from volseg.cases.inputs import CaseInput
 from volseg.cases.outputs import OutputSettings
 from volseg.config import Config, load_config
-from volseg.datasets import (
-    Case,
-    Dataset,
-    count_folds,
-    describe_patients,
-    describe_shared_patients,
-    label_map_file,
-    split,
-)
-from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
-from volseg.evaluation import Evaluation, Row, Statistics, evaluate, summarise
-from volseg.evaluation.scores import DEFINITIONS, METRICS
+from volseg.crossvalidation.cleanup import FoldCleanup, HeldOut, clean_across_folds
+from volseg.crossvalidation.comparison import class_means, compare_runs
+from volseg.crossvalidation.summary import summarise_folds
+from volseg.datasets import Case, Dataset, count_folds, describe_shared_patients, label_map_file, split
+from volseg.errors import DatasetError, PartialError, UsageError, VolsegError
+from volseg.evaluation import Evaluation, evaluate
 from volseg.files.atomic import write_text
-from volseg.files.regular import read_json
-from volseg.network.file import Model, load_model, save_model
+from volseg.network.file import load_model
 from volseg.training.folds import FoldTrainer, is_trained
-from volseg.training.journal import Event, read_events
+from volseg.training.journal import Event
 from volseg.training.plan import fingerprint, iterate_planning
 from volseg.training.resumption import with_folds_of
 
-FORMAT = 1
-# A row for each case and label: 1000 cases of 100 labels are 30 MB.
-_LONGEST_RESULT = 1 << 28
+__all__ = ["class_means", "compare_runs", "iterate_crossvalidation"]
 
 
 def iterate_crossvalidation(
@@ -57,6 +43,11 @@ def iterate_crossvalidation(
     ``crossval.json`` (the summary, and one row for each case and label), ``scores.csv`` and ``ensemble.safetensors``
     (the networks of all folds).
 
+    Predictions, rows and ``scores.csv`` are before the clean-up that held-out cases decide. The clean-up of the
+    ensemble is decided on the predictions of all folds, and takes the place of what each fold decided on its own cases.
+    ``crossval.json`` has it in ``cleanup``, with the scores after it. There each fold is cleaned as the others decide,
+    so that no case is scored with a clean-up that it has decided. Settings for clean-up count in all of these.
+
     Parameters
     ----------
     dataset : Dataset
@@ -72,8 +63,8 @@ def iterate_crossvalidation(
     Yields
     ------
     dict
-        ``reading`` (done, total), ``training`` (fold, progress, step), ``predicting`` (fold, done, total), and
-        ``summary``: the content of ``crossval.json``.
+        ``reading`` (done, total), ``training`` (fold, progress, step), ``predicting`` (fold, done, total),
+        ``cleaning`` (done, total), and ``summary``: the content of ``crossval.json``.
 
     Raises
     ------
@@ -101,7 +92,8 @@ def iterate_crossvalidation(
             yield from scoring.score(fold)
     if not scoring.results:
         raise scoring.errors[0] if scoring.errors else VolsegError("no fold was trained")
-    content = _summarise(dataset, trainer, scoring.results)
+    cleaned = yield from scoring.clean()
+    content = summarise_folds(dataset, trainer, scoring.results, cleaned)
     write_text(trainer.output / "crossval.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     yield {"event": "summary", **content}
     if scoring.errors:
@@ -173,6 +165,7 @@ class _Scoring:
     trainer: FoldTrainer
     probabilities: bool
     results: dict[int, Evaluation] = field(default_factory=dict)
+    held_out: list[HeldOut] = field(default_factory=list)
     errors: list[VolsegError] = field(default_factory=list)
 
     def note(self, fold: int, reason: str) -> None:
@@ -192,6 +185,21 @@ class _Scoring:
             self.results[fold] = found
             for name, reason in found.failures.items():
                 self.note(fold, f"{name}: {reason}")
+            for case in held_out:
+                if rows := tuple(row for row in found.rows if row.case == case.name):
+                    self.held_out.append(HeldOut(case, fold, predicted[case.name], rows))
+
+    def clean(self) -> Generator[Event, None, FoldCleanup]:
+        """Decide the clean-up on all scored cases."""
+        given = load_config(self.trainer.output / "plan.yaml").cleanup
+        steps = clean_across_folds(self.dataset.labels, given, self.held_out)
+        while True:
+            try:
+                done, total = next(steps)
+            except StopIteration as end:
+                cleaned: FoldCleanup = end.value
+                return cleaned
+            yield {"event": "cleaning", "done": done, "total": total}
 
     def _predict(self, fold: int, held_out: Sequence[Case]) -> Generator[Event, None, dict[str, Path]]:
         """Return the label map of each case that could be predicted."""
@@ -199,7 +207,8 @@ class _Scoring:
         inputs = [CaseInput(case.name, case.images) for case in held_out]
         settings = OutputSettings(probabilities=self.probabilities, refresh=True)
         device = self.trainer.devices[0]
-        results = process_cases(load_model(run), inputs, run / "predictions", settings=settings, device=device)
+        model = replace(load_model(run), cleanup={})  # what it decided on these very cases would flatter their scores
+        results = process_cases(model, inputs, run / "predictions", settings=settings, device=device)
         predicted = {}
         for done, result in enumerate(results, 1):
             name = result.case.name
@@ -209,140 +218,3 @@ class _Scoring:
                 predicted[name] = result.files[0]
             yield {"event": "predicting", "fold": fold, "done": done, "total": len(inputs)}
         return predicted
-
-
-def _summarise(dataset: Dataset, trainer: FoldTrainer, results: dict[int, Evaluation]) -> dict[str, Any]:
-    """Write the scores of all cases and the model of all folds; return the content of ``crossval.json``."""
-    models, folds, all_rows, entries = [], {}, list[Row](), []
-    for fold, found in results.items():
-        run = trainer.run_folder(fold)
-        models.append(load_model(run))
-        told = _describe_run(run)
-        folds[str(fold)] = {**told, "class_mean_dice": _number(found.class_mean_dice.mean)}
-        all_rows += found.rows
-        for row in found.rows:
-            entries.append(_entry(row, fold, told))
-    save_model(_ensemble(models), trainer.output / "ensemble.safetensors")
-    together = Evaluation(tuple(all_rows))
-    together.to_csv(trainer.output / "scores.csv")
-    labels: dict[str, dict[str, Any]] = {}
-    for summary in together.summary:
-        labels[summary.label] = {}
-        for metric, statistics in summary.statistics.items():
-            labels[summary.label][metric] = _numbers(statistics)
-    patients = describe_patients(dataset.cases)
-    return {
-        "format": FORMAT,
-        "dataset": dataset.name,
-        **({"patients": patients} if patients else {}),
-        "volseg": __version__,
-        "folds": folds,
-        "definitions": DEFINITIONS,
-        "missing_folds": sorted(set(range(count_folds(dataset))) - results.keys()),
-        "class_mean_dice": _numbers(together.class_mean_dice),
-        "labels": labels,
-        "rows": entries,
-    }
-
-
-def _describe_run(run: Path) -> dict[str, Any]:
-    """Return how a fold was trained, by its log."""
-    last = {}
-    for event in read_events(run / "log.jsonl"):
-        last[event["event"]] = event
-    plan, final = last["plan"], last["final"]
-    return {
-        "cases": plan["cases"],
-        "held_out": plan["held_out"],
-        "seed": plan["config"]["training"]["seed"],
-        "device": plan["device"],
-        "steps": final["step"],
-        "seconds": last["end"]["seconds"],
-        "calibration": final["calibration"],
-    }
-
-
-def _entry(row: Row, fold: int, run: dict[str, Any]) -> dict[str, Any]:
-    """Return the row of a case and label for ``crossval.json``."""
-    entry: dict[str, Any] = {"case": row.case, "label": row.label, "fold": fold}
-    for name, metric in METRICS.items():
-        if metric.main:
-            entry[name] = _number(getattr(row.scores, name))
-    entry["volume_ml"] = _number(row.scores.prediction_ml)
-    entry["reference_volume_ml"] = _number(row.scores.reference_ml)
-    return {**entry, "seed": run["seed"], "device": run["device"]}
-
-
-def _numbers(statistics: Statistics) -> dict[str, float | int | None]:
-    return {name: _number(value) for name, value in asdict(statistics).items()}
-
-
-def _number(value: float) -> float | None:
-    """Round to six digits, more than any metric means; JSON has no NaN, so that is None."""
-    return None if np.isnan(value) else round(value, 6)
-
-
-def _ensemble(models: Sequence[Model]) -> Model:
-    """Put the networks of all folds into one model.
-
-    Its temperature is the mean of theirs. It cannot be fitted, as every case was seen by some of the networks.
-    """
-    networks, temperatures = dict(models[0].networks), []
-    for model in models:
-        networks.update(model.networks)
-        temperatures.append(model.temperature)
-    return replace(models[0], networks=networks, temperature=float(np.mean(temperatures)))
-
-
-def compare_runs(first: Path, second: Path) -> dict[str, float | int]:
-    """Compare the class-mean Dice of two cross-validations case by case.
-
-    Parameters
-    ----------
-    first, second : path
-        ``crossval.json``, or the folders that hold them.
-
-    Returns
-    -------
-    dict
-        ``n`` common cases, the ``mean`` of first - second, its 95 % bootstrap interval (``low``, ``high``), and ``p``
-        of Wilcoxon's signed-rank test, two-sided.
-
-    Raises
-    ------
-    InputError
-        A file is missing or something else, or they have no case in common.
-    """
-    ours, theirs = class_means(first), class_means(second)
-    common = sorted(ours.keys() & theirs.keys())
-    if not common:
-        raise InputError(f"{second}: has no case in common with {first}")
-    differences = np.array([ours[case] - theirs[case] for case in common])
-    found = summarise(differences.tolist())
-    p = float(wilcoxon(differences).pvalue) if differences.any() else 1.0
-    return {"n": len(common), "mean": found.mean, "low": found.low, "high": found.high, "p": p}
-
-
-def class_means(path: Path) -> dict[str, float]:
-    """Read the class-mean Dice of each case of a cross-validation.
-
-    Parameters
-    ----------
-    path : path
-        ``crossval.json``, or the folder that holds it.
-
-    Raises
-    ------
-    InputError
-        The file is missing or something else.
-    """
-    file = path / "crossval.json" if path.is_dir() else path
-    try:
-        rows = read_json(file, most=_LONGEST_RESULT)["rows"]
-        dices: dict[str, list[float]] = {}
-        for row in rows:
-            if row["dice"] is not None:
-                dices.setdefault(str(row["case"]), []).append(float(row["dice"]))
-    except (ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{file}: is not the result of a cross-validation ({error})") from error
-    return {case: float(np.mean(values)) for case, values in dices.items()}

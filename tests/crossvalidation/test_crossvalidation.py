@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ from scipy.stats import wilcoxon
 from toy_dataset import write_case
 
 import volseg
-from volseg.config import Config, load_config
+from volseg.config import CleanupConfig, Config, load_config
 from volseg.crossvalidation import compare_runs, iterate_crossvalidation
 from volseg.datasets import Dataset, forget_patients, read_dataset, split
 from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
+from volseg.network.description import CleanupDecision
 from volseg.network.file import save_model
 from volseg.training.events import StepsMade
 from volseg.training.folds import FoldTrainer, is_trained
@@ -233,6 +234,28 @@ def test_predictions_are_redone_where_they_were_made_in_another_way(dataset_fold
     train_here(dataset_folder, output, 0, config=load_config(overrides=(*TINY, "training.seed=1")))
     assert {row["seed"] for row in cross_validate(dataset_folder, output, folds=[0])[-1]["rows"]} == {1}
     assert all(stamp > third[path] for path, stamp in written(run / "predictions").items())
+
+
+@pytest.mark.usefixtures("no_process")
+def test_clean_up_that_a_fold_decided_by_itself_is_replaced(dataset_folder: Path, tmp_path: Path) -> None:
+    """It was decided on the very cases that are scored."""
+    output = tmp_path / "cv"
+    train_here(dataset_folder, output, 0, 1)
+    before = cross_validate(dataset_folder, output, folds=[])[-1]
+    everything = CleanupDecision(False, 1e6, False, cases=9, dice_before=0.5, dice_after=0.6)
+    for fold in (0, 1):
+        file = output / f"fold_{fold}" / "model.safetensors"
+        save_model(replace(volseg.load_model(file), cleanup={"ball": everything, "bar": everything}), file)
+    events = cross_validate(dataset_folder, output, folds=[])
+    after = events[-1]
+    assert after["rows"] == before["rows"] == after["cleanup"]["rows"]  # three cases decide nothing
+    assert after["cleanup"]["class_mean_dice"] == after["class_mean_dice"]
+    ensemble = volseg.load_model(output / "ensemble.safetensors")
+    assert {name: asdict(found) for name, found in ensemble.cleanup.items()} == after["cleanup"]["decided"]
+    assert {name: found.cases for name, found in ensemble.cleanup.items()} == {"ball": 3, "bar": 3}
+    assert {found.settings for found in ensemble.cleanup.values()} == {CleanupConfig()}
+    cleaning = [(event["done"], event["total"]) for event in events if event["event"] == "cleaning"]
+    assert cleaning == [(done, 6) for done in range(1, 7)]
 
 
 @pytest.mark.usefixtures("no_process")
