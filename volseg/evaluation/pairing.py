@@ -87,7 +87,10 @@ def _find_cases(source: Source, known: Collection[str]) -> dict[str, Path | Labe
         return dict(source)
     found = find_label_maps(source, known=known)
     if not found:
-        raise InputError(f"{source}: no label maps here; expected files <case>.nii.gz or folders <case>/labels.nii.gz")
+        raise InputError(
+            f"{source}: no label maps here; expected files <case>.nii.gz, folders <case>/labels.nii.gz, or folders of "
+            "masks; if these are not named after common structures, give a table of their names (--labels)"
+        )
     return dict(found)
 
 

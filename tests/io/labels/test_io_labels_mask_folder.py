@@ -122,6 +122,15 @@ def test_names_that_only_a_table_knows(tmp_path: Path) -> None:
     assert {label.name: label.value for label in read_labels(folder, labels=table).labels} == {"blob": 1, "GTVp 1": 3}
 
 
+def test_one_mask_is_a_label_map_if_a_table_names_it(tmp_path: Path) -> None:
+    saved(tmp_path / "a", ["Blob.nii.gz"])
+    saved(tmp_path / "b", ["blob.nii.gz", "other.nii.gz"])
+    assert find_label_maps(tmp_path) == {}
+    assert find_label_maps(tmp_path, known=["blob", "other"]) == {"a": tmp_path / "a", "b": tmp_path / "b"}
+    assert [label.value for label in read_labels(tmp_path / "a", labels=[Label(4, "blob", (1, 2, 3))]).labels] == [4]
+    assert find_label_maps(tmp_path / "a", known=["thing"]) == {"Blob": tmp_path / "a" / "Blob.nii.gz"}
+
+
 def test_a_scan_among_masks_is_said(tmp_path: Path) -> None:
     folder = saved(tmp_path / "case", ["aorta.nii", "liver.nii", "spleen.nii"])
     scan = np.arange(np.prod(GRID.shape), dtype=np.int16).reshape(GRID.shape)

@@ -3,7 +3,7 @@
 It is told apart from a folder of several people's label maps by three signs, and all are required. More than half of
 the files have the names of structures that `volseg.core.anatomy` or a table of labels knows (``liver``, ``rib_left_7``;
 not ``liver_12`` or ``case_3``). All lie on one grid. The first is a mask: 0 and one other integer. There must be at
-least two files, and no label tables beside them.
+least two files, or one that the table names, and no label tables beside them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def mask_files(found: Catalogue, folder: Path | None = None, *, known: Collectio
         if has_suffix(file, CASE_SUFFIXES):
             shown.append(file)
             files[case_name(file)] = file
-    if len(files) < 2 or len(files) < len(shown) or not _are_structures(files, known):
+    if len(files) < len(shown) or not _are_structures(files, known):
+        return {}
+    if len(files) < 2 and not set(map(_key, files)) <= set(map(_key, known)):
         return {}
     return files if _are_masks(shown) else {}
 
