@@ -20,9 +20,10 @@ every label map is decoded to see which values there are, and kept packed in mem
 start with ``.`` or ``_`` are left out. ``splits_final.json`` at the root gives the folds.
 Without it no two scans of one patient are in two folds, as far as the patient is known (`volseg.datasets.patients`).
 
-The modules, in the order in which a dataset is made: `layouts` chooses among `pairs` and `patterns`, which find the files
-of each case; `labelling` finds the labels, `structures` compares their names; `references` reads and merges, `packed`
-keeps; `check` reports all that is wrong at once, `masks_report` what merging costs; `patients` and `splits` make folds.
+The modules, in the order in which a dataset is made: `layouts` chooses among `pairs` and `patterns`, which find the
+files of each case; `labelling` finds the labels, `structures` compares their names; `references` reads and merges,
+`packed` keeps; `check` reports all that is wrong at once, `masks_report` what merging costs; `patients` and `splits`
+make folds.
 """
 
 from volseg.datasets.check import check_dataset
