@@ -100,7 +100,7 @@ def test_patterns_make_a_dataset(dataset_folder: Path, tmp_path: Path, monkeypat
     [
         ("--minutes 1 --epochs 2", "--minutes and --epochs both set the end"),
         ("--resume --plan-only", "--plan-only begins a run and --resume continues one"),
-        ("--preset pix3pix", "preset is 'pix3pix'; expected one of default, pix2pix"),
+        ("--preset pix3pix", "preset is 'pix3pix'; expected one of default, pix2pix, pix2pix-paper"),
         ("--set network", "--set network: expected key=value"),
     ],
 )

@@ -62,7 +62,7 @@ def test_a_section_must_be_a_section(tmp_path: Path, text: str) -> None:
     [
         ("network: [}", r"settings\.yaml: is not YAML: .*line 1, column 11"),
         ("- 1\n- 2\n", r"settings\.yaml: holds list; expected keys and values"),
-        ("\npreset: pix3pix\n", r"settings\.yaml:2: preset is 'pix3pix'; expected one of default, pix2pix"),
+        ("\npreset: pix3pix\n", r"settings\.yaml:2: preset is 'pix3pix'; expected one of default, pix2pix, pix2pix-paper"),
         ("preset: [1]\n", r"settings\.yaml:1: preset is \[1\]; expected one of"),
         ("preset:\n", r"settings\.yaml:1: preset is None; expected one of"),
         ("1: 2\n", r"settings\.yaml:1: 1: Keys should be strings"),
@@ -150,7 +150,7 @@ def test_learning_rates_without_a_dot_are_numbers_in_a_file_too(tmp_path: Path) 
         ("=3", "unknown key"),
         ("training.minutes=inf", "training.minutes: Input should be a finite number"),
         ("loss.adversarial_weight=nan", "loss.adversarial_weight: Input should be a finite number"),
-        ("preset=other", "--set preset=other: preset is 'other'; expected one of default, pix2pix"),
+        ("preset=other", "--set preset=other: preset is 'other'; expected one of default, pix2pix, pix2pix-paper"),
         ("preset.name=default", "--set preset.name=default: preset is {'name': 'default'}; expected one of"),
         ("optimiser.betas=[0.9, 1.0]", r"optimiser.betas.1: Input should be less than 1 \(got 1.0\)"),
         ("optimiser.betas=[-0.1, 0.9]", r"optimiser.betas.0: Input should be greater than or equal to 0 \(got -0.1\)"),
@@ -224,8 +224,16 @@ def test_presets_come_back_as_they_were_written(tmp_path: Path, preset: str) -> 
     assert load_config(written(tmp_path, config.to_yaml())) == config
 
 
-def test_the_pix2pix_preset_is_the_papers() -> None:
+def test_the_pix2pix_preset_has_the_published_block_and_an_adversarial_term() -> None:
     config = load_config(preset="pix2pix")
+    assert config.network.block == "pix2pix"
+    assert config.loss.adversarial_weight > 0
+    assert config.discriminator.sees == "labels"
+    assert config.training.epochs is None  # as long as the default, not the paper's 200 epochs
+
+
+def test_the_paper_preset_is_the_papers() -> None:
+    config = load_config(preset="pix2pix-paper")
     assert (config.network.width, config.network.max_width, config.network.dropout) == (64, 512, 0.5)
     assert (config.loss.reconstruction, config.loss.reconstruction_weight, config.loss.adversarial_weight) == (
         "l1",
@@ -239,6 +247,7 @@ def test_the_pix2pix_preset_is_the_papers() -> None:
     )
     assert (config.optimiser.weight_decay, config.optimiser.clip_norm) == (0, None)
     assert config.discriminator.max_layers == 3  # 70 x 70 pixels
+    assert config.discriminator.sees == "probabilities"
     assert config.preparation.neighbours == 0
 
 

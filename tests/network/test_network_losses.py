@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from volseg.config import Reconstruction
-from volseg.network.losses import LOSSES, adversarial_loss, one_hot, reconstruction_loss
+from volseg.network.losses import LOSSES, adversarial_loss, hard_one_hot, one_hot, reconstruction_loss
 
 # Two slices of 1 x 2 pixels, three classes: the probabilities of each pixel, and the right classes.
 PROBABILITIES = torch.tensor(
@@ -110,3 +110,12 @@ def test_the_adversarial_loss_is_binary_cross_entropy() -> None:
     patches = torch.tensor([[[[0.0, log(3)]]]])  # probabilities 0.5 and 0.75 of being real
     assert adversarial_loss(patches, real=True).item() == pytest.approx(-(log(0.5) + log(0.75)) / 2)
     assert adversarial_loss(patches, real=False).item() == pytest.approx(-(log(0.5) + log(0.25)) / 2)
+
+
+def test_hard_one_hot_is_the_most_probable_class_with_the_gradient_of_the_probabilities() -> None:
+    probabilities = PROBABILITIES.clone().requires_grad_(True)
+    hard = hard_one_hot(probabilities)
+    assert torch.equal(hard, one_hot(PROBABILITIES.argmax(dim=1), 3))  # exactly: a discriminator sees rounding errors
+    pull = torch.arange(12.0).reshape(2, 3, 1, 2)
+    hard.backward(pull)
+    assert torch.equal(probabilities.grad, pull)

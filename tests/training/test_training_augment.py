@@ -165,7 +165,7 @@ def test_blur_keeps_the_mean_and_lowers_the_noise() -> None:
     assert found.std(dim=(1, 2, 3)).min() < 0.5
 
 
-@pytest.mark.parametrize("config", [AugmentationConfig(), load_config(preset="pix2pix").augmentation])
+@pytest.mark.parametrize("config", [AugmentationConfig(), load_config(preset="pix2pix-paper").augmentation])
 def test_the_same_generator_gives_the_same_changes(config: AugmentationConfig) -> None:
     images, classes = torch.randn(4, 3, 20, 26), ellipse(20, 26, count=4)
     first, second, other = (augment(images, classes, config, seeded(seed)) for seed in (5, 5, 6))

@@ -205,14 +205,16 @@ def test_every_loss_and_decoder_trains_with_and_without_the_adversarial_term(
         assert ("adversarial" in losses[0]) == (weight > 0)
 
 
-def test_pix2pix_preset_trains(dataset_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("preset", "weight"), [("pix2pix", 0.02), ("pix2pix-paper", 1.0)])
+def test_pix2pix_presets_train(dataset_folder: Path, tmp_path: Path, preset: str, weight: float) -> None:
     config = load_config(
-        preset="pix2pix",
+        preset=preset,
         overrides=("network.width=4", "discriminator.width=4", "training.epochs=1", "training.validations=1"),
     )
     model = volseg.load_model(train(dataset_folder, tmp_path / "run", config=config))
-    assert model.config.loss.adversarial_weight == 1.0
-    assert model.config.network.levels == 4  # floor(log2(20))
+    assert model.config.loss.adversarial_weight == weight
+    assert model.config.preparation.spacing_mm == (0.5, 0.5, 2.5)  # half of the scans'
+    assert model.config.network.levels == 4  # slices of 48 x 40 pixels
 
 
 def test_all_cases_and_no_validation(dataset_folder: Path, tmp_path: Path) -> None:

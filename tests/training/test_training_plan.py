@@ -76,6 +76,24 @@ def test_the_spacing_is_the_median_axis_by_axis(dataset_folder: Path) -> None:
     assert all(size % 2 ** (plan.network.levels or 0) == 0 for size in plan.training.slice_size or ())
 
 
+@pytest.mark.parametrize(
+    ("shape", "finer"),
+    [((64, 70, 64), 2.0), ((35, 51, 36), 2.0), ((96, 140, 100), 128 / 96), ((128, 150, 130), 1.0)],
+    ids=str,
+)
+def test_small_slices_are_enlarged_for_a_network_that_halves_them_at_once(
+    dataset_folder: Path, shape: tuple[int, int, int], finer: float
+) -> None:
+    dataset, found = read_dataset(dataset_folder), [facts(shape=shape, spacing=(1.0, 1.2, 0.9))]
+    for block, expected in (("double", 1.0), ("pix2pix", finer)):
+        plan = make_plan(load_config(overrides=(f"network.block={block}",)), dataset, found)
+        assert plan.preparation.spacing_mm == pytest.approx((1 / expected, 1.2 / expected, 0.9 / expected), abs=1e-4)
+        least = np.array(shape) * expected
+        assert np.all(np.array(plan.training.slice_size) >= least.round())
+    set_by_hand = load_config(overrides=("network.block=pix2pix", "preparation.spacing_mm=[1,1,1]"))
+    assert make_plan(set_by_hand, dataset, found).preparation.spacing_mm == (1, 1, 1)
+
+
 def test_how_long_a_training_is_stays_as_it_was_set(dataset_folder: Path) -> None:
     """Steps are counted when it starts; a number of epochs in the plan would be of the cases of one fold."""
     dataset = read_dataset(dataset_folder)
@@ -101,7 +119,7 @@ def test_narrow_strips_are_no_plane(dataset_folder: Path, shape: tuple[int, int,
     assert plan.preparation.planes == planes
 
 
-@pytest.mark.parametrize(("block", "levels"), [("double", 5), ("pix2pix", 7)])
+@pytest.mark.parametrize(("block", "levels"), [("double", 5), ("pix2pix", 8)])
 def test_the_depth_is_that_of_the_largest_plane(dataset_folder: Path, block: str, levels: int) -> None:
     config, dataset = load_config(overrides=(f"network.block={block}",)), read_dataset(dataset_folder)
     plan = make_plan(config, dataset, [facts(shape=(128, 128, 48))])

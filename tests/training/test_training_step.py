@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from volseg.config import Config, parse_config
 from volseg.core.planes import Plane
 from volseg.errors import ModelError
-from volseg.network.losses import adversarial_loss, one_hot
+from volseg.network.losses import adversarial_loss, hard_one_hot, one_hot
 from volseg.training.step import Learner
 
 CPU = torch.device("cpu")
@@ -93,6 +93,20 @@ def test_without_an_adversarial_term_there_is_no_discriminator() -> None:
     assert set(learner().state()) == {"generator", "optimiser"}
 
 
+@pytest.mark.parametrize(("sees", "fractions"), [("labels", False), ("probabilities", True)])
+def test_what_the_discriminator_sees_of_a_prediction(sees: str, fractions: bool) -> None:
+    learning = learner(loss={"adversarial_weight": 1.0}, discriminator={"sees": sees})
+    seen = []
+    assert learning.discriminator is not None
+    learning.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()[:, 1:]))
+    learning.step(*batch(), EARLY)
+    real, *fakes = seen
+    assert len(fakes) == 2  # for its own update and for the generator's
+    assert set(real.unique().tolist()) == {0.0, 1.0}
+    for fake in fakes:
+        assert (len(fake.unique()) > 2) == fractions
+
+
 def test_the_discriminator_learns_from_its_own_loss_alone() -> None:
     """Its weights after a step are those of one Adam step on the halved loss; the generator's pass leaves them."""
     learning = learner(loss={"adversarial_weight": 5.0}, optimiser={"name": "adam", "clip_norm": None})
@@ -100,7 +114,7 @@ def test_the_discriminator_learns_from_its_own_loss_alone() -> None:
     discriminator, generator = copy.deepcopy(learning.discriminator), copy.deepcopy(learning.generator)
     assert discriminator is not None
     with torch.no_grad():
-        fake = torch.cat([images, generator.train()(images).softmax(dim=1)], dim=1)
+        fake = torch.cat([images, hard_one_hot(generator.train()(images).softmax(dim=1))], dim=1)
     real = torch.cat([images, one_hot(classes, 3)], dim=1)
     rate = learning.config.optimiser.learning_rate
     optimiser = torch.optim.Adam(

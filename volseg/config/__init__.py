@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -21,6 +21,7 @@ from volseg.config.sections import (
     Normalisation,
     OptimiserConfig,
     PreparationConfig,
+    Preset,
     Reconstruction,
     Temperature,
     TrainingConfig,
@@ -47,7 +48,7 @@ __all__ = [
     "parse_config",
 ]
 
-PRESETS = ("default", "pix2pix")
+PRESETS: tuple[str, ...] = get_args(Preset)
 
 
 def load_config(
@@ -66,7 +67,7 @@ def load_config(
     overrides : tuple of str
         Dotted keys and YAML values, such as ``network.decoder=upsample``.
     preset : str, optional
-        ``default`` or ``pix2pix``; file and overrides may not name another.
+        ``default``, ``pix2pix`` or ``pix2pix-paper``; file and overrides may not name another.
     start : Config, optional
         Settings to start from instead of a preset: those of a run that is continued.
 

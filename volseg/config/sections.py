@@ -20,6 +20,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Pixels = Annotated[int, Field(ge=8, le=1 << 14)]
 
+# Each is a file of `volseg.presets`.
+Preset = Literal["default", "pix2pix", "pix2pix-paper"]
 # The networks by name; each is a row of `volseg.network.generator.NETWORKS`.
 Block = Literal["double", "pix2pix"]
 # The losses of the generator by name; each is a row of `volseg.network.losses.LOSSES`.
@@ -104,10 +106,16 @@ class NetworkConfig(_Section):
 
 
 class DiscriminatorConfig(_Section):
-    """The PatchGAN. Its depth is the largest, up to `max_layers`, whose receptive field fits into the slice."""
+    """The PatchGAN. Its depth is the largest, up to `max_layers`, whose receptive field fits into the slice.
+
+    ``sees``: what it is shown of a prediction beside the slice. ``probabilities``: the softmax, which it tells from a
+    one-hot reference by its fractions alone. ``labels``: the most probable label as one-hot; the generator's gradient
+    passes through as if it were the softmax.
+    """
 
     width: Channels = 64
     max_layers: Annotated[int, Field(ge=1, le=4)] = 4
+    sees: Literal["probabilities", "labels"] = "labels"
 
 
 class LossConfig(_Section):
@@ -196,7 +204,7 @@ class Config(_Section):
     ('double', 'ce_dice')
     """
 
-    preset: Literal["default", "pix2pix"] = "default"
+    preset: Preset = "default"
     preparation: PreparationConfig = PreparationConfig()
     network: NetworkConfig = NetworkConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()

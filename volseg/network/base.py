@@ -39,6 +39,9 @@ class Generator(nn.Module, ABC):
     least_pixels: ClassVar[int] = 1
     """Pixels along each side of the deepest level, at least."""
 
+    short_side: ClassVar[int] = 1
+    """Pixels along the short side of a slice, at least: slices of fewer are planned at a finer spacing."""
+
     def __init__(self, in_channels: int, classes: int, config: NetworkConfig) -> None:
         super().__init__()
         if config.levels is None:

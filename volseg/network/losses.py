@@ -143,3 +143,17 @@ def one_hot(classes: Tensor, count: int) -> Tensor:
         Number of classes.
     """
     return F.one_hot(classes, count).movedim(-1, 1).float()
+
+
+def hard_one_hot(probabilities: Tensor) -> Tensor:
+    """(B, K, H, W) -> the same, one-hot at the most probable class; its gradient is that of the probabilities.
+
+    Y. Bengio et al., "Estimating or Propagating Gradients Through Stochastic Neurons", 2013, arXiv:1308.3432: the
+    straight-through estimator.
+
+    Parameters
+    ----------
+    probabilities : (B, K, H, W) float
+    """
+    hard = one_hot(probabilities.argmax(dim=1), probabilities.shape[1])
+    return hard + (probabilities - probabilities.detach())  # the bracket is 0 exactly

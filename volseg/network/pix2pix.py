@@ -5,7 +5,7 @@ P. Isola et al., "Image-to-Image Translation with Conditional Adversarial Networ
 
 from __future__ import annotations
 
-from math import floor, log2
+from math import ceil, floor, log2, prod
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,14 @@ from torch import Tensor, nn
 from volseg.config import NetworkConfig
 from volseg.network.base import Generator, make_dropout, make_growth, make_norm
 
+_MOST_PADDED = 1.5  # times the pixels of a slice
+
 
 class Pix2PixGenerator(Generator):
     """The generator of pix2pix; parameters as for `Generator`."""
+
+    # Its first convolution halves at once. The published code enlarges its pictures for that reason as well.
+    short_side = 128
 
     def __init__(self, in_channels: int, classes: int, config: NetworkConfig) -> None:
         super().__init__(in_channels, classes, config)
@@ -29,8 +34,17 @@ class Pix2PixGenerator(Generator):
 
     @staticmethod
     def levels_for(slice_size: tuple[int, int]) -> int:
-        """Return how often a slice is halved: until its short side has 1 pixel, at most 8 times."""
-        return max(1, min(8, floor(log2(min(slice_size)))))
+        """Return how often a slice is halved: until its short side has 1 pixel, at most 8 times.
+
+        Fewer times where rounding both sides up to a multiple of ``2 ** levels`` would add half of the pixels: a deep
+        level is not worth a frame of padding that costs as much as the slice.
+        """
+        deepest = max(1, min(8, floor(log2(min(slice_size)))))
+        for levels in range(deepest, 1, -1):
+            padded = [ceil(side / 2**levels) * 2**levels for side in slice_size]
+            if prod(padded) <= _MOST_PADDED * prod(slice_size):
+                return levels
+        return 1
 
     def logits(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, classes, H, W)."""

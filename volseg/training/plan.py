@@ -32,6 +32,7 @@ _NARROW = 32  # pixels: slices that are narrower, and by far narrower than in an
 _WORTH_CROPPING = 0.25  # of the voxels
 _BELOW_IS_AIR_HU = -700  # the lowest value of a scan of unknown modality
 _MOST_CLIPPED = 0.5  # of a label
+_MOST_FINER = 2.0  # times: planned spacing against that of the scans
 
 
 def iterate_planning(
@@ -127,10 +128,11 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
     """Fill every setting that is still None.
 
     Planes: one, across the coarse axis, where the median spacing is anisotropic by more than 1.5; else all three,
-    without those whose slices are narrow strips. Spacing: the median. Normalisation: CT by the labels' intensities over
-    all cases, others each scan by itself, clipped unless that takes half of a label. Slice size: the median slice, at
-    most 256 pixels; larger slices are cropped at random. Depth and batch: from the slice size. Empty borders are left
-    out, and do not count for any of this, if half of the cases lose a quarter of their voxels with them.
+    without those whose slices are narrow strips. Spacing: the median; finer, by a factor of at most 2, where slices are
+    smaller than the network needs. Normalisation: CT by the labels' intensities over all cases, others each scan by
+    itself, clipped unless that takes half of a label. Slice size: the median slice, at most 256 pixels; larger slices
+    are cropped at random. Depth and batch: from the slice size. Empty borders are left out, and do not count for any of
+    this, if half of the cases lose a quarter of their voxels with them.
 
     Parameters
     ----------
@@ -146,7 +148,7 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
     if crop:
         facts = [case.inside or case for case in facts]
     planes = preparation.planes or _planes(facts)
-    spacing = preparation.spacing_mm or _median_spacing(facts)
+    spacing = preparation.spacing_mm or _spacing(facts, planes, short_side=NETWORKS[config.network.block].short_side)
     normalisation = preparation.normalisation or _normalisation(dataset, facts)
     if len(normalisation) != len(dataset.channel_names):
         raise DatasetError(
@@ -228,6 +230,16 @@ def _spacings(facts: Sequence[CaseFacts]) -> NDArray[np.float64]:
 def _median_spacing(facts: Sequence[CaseFacts]) -> tuple[float, float, float]:
     x, y, z = np.median(_spacings(facts), axis=0)
     return round(float(x), 4), round(float(y), 4), round(float(z), 4)
+
+
+def _spacing(facts: Sequence[CaseFacts], planes: Sequence[Plane], *, short_side: int) -> tuple[float, float, float]:
+    """Return the median spacing; a finer one where the median slice would be shorter than `short_side` pixels."""
+    scanned = _median_spacing(facts)
+    shape = _slice_size(facts, scanned)
+    shortest = min(min(_in_plane_size(shape, plane)) for plane in planes)
+    finer = min(_MOST_FINER, max(1.0, short_side / shortest))
+    x, y, z = (round(mm / finer, 4) for mm in scanned)
+    return x, y, z
 
 
 def _slice_size(facts: Sequence[CaseFacts], spacing: tuple[float, float, float]) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from volseg.errors import ModelError
 from volseg.network.devices import autocast
 from volseg.network.discriminator import build_discriminator
 from volseg.network.file import make_generator
-from volseg.network.losses import adversarial_loss, one_hot, reconstruction_loss
+from volseg.network.losses import adversarial_loss, hard_one_hot, one_hot, reconstruction_loss
 from volseg.training.schedule import rate_factor
 
 _MOST_SKIPPED = 20  # updates in a row
@@ -50,7 +50,7 @@ class Learner:
                 self.generator.classes,
                 slice_size=(config.training.slice_size[height], config.training.slice_size[width]),
                 config=config.discriminator,
-            ).to(device)
+            ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.discriminator_optimiser = _optimiser(self.discriminator.parameters(), config.optimiser)
         self.skipped = 0
 
@@ -74,7 +74,10 @@ class Learner:
         losses = {"reconstruction": self.reconstruction(logits, classes)}
         total = self.config.loss.reconstruction_weight * losses["reconstruction"]
         if self.discriminator is not None:
-            fake = torch.cat([images, logits.softmax(dim=1)], dim=1)
+            predicted = logits.softmax(dim=1)
+            if self.config.discriminator.sees == "labels":
+                predicted = hard_one_hot(predicted)
+            fake = torch.cat([images, predicted], dim=1)
             real = torch.cat([images, one_hot(classes, self.generator.classes)], dim=1)
             losses["discriminator"] = self._step_discriminator(real, fake.detach())
             losses["adversarial"] = adversarial_loss(self._judge(fake), real=True)
