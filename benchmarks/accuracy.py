@@ -39,18 +39,16 @@ from volseg.training.folds import is_trained
 from volseg.training.journal import read_events
 
 CORONAL = ["preparation.planes=[coronal]"]
+# By default its slices are enlarged, and its depth follows.
+AS_SCANNED = ["network.block=pix2pix", "network.levels=5", "preparation.spacing_mm=[1,1,1]"]
 GAN = ["loss.adversarial_weight=0.02"]
 CHANGES = {
     "default": [],
     "no neighbours": ["preparation.neighbours=0"],
     "two neighbours": ["preparation.neighbours=2"],
     "instance norm": ["network.norm=instance"],
-    "pix2pix block": ["network.block=pix2pix", "network.width=64"],
-    "pix2pix block, its published learning rate": [
-        "network.block=pix2pix",
-        "network.width=64",
-        "optimiser.learning_rate=0.0002",
-    ],
+    "pix2pix block": [*AS_SCANNED, "network.width=64"],
+    "pix2pix block, its published learning rate": [*AS_SCANNED, "network.width=64", "optimiser.learning_rate=0.0002"],
     "decoder upsample": ["network.decoder=upsample"],
     "width 16": ["network.width=16"],
     "width 32": ["network.width=32"],

@@ -22,22 +22,29 @@ from volseg.core.planes import Plane
 from volseg.datasets import check_dataset, read_dataset, split
 from volseg.network.losses import adversarial_loss, one_hot
 from volseg.training.augment import augment
-from volseg.training.data import SliceSampler, cache_case, make_samplers
+from volseg.training.data import cache_case
 from volseg.training.facts import find_facts
 from volseg.training.plan import make_plan
+from volseg.training.sampling import SliceSampler, make_samplers
 from volseg.training.step import Learner
 
 PLANE: Plane = "coronal"
-NARROW = ("network.width=16", "network.max_width=128", "discriminator.width=16", "preparation.planes=[coronal]")
-ARMS = {
+NARROW = (
+    "network.width=16",
+    "network.max_width=128",
+    "network.levels=5",
+    "discriminator.width=16",
+    "preparation.planes=[coronal]",
+    "preparation.spacing_mm=[1,1,1]",
+)
+CE_DICE = ("loss.reconstruction=ce_dice", "loss.reconstruction_weight=10")
+ARMS: dict[str, tuple[str, ...]] = {
     "literal": (),
     "no adversarial term": ("loss.adversarial_weight=0",),
-    "CE + Dice x 10 in place of L1 x 100": ("loss.reconstruction=ce_dice", "loss.reconstruction_weight=10"),
-    "CE + Dice x 10, no adversarial term": (
-        "loss.reconstruction=ce_dice",
-        "loss.reconstruction_weight=10",
-        "loss.adversarial_weight=0",
-    ),
+    "CE + Dice x 10": CE_DICE,
+    "CE + Dice x 10, no adversarial term": (*CE_DICE, "loss.adversarial_weight=0"),
+    "CE + Dice x 10, discriminator sees labels": (*CE_DICE, "discriminator.sees=labels"),
+    "discriminator sees labels": ("discriminator.sees=labels",),
     "learning rate 1e-3": ("optimiser.learning_rate=1.0e-3",),
     "no dropout": ("network.dropout=0",),
     "slices enlarged twice": ("preparation.spacing_mm=[0.5,0.5,0.5]",),
@@ -93,16 +100,16 @@ def probe(learner: Learner, slices: tuple[torch.Tensor, torch.Tensor]) -> dict:
     terms = {"reconstruction": loss.reconstruction_weight * learner.reconstruction(logits, classes)}
     found = {
         "dice": float(2 * (labelled & predicted).sum() / (labelled.sum() + predicted.sum())),
-        "right_on_labels": float(right[labelled].mean()),
-        "median_right_on_labels": float(right[labelled].median()),
+        "right_on_labels": float(right[labelled].mean().detach()),
+        "median_right_on_labels": float(right[labelled].median().detach()),
     }
     if learner.discriminator is not None:
         learner.discriminator.eval()
         judged = learner._judge(torch.cat([images, probabilities], dim=1))
         reference = learner._judge(torch.cat([images, one_hot(classes, logits.shape[1])], dim=1))
         found |= {
-            "called_real": float(judged.sigmoid().mean()),
-            "reference_called_real": float(reference.sigmoid().mean()),
+            "called_real": float(judged.sigmoid().mean().detach()),
+            "reference_called_real": float(reference.sigmoid().mean().detach()),
         }
         terms["adversarial"] = loss.adversarial_weight * adversarial_loss(judged, real=True)
     for name, term in terms.items():

@@ -62,7 +62,10 @@ def test_a_section_must_be_a_section(tmp_path: Path, text: str) -> None:
     [
         ("network: [}", r"settings\.yaml: is not YAML: .*line 1, column 11"),
         ("- 1\n- 2\n", r"settings\.yaml: holds list; expected keys and values"),
-        ("\npreset: pix3pix\n", r"settings\.yaml:2: preset is 'pix3pix'; expected one of default, pix2pix, pix2pix-paper"),
+        (
+            "\npreset: pix3pix\n",
+            r"settings\.yaml:2: preset is 'pix3pix'; expected one of default, pix2pix, pix2pix-paper",
+        ),
         ("preset: [1]\n", r"settings\.yaml:1: preset is \[1\]; expected one of"),
         ("preset:\n", r"settings\.yaml:1: preset is None; expected one of"),
         ("1: 2\n", r"settings\.yaml:1: 1: Keys should be strings"),

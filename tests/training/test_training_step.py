@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from volseg.config import Config, parse_config
 from volseg.core.planes import Plane
 from volseg.errors import ModelError
-from volseg.network.losses import adversarial_loss, hard_one_hot, one_hot
+from volseg.network.losses import adversarial_loss, one_hot
 from volseg.training.step import Learner
 
 CPU = torch.device("cpu")
@@ -114,7 +114,7 @@ def test_the_discriminator_learns_from_its_own_loss_alone() -> None:
     discriminator, generator = copy.deepcopy(learning.discriminator), copy.deepcopy(learning.generator)
     assert discriminator is not None
     with torch.no_grad():
-        fake = torch.cat([images, hard_one_hot(generator.train()(images).softmax(dim=1))], dim=1)
+        fake = torch.cat([images, generator.train()(images).softmax(dim=1)], dim=1)
     real = torch.cat([images, one_hot(classes, 3)], dim=1)
     rate = learning.config.optimiser.learning_rate
     optimiser = torch.optim.Adam(

@@ -52,7 +52,7 @@ def _label_lists() -> dict[str, str]:
 def _config_lists() -> dict[str, str]:
     from volseg.config import PRESETS
 
-    return {"presets": " or ".join(PRESETS)}
+    return {"presets": f"{', '.join(PRESETS[:-1])} or {PRESETS[-1]}"}
 
 
 def _score_lists() -> dict[str, str]:

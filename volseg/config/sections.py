@@ -115,7 +115,7 @@ class DiscriminatorConfig(_Section):
 
     width: Channels = 64
     max_layers: Annotated[int, Field(ge=1, le=4)] = 4
-    sees: Literal["probabilities", "labels"] = "labels"
+    sees: Literal["probabilities", "labels"] = "probabilities"
 
 
 class LossConfig(_Section):

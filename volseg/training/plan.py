@@ -147,8 +147,9 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
         crop = _has_broad_borders(facts)
     if crop:
         facts = [case.inside or case for case in facts]
+    network = NETWORKS[config.network.block]
     planes = preparation.planes or _planes(facts)
-    spacing = preparation.spacing_mm or _spacing(facts, planes, short_side=NETWORKS[config.network.block].short_side)
+    spacing = preparation.spacing_mm or _spacing(facts, planes, short_side=network.short_side)
     normalisation = preparation.normalisation or _normalisation(dataset, facts)
     if len(normalisation) != len(dataset.channel_names):
         raise DatasetError(
@@ -157,7 +158,7 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
         )
     size = training.slice_size or _slice_size(facts, spacing)
     used = [_in_plane_size(size, plane) for plane in planes]
-    levels = config.network.levels or max(map(NETWORKS[config.network.block].levels_for, used))
+    levels = config.network.levels or max(map(network.levels_for, used))
     # One full entry a label: what is set and what is a default cannot be told apart in a file.
     cleanup = resolve_cleanup([label.name for label in dataset.labels], config.cleanup)
     return _replace(
@@ -165,7 +166,7 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
         preparation={"planes": planes, "spacing_mm": spacing, "normalisation": normalisation, "crop": crop},
         network={"levels": levels},
         training={
-            "slice_size": _multiples(size, 2**levels),
+            "slice_size": _multiples(size, 2**levels, least=network.least_pixels),
             "batch_size": training.batch_size or _batch_size(used),
         },
     )
@@ -182,9 +183,9 @@ def _in_plane_size(size: Sequence[int], plane: Plane) -> tuple[int, int]:
     return size[height], size[width]
 
 
-def _multiples(size: Sequence[int], multiple: int) -> tuple[int, int, int]:
-    """Round a size up to multiples, two at least."""
-    right, front, foot = (max(2, ceil(n / multiple)) * multiple for n in size)
+def _multiples(size: Sequence[int], multiple: int, *, least: int) -> tuple[int, int, int]:
+    """Round a size up to multiples, `least` of them at least."""
+    right, front, foot = (max(least, ceil(n / multiple)) * multiple for n in size)
     return right, front, foot
 
 
