@@ -38,6 +38,7 @@ NARROW = (
     "preparation.spacing_mm=[1,1,1]",
 )
 CE_DICE = ("loss.reconstruction=ce_dice", "loss.reconstruction_weight=10")
+BETTER = (*CE_DICE, "optimiser.learning_rate=1.0e-3", "network.dropout=0", "discriminator.sees=labels")
 ARMS: dict[str, tuple[str, ...]] = {
     "literal": (),
     "no adversarial term": ("loss.adversarial_weight=0",),
@@ -48,6 +49,10 @@ ARMS: dict[str, tuple[str, ...]] = {
     "learning rate 1e-3": ("optimiser.learning_rate=1.0e-3",),
     "no dropout": ("network.dropout=0",),
     "slices enlarged twice": ("preparation.spacing_mm=[0.5,0.5,0.5]",),
+    "CE + Dice x 10, learning rate 1e-3": (*CE_DICE, "optimiser.learning_rate=1.0e-3"),
+    "the same, no dropout": (*CE_DICE, "optimiser.learning_rate=1.0e-3", "network.dropout=0"),
+    "the same, discriminator sees labels": BETTER,
+    "the same, slices enlarged twice": (*BETTER, "preparation.spacing_mm=[0.5,0.5,0.5]"),
     "double block": ("network.block=double", "network.levels=3"),
 }
 PROBES = 6
@@ -127,7 +132,7 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=45, help="of CPU time for each arm")
     parser.add_argument("--arms", default=";".join(ARMS), help="names by semicolons")
     options = parser.parse_args()
-    results = {}
+    results = json.loads(options.output.read_text(encoding="utf-8")) if options.output.is_file() else {}
     for arm in options.arms.split(";"):
         results[arm] = run_arm(options.dataset, ARMS[arm], options.seconds)
         print(arm, json.dumps(results[arm][-1]), flush=True)
