@@ -213,7 +213,7 @@ def test_pix2pix_presets_train(dataset_folder: Path, tmp_path: Path, preset: str
     )
     model = volseg.load_model(train(dataset_folder, tmp_path / "run", config=config))
     assert model.config.loss.adversarial_weight == weight
-    assert model.config.preparation.spacing_mm == (0.5, 0.5, 2.5)  # half of the scans'
+    assert model.config.preparation.spacing_mm == (0.5, 0.5, 1.5)  # half of the scans'
     assert model.config.network.levels == 4  # slices of 48 x 40 pixels
 
 
