@@ -118,4 +118,4 @@ def test_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     )
     where, blocks = run.stdout.splitlines()
     assert Path(where).is_relative_to(tmp_path)
-    assert blocks == "['double', 'pix2pix']"
+    assert blocks == "['double', 'pix2pix', 'pix2pix']"
