@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import permutations, product
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -109,3 +111,16 @@ def test_a_part_lies_where_it_was() -> None:
     assert cut.labels == labels.labels
     assert cut.grid.is_close(part.grid)
     np.testing.assert_array_equal(cut.array, labels.array[INSIDE])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_it_takes_little_memory_whatever_the_order(order: Literal["C", "F"]) -> None:
+    scan = np.zeros((60, 70, 80), dtype=np.int16, order=order)
+    scan[10:50, 10:60, 10:70] = 7
+    content_box([scan])  # what is imported is not counted
+    tracemalloc.start()
+    try:
+        content_box([scan])
+        assert tracemalloc.get_traced_memory()[1] < scan.nbytes / 10
+    finally:
+        tracemalloc.stop()

@@ -96,7 +96,7 @@ def _border_values(channels: Sequence[NDArray[Any]]) -> tuple[float, ...] | None
     counts: Counter[tuple[float, ...]] = Counter()
     for axis in range(3):
         for end in (0, -1):
-            faces = [np.take(channel, end, axis=axis) for channel in channels]
+            faces = [np.moveaxis(channel, axis, 0)[end] for channel in channels]  # views, in any order in memory
             lowest = tuple(face.min().item() for face in faces)
             if np.isfinite(lowest).all() and lowest == tuple(face.max().item() for face in faces):
                 counts[lowest] += 1
