@@ -99,10 +99,10 @@ def test_few_steps_are_warned_of(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("volseg.training.loop._FEW_STEPS", few)
+    monkeypatch.setattr("volseg.training.outcome.FEW_STEPS", few)
     with caplog.at_level(logging.WARNING):
         train(dataset_folder, tmp_path / "run", config=load_config(overrides=(*TINY, "training.epochs=1")))
-    assert ("only 8 steps were made, of 7000 a plane by default; give it more time" in caplog.text) is warned
+    assert ("only 8 steps were made, and fewer than 9 teach next to nothing" in caplog.text) is warned
 
 
 @pytest.mark.parametrize("measured", [1, 2])

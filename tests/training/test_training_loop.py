@@ -113,6 +113,29 @@ def train_in_two_sittings(dataset: Path, run: Path, config: Config) -> Path:
     return train(dataset, run, resume=True)
 
 
+def test_slices_grow_while_it_trains_and_a_resumed_run_goes_on_with_their_size(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Size] = []
+
+    def watched(images: Tensor, *arguments: Any) -> Any:
+        seen.append(images.shape)
+        return augment(images, *arguments)
+
+    monkeypatch.setattr("volseg.training.loop.augment", watched)
+    sizes = ("training.first_size=[8, 8, 8]", "training.slice_size=[24, 20, 8]", "network.levels=2")
+    config = small("training.epochs=12", *sizes)
+    whole = volseg.load_model(train(dataset_folder, tmp_path / "whole", config=config))
+    order = list(dict.fromkeys(shape[-2:] for shape in seen))
+    assert (order[0], order[-1], len(order)) == ((8, 8), (24, 20), 4)
+    assert [shape[-2:] for shape in seen] == sorted((shape[-2:] for shape in seen), key=order.index)
+    undisturbed = seen.copy()
+    seen.clear()
+    resumed = volseg.load_model(train_in_two_sittings(dataset_folder, tmp_path / "cut", config))
+    assert seen == undisturbed
+    assert resumed.sha256 == whole.sha256
+
+
 def test_near_isotropic_scans_train_a_network_for_each_plane(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "Task98_Cubes", spacing=(1.0, 1.0, 1.2))
     config = small("training.epochs=3", "loss.adversarial_weight=0.02", "discriminator.width=4")

@@ -154,6 +154,33 @@ def test_large_slices_are_trained_on_crops(dataset_folder: Path) -> None:
     assert plan.network.levels == 5
 
 
+def test_slices_grow_from_patches_to_whole_slices(dataset_folder: Path) -> None:
+    plan = make_plan(load_config(), read_dataset(dataset_folder), [facts(shape=(216, 256, 10), spacing=(1.4, 1.4, 10))])
+    assert (plan.training.first_size or ())[:2] == (64, 64)
+    assert (plan.training.slice_size or ())[:2] == (224, 256)
+
+
+def test_slices_that_are_small_already_do_not_grow(dataset_folder: Path) -> None:
+    for shape in ((36, 50, 36), (80, 64, 70)):
+        training = make_plan(load_config(), read_dataset(dataset_folder), [facts(shape=shape)]).training
+        assert training.first_size == training.slice_size
+
+
+def test_a_size_that_was_set_is_that_of_the_whole_training(dataset_folder: Path) -> None:
+    """As in the plans of older versions."""
+    dataset = read_dataset(dataset_folder)
+    given = load_config(overrides=("training.slice_size=[256, 256, 64]",))
+    assert make_plan(given, dataset, [facts()]).training.first_size is None
+    both = load_config(overrides=("training.slice_size=[256, 256, 64]", "training.first_size=[32, 32, 64]"))
+    assert make_plan(both, dataset, [facts()]).training.first_size == (32, 32, 64)
+
+
+def test_no_patch_is_smaller_than_what_the_discriminator_judges_at_once(dataset_folder: Path) -> None:
+    config = load_config(overrides=("loss.adversarial_weight=1",))
+    plan = make_plan(config, read_dataset(dataset_folder), [facts(shape=(256, 256, 10), spacing=(1, 1, 5))])
+    assert (plan.training.first_size or ())[:2] == (160, 160)  # 142 pixels, in multiples of 32
+
+
 def test_mr_is_normalised_scan_by_scan_and_ct_by_the_labels(dataset_folder: Path) -> None:
     dataset = read_dataset(dataset_folder)
     assert dataset.modalities == ("MR",)
@@ -231,14 +258,16 @@ def test_fingerprint_is_of_the_cases_that_were_learnt_from_and_of_the_plan(datas
     assert fingerprint(fewer, plan, training) == fingerprint(dataset, plan, training)
     renamed = replace(dataset, labels=tuple(replace(label, name=f"{label.name}s") for label in dataset.labels))
     coarser = make_plan(load_config(), dataset, [facts(spacing=(2.0, 2.0, 2.0))])
+    growing = make_plan(load_config(overrides=("training.first_size=[8, 8, 8]",)), dataset, [facts()])
     others = [
         fingerprint(dataset, plan, training[1:]),
         fingerprint(dataset, plan, (*training[1:], held_out[0])),
         fingerprint(renamed, plan, training),
         fingerprint(dataset, coarser, training),
         fingerprint(dataset, with_crop(plan, crop=True), training),
+        fingerprint(dataset, growing, training),
     ]
-    assert len({fingerprint(dataset, plan, training), *others}) == 6
+    assert len({fingerprint(dataset, plan, training), *others}) == 7
     for crop in (False, None):  # runs that do not know it are resumed
         assert fingerprint(dataset, with_crop(plan, crop=crop), training) == fingerprint(dataset, plan, training)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from volseg.config import Config, load_config
 from volseg.core.planes import PLANES, Plane
@@ -14,6 +15,7 @@ from volseg.datasets import Dataset, read_dataset
 from volseg.network.generator import build_generator
 from volseg.training.data import CachedCase, cache_case
 from volseg.training.facts import find_facts
+from volseg.training.growth import Stage
 from volseg.training.plan import make_plan
 from volseg.training.sampling import SliceSampler
 
@@ -26,6 +28,14 @@ def planned(dataset: Dataset, *overrides: str) -> Config:
 
 def cached_cases(dataset: Dataset, config: Config, folder: Path, plane: Plane) -> list[CachedCase]:
     return [cache_case(case, folder, config=config, labels=dataset.labels)[plane] for case in dataset.cases]
+
+
+def draw(sampler: SliceSampler, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """A batch of whole slices."""
+    training = sampler.config.training
+    return sampler.draw(
+        np.random.default_rng(seed), Stage(1.0, training.slice_size or (16, 24, 8), training.batch_size or 1)
+    )
 
 
 @pytest.mark.parametrize("plane", PLANES)
@@ -42,7 +52,7 @@ def test_sampler_draws_labels_as_often_as_asked(dataset_folder: Path, tmp_path: 
     )
     cases = cached_cases(dataset, config, tmp_path / "cache", plane)
     sampler = SliceSampler(cases, config, plane)
-    images, classes = sampler.draw(np.random.default_rng(0))
+    images, classes = draw(sampler)
     height, width = {"axial": (24, 20), "coronal": (24, 16), "sagittal": (20, 16)}[plane]
     assert images.shape == (32, 5, height, width)
     assert images.dtype == np.float32
@@ -57,7 +67,7 @@ def test_crops_hold_the_label_when_asked(dataset_folder: Path, tmp_path: Path) -
     dataset = read_dataset(dataset_folder)
     config = planned(dataset, "training.foreground_fraction=1.0", "training.slice_size=[8, 8, 8]", "network.levels=1")
     cases = cached_cases(dataset, config, tmp_path / "cache", "axial")
-    _, classes = SliceSampler(cases, config, "axial").draw(np.random.default_rng(0))
+    _, classes = draw(SliceSampler(cases, config, "axial"))
     assert classes.shape[1:] == (8, 8)
     assert (classes.reshape(len(classes), -1) > 0).any(axis=1).mean() == 1.0
 
@@ -72,7 +82,7 @@ def test_small_slices_lie_in_training_where_the_network_pads_them(block: str, sh
     image = np.random.default_rng(0).normal(size=(1, 1, *shape)).astype(np.float16)
     case = CachedCase.of(image, np.ones((1, *shape), dtype=np.uint8))
     sampler = SliceSampler([case], config, "axial")
-    images, _ = sampler.draw(np.random.default_rng(0))
+    images, _ = draw(sampler)
     network = build_generator(1, 3, config.network.model_copy(update={"levels": 3, "width": 4})).eval()
     top, left = ((want - have + 1) // 2 for want, have in zip((16, 24), shape, strict=True))
     with torch.no_grad():
@@ -100,7 +110,7 @@ def test_each_class_of_a_case_is_drawn_alike_however_few_its_slices_are() -> Non
     classes = np.zeros((40, 16, 16), dtype=np.uint8)
     classes[:36, 4:12, 4:12] = 1
     classes[38, 5, 5] = 2  # a single pixel, in a slice of its own
-    images, _ = sampler_of(classes).draw(np.random.default_rng(0))
+    images, _ = draw(sampler_of(classes))
     drawn = images[:, 0, 0, 0].astype(int)
     assert np.mean(drawn == 38) == pytest.approx(0.5, abs=0.08)
     assert set(drawn) <= {*range(36), 38}
@@ -111,7 +121,7 @@ def test_the_window_lies_on_a_pixel_of_the_class_that_was_drawn() -> None:
     classes = np.zeros((1, 64, 64), dtype=np.uint8)
     classes[0, :30, :30] = 1
     classes[0, 60, 60] = 2  # in the same slice, and no window of 16 pixels holds both
-    _, drawn = sampler_of(classes).draw(np.random.default_rng(0))
+    _, drawn = draw(sampler_of(classes))
     holds = [(drawn == number).any(axis=(1, 2)) for number in (1, 2)]
     assert (holds[0] ^ holds[1]).all()
     assert holds[1].mean() == pytest.approx(0.5, abs=0.08)
@@ -120,15 +130,15 @@ def test_the_window_lies_on_a_pixel_of_the_class_that_was_drawn() -> None:
 def test_cases_are_drawn_alike_and_a_share_of_slices_is_any() -> None:
     labelled, empty = np.zeros((10, 16, 16), dtype=np.uint8), np.zeros((10, 16, 16), dtype=np.uint8)
     labelled[3, 8, 8] = 1
-    _, drawn = sampler_of(labelled, empty, fraction=0.5).draw(np.random.default_rng(0))
+    _, drawn = draw(sampler_of(labelled, empty, fraction=0.5))
     # half of the draws are of the case with a label: of these half, and a tenth of the others, of the labelled slice
     assert drawn.any(axis=(1, 2)).mean() == pytest.approx(0.5 * (0.5 + 0.5 / 10), abs=0.07)
-    _, drawn = sampler_of(labelled, empty, fraction=0.0).draw(np.random.default_rng(0))
+    _, drawn = draw(sampler_of(labelled, empty, fraction=0.0))
     assert drawn.any(axis=(1, 2)).mean() == pytest.approx(0.5 / 10, abs=0.04)
 
 
 def test_the_same_random_numbers_draw_the_same_slices() -> None:
     classes = np.random.default_rng(0).integers(0, 4, (10, 32, 32)).astype(np.uint8)
-    first, second = (sampler_of(classes).draw(np.random.default_rng(5)) for _ in range(2))
+    first, second = (draw(sampler_of(classes), seed=5) for _ in range(2))
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -72,9 +72,10 @@ def test_every_arm_learns_a_batch(reconstruction: str, adversarial: float) -> No
     assert (found == classes).float().mean() > 0.9
 
 
+@pytest.mark.parametrize("growing", [{}, {"slice_size": [256, 256, 256], "first_size": [16, 24, 64]}])
 @pytest.mark.parametrize(("plane", "shape"), [("axial", (16, 24)), ("coronal", (16, 64)), ("sagittal", (24, 64))])
-def test_the_discriminator_is_as_deep_as_the_planes_slices_allow(
-    plane: Plane, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+def test_the_discriminator_is_as_deep_as_the_planes_smallest_slices_allow(
+    plane: Plane, shape: tuple[int, int], growing: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
 
@@ -83,7 +84,7 @@ def test_the_discriminator_is_as_deep_as_the_planes_slices_allow(
         return nn.Linear(1, 1)
 
     monkeypatch.setattr("volseg.training.step.build_discriminator", build)
-    config = settings_for(loss={"adversarial_weight": 1.0}, training={"slice_size": [16, 24, 64]})
+    config = settings_for(loss={"adversarial_weight": 1.0}, training={"slice_size": [16, 24, 64], **growing})
     Learner(config, plane, channels=1, labels=2, device=CPU)
     assert asked == [shape]
 

@@ -170,6 +170,7 @@ class _Stages:
             "channels": [{"name": volume.name, "modality": volume.modality} for volume in volumes],
             "volumes_ml": volumes_ml,
             "cleanup": self.job.explain_cleanup(),
+            **({"model_weakness": weakness} if (weakness := self.job.model.weakness) else {}),
         }
 
     def write_record(self) -> list[str]:

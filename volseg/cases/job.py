@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,8 @@ from volseg.network.file import Model
 from volseg.prediction.cleanup import model_cleanup
 from volseg.prediction.inference import INFERENCE
 from volseg.prediction.networks import ReadyModel
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +113,8 @@ def make_job(model: Model, output: Path | str, *, settings: OutputSettings | Non
         There is no such device.
     """
     wanted = settings or OutputSettings()
+    if model.weakness:
+        _LOG.warning("the model means nothing: %s; train it for longer", model.weakness)
     choose_device(device)  # a missing device is no fault of any case
     cleanup = model_cleanup(model, wanted.cleanup)
     labels = LabelChoice(wanted.only).of(model.labels, "the model")

@@ -87,21 +87,24 @@ def progress_on(bar: Bars, first: str) -> Progress:
 
 
 @contextmanager
-def progress_bar(*, counts: bool = True) -> Iterator[Bars]:
+def progress_bar(*, counts: bool = True, time_left: bool = True) -> Iterator[Bars]:
     """Show a bar on stderr while the block runs; a line each minute if stderr is not a terminal.
 
     Parameters
     ----------
     counts : bool
         Whether to show the numbers of done and of all.
+    time_left : bool
+        Whether to show the time that is left if the rest goes as the last part did.
     """
     columns = [TextColumn("{task.description}"), BarColumn()]
     if counts:
         columns.append(MofNCompleteColumn())
+    columns.append(TimeElapsedColumn())
+    if time_left:
+        columns.append(TimeRemainingColumn())
     with _Bars(
         *columns,
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
         transient=True,

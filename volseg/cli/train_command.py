@@ -11,6 +11,7 @@ import typer
 from volseg.cli.cleanup_line import cleanup_line
 from volseg.cli.console import list_files, say
 from volseg.cli.parent import stop_with_parent
+from volseg.cli.plan_lines import plan_lines
 from volseg.cli.progress import progress_bar
 from volseg.cli.train_options import (
     Changes,
@@ -29,7 +30,7 @@ from volseg.errors import UsageError
 if TYPE_CHECKING:
     from volseg.config import Config
     from volseg.datasets import Dataset
-    from volseg.training.events import Planned, StepsMade, TrainingEvent, Validated
+    from volseg.training.events import StepsMade, TrainingEvent, Validated
     from volseg.training.plan import Fold
 
 
@@ -78,7 +79,7 @@ def train(
     if folds_over_cases:
         found = forget_patients(found)
     if plan_only:
-        _plan(found, output, settings, held_out)
+        _plan(found, output, settings, held_out, device)
         return
     events = iterate_training(found, output, config=settings, fold=held_out, device=device, resume=resume)
     list_files(_follow(events))
@@ -91,15 +92,24 @@ def _settings(config: Path | None, preset: str | None, changes: list[str], resum
     return read_settings(config, preset, changes, resumed)
 
 
-def _plan(dataset: Dataset, output: Path, settings: Config | None, fold: Fold) -> None:
-    from volseg.training.plan import iterate_planning
+def _plan(dataset: Dataset, output: Path, settings: Config | None, fold: Fold, device: str) -> None:
+    from volseg.config import load_config
+    from volseg.datasets import check_dataset
+    from volseg.network.devices import Threads, choose_device
+    from volseg.training.plan import plan_checked
+    from volseg.training.preview import preview
     from volseg.training.run_folder import check_folder
 
     check_folder(output)
+    target = choose_device(device)
+    checked = check_dataset(dataset)
     with progress_bar() as bar:
-        for _ in bar.track(iterate_planning(dataset, output, config=settings, fold=fold), description="reading"):
+        for _ in bar.track(plan_checked(checked, output, config=settings, fold=fold), description="reading"):
             pass
-    list_files([output / "plan.yaml"])
+    Threads().adjust()
+    plan = output / "plan.yaml"
+    say(*plan_lines(preview(checked, load_config(plan), fold=fold, device=target)))
+    list_files([plan])
 
 
 def _follow(events: Iterator[TrainingEvent]) -> list[Path]:
@@ -108,7 +118,8 @@ def _follow(events: Iterator[TrainingEvent]) -> list[Path]:
     from volseg.training.events import CaseRead, Finished, Planned, StepsMade, Validated
 
     threads, files = Threads(), list[Path]()
-    with progress_bar(counts=False) as bar:
+    before: StepsMade | None = None
+    with progress_bar(counts=False, time_left=False) as bar:
         task = bar.add_task("reading", total=1.0)
         for event in events:
             match event:
@@ -116,10 +127,11 @@ def _follow(events: Iterator[TrainingEvent]) -> list[Path]:
                     bar.update(task, completed=event.done / event.total)
                 case Planned():
                     threads.adjust()
-                    say(_plan_line(event), above=bar)
+                    say(*plan_lines(event), above=bar)
                 case StepsMade():
                     threads.adjust()
-                    bar.update(task, description=_describe(event), completed=event.progress)
+                    bar.update(task, description=_describe(event, before), completed=event.progress)
+                    before = event
                 case Validated():
                     say(*_dice_lines(event), above=bar)
                 case Finished():
@@ -135,25 +147,15 @@ def _fold(text: str) -> Fold:
     return int(text)
 
 
-def _plan_line(event: Planned) -> str:
-    from volseg.core.slices import in_plane
+def _describe(event: StepsMade, before: StepsMade | None) -> str:
+    from volseg.training.outlook import told_time
 
-    preparation, training = event.config.preparation, event.config.training
-    size, slices = training.slice_size or (), []
-    for plane in preparation.planes or ():
-        height, width = in_plane(plane)
-        slices.append(f"{plane} slices of {size[height]}x{size[width]}")
-    patients = f"; {event.patients}" if event.patients else ""
-    return (
-        f"{event.cases} cases to learn from, {event.held_out} held out (fold {event.fold}){patients}; "
-        f"{', '.join(slices)}, batches of {training.batch_size}, on {event.device}; "
-        f"read in {event.reading_seconds:.0f} s"
-    )
-
-
-def _describe(event: StepsMade) -> str:
     losses = ", ".join(f"{name} {value:.3f}" for name, value in event.losses.items())
-    return f"step {event.step}: {losses}"
+    steps, seconds = event.step, event.seconds
+    if before is not None and before.seconds < event.seconds:
+        steps, seconds = steps - before.step, seconds - before.seconds
+    pace = f"{steps / seconds:.2g} steps/s, " if seconds else ""
+    return f"step {event.step}: {losses}; {pace}{told_time(event.seconds_left)} left"
 
 
 def _dice_lines(event: Validated) -> list[str]:

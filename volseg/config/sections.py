@@ -163,6 +163,9 @@ class TrainingConfig(_Section):
     ``epochs``: passes over the labelled slices of all planes; by default 7,000 steps for each plane, and at least 3
     epochs. ``minutes``: wall-clock time from the first step on, in place of epochs; reading the scans is not counted.
     ``slice_size``: pixels along the patient's right-left, front-back and foot-head axes; a slice has two of them.
+    ``first_size``: the same for the first steps; from it slices grow to ``slice_size``. It is planned where
+    ``slice_size`` is planned as well; else slices have one size throughout. ``batch_size``: slices at the end; while
+    they are smaller there are more of them.
     ``temperature``: temperature of the model's probabilities; by default fitted on the held-out cases, or 1 if there
     are none. ``validations``: number of validations during training. Each has ``validation_cases`` cases, or as many
     as take 15 % of the time or a minute.
@@ -172,6 +175,7 @@ class TrainingConfig(_Section):
     minutes: Positive | None = None
     batch_size: Annotated[int, Field(ge=1, le=1 << 16)] | None = None
     slice_size: tuple[Pixels, Pixels, Pixels] | None = None
+    first_size: tuple[Pixels, Pixels, Pixels] | None = None
     foreground_fraction: Fraction = 0.67
     validations: Count = 10
     validation_cases: Count = 50

@@ -127,4 +127,6 @@ def _ensemble(models: Sequence[Model]) -> Model:
     for model in models:
         networks.update(model.networks)
         temperatures.append(model.temperature)
-    return replace(models[0], networks=networks, temperature=float(np.mean(temperatures)))
+    known = [model.steps for model in models if model.steps is not None]
+    steps = min(known) if len(known) == len(models) else None
+    return replace(models[0], networks=networks, temperature=float(np.mean(temperatures)), steps=steps)

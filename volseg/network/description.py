@@ -14,7 +14,7 @@ from volseg.config.sections import Amount, Fraction
 from volseg.core.labelmap import Label
 from volseg.core.slices import in_plane
 
-FORMAT = 4  # from this format on a model may have a clean-up that was decided on held-out cases
+FORMAT = 4  # from this format on a model may have a decided clean-up, and says how many steps it made
 SEALED = 3  # from this format on a digest covers the whole file
 _ALONG_THREE_AXES = 2  # from this format on sizes are
 _LONGEST = 1 << 22  # characters
@@ -77,7 +77,7 @@ class Description(_Part):
     """Everything in a model file but the weights.
 
     ``digest`` is of the whole file (see `volseg.network.digest`); formats 1 and 2 have ``sha256``, of the tensors'
-    bytes.
+    bytes. Formats up to 3 have no ``steps``.
     """
 
     format: int
@@ -89,6 +89,7 @@ class Description(_Part):
     temperature: Temperature = 1.0
     cleanup: dict[str, CleanupDecision] = {}
     fingerprint: str = ""
+    steps: Annotated[int, Field(strict=True, ge=0)] | None = None
     digest: Sha256 | None = None
     sha256: Sha256 | None = None
 

@@ -2,7 +2,8 @@
 
 Tensors are named ``net.<plane>.<fold>.<parameter>``; several networks are averaged. The metadata key ``volseg`` holds
 JSON: `volseg.network.description.Description`, with the digest of the whole file. Older formats are read too: 3, which
-has no decided clean-up, 2, whose digest covers the tensors' bytes alone, and 1, of one plane.
+has no decided clean-up and does not say how many steps were made, 2, whose digest covers the tensors' bytes alone, and
+1, of one plane.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from volseg.network.generator import build_generator
 
 _DAMAGE: tuple[type[Exception], ...] = (SafetensorError, *DAMAGE)
 _DESCRIPTION_DAMAGE: tuple[type[Exception], ...] = (InputError, *_DAMAGE)
+FEW_STEPS = 100  # of each network: fewer teach next to nothing
 _TYPES = {torch.float32: "F32", torch.int64: "I64"}
 
 _LOG = logging.getLogger(__name__)
@@ -61,6 +63,8 @@ class Model:
         Of the training data.
     version : str
         volseg's, when the model was trained.
+    steps : int, optional
+        Of each network in training, at least; None in files of older versions, which do not say it.
     path : Path, optional
         Where it was loaded from.
     sha256 : str
@@ -86,10 +90,19 @@ class Model:
     temperature: float = 1.0
     fingerprint: str = ""
     version: str = __version__
+    steps: int | None = None
     path: Path | None = None
     sha256: str = ""
     digest: str = ""
     cleanup: Mapping[str, CleanupDecision] = field(default_factory=dict)
+
+    @property
+    def weakness(self) -> str:
+        """Why nothing should be expected of its predictions; empty for a model that made enough steps."""
+        if self.steps is None or self.steps >= FEW_STEPS:
+            return ""
+        count = "1 step" if self.steps == 1 else f"{self.steps} steps"
+        return f"each of its networks made {count} in training, of {FEW_STEPS} at least that mean anything"
 
 
 def make_generator(config: Config, *, channels: int, labels: int) -> Generator:
@@ -138,6 +151,7 @@ def save_model(model: Model, path: str | Path) -> Path:
         "temperature": model.temperature,
         "cleanup": {name: asdict(decision) for name, decision in model.cleanup.items()},
         "fingerprint": model.fingerprint,
+        "steps": model.steps,
         "digest": OPEN,
     }
     blob = seal(save(tensors, metadata={"volseg": json.dumps(content)}))
@@ -188,6 +202,7 @@ def load_model(path: str | Path) -> Model:
         cleanup=description.cleanup,
         fingerprint=description.fingerprint,
         version=description.version,
+        steps=description.steps,
         path=file,
         sha256=digests.tensors,
         digest=digests.everything,

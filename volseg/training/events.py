@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from volseg.config import Config
+from volseg.training.outlook import Outlook
 from volseg.training.plan import Fold
 from volseg.training.validation import Validation
 
@@ -39,6 +40,8 @@ class Planned:
     device : str
     patients : str
         How many there are and by what they were told; empty where every case is a patient of its own.
+    outlook : tuple of Outlook
+        What is expected in half the time, in the time of the run, and in twice that.
     """
 
     config: Config
@@ -48,12 +51,17 @@ class Planned:
     reading_seconds: float
     device: str
     patients: str = ""
+    outlook: tuple[Outlook, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the event as a line of the log."""
         content = {"event": "plan", **vars(self), "config": self.config.model_dump(mode="json")}
         if not self.patients:
             del content["patients"]
+        if self.outlook:
+            content["outlook"] = [asdict(expected) for expected in self.outlook]
+        else:
+            del content["outlook"]
         return content
 
 
@@ -71,16 +79,21 @@ class StepsMade:
         Means since the last such event.
     seconds : float
         Spent on learning and validating so far.
+    seconds_left : float
+        How long it is expected to go on.
     """
 
     step: int
     progress: float
     losses: dict[str, float]
     seconds: float
+    seconds_left: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the event as a line of the log."""
-        return {"event": "steps", **asdict(self)}
+        """Return the event as a line of the log, without what is only expected."""
+        content = {"event": "steps", **asdict(self)}
+        del content["seconds_left"]
+        return content
 
 
 @dataclass(frozen=True)

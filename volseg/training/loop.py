@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -14,7 +13,7 @@ import torch
 
 from volseg.config import Config, load_config
 from volseg.datasets import Case, Dataset, check_dataset, describe_patients, read_dataset
-from volseg.errors import DatasetError, ModelError, UsageError
+from volseg.errors import DatasetError
 from volseg.files.atomic import write_text
 from volseg.network.description import CleanupDecision
 from volseg.network.devices import choose_device
@@ -23,22 +22,20 @@ from volseg.training.augment import augment
 from volseg.training.curve import draw_curve
 from volseg.training.data import cache_case, check_space
 from volseg.training.events import CaseRead, Finished, Planned, StepsMade, TrainingEvent, Validated
+from volseg.training.growth import stage_at
 from volseg.training.journal import cut_events, read_events
 from volseg.training.kept_scans import KeptScans
+from volseg.training.outcome import check_outcome
 from volseg.training.plan import Fold, choose_cases, fingerprint, plan_checked, write_plan
 from volseg.training.resumption import resumed_plan, with_folds_of
 from volseg.training.run import Run
 from volseg.training.run_folder import locked_folder
 from volseg.training.sampling import make_samplers
-from volseg.training.schedule import STEPS
-from volseg.training.state import RunState, Standing
+from volseg.training.state import RunState
 from volseg.training.stop import Stop, stopping
 from volseg.training.validation import Validation, validate
 
-_FEW_STEPS = 100  # of a plane: fewer teach next to nothing
 _REPORTS = 200  # lines of losses in the log of a whole training
-
-_LOG = logging.getLogger(__name__)
 
 
 def train(
@@ -118,7 +115,7 @@ def iterate_training(
         cases, held_out = choose_cases(found, fold)
         seconds = time.monotonic() - started
         patients = describe_patients(found.cases)
-        planned = Planned(run.config, fold, len(cases), len(held_out), seconds, str(target), patients)
+        planned = Planned(run.config, fold, len(cases), len(held_out), seconds, str(target), patients, run.outlook)
         yield planned if resume else run.note(planned)
         if resume and config is not None:
             write_plan(run.config, found, folder / "plan.yaml")
@@ -197,13 +194,14 @@ def _learn(run: Run, state: RunState, stop: Stop) -> Iterator[TrainingEvent]:
             yield from _validate_on_the_way(run, state, stop, progress)
 
         plane = planes[now.step % len(planes)]
+        stage = stage_at(run.stages, progress)
         with state.changing():
-            images, classes = map(torch.from_numpy, run.samplers[plane].draw(state.rng))
+            images, classes = map(torch.from_numpy, run.samplers[plane].draw(state.rng, stage))
             images, classes = images.to(run.device), classes.to(run.device)
             images, classes = augment(images, classes, run.config.augmentation_at(progress, plane), state.noise)
             losses = state.learners[plane].step(images, classes, progress)
             now.count(losses)
-    _check_that_it_learnt(run, now)
+    check_outcome(run, state)
 
 
 def _progress(run: Run, state: RunState) -> float:
@@ -213,7 +211,9 @@ def _progress(run: Run, state: RunState) -> float:
 
 def _report(run: Run, state: RunState, progress: float) -> StepsMade:
     now = state.standing
-    event = StepsMade(now.step, progress, now.mean_losses(), state.clock.seconds)
+    elapsed = state.clock.seconds
+    left = run.seconds_left(progress=progress, elapsed=elapsed)
+    event = StepsMade(now.step, progress, now.mean_losses(), elapsed, left)
     with state.changing():
         now.losses, now.reported = [], progress
         return run.note(event)
@@ -242,7 +242,8 @@ def _validate_on_the_way(run: Run, state: RunState, stop: Stop, progress: float)
         if result is not None:
             now.validation_cases = result.cases
             now.case_seconds = result.seconds / max(1, result.cases)
-            save_model(run.make_model(state.learners), run.folder / "model.safetensors")  # to try before the end
+            # to try before the end
+            save_model(run.make_model(state.learners, steps=now.step), run.folder / "model.safetensors")
             event = run.note(Validated("validation", now.step, len(run.held_out), result))
         state.save(run.checkpoint)
     if event is not None:
@@ -252,22 +253,8 @@ def _validate_on_the_way(run: Run, state: RunState, stop: Stop, progress: float)
 def _validate(
     run: Run, state: RunState, stop: Stop, cases: Sequence[Case], seconds: float, *, fit: bool = False
 ) -> Validation:
-    model, device = run.make_model(state.learners), str(run.device)
+    model, device = run.make_model(state.learners, steps=state.standing.step), str(run.device)
     return validate(model, cases, device=device, allowance_seconds=seconds, fit=fit, heed=stop.heed)
-
-
-def _check_that_it_learnt(run: Run, now: Standing) -> None:
-    if not now.step:
-        minutes = run.config.training.minutes
-        raise UsageError(f"not one step was made in training.minutes = {minutes:g}; no model is written, give it more")
-    if not now.learnt:
-        raise ModelError(
-            f"nothing was learnt in {now.step} steps, as every loss was not finite; no model is written, lower "
-            "optimiser.learning_rate"
-        )
-    if now.step < _FEW_STEPS * len(run.samplers):
-        count = "1 step was" if now.step == 1 else f"{now.step} steps were"
-        _LOG.warning("only %s made, of %d a plane by default; give it more time", count, STEPS)
 
 
 def _finish(run: Run, state: RunState, stop: Stop) -> Iterator[TrainingEvent]:
@@ -301,7 +288,8 @@ def _fitted_model(run: Run, state: RunState, result: Validation | None) -> Model
         temperature = result.calibration.temperature
     if result is not None and result.cleanup:
         cleanup = result.cleanup.decided
-    return replace(run.make_model(state.learners), temperature=temperature or 1.0, cleanup=cleanup)
+    model = run.make_model(state.learners, steps=state.standing.step)
+    return replace(model, temperature=temperature or 1.0, cleanup=cleanup)
 
 
 def _write_validation(run: Run, result: Validation) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from math import ceil, prod
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +21,13 @@ from volseg.files.atomic import write_text
 from volseg.network.generator import NETWORKS
 from volseg.prediction.cleanup import resolve_cleanup
 from volseg.training.facts import CaseFacts, find_facts
+from volseg.training.growth import Size, plane_size
 from volseg.training.kept_scans import KeptScans
+from volseg.training.sizes import plan_sizes
 
 Fold = int | Literal["all"]
 
 _LARGEST_SLICE = 256  # pixels
-_LARGEST_BATCH = 16  # slices
-_PIXELS_PER_BATCH = 4 * 256 * 256
 _NARROW = 32  # pixels: slices that are narrower, and by far narrower than in another plane, are strips
 _WORTH_CROPPING = 0.25  # of the voxels
 _BELOW_IS_AIR_HU = -700  # the lowest value of a scan of unknown modality
@@ -119,8 +119,14 @@ def fingerprint(dataset: Dataset, planned: Config, training: Sequence[Case]) -> 
     training : sequence of Case
     """
     names = [case.name for case in training]
-    known = (names, dataset.labels, dataset.channel_names, planned.preparation, planned.training.slice_size)
-    text = repr((*known, "cropped") if planned.preparation.crop else known)  # older runs keep theirs
+    sizes = planned.training
+    known = [names, dataset.labels, dataset.channel_names, planned.preparation, sizes.slice_size]
+    # What older versions did not know is added where it is in use, so that their runs keep their fingerprint.
+    if planned.preparation.crop:
+        known.append("cropped")
+    if sizes.first_size not in (None, sizes.slice_size):
+        known.append(sizes.first_size)
+    text = repr(tuple(known))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -131,8 +137,9 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
     without those whose slices are narrow strips. Spacing: the median; finer, by a factor of at most 2, where slices are
     smaller than the network needs. Normalisation: CT by the labels' intensities over all cases, others each scan by
     itself, clipped unless that takes half of a label. Slice size: the median slice, at most 256 pixels; larger slices
-    are cropped at random. Depth and batch: from the slice size. Empty borders are left out, and do not count for any of
-    this, if half of the cases lose a quarter of their voxels with them.
+    are cropped at random. First size: 64 pixels, where that is by far smaller. Depth and batch: from the slice size.
+    Empty borders are left out, and do not count for any of this, if half of the cases lose a quarter of their voxels
+    with them.
 
     Parameters
     ----------
@@ -156,18 +163,17 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
             f"preparation.normalisation has {len(normalisation)} entries, the dataset {len(dataset.channel_names)} "
             "channels; give one for each channel"
         )
-    size = training.slice_size or _slice_size(facts, spacing)
-    used = [_in_plane_size(size, plane) for plane in planes]
-    levels = config.network.levels or max(map(network.levels_for, used))
+    sizes = plan_sizes(config, planes, training.slice_size or _slice_size(facts, spacing))
     # One full entry a label: what is set and what is a default cannot be told apart in a file.
     cleanup = resolve_cleanup([label.name for label in dataset.labels], config.cleanup)
     return _replace(
         config.model_copy(update={"cleanup": cleanup}),
         preparation={"planes": planes, "spacing_mm": spacing, "normalisation": normalisation, "crop": crop},
-        network={"levels": levels},
+        network={"levels": sizes.levels},
         training={
-            "slice_size": _multiples(size, 2**levels, least=network.least_pixels),
-            "batch_size": training.batch_size or _batch_size(used),
+            "slice_size": sizes.slice_size,
+            "first_size": sizes.first_size,
+            "batch_size": sizes.batch_size,
         },
     )
 
@@ -176,23 +182,6 @@ def _has_broad_borders(facts: Sequence[CaseFacts]) -> bool:
     """Whether half of the cases lose enough of their voxels without their empty borders."""
     lost = [1 - prod((case.inside or case).shape) / prod(case.shape) for case in facts]
     return float(np.median(lost)) >= _WORTH_CROPPING
-
-
-def _in_plane_size(size: Sequence[int], plane: Plane) -> tuple[int, int]:
-    height, width = in_plane(plane)
-    return size[height], size[width]
-
-
-def _multiples(size: Sequence[int], multiple: int, *, least: int) -> tuple[int, int, int]:
-    """Round a size up to multiples, `least` of them at least."""
-    right, front, foot = (max(least, ceil(n / multiple)) * multiple for n in size)
-    return right, front, foot
-
-
-def _batch_size(used: Sequence[tuple[int, int]]) -> int:
-    """Return how many of the largest slices make a batch."""
-    pixels = max(height * width for height, width in used)
-    return max(4, min(_LARGEST_BATCH, _PIXELS_PER_BATCH // pixels))
 
 
 def _replace(config: Config, **sections: dict[str, Any]) -> Config:
@@ -237,13 +226,13 @@ def _spacing(facts: Sequence[CaseFacts], planes: Sequence[Plane], *, short_side:
     """Return the median spacing; a finer one where the median slice would be shorter than `short_side` pixels."""
     scanned = _median_spacing(facts)
     shape = _slice_size(facts, scanned)
-    shortest = min(min(_in_plane_size(shape, plane)) for plane in planes)
+    shortest = min(min(plane_size(shape, plane)) for plane in planes)
     finer = min(_MOST_FINER, max(1.0, short_side / shortest))
     x, y, z = (round(mm / finer, 4) for mm in scanned)
     return x, y, z
 
 
-def _slice_size(facts: Sequence[CaseFacts], spacing: tuple[float, float, float]) -> tuple[int, int, int]:
+def _slice_size(facts: Sequence[CaseFacts], spacing: tuple[float, float, float]) -> Size:
     sizes = _shapes(facts) * _spacings(facts) / np.array(spacing)
     x, y, z = np.clip(np.median(sizes, axis=0).round(), 8, _LARGEST_SLICE).astype(int).tolist()
     return x, y, z

@@ -17,7 +17,7 @@ FREE = ("epochs", "minutes", "validations", "validation_cases")
 _PLANNED = {
     "preparation": ("planes", "spacing_mm", "normalisation", "crop"),
     "network": ("levels",),
-    "training": ("slice_size", "batch_size"),
+    "training": ("slice_size", "first_size", "batch_size"),
 }
 _MISSING = object()
 

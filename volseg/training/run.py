@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from volseg.config import Config
@@ -15,7 +16,10 @@ from volseg.core.planes import Plane
 from volseg.datasets import Case, Dataset
 from volseg.network.file import Model
 from volseg.training.events import TrainingEvent
+from volseg.training.growth import Stage, plan_stages
 from volseg.training.journal import append_event
+from volseg.training.outlook import Outlook, Workload, look_ahead, seconds_left
+from volseg.training.pace import Draw, Pace, measure_pace
 from volseg.training.plan import Fold
 from volseg.training.sampling import SliceSampler
 from volseg.training.schedule import Budget, plan_budget
@@ -65,11 +69,56 @@ class Run:
         return self.folder / "log.jsonl"
 
     @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """How its slices grow."""
+        return plan_stages(self.config, list(self.samplers))
+
+    @cached_property
+    def work(self) -> Workload:
+        """How much there is to learn from and to predict."""
+        slices, pixels = 0, 0.0
+        for sampler in self.samplers.values():
+            slices += sampler.slices_per_epoch
+            pixels += sum(case.classes.size for case in sampler.cases) / len(sampler.cases)
+        return Workload(slices, pixels)
+
+    @cached_property
     def budget(self) -> Budget:
         """How long the run is."""
-        slices = sum(sampler.slices_per_epoch for sampler in self.samplers.values())
-        settings, held_out = self.config.training, len(self.held_out)
-        return plan_budget(settings, slices=slices, planes=len(self.samplers), held_out=held_out)
+        return plan_budget(
+            self.config.training,
+            self.stages,
+            slices=self.work.slices,
+            planes=len(self.samplers),
+            held_out=len(self.held_out),
+            device=self.device.type,
+        )
+
+    @cached_property
+    def pace(self) -> Pace:
+        """How quick the machine is; the first look at it takes some seconds."""
+        draws: dict[Plane, Draw] = {}
+        for plane, sampler in self.samplers.items():
+            draws[plane] = partial(sampler.draw, np.random.default_rng(0))
+        channels, labels = len(self.dataset.channel_names), len(self.dataset.labels)
+        return measure_pace(self.config, draws, channels=channels, labels=labels, device=self.device)
+
+    @cached_property
+    def outlook(self) -> tuple[Outlook, Outlook, Outlook]:
+        """What is expected in half the time, in its time, and in twice that."""
+        return look_ahead(self.config.training, self.budget, self.stages, self.pace, self.work)
+
+    def seconds_left(self, *, progress: float, elapsed: float) -> float:
+        """Return how long the run will go on.
+
+        Parameters
+        ----------
+        progress : float
+            Share of the training that is done, 0 to 1.
+        elapsed : float
+            Seconds of learning and validating.
+        """
+        return seconds_left(self.budget, self.stages, self.pace, progress=progress, elapsed=elapsed)
 
     def make_learners(self) -> dict[Plane, Learner]:
         """Make an untrained network for each plane, with first weights from torch's global random numbers."""
@@ -79,12 +128,14 @@ class Run:
             for plane in self.samplers
         }
 
-    def make_model(self, learners: Mapping[Plane, Learner]) -> Model:
+    def make_model(self, learners: Mapping[Plane, Learner], *, steps: int) -> Model:
         """Make a model of the weights as they are now; nothing is fitted on held-out cases.
 
         Parameters
         ----------
         learners : dict of plane to Learner
+        steps : int
+            Made so far, of all planes together.
         """
         # Planes along which no training case is cut have no network to predict with.
         preparation = self.config.preparation.model_copy(update={"planes": tuple(learners)})
@@ -95,6 +146,7 @@ class Run:
             {f"{plane}.{self.fold}": learner.generator for plane, learner in learners.items()},
             modalities=self.dataset.modalities,
             fingerprint=self.fingerprint,
+            steps=steps // len(learners),
         )
 
     def note(self, event: _Event) -> _Event:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from volseg.config import Config
 from volseg.core.planes import Plane
-from volseg.core.slices import in_plane, neighbour_indices
+from volseg.core.slices import neighbour_indices
 from volseg.prediction.prepare import gather_neighbours
 from volseg.training.data import CachedCase
+from volseg.training.growth import Stage
 
 
 def make_samplers(prepared: Sequence[dict[Plane, CachedCase]], config: Config) -> dict[Plane, SliceSampler]:
@@ -64,25 +65,23 @@ class SliceSampler:
         """Whether any slice holds a label."""
         return any(len(case.foreground) for case in self.cases)
 
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def draw(self, rng: np.random.Generator, stage: Stage) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Draw one batch.
 
         Parameters
         ----------
         rng : numpy.random.Generator
+        stage : Stage
+            Says how many slices, and of which size.
 
         Returns
         -------
         slices : (B, C, H, W) float32
         classes : (B, H, W) int64
         """
-        size = self.config.training.slice_size
-        if size is None:
-            raise ValueError("slice_size is not planned")
-        height, width = in_plane(self.plane)
         images, classes = [], []
-        for _ in range(self.config.training.batch_size or 1):
-            image, numbers = self._draw_one(rng, (size[height], size[width]))
+        for _ in range(stage.batch_size):
+            image, numbers = self._draw_one(rng, stage.slice_size(self.plane))
             images.append(image)
             classes.append(numbers)
         return np.stack(images), np.stack(classes)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, cos, inf, pi
 
 from volseg.config import TrainingConfig
+from volseg.training.growth import Stage, mean_batch
 
 STEPS = 7_000  # for each plane, where nothing else is set
+_MOST_MINUTES_ON_A_CPU = 60.0  # where nothing else is set
+_MOST_MINUTES = 180.0  # on a GPU
 _EPOCHS = 3  # at least, on sets so large that the steps would not show every slice
-_VALIDATION_SHARE = 0.15  # of a wall-clock budget, or of the time so far, for the validations on the way
-_END_SHARE = 0.2  # of a wall-clock budget, at most, for the validation at the end
+VALIDATION_SHARE = 0.15  # of a wall-clock budget, or of the time so far, for the validations on the way
+END_SHARE = 0.2  # of a wall-clock budget, at most, for the validation at the end
 _SHORT_SECONDS = 60  # every validation on the way may take as long where there is no such budget
 _WARM_UP = 0.03  # of the training
 
@@ -27,11 +31,14 @@ class Budget:
         Wall-clock time from the first step on, validations included; wins over `steps`.
     held_out : int
         Cases of the validation at the end.
+    most_minutes : float, optional
+        Wall-clock time after which a training ends that has not made its steps.
     """
 
     steps: int
     minutes: float | None = None
     held_out: int = 0
+    most_minutes: float | None = None
 
     def progress(self, *, step: int, elapsed: float, case_seconds: float = 0.0) -> float:
         """Return the share of the training that is done, 0 to 1.
@@ -46,13 +53,14 @@ class Budget:
             Validation time of one case: time for the validation at the end is set aside.
         """
         if self.minutes is None:
-            return min(1.0, step / self.steps)
+            by_clock = elapsed / (60 * self.most_minutes) if self.most_minutes else 0.0
+            return min(1.0, max(step / self.steps, by_clock))
         at_the_end = min(case_seconds * self.held_out, self.seconds_at_the_end())
         return min(1.0, elapsed / (self.minutes * 60 - at_the_end))
 
     def seconds_at_the_end(self) -> float:
         """Return how long the validation at the end may take; infinite without a wall-clock budget."""
-        return inf if self.minutes is None else _END_SHARE * 60 * self.minutes
+        return inf if self.minutes is None else END_SHARE * 60 * self.minutes
 
     def seconds_on_the_way(self, *, elapsed: float, validations: int) -> float:
         """Return how long one validation on the way may take.
@@ -65,8 +73,8 @@ class Budget:
             How many there are to be.
         """
         if self.minutes is None:
-            return max(_SHORT_SECONDS, _VALIDATION_SHARE * elapsed)
-        return _VALIDATION_SHARE * 60 * self.minutes / validations
+            return max(_SHORT_SECONDS, VALIDATION_SHARE * elapsed)
+        return VALIDATION_SHARE * 60 * self.minutes / validations
 
     def has_time_for(self, seconds: float, *, elapsed: float, checked: float) -> bool:
         """Whether a validation of so many seconds keeps to the share of a wall-clock budget.
@@ -82,24 +90,33 @@ class Budget:
         """
         if self.minutes is None:
             return True
-        return seconds <= _VALIDATION_SHARE * (elapsed - checked * 60 * self.minutes)
+        return seconds <= VALIDATION_SHARE * (elapsed - checked * 60 * self.minutes)
 
 
-def plan_budget(settings: TrainingConfig, *, slices: int, planes: int, held_out: int) -> Budget:
-    """Return the budget of a run: epochs or minutes that are set, else 7,000 steps for each plane.
+def plan_budget(
+    settings: TrainingConfig, stages: Sequence[Stage], *, slices: int, planes: int, held_out: int, device: str
+) -> Budget:
+    """Return the budget of a run: epochs or minutes that are set, else 7,000 steps a plane.
+
+    These end after an hour on a CPU, and after three on a GPU, however many were made.
 
     Parameters
     ----------
     settings : TrainingConfig
+    stages : sequence of Stage
+        How its slices grow.
     slices : int
         Labelled slices of all cases and planes, which are an epoch.
     planes : int
     held_out : int
         Held-out cases.
+    device : str
+        Its kind, as torch names it.
     """
-    epoch = ceil(slices / (settings.batch_size or 1))
+    epoch = ceil(slices / mean_batch(stages))
     steps = settings.epochs * epoch if settings.epochs else max(STEPS * planes, _EPOCHS * epoch)
-    return Budget(steps, settings.minutes, held_out)
+    most = None if settings.epochs else (_MOST_MINUTES_ON_A_CPU if device == "cpu" else _MOST_MINUTES)
+    return Budget(steps, settings.minutes, held_out, most)
 
 
 def rate_factor(progress: float, schedule: str) -> float:

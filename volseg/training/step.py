@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from volseg.config import Config, OptimiserConfig
 from volseg.core.planes import Plane
-from volseg.core.slices import in_plane
 from volseg.errors import ModelError
 from volseg.network.devices import autocast
 from volseg.network.discriminator import build_discriminator
 from volseg.network.file import make_generator
 from volseg.network.losses import adversarial_loss, hard_one_hot, one_hot, reconstruction_loss
+from volseg.training.growth import plane_size
 from volseg.training.schedule import rate_factor
 
 _MOST_SKIPPED = 20  # updates in a row
@@ -36,7 +36,7 @@ class Learner:
     """
 
     def __init__(self, config: Config, plane: Plane, *, channels: int, labels: int, device: torch.device) -> None:
-        self.config, self.device = config, device
+        self.config, self.plane, self.device = config, plane, device
         self.generator = make_generator(config, channels=channels, labels=labels)
         self.generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = _optimiser(self.generator.parameters(), config.optimiser)
@@ -44,11 +44,11 @@ class Learner:
         self.discriminator: nn.Module | None = None
         self.discriminator_optimiser: torch.optim.Optimizer | None = None
         if config.loss.adversarial_weight > 0 and config.training.slice_size is not None:
-            height, width = in_plane(plane)
+            smallest = config.training.first_size or config.training.slice_size
             self.discriminator = build_discriminator(
                 self.generator.in_channels,
                 self.generator.classes,
-                slice_size=(config.training.slice_size[height], config.training.slice_size[width]),
+                slice_size=plane_size(smallest, plane),
                 config=config.discriminator,
             ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.discriminator_optimiser = _optimiser(self.discriminator.parameters(), config.optimiser)
