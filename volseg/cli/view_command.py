@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from volseg.cli.console import Only, Overwrite, Series, list_files, parse_only
 from volseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from volseg.cases.subject import Subject
+    from volseg.core.labelmap import LabelMap
+    from volseg.webpage import Page
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _PICTURE, _WINDOW = "1600x1200", "1200x900"
@@ -42,6 +47,12 @@ def view(
         Path | None,
         typer.Option(help="Write slices, surfaces and controls as one page for any browser to this HTML file."),
     ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --html: compare the label map with this one: agreement, distance of the surfaces, scores."
+        ),
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(
@@ -59,9 +70,11 @@ def view(
     """
     from volseg.cases.subject import read_subject
     from volseg.files.atomic import check_free
+    from volseg.files.names import case_name
+    from volseg.io import read_labels
     from volseg.view import save_contact_sheet, save_screenshot, show
     from volseg.view.picture import check_png
-    from volseg.webpage import check_html, page
+    from volseg.webpage import check_html
 
     pictures = list(filter(None, (contact_sheet, screenshot)))
     pixels = _parse_size(size or (_PICTURE if pictures else _WINDOW))
@@ -71,6 +84,8 @@ def view(
     if html is not None:
         check_html(html)
         files = [*pictures, html]
+    elif reference is not None:
+        raise UsageError("--reference is shown on a page; add --html FILE")
     check_free(files, overwrite=overwrite)
     subject = read_subject(
         inputs or [],
@@ -87,21 +102,21 @@ def view(
     if screenshot is not None:
         list_files([save_screenshot(screenshot, meshes=subject.surfaces(), volume=subject.volume, size=pixels)])
     if html is not None:
-        title = (
-            None
-            if subject.volume is not None and subject.volume.name
-            else _title([*(inputs or []), *(segmentation or [])])
-        )
-        list_files([page(subject.volume, subject.outlines(), meshes=subject.surfaces(), title=title).save(html)])
+        given = [*(inputs or []), *(segmentation or [])]
+        compared = None if reference is None else read_labels(reference, labels=labels, only=parse_only(only))
+        list_files([_page(subject, case_name(given[0]), compared).save(html)])
     if not files:
         show(meshes=subject.surfaces(), volume=subject.volume, size=pixels)
 
 
-def _title(paths: list[Path]) -> str:
-    """Name a page by what was given first."""
-    from volseg.files.names import case_name
+def _page(subject: Subject, name: str, reference: LabelMap | None) -> Page:
+    """Make a page of a subject; it has the name of the scan, if that has one."""
+    from volseg.webpage import page
 
-    return case_name(paths[0])
+    title = (subject.volume.name if subject.volume is not None else None) or name
+    if reference is not None:
+        return page(subject.volume, subject.labels, reference=reference, title=title)
+    return page(subject.volume, subject.outlines(), meshes=subject.surfaces(), title=title)
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -46,6 +46,28 @@ def distances(a: Mesh, b: Mesh) -> Float:
     return np.asarray(np.linalg.norm(np.asarray(nearest) - points, axis=1), dtype=np.float64)
 
 
+def signed_distances(a: Mesh, b: Mesh) -> Float:
+    """Return the distance of each vertex of one surface from another surface; positive outside of it.
+
+    Parameters
+    ----------
+    a, b : Mesh
+        Both with faces; `b` closed.
+
+    Returns
+    -------
+    (V,) float
+        For the vertices of `a`, mm.
+    """
+    surface = pv.PolyData.from_regular_faces(b.vertices, b.faces)  # type: ignore[arg-type]
+    cells, nearest = surface.find_closest_cell(a.vertices, return_closest_point=True)
+    away = a.vertices - np.asarray(nearest)
+    first, second, third = np.moveaxis(b.vertices[b.faces[np.asarray(cells)]], 1, 0)
+    outwards = np.cross(second - first, third - first)
+    sign = np.where(np.einsum("ij,ij->i", away, outwards) < 0, -1.0, 1.0)
+    return np.asarray(sign * np.linalg.norm(away, axis=1))
+
+
 def _edge_lengths(mesh: Mesh) -> Float:
     """(F, 3) edge lengths of each triangle, mm."""
     corners = mesh.vertices[mesh.faces]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from volseg.core.grid import Float, Grid
 from volseg.core.labelmap import LabelMap, label_extent
@@ -15,6 +17,7 @@ from volseg.core.volume import Volume
 from volseg.view.greyscale import display_window, window_presets
 from volseg.view.sheet_slices import common_grid
 from volseg.webpage.blocks import packed
+from volseg.webpage.comparison import Comparison
 from volseg.webpage.shown import ORIENTATION, Shown, choose_shown, grey_levels
 from volseg.webpage.structures import lighter, numbered, packed_mesh, structures_of
 
@@ -31,13 +34,23 @@ class Content:
         As ``assets/scene.js`` reads it.
     facts : tuple of str
         What is shown, in a few words each.
+    warnings : tuple of str
+        What is wrong with it; the page says it too.
     """
 
     values: dict[str, Any]
-    facts: tuple[str, ...] = field(default=())
+    facts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def gather(volume: Volume | None, layers: Sequence[LabelMap], meshes: Sequence[Mesh], *, most_bytes: int) -> Content:
+def gather(
+    volume: Volume | None,
+    layers: Sequence[LabelMap],
+    meshes: Sequence[Mesh],
+    *,
+    most_bytes: int,
+    comparison: Comparison | None = None,
+) -> Content:
     """Gather what a page holds.
 
     Parameters
@@ -48,19 +61,25 @@ def gather(volume: Volume | None, layers: Sequence[LabelMap], meshes: Sequence[M
         With faces.
     most_bytes : int
         Of the whole object; the scan is cropped and halved until it fits.
+    comparison : Comparison, optional
+        Its agreement takes the place of the layers, and its surfaces that of the meshes.
     """
+    colours: Mapping[int, NDArray[np.uint8]] = {}
+    if comparison is not None:
+        layers, meshes, colours = [comparison.agreement], comparison.meshes, comparison.colours
     notes: list[str] = []
-    light = lighter(meshes)
+    light = meshes if comparison is not None else lighter(meshes)
     if sum(len(mesh.faces) for mesh in light) < sum(len(mesh.faces) for mesh in meshes):
         notes.append("The surfaces are drawn with fewer triangles than they have.")
-    surfaces = [packed_mesh(mesh) for mesh in light]
+    surfaces = [packed_mesh(mesh, colours.get(number)) for number, mesh in enumerate(light)]
     values: dict[str, Any] = {"grid": None, "scan": None, "layers": [], "meshes": surfaces, "start": None}
     facts: list[str] = []
     numbers = []
+    warnings: list[str] = []
     if volume is not None or layers:
         grid = volume.grid if volume is not None else common_grid(layers, ORIENTATION)
         levels = grey_levels(volume) if volume is not None else np.arange(256.0)
-        room = most_bytes - sum(len(surface[part]["data"]) for surface in surfaces for part in ("vertices", "faces"))
+        room = most_bytes - len(json.dumps(surfaces))
         shown = choose_shown(grid, volume, levels, layers, room)
         numbers = [numbered(layer, shown) for layer in layers]
         values["grid"] = {"shape": shown.grid.shape, "affine": shown.grid.affine[:3].tolist()}
@@ -69,13 +88,16 @@ def gather(volume: Volume | None, layers: Sequence[LabelMap], meshes: Sequence[M
         if volume is not None:
             values["scan"] = _scan(volume, shown, levels)
         facts += _facts(volume, grid)
-        notes += [*_notes_on(shown), *_notes_outside(layers, grid)]
+        warnings = _notes_outside(layers, grid)
+        notes += [*_notes_on(shown), *warnings]
     structures = structures_of(layers, meshes, numbers)
     values["structures"] = [asdict(structure) for structure in structures]
     values["notes"] = notes
+    values["table"] = comparison.table if comparison is not None else None
+    values["legend"] = comparison.legend if comparison is not None and colours else None
     if structures:
         facts.append(f"{len(structures)} structure{'s' if len(structures) > 1 else ''}")
-    return Content(values, tuple(facts))
+    return Content(values, tuple(facts), tuple(warnings))
 
 
 def _scan(volume: Volume, shown: Shown, levels: Float) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from volseg.files.plain_text import plain
 from volseg.surface import extract_surfaces
 from volseg.view.renderer import save_screenshot
 from volseg.webpage.blocks import zipped
+from volseg.webpage.comparison import compare_labels
 from volseg.webpage.content import Content, gather
 from volseg.webpage.niivue import find_niivue
 
@@ -107,6 +108,7 @@ def page(
     labels: LabelMap | Sequence[LabelMap] | None = None,
     *,
     meshes: Sequence[Mesh] | None = None,
+    reference: LabelMap | None = None,
     title: str | None = None,
 ) -> Page:
     """Make one HTML file that shows a scan, labels and surfaces in a browser, without a network.
@@ -123,6 +125,10 @@ def page(
         On any grid; they are shown on the voxels of the scan.
     meshes : sequence of Mesh, optional
         World mm RAS+. A mesh and a label of the same name are one structure. By default the surfaces of the labels.
+    reference : LabelMap, optional
+        Compare `labels`, which is then one label map, with this one: the planes show where they agree, the surfaces
+        of `labels` have the signed distance to the reference in colour, and a table has the scores of
+        `volseg.evaluate`. Meshes are not shown then.
     title : str, optional
         Default: the name of the scan.
 
@@ -136,7 +142,9 @@ def page(
     InputError
         There is nothing to show.
     GeometryError
-        Without a scan: the label maps lie far apart.
+        Without a scan: the label maps lie far apart. With a reference: its grid is another one.
+    UsageError
+        A reference is given for no label map or several.
     RenderError
         The installed ipyniivue is not one that is known.
 
@@ -150,15 +158,25 @@ def page(
     True
     """
     layers = [labels] if isinstance(labels, LabelMap) else [*(labels or ())]
+    comparison = None
+    if reference is not None:
+        if len(layers) != 1:
+            raise UsageError(f"{len(layers)} label maps are given to compare with a reference; expected one")
+        comparison = compare_labels(layers[0], reference)
+        meshes = comparison.meshes
     found = [mesh for mesh in (_surfaces(layers) if meshes is None else meshes) if len(mesh.faces)]
     if scan is None and not layers and not found:
         raise InputError("nothing to show; a page needs a scan, a label map or a mesh with faces")
     named = plain(title or (scan.name if scan else None) or (found[0].name if found else "labels"))
     niivue = find_niivue()
+    if niivue is None:
+        _LOG.warning("the page has a picture in place of the 3D view; pip install 'volseg[html]' adds what draws it")
     script = zipped(niivue.script.encode()) if niivue else ""
     picture = _picture(scan, found)
     room = _MOST_BYTES - len(script) - len(picture)
-    content = gather(scan, layers, found, most_bytes=room)
+    content = gather(scan, layers, found, most_bytes=room, comparison=comparison)
+    for note in content.warnings:
+        _LOG.warning("%s: %s", named, note)
     return Page(named, _filled(named, content, picture, script, niivue.licence if niivue else None))
 
 
@@ -225,4 +243,4 @@ def _credit(licence: str | None) -> str:
     if licence is None:
         return ""
     text = html.escape(licence.strip())
-    return f" · 3D by NiiVue (<details><summary>BSD-2-Clause</summary><pre>{text}</pre></details>)"
+    return f" · <details><summary>3D by NiiVue (BSD-2-Clause)</summary><pre>{text}</pre></details>"

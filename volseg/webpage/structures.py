@@ -133,13 +133,15 @@ def lighter(meshes: Sequence[Mesh]) -> list[Mesh]:
     return simpler
 
 
-def packed_mesh(mesh: Mesh) -> dict[str, Any]:
+def packed_mesh(mesh: Mesh, colours: NDArray[np.uint8] | None = None) -> dict[str, Any]:
     """Pack a surface: vertices in steps of its longest side over 65535, from its lowest corner on.
 
     Parameters
     ----------
     mesh : Mesh
         With faces.
+    colours : (V, 4) uint8, optional
+        Red, green, blue and opacity of each vertex.
     """
     low, high = mesh.bounds
     step = float((high - low).max()) / _LARGEST_STEP or 1.0
@@ -150,4 +152,5 @@ def packed_mesh(mesh: Mesh) -> dict[str, Any]:
         "step": step,
         "vertices": packed(steps, differences=True),
         "faces": faces,
+        "colours": None if colours is None else packed(colours.ravel()),
     }

@@ -60,8 +60,8 @@ function viewGroup(scene, tiles) {
   const parts = [make("label", { htmlFor: "layout", textContent: "layout" }), layout];
   if (scene.grid) {
     const sides = make("select", { id: "sides" });
-    sides.append(make("option", { value: "radiological", textContent: "radiological (right on the left)" }));
-    sides.append(make("option", { value: "neurological", textContent: "neurological (right on the right)" }));
+    sides.append(make("option", { value: "radiological", textContent: "patient's right on the left" }));
+    sides.append(make("option", { value: "neurological", textContent: "patient's right on the right" }));
     sides.style.width = "100%";
     sides.onchange = () => scene.set("radiological", sides.value === "radiological");
     parts.push(make("label", { htmlFor: "sides", textContent: "sides" }), sides, check(scene, "crosshair", "crosshair"));
@@ -104,6 +104,18 @@ function structureList(scene) {
   return [head, make("div", { id: "structures" }, ...rows)];
 }
 
+function scoreTable({ headings, rows }) {
+  const row = (tag, texts) => make("tr", {}, ...texts.map((text) => make(tag, { textContent: text })));
+  const body = rows.map((texts) => row("td", texts));
+  return make("table", {}, make("thead", {}, row("th", headings)), make("tbody", {}, ...body));
+}
+
+function legendOf({ colours, texts }) {
+  const bar = make("div", { className: "bar" });
+  bar.style.background = `linear-gradient(to right, ${colours.map((colour) => `rgb(${colour})`)})`;
+  return make("div", { className: "legend" }, bar, ...texts.map((text) => make("span", { textContent: text })));
+}
+
 function fillPanel(scene, tiles) {
   const panel = document.getElementById("panel");
   if (scene.scan) panel.append(windowGroup(scene));
@@ -115,4 +127,10 @@ function fillPanel(scene, tiles) {
   panel.append(viewGroup(scene, tiles));
   if (scene.notes.length) panel.append(group("About", ...scene.notes.map((note) => make("div", { className: "wide note", textContent: note }))));
   if (scene.structures.length) panel.append(...structureList(scene));
+  if (scene.legend) tiles.at(-1).append(legendOf(scene.legend));
+  if (scene.table) {
+    const scores = document.getElementById("scores");
+    scores.append(scoreTable(scene.table));
+    scores.hidden = false;
+  }
 }

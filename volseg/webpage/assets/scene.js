@@ -8,7 +8,7 @@ class Scene {
     this.fill = 0.35;
     this.outline = 0.9;
     this.surfaces = 1;
-    this.slicesIn3D = Boolean(this.scan);
+    this.slicesIn3D = Boolean(this.scan) && !this.legend; // slices would hide the colours of surfaces
     this.radiological = true;
     this.crosshair = true;
     this.zoom = 1;

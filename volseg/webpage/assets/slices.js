@@ -133,8 +133,10 @@ class SliceView {
       row < 0 || column < 0 || row >= rows || column >= columns ? 0 : values[row * columns + column];
     for (let row = -1; row < rows; row++)
       for (let column = -1; column < columns; column++) {
-        const corners = [value(row, column), value(row, column + 1), value(row + 1, column + 1), value(row + 1, column)];
-        if (corners.every((corner) => corner === corners[0])) continue;
+        const a = value(row, column), b = value(row, column + 1);
+        const c = value(row + 1, column + 1), d = value(row + 1, column);
+        if (a === b && b === c && c === d) continue; // nearly all cells
+        const corners = [a, b, c, d];
         for (const structure of new Set(corners)) {
           if (!structure) continue;
           if (!paths.has(structure)) paths.set(structure, new Path2D());

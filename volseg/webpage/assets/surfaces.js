@@ -75,7 +75,7 @@ class SurfaceView {
     for (const [n, structure] of scene.structures.entries()) {
       if (structure.mesh === null) continue;
       const file = await mz3File(await unpackMesh(scene.meshes[structure.mesh]));
-      const colour = new Uint8Array([...structure.colour, 255]);
+      const colour = new Uint8Array([...structure.colour, 255]); // where the vertices have none of their own
       this.meshes.push([n, await NVMesh.readMesh(file, `${n}.mz3`, this.nv.gl, 1, colour, scene.shown[n])]);
     }
     // One update for all: addMesh draws anew each time.
