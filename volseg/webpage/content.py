@@ -22,6 +22,7 @@ from volseg.webpage.shown import ORIENTATION, Shown, choose_shown, grey_levels
 from volseg.webpage.structures import lighter, numbered, packed_mesh, structures_of
 
 _STRAIGHT_DEGREES = 1.0
+_LAYER_BYTES = 250_000  # kept free for each label map
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def gather(
     if volume is not None or layers:
         grid = volume.grid if volume is not None else common_grid(layers, ORIENTATION)
         levels = grey_levels(volume) if volume is not None else np.arange(256.0)
-        room = most_bytes - len(json.dumps(surfaces))
+        room = most_bytes - len(json.dumps(surfaces)) - _LAYER_BYTES * len(layers)
         shown = choose_shown(grid, volume, levels, layers, room)
         numbers = [numbered(layer, shown) for layer in layers]
         values["grid"] = {"shape": shown.grid.shape, "affine": shown.grid.affine[:3].tolist()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 import logging
 import tempfile
@@ -206,16 +207,20 @@ def _surfaces(layers: Sequence[LabelMap]) -> list[Mesh]:
 
 def _picture(scan: Volume | None, meshes: Sequence[Mesh]) -> str:
     """Return an image element with the scene; empty if this machine cannot draw it."""
+    from matplotlib.image import imread, imsave
+
     if scan is None and not meshes:
         return ""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = save_screenshot(Path(folder) / "scene.png", meshes=meshes, volume=scan, size=_PICTURE_SIZE)
+            drawn = save_screenshot(Path(folder) / "scene.png", meshes=meshes, volume=scan, size=_PICTURE_SIZE)
         except RenderError as error:
             _LOG.warning("the page has no picture of the scene for browsers without WebGL2: %s", error)
             return ""
-        data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<img alt="The surfaces and three slices" src="data:image/png;base64,{data}">'
+        smaller = io.BytesIO()  # a tenth of the PNG
+        imsave(smaller, imread(drawn), format="jpg", pil_kwargs={"quality": 85})
+    data = base64.b64encode(smaller.getvalue()).decode("ascii")
+    return f'<img alt="The surfaces and three slices" src="data:image/jpeg;base64,{data}">'
 
 
 def _filled(title: str, content: Content, picture: str, niivue: str, licence: str | None) -> str:

@@ -16,7 +16,7 @@ from volseg.surface.simplify import simplify_mesh
 from volseg.webpage.blocks import Block, packed
 from volseg.webpage.shown import Shown
 
-_MOST_FACES = 300_000
+_MOST_FACES = 250_000
 _LARGEST_STEP = np.iinfo(np.uint16).max
 
 

@@ -60,8 +60,8 @@ function viewGroup(scene, tiles) {
   const parts = [make("label", { htmlFor: "layout", textContent: "layout" }), layout];
   if (scene.grid) {
     const sides = make("select", { id: "sides" });
-    sides.append(make("option", { value: "radiological", textContent: "patient's right on the left" }));
-    sides.append(make("option", { value: "neurological", textContent: "patient's right on the right" }));
+    sides.append(make("option", { value: "radiological", textContent: "radiological", title: "the patient's right is on the left" }));
+    sides.append(make("option", { value: "neurological", textContent: "neurological", title: "the patient's right is on the right" }));
     sides.style.width = "100%";
     sides.onchange = () => scene.set("radiological", sides.value === "radiological");
     parts.push(make("label", { htmlFor: "sides", textContent: "sides" }), sides, check(scene, "crosshair", "crosshair"));
