@@ -29,7 +29,11 @@ Minutes = Annotated[
     ),
 ]
 Epochs = Annotated[
-    int | None, typer.Option(help="Stop after this many passes over the labelled slices; default 7,000 steps a plane.")
+    int | None,
+    typer.Option(
+        help="Stop after this many passes over the labelled slices; default 7,000 "
+        "steps a plane, within an hour (GPU: three)."
+    ),
 ]
 ImagePattern = Annotated[str | None, typer.Option(help="Pattern of images in DATASET, such as 'images/*.nii.gz'.")]
 LabelPattern = Annotated[

@@ -161,7 +161,8 @@ class TrainingConfig(_Section):
     """Length, batch size and validation of a training.
 
     ``epochs``: passes over the labelled slices of all planes; by default 7,000 steps for each plane, and at least 3
-    epochs. ``minutes``: wall-clock time from the first step on, in place of epochs; reading the scans is not counted.
+    epochs, but an hour at most on a CPU and three on a GPU. ``minutes``: wall-clock time from the first step on, in
+    place of epochs; reading the scans is not counted.
     ``slice_size``: pixels along the patient's right-left, front-back and foot-head axes; a slice has two of them.
     ``first_size``: the same for the first steps; from it slices grow to ``slice_size``. It is planned where
     ``slice_size`` is planned as well; else slices have one size throughout. ``batch_size``: slices at the end; while
