@@ -14,10 +14,10 @@ def planned(training: TrainingConfig, *, levels: int) -> Config:
 
 
 def test_sizes_grow_by_equal_factors_and_end_on_whole_slices() -> None:
-    training = TrainingConfig(first_size=(64, 64, 16), slice_size=(256, 224, 16), batch_size=4)
+    training = TrainingConfig(first_size=(64, 64, 16), slice_size=(256, 224, 16), batch_size=2)
     stages = plan_stages(planned(training, levels=5), ["axial"])
     assert [stage.size for stage in stages] == [(64, 64, 16), (96, 96, 16), (160, 160, 16), (256, 224, 16)]
-    assert [stage.batch_size for stage in stages] == [16, 16, 8, 4]
+    assert [stage.batch_size for stage in stages] == [4, 4, 4, 2]
     assert [stage.end for stage in stages] == pytest.approx([0.7 / 3, 1.4 / 3, 0.7, 1])
 
 
@@ -32,7 +32,7 @@ def test_what_does_not_grow_is_one_stage(first: tuple[int, int, int] | None) -> 
 def test_equal_sizes_are_one_stage() -> None:
     training = TrainingConfig(first_size=(64, 64, 64), slice_size=(96, 96, 96), batch_size=8)
     stages = plan_stages(planned(training, levels=5), PLANES)
-    assert [(stage.size[0], stage.batch_size) for stage in stages] == [(64, 16), (96, 8)]
+    assert [(stage.size[0], stage.batch_size) for stage in stages] == [(64, 8), (96, 8)]
 
 
 def test_a_moment_belongs_to_one_stage() -> None:
@@ -48,7 +48,7 @@ def test_sizes_without_a_plan_are_refused() -> None:
 
 
 def test_the_mean_batch_is_over_the_steps() -> None:
-    training = TrainingConfig(first_size=(64, 64, 64), slice_size=(256, 256, 256), batch_size=4)
+    training = TrainingConfig(first_size=(64, 64, 64), slice_size=(256, 256, 256), batch_size=2)
     stages = plan_stages(planned(training, levels=5), PLANES)
-    assert mean_batch(stages) == pytest.approx(0.7 / 3 * (16 + 16 + 10) + 0.3 * 4)
-    assert mean_batch(stages[-1:]) == 4
+    assert mean_batch(stages) == pytest.approx(0.7 * 4 + 0.3 * 2)
+    assert mean_batch(stages[-1:]) == 2

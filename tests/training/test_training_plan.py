@@ -150,7 +150,7 @@ def test_large_slices_are_trained_on_crops(dataset_folder: Path) -> None:
         load_config(), read_dataset(dataset_folder), [facts(shape=(512, 512, 30), spacing=(0.7, 0.7, 5.0))]
     )
     assert (plan.training.slice_size or ())[:2] == (256, 256)
-    assert plan.training.batch_size == 4
+    assert plan.training.batch_size == 2
     assert plan.network.levels == 5
 
 

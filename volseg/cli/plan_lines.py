@@ -54,5 +54,5 @@ def _outlook(event: Planned) -> list[str]:
     expected = event.outlook[1]
     if expected.steps < needed:
         seconds = told_time(expected.seconds * needed / expected.steps)
-        lines.append(f"SO FEW STEPS MEAN NOTHING: give it {seconds} at least, for {needed} steps")
+        lines.append(f"TOO FEW STEPS TO MEAN ANYTHING: give it {seconds} at least, for {needed} steps")
     return lines

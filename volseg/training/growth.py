@@ -16,7 +16,7 @@ from volseg.core.slices import in_plane
 
 Size = tuple[int, int, int]
 
-LARGEST_BATCH = 16  # slices
+_GROWING_BATCH = 4  # slices of a batch at most while they grow, as more steps teach more than larger batches
 _STAGES = 4  # at most
 _LAST = 0.3  # of the training, for whole slices
 
@@ -80,7 +80,7 @@ def most_pixels(size: Size, planes: Sequence[Plane]) -> int:
 def plan_stages(config: Config, planes: Sequence[Plane]) -> tuple[Stage, ...]:
     """Return the stages of a training: from `first_size` to `slice_size` by equal factors.
 
-    Smaller slices make batches of more, as many as have the pixels of a batch at the end, up to 16.
+    Smaller slices make batches of more, as many as have the pixels of a batch at the end, up to 4.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def plan_stages(config: Config, planes: Sequence[Plane]) -> tuple[Stage, ...]:
     for number, size in enumerate(sizes, 1):
         end = (1 - _LAST) * number / max(1, len(sizes) - 1) if number < len(sizes) else 1.0
         as_many = batch_size * most_pixels(last, planes) // most_pixels(size, planes)
-        stages.append(Stage(end, size, max(batch_size, min(LARGEST_BATCH, as_many))))
+        stages.append(Stage(end, size, max(batch_size, min(_GROWING_BATCH, as_many))))
     return tuple(stages)
 
 
