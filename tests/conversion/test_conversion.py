@@ -546,6 +546,11 @@ def test_masks_that_overlap_become_several_files_without_merging(tmp_path: Path)
     assert [path.name for path in written] == ["out_1.nii.gz", "out_1.tsv", "out_2.nii.gz", "out_2.tsv"]
 
 
+def test_the_case_is_no_part_of_the_names_of_masks(tmp_path: Path) -> None:
+    convert(write_masks(tmp_path, {"case_1_liver": 60, "case_1_spleen": 30}), tmp_path / "out.nii.gz", merge=True)
+    assert [label.name for label in read_labels(tmp_path / "out.nii.gz").labels] == ["liver", "spleen"]
+
+
 def test_masks_with_a_table_a_choice_and_an_image(scan: Volume, slices: Path, tmp_path: Path) -> None:
     files = write_masks(tmp_path, {"liver": 60, "tumor": 30, "cyst": 9}, scan.grid)
     write_label_table([Label(7, "Tumor", (1, 2, 3))], tmp_path / "names.tsv")

@@ -21,7 +21,6 @@ from volseg.datasets import (
     read_reference,
     split,
 )
-from volseg.datasets.labelling import structure_name
 from volseg.errors import DatasetError
 from volseg.io import read, read_labels, write
 from volseg.io.dicom import write_dicom_series
@@ -162,20 +161,6 @@ def test_one_mask_is_enough(tmp_path: Path) -> None:
         file.unlink()
     dataset = check_dataset(read_dataset(tmp_path))
     assert [label.name for label in dataset.labels] == ["liver"]
-
-
-@pytest.mark.parametrize(
-    ("file", "case", "structure"),
-    [
-        ("case_1_liver.nii.gz", "case_1", "liver"),
-        ("liver-case_1.nii.gz", "case_1", "liver"),
-        ("case_12_liver.nii.gz", "case_1", "case_12_liver"),
-        ("case_1.nii.gz", "case_1", "case_1"),
-        ("kidney_left.seg.nrrd", "s1", "kidney_left"),
-    ],
-)
-def test_the_name_of_a_case_is_no_part_of_the_structure(file: str, case: str, structure: str) -> None:
-    assert structure_name(file, case) == structure
 
 
 # --------------------------------------------------------------------------------------------------------- names

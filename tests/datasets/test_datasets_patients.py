@@ -125,9 +125,49 @@ def test_patients_of_dicom_images(tmp_path: Path) -> None:
     assert describe_patients(found) == "8 patients of 9 scans, by DICOM PatientID"
 
 
-def test_one_patient_id_for_all_tells_nothing(tmp_path: Path) -> None:
+def test_one_patient_id_for_all_tells_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cases = dicom_cases(tmp_path, ["STUDY7"] * 3)
+    caplog.clear()
     assert [case.patient for case in find_patients(cases, tmp_path)] == [None] * 3
+    (record,) = caplog.records
+    assert "by DICOM PatientID all scans would be of one patient, 'STUDY7'" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("names", "told_by", "patient"),
+    [
+        (["tg4510_tp3_10_20130523_UT", "tg4510_tp3_11_20130523_UT"], "names like 012_visit1", "tg4510"),
+        (["sub-01_run-1", "sub-01_run-2"], "sub-", "sub-01"),
+    ],
+)
+def test_names_of_one_patient_for_all_tell_nothing(
+    names: list[str], told_by: str, patient: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cases = [Case(name, (Path(f"{name}.nii.gz"),)) for name in names]
+    assert [case.patient for case in find_patients(cases, Path())] == [None, None]
+    (record,) = caplog.records
+    assert f"by {told_by} all scans would be of one patient, {patient!r}" in record.getMessage()
+    assert "column patient" in record.getMessage()
+    assert "splits_final.json" in record.getMessage()
+
+
+def test_another_patient_makes_names_tell_something(caplog: pytest.LogCaptureFixture) -> None:
+    names = ["sub-01_run-1", "sub-01_run-2", "sub-02_run-1"]
+    cases = [Case(name, (Path(f"{name}.nii.gz"),)) for name in names]
+    assert [case.patient and case.patient.name for case in find_patients(cases, Path())] == ["sub-01"] * 2 + ["sub-02"]
+    assert not caplog.records
+
+
+def test_patient_ids_count_where_names_tell_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cases = [replace(case, name=f"tg4510_tp3_{case.name}") for case in dicom_cases(tmp_path, ["P1", "P1", "P2"])]
+    caplog.clear()
+    assert [case.patient and case.patient.name for case in find_patients(cases, tmp_path)] == ["P1", "P1", "P2"]
+    assert not caplog.records
+
+
+def test_a_column_may_say_that_all_are_one_patient() -> None:
+    cases = [Case(name, (), patient=Patient("x", "column patient")) for name in "ab"]
+    assert find_patients(cases, Path()) == cases
 
 
 def test_folds_keep_patients_together_and_are_balanced() -> None:

@@ -42,7 +42,8 @@ def convert(
     ----------
     source : path, or sequence of path
         A source of `volseg.read` or `volseg.read_labels`; the folder of a predicted case, for its label map; or a
-        folder with one image file and no DICOM. Several files are masks, each of the structure that it is named after.
+        folder with one image file and no DICOM. Several files are masks, each of the structure that it is named after,
+        without the name of the case with which all begin (``case_1_liver.nii.gz``, ``case_1_spleen.nii.gz``).
     target : path
         ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mgz``; for a scan also a folder for a DICOM series; for labels
         also ``.seg.nrrd``, and ``.dcm`` with an image. Values are kept; fractions become float32.

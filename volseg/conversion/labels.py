@@ -28,6 +28,7 @@ from volseg.io.labels import (
     read_label_table,
     read_mask_files,
     sidecar_path,
+    structure_names,
 )
 from volseg.verification.placement import compare_grids
 
@@ -73,15 +74,16 @@ def convert_masks(files: Sequence[Path], target: Path, settings: ConversionSetti
     Raises
     ------
     UsageError
-        Two files have the same name, or a series is given.
+        Two files are masks of one structure, or a series is given.
     """
     _check_target(target, settings)
+    table = () if settings.labels is None else read_label_table(Path(settings.labels))
+    structures = structure_names([file.name for file in files], [label.name for label in table])
     names: dict[str, Path] = {}
-    for file in files:
-        other = names.setdefault(case_name(file), file)
+    for name, file in zip(structures, files, strict=True):
+        other = names.setdefault(name, file)
         if other is not file:
             raise UsageError(f"{other} and {file}: masks are told apart by their names; expected one of each name")
-    table = () if settings.labels is None else read_label_table(Path(settings.labels))
     labels = name_labels(names, table)
     wanted = LabelChoice(settings.only).of(list(labels.values()), "masks")
     masks = [(label, names[name]) for name, label in labels.items() if label in wanted]

@@ -17,11 +17,10 @@ from volseg.datasets.references import numbers_its_own, pack_reference
 from volseg.datasets.structures import label_structures
 from volseg.datasets.types import Case
 from volseg.errors import DatasetError
-from volseg.files.names import CASE_SUFFIXES, case_name, has_suffix
+from volseg.files.names import CASE_SUFFIXES, has_suffix
 from volseg.files.plain_text import first_few
 from volseg.io import Catalogue
-
-_SEPARATORS = " _-."
+from volseg.io.labels import structure_name
 
 _LOG = logging.getLogger(__name__)
 
@@ -155,19 +154,3 @@ def is_image(file: Path) -> bool:
     file : Path
     """
     return has_suffix(file, CASE_SUFFIXES) and not file.name.startswith((".", "_"))
-
-
-def structure_name(file: str, case: str) -> str:
-    """Return the name of the structure of a mask: that of its file without the name of its case.
-
-    Parameters
-    ----------
-    file : str
-    case : str
-        ``case_1`` in ``case_1_liver.nii.gz``.
-    """
-    name = case_name(file)
-    for rest, beside in ((name.removeprefix(case), 0), (name.removesuffix(case), -1)):
-        if rest and rest != name and rest[beside] in _SEPARATORS and rest.strip(_SEPARATORS):
-            return rest.strip(_SEPARATORS)
-    return name

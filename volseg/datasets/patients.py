@@ -3,11 +3,13 @@
 A network scores too well on a scan if it has learnt from others of the same patient, so folds keep them together (see
 `volseg.datasets.splits`). `find_patients` has the rules. They take only names that surely mean one patient, such as
 ``patient001_frame01``; ``hippocampus_001`` and ``case_0001`` number scans. A case that no rule knows is a patient of
-its own.
+its own. So are all cases, with a warning, where a rule finds one patient in the whole dataset: ``tg4510_tp3_10`` may
+be the tenth mouse of the strain tg4510.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +18,8 @@ from pathlib import Path
 from volseg.datasets.types import Case, Dataset, Patient
 from volseg.errors import VolsegError
 from volseg.io import Catalogue, look
+
+_LOG = logging.getLogger(__name__)
 
 # The text by which a rule is told to the user, and a pattern whose first group is the patient. It is matched with the
 # start of the case's name and of the folders and files of its image.
@@ -61,20 +65,32 @@ def find_patients(cases: Sequence[Case], root: Path) -> list[Case]:
     root : Path
         The folder of the dataset; the names of folders above it tell nothing.
     """
-    found, ids = [], dict[int, str]()
-    for place, case in enumerate(cases):
-        if case.patient is None:
-            case = replace(case, patient=_patient_in(_names_of(case, root)))
-        if case.patient is None:
-            ids[place] = _patient_id(case)
-        found.append(case)
-    known = list(filter(None, ids.values()))
-    if len(known) > 1 and len(set(known)) == 1:  # as after anonymisation
-        return found
-    for place, number in ids.items():
-        if number:
-            found[place] = replace(found[place], patient=Patient(number, "DICOM PatientID"))
+    found = [case if case.patient else replace(case, patient=_patient_in(_names_of(case, root))) for case in cases]
+    doubtful = None if any(case.patient for case in cases) else _only_patient(found)
+    if doubtful:
+        found = list(cases)
+    ids = {}
+    for place, case in enumerate(found):
+        if case.patient is None and (number := _patient_id(case)):
+            ids[place] = Patient(number, "DICOM PatientID")
+    if len(ids) > 1 and len(set(ids.values())) == 1:  # as after anonymisation
+        doubtful, ids = next(iter(ids.values())), {}
+    for place, patient in ids.items():
+        found[place] = replace(found[place], patient=patient)
+    if doubtful and not ids:
+        _LOG.warning(
+            "%s: by %s all scans would be of one patient, %r. This tells nothing: each is taken for a patient of "
+            "its own. If patients have several scans, scores of held-out cases will be too good: give patients in the "
+            "column patient of a CSV file, or the folds in a splits_final.json",
+            *(root, doubtful.told_by, doubtful.name),
+        )
     return found
+
+
+def _only_patient(cases: Sequence[Case]) -> Patient | None:
+    """Return the patient whom all of several cases show; None if there is no such patient."""
+    patients = {case.patient for case in cases}
+    return patients.pop() if len(cases) > 1 and len(patients) == 1 else None
 
 
 def _names_of(case: Case, root: Path) -> list[str]:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
-from volseg.datasets.labelling import is_image, structure_name
+from volseg.datasets.labelling import is_image
 from volseg.datasets.types import Case
 from volseg.errors import DatasetError, UsageError
+from volseg.io.labels import structure_name
 
 _GAP = re.compile(r"\*|\{\}")
 

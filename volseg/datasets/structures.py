@@ -12,9 +12,8 @@ from collections.abc import Collection, Sequence
 
 from volseg.core.anatomy import find_structure
 from volseg.core.labelmap import Label
-from volseg.files.names import portable_name
 from volseg.files.plain_text import first_few
-from volseg.io.labels import name_labels
+from volseg.io.labels import name_labels, same_name
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,16 +30,16 @@ def label_structures(cases: Sequence[Collection[str]], table: Sequence[Label], *
     complete : bool
         Names that the table does not know are left out. Otherwise they get the next free values in alphabetical order.
     """
-    by_key = {_key(label.name): label for label in table}
+    by_key = {same_name(label.name): label for label in table}
     by_meaning = {_meaning(label.name): label for label in table}
     labels: dict[str, Label] = {}
     new: list[list[str]] = []
     for group in _groups(cases):
-        known = [by_key[_key(name)] for name in group if _key(name) in by_key]
+        known = [by_key[same_name(name)] for name in group if same_name(name) in by_key]
         label = known[0] if known else by_meaning.get(_meaning(group[0]))
         if label is not None:
             labels |= dict.fromkeys(group, label)
-            if other := [name for name in group if _key(name) != _key(label.name)]:
+            if other := [name for name in group if same_name(name) != same_name(label.name)]:
                 _LOG.warning("%s is taken for another spelling of the label %s", first_few(other), label.name)
         elif not complete:
             new.append(group)
@@ -62,16 +61,14 @@ def _groups(cases: Sequence[Collection[str]]) -> list[list[str]]:
         groups.setdefault(_meaning(name), []).append(name)
     apart: dict[object, list[str]] = {}
     for meaning, group in groups.items():
-        side_by_side = len(group) > 1 and any(len({_key(name) for name in case if name in group}) > 1 for case in cases)
+        side_by_side = len(group) > 1 and any(
+            len({same_name(name) for name in case if name in group}) > 1 for case in cases
+        )
         for name in group:
-            apart.setdefault(_key(name) if side_by_side else meaning, []).append(name)
+            apart.setdefault(same_name(name) if side_by_side else meaning, []).append(name)
     return sorted(apart.values())
-
-
-def _key(name: str) -> str:
-    return portable_name(name).casefold()
 
 
 def _meaning(name: str) -> object:
     structure = find_structure(name)
-    return _key(name) if structure is None else (structure.name, structure.side)
+    return same_name(name) if structure is None else (structure.name, structure.side)

@@ -17,6 +17,7 @@ from volseg.io.labels.files import (
 from volseg.io.labels.layers import one_slice_advice
 from volseg.io.labels.mask_folder import mask_files, name_labels, read_mask_files
 from volseg.io.labels.nifti_names import read_header_labels
+from volseg.io.labels.structure_names import same_name, structure_name, structure_names
 from volseg.io.labels.table import labels_from_json, read_label_table, read_table, sidecar_path, write_label_table
 
 __all__ = [
@@ -37,7 +38,10 @@ __all__ = [
     "read_label_table",
     "read_mask_files",
     "read_table",
+    "same_name",
     "sidecar_path",
     "single_label_map",
+    "structure_name",
+    "structure_names",
     "write_label_table",
 ]

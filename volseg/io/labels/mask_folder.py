@@ -21,9 +21,10 @@ from volseg.core.label_choice import LabelChoice
 from volseg.core.labelmap import Label, LabelMap, default_colour, keep_colours_apart, present_values
 from volseg.core.voxels import to_label_values
 from volseg.errors import InputError, VolsegError
-from volseg.files.names import CASE_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, has_suffix, portable_name
+from volseg.files.names import CASE_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, has_suffix
 from volseg.io.catalogue import Catalogue
 from volseg.io.labels.layers import join_masks
+from volseg.io.labels.structure_names import same_name
 from volseg.io.labels.table import sidecar_path
 from volseg.io.scans import read, read_grid
 
@@ -57,16 +58,16 @@ def mask_files(found: Catalogue, folder: Path | None = None, *, known: Collectio
             files[case_name(file)] = file
     if len(files) < len(shown) or not _are_structures(files, known):
         return {}
-    if len(files) < 2 and not set(map(_key, files)) <= set(map(_key, known)):
+    if len(files) < 2 and not set(map(same_name, files)) <= set(map(same_name, known)):
         return {}
     return files if _are_masks(shown) else {}
 
 
 def _are_structures(names: Collection[str], known: Collection[str]) -> bool:
     """Whether more than half of the names are those of structures."""
-    further, structures = set(map(_key, known)), 0
+    further, structures = set(map(same_name, known)), 0
     for name in names:
-        if _key(name) in further or find_structure(name):
+        if same_name(name) in further or find_structure(name):
             structures += 1
     return 2 * structures > len(names)
 
@@ -146,12 +147,12 @@ def name_labels(names: Collection[str], table: Sequence[Label] = ()) -> dict[str
     table : sequence of Label
         Labels by name. Other names get the next free values, from 1 on.
     """
-    known = {_key(label.name): label for label in table}
+    known = {same_name(label.name): label for label in table}
     given = [label.value for label in table]
     value = max(given, default=0)
     labels: dict[str, Label] = {}
     for name in names:
-        label = known.get(_key(name))
+        label = known.get(same_name(name))
         if label is None:
             value += 1
             label = Label(value, name, default_colour(value, name))
@@ -173,7 +174,3 @@ def _read_each(files: Sequence[Path], grid: Grid) -> Iterator[NDArray[np.bool_]]
                 f"{file}: holds {len(values)} values beside 0, among masks; expected one, or move it out of the folder"
             )
         yield np.asarray(volume.array != 0)
-
-
-def _key(name: str) -> str:
-    return portable_name(name).casefold()
