@@ -175,6 +175,11 @@ def test_a_size_that_was_set_is_that_of_the_whole_training(dataset_folder: Path)
     assert make_plan(both, dataset, [facts()]).training.first_size == (32, 32, 64)
 
 
+def test_slices_do_not_shrink_to_their_last_size(dataset_folder: Path) -> None:
+    wanted = load_config(overrides=("training.slice_size=[96, 96, 32]", "training.first_size=[64, 64, 64]"))
+    assert make_plan(wanted, read_dataset(dataset_folder), [facts()]).training.first_size == (64, 64, 32)
+
+
 def test_no_patch_is_smaller_than_what_the_discriminator_judges_at_once(dataset_folder: Path) -> None:
     config = load_config(overrides=("loss.adversarial_weight=1",))
     plan = make_plan(config, read_dataset(dataset_folder), [facts(shape=(256, 256, 10), spacing=(1, 1, 5))])

@@ -63,6 +63,9 @@ def plan_sizes(config: Config, planes: Sequence[Plane], usual: Size) -> Sizes:
         first = _multiples(_first_patch(whole, config, planes), 2**levels, least)
         if most_pixels(first, planes) * _WORTH_GROWING > most_pixels(whole, planes):
             first = whole
+    if first is not None:  # slices do not shrink to their last size
+        right, front, foot = (min(pair) for pair in zip(first, whole, strict=True))
+        first = right, front, foot
     return Sizes(levels, whole, first, training.batch_size or _batch_size(most_pixels(usual, planes)))
 
 
