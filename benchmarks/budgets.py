@@ -119,18 +119,23 @@ def monai_system() -> System:
     return System("MONAI U-Net", "", run)
 
 
+def plan_nnunet(python: Path, name: str, root: Path, shared: Path) -> tuple[str, dict[str, object]]:
+    """Let nnU-Net plan and preprocess a set once for all rows; return its name there and the environment."""
+    places: dict[str, object] = {f"nnUNet_{part}": shared / part for part in ("raw", "preprocessed", "results")}
+    places |= {"nnUNet_compile": "f", "nnUNet_def_n_proc": 1}
+    number, whole = write_raw(read_dataset(root), name, shared)
+    done = shared / f"{whole}.planned"
+    if not done.exists():
+        plan = python.parent / "nnUNetv2_plan_and_preprocess"
+        call(plan, "-d", number, "-c", "2d", "-np", 1, "-npfp", 1, nnUNet_n_proc_DA=1, **places)
+        shutil.copy(shared / "raw" / whole / "splits_final.json", shared / "preprocessed" / whole)
+        done.touch()
+    return whole, places
+
+
 def nnunet_system(python: Path, batch: int | None) -> System:
     def run(job: Job) -> dict:
-        # The plan and the preprocessed scans are the same for each row of a set.
-        shared = job.folder.parent / "nnunet"
-        places = {f"nnUNet_{part}": shared / part for part in ("raw", "preprocessed", "results")}
-        places |= {"nnUNet_compile": "f", "nnUNet_def_n_proc": 1}
-        number, name = write_raw(read_dataset(job.root), job.name, shared)
-        if not (shared / f"{name}.planned").exists():
-            plan = python.parent / "nnUNetv2_plan_and_preprocess"
-            call(plan, "-d", number, "-c", "2d", "-np", 1, "-npfp", 1, nnUNet_n_proc_DA=1, **places)
-            shutil.copy(shared / "raw" / name / "splits_final.json", shared / "preprocessed" / name)
-            (shared / f"{name}.planned").touch()
+        name, places = plan_nnunet(python, job.name, job.root, job.folder.parent / "nnunet")
         more = ["--batch", batch] if batch else []
         script = HERE / "nnunet_2d.py"
         call(python, script, name, job.folder, *job.options(), "--seed", job.seed, *more, nnUNet_n_proc_DA=0, **places)
