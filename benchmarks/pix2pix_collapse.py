@@ -53,6 +53,9 @@ ARMS: dict[str, tuple[str, ...]] = {
     "the same, no dropout": (*CE_DICE, "optimiser.learning_rate=1.0e-3", "network.dropout=0"),
     "the same, discriminator sees labels": BETTER,
     "the same, slices enlarged twice": (*BETTER, "preparation.spacing_mm=[0.5,0.5,0.5]"),
+    "three levels": ("network.levels=3",),
+    "CE + Dice x 10, three levels": (*CE_DICE, "network.levels=3"),
+    "the same, no adversarial term": (*CE_DICE, "network.levels=3", "loss.adversarial_weight=0"),
     "double block": ("network.block=double", "network.levels=3"),
 }
 PROBES = 6

@@ -76,9 +76,19 @@ def test_the_spacing_is_the_median_axis_by_axis(dataset_folder: Path) -> None:
     assert all(size % 2 ** (plan.network.levels or 0) == 0 for size in plan.training.slice_size or ())
 
 
+@pytest.mark.parametrize(("shape", "size"), [((128, 128, 128), 128), ((256, 256, 256), 256)], ids=str)
+def test_a_network_whose_deepest_level_may_have_one_pixel_gets_no_padding_for_more(
+    dataset_folder: Path, shape: tuple[int, int, int], size: int
+) -> None:
+    config = load_config(overrides=("network.block=pix2pix",))
+    plan = make_plan(config, read_dataset(dataset_folder), [facts(shape=shape)])
+    assert plan.training.slice_size == (size, size, size)
+    assert 2 ** (plan.network.levels or 0) == size
+
+
 @pytest.mark.parametrize(
     ("shape", "finer"),
-    [((64, 70, 64), 2.0), ((35, 51, 36), 2.0), ((96, 140, 100), 128 / 96), ((128, 150, 130), 1.0)],
+    [((48, 70, 64), 2.0), ((35, 51, 36), 2.0), ((64, 100, 70), 1.5), ((96, 150, 130), 1.0)],
     ids=str,
 )
 def test_small_slices_are_enlarged_for_a_network_that_halves_them_at_once(

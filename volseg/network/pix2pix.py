@@ -20,7 +20,7 @@ class Pix2PixGenerator(Generator):
     """The generator of pix2pix; parameters as for `Generator`."""
 
     # Its first convolution halves at once. The published code enlarges its pictures for that reason as well.
-    short_side = 128
+    short_side = 96
 
     def __init__(self, in_channels: int, classes: int, config: NetworkConfig) -> None:
         super().__init__(in_channels, classes, config)
