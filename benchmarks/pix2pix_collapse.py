@@ -24,6 +24,7 @@ from volseg.network.losses import adversarial_loss, one_hot
 from volseg.training.augment import augment
 from volseg.training.data import cache_case
 from volseg.training.facts import find_facts
+from volseg.training.growth import plan_stages
 from volseg.training.plan import make_plan
 from volseg.training.sampling import SliceSampler, make_samplers
 from volseg.training.step import Learner
@@ -80,7 +81,7 @@ def run_arm(dataset: Path, changes: tuple[str, ...], seconds: float) -> list[dic
         probes, step, used = [probe(learner, slices) | {"step": 0}], 0, 0.0
         while used < seconds:
             start = time.process_time()
-            batch = map(torch.from_numpy, sampler.draw(rng))
+            batch = map(torch.from_numpy, sampler.draw(rng, plan_stages(plan, [PLANE])[-1]))
             images, classes = augment(*batch, plan.augmentation_at(used / seconds, PLANE), noise)
             learner.step(images, classes, used / seconds)
             step, used = step + 1, used + time.process_time() - start
@@ -91,7 +92,8 @@ def run_arm(dataset: Path, changes: tuple[str, ...], seconds: float) -> list[dic
 
 def fixed_slices(sampler: SliceSampler) -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(1)
-    drawn = [sampler.draw(rng) for _ in range(SLICES // (sampler.config.training.batch_size or 1))]
+    stage = plan_stages(sampler.config, [PLANE])[-1]
+    drawn = [sampler.draw(rng, stage) for _ in range(SLICES // (sampler.config.training.batch_size or 1))]
     return tuple(torch.from_numpy(np.concatenate(part)) for part in zip(*drawn, strict=True))
 
 
