@@ -62,7 +62,7 @@ def test_no_large_library_is_loaded_for_help() -> None:
         ("convert", ", ".join(SCAN_SUFFIXES)),
         *((command, IMAGE_NAMES) for command in ("convert", "inspect", "verify")),
         ("convert", ", ".join(LABEL_FORMS)),
-        ("train", " or ".join(PRESETS)),
+        ("train", f"{', '.join(PRESETS[:-1])} or {PRESETS[-1]}"),
         *(("evaluate", name) for name in METRICS),
         *(("evaluate", definition) for definition in DEFINITIONS.values()),
     ],
