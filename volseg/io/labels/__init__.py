@@ -16,8 +16,8 @@ from volseg.io.labels.files import (
 )
 from volseg.io.labels.layers import one_slice_advice
 from volseg.io.labels.mask_folder import mask_files, name_labels, read_mask_files
+from volseg.io.labels.mask_names import same_name, structure_name, structure_names
 from volseg.io.labels.nifti_names import read_header_labels
-from volseg.io.labels.structure_names import same_name, structure_name, structure_names
 from volseg.io.labels.table import labels_from_json, read_label_table, read_table, sidecar_path, write_label_table
 
 __all__ = [

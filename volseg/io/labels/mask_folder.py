@@ -24,7 +24,7 @@ from volseg.errors import InputError, VolsegError
 from volseg.files.names import CASE_SUFFIXES, SEG_NRRD_SUFFIXES, case_name, has_suffix
 from volseg.io.catalogue import Catalogue
 from volseg.io.labels.layers import join_masks
-from volseg.io.labels.structure_names import same_name
+from volseg.io.labels.mask_names import same_name
 from volseg.io.labels.table import sidecar_path
 from volseg.io.scans import read, read_grid
 
