@@ -8,17 +8,16 @@ step on. Arms that are in OUT.json are not run again; `--print` prints the table
 
 import argparse
 import json
-import time
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
+
+from budget_volseg import count_cpu_time
 
 from volseg.config import load_config
 from volseg.datasets import read_dataset, split
 from volseg.evaluation import summarise
-from volseg.training import state, validation
 from volseg.training.events import StepsMade, Validated
 from volseg.training.loop import iterate_training
 
@@ -72,7 +71,7 @@ if __name__ == "__main__":
     parser.add_argument("--arms", default=";".join(ARMS), help="names by semicolons")
     parser.add_argument("--print", action="store_true", help="only print what there is")
     options = parser.parse_args()
-    state.time = validation.time = SimpleNamespace(monotonic=time.process_time)
+    count_cpu_time()
     results = json.loads(options.output.read_text(encoding="utf-8")) if options.output.is_file() else {}
     for arm in [] if options.print else options.arms.split(";"):
         if arm not in results:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -120,21 +119,16 @@ def html_of_evaluation(evaluation: Evaluation) -> str:
     """
     from volseg.evaluation.scores import METRICS
 
-    headings = ["label"]
-    for metric in METRICS.values():
-        headings.append(f"{metric.heading}, {metric.unit}" if metric.unit else metric.heading)
+    headings = ["label", *(metric.title for metric in METRICS.values())]
     rows = []
     for entry in evaluation.summary:
-        means = [entry.statistics[name].mean for name in METRICS]
-        texts = []
-        for mean, metric in zip(means, METRICS.values(), strict=True):
-            texts.append("–" if math.isnan(mean) else f"{mean:{metric.digits}}")
+        texts = [metric.text(entry.statistics[name].mean) for name, metric in METRICS.items()]
         rows.append([entry.label, *texts])
     overall = evaluation.class_mean_dice
     told = f"class-mean Dice {overall.mean:.3f} over {overall.n} case{'s' if overall.n != 1 else ''}"
     if evaluation.failures:
         told += f"; {len(evaluation.failures)} failed"
-    return _table([*headings], rows) + f"<div>{html.escape(told)}</div>"
+    return _table(headings, rows) + f"<div>{html.escape(told)}</div>"
 
 
 def _volumes(labels: LabelMap) -> str:

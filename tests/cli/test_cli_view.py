@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,20 @@ def test_a_reference_is_compared_on_the_page(
     assert "both agree" in (tmp_path / "scene.html").read_text(encoding="utf-8")
     with pytest.raises(UsageError, match="--reference is shown on a page; add --html FILE"):
         run(scan, "-s", labels, "--reference", labels)
+
+
+def test_a_picture_does_not_load_what_pages_need() -> None:
+    """A page takes seconds to load; the name of a picture is refused after everything that a picture needs is there."""
+    command = (
+        "import sys\n"
+        "from volseg.cli.view_command import view\n"
+        "from volseg.errors import UsageError\n"
+        "try:\n"
+        "    view(['scan.nii.gz'], screenshot='scan.jpg', contact_sheet=None, size=None, html=None, reference=None)\n"
+        "except UsageError as error:\n"
+        "    print(error, 'volseg.webpage' in sys.modules)\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", command], check=True, capture_output=True, text=True, timeout=300
+    ).stdout
+    assert told == "name of the picture is scan.jpg; expected a name that ends in .png False\n"

@@ -162,7 +162,7 @@ class _Stages:
                 ", ".join(volumes_ml),
             )
         path, full = self.job.model.path, self.job.settings.full_paths
-        return {
+        facts = {
             "versions": {"volseg": __version__, "torch": version("torch"), "python": platform.python_version()},
             "model": shown_path(path, full=full) if path else None,
             "device": str(choose_device(self.job.device)),
@@ -170,8 +170,10 @@ class _Stages:
             "channels": [{"name": volume.name, "modality": volume.modality} for volume in volumes],
             "volumes_ml": volumes_ml,
             "cleanup": self.job.explain_cleanup(),
-            **({"model_weakness": weakness} if (weakness := self.job.model.weakness) else {}),
         }
+        if self.job.model.weakness:
+            facts["model_weakness"] = self.job.model.weakness
+        return facts
 
     def write_record(self) -> list[str]:
         """Write ``run.json`` about the files in the new folder; return their names and its own."""

@@ -300,8 +300,9 @@ def _check_can_refer(scan: ScanFiles, image: Volume | None) -> None:
 def _write_meshes(case: SegmentedCase, folder: Path) -> None:
     from volseg.io.mesh import write_meshes
 
-    if case.surfaces or 1 not in case.labels.grid.shape:
-        write_meshes(case.surfaces, folder / MESHES, formats=case.settings.mesh_formats, space=case.settings.mesh_space)
+    surfaces = case.surfaces
+    if 1 not in case.labels.grid.shape:
+        write_meshes(surfaces, folder / MESHES, formats=case.settings.mesh_formats, space=case.settings.mesh_space)
 
 
 def _write_page(case: SegmentedCase, folder: Path) -> None:

@@ -70,19 +70,17 @@ def view(
     """
     from volseg.cases.subject import read_subject
     from volseg.files.atomic import check_free
-    from volseg.files.names import case_name
+    from volseg.files.names import PAGE_SUFFIXES, case_name, check_suffix
     from volseg.io import read_labels
     from volseg.view import save_contact_sheet, save_screenshot, show
-    from volseg.view.picture import check_png
-    from volseg.webpage import check_html
 
     pictures = list(filter(None, (contact_sheet, screenshot)))
     pixels = _parse_size(size or (_PICTURE if pictures else _WINDOW))
     for picture in pictures:
-        check_png(picture)
+        check_suffix(picture, (".png",), what="picture")
     files = pictures
     if html is not None:
-        check_html(html)
+        check_suffix(html, PAGE_SUFFIXES, what="page")
         files = [*pictures, html]
     elif reference is not None:
         raise UsageError("--reference is shown on a page; add --html FILE")

@@ -5,6 +5,7 @@ To add a metric, add a function to `volseg.evaluation.metrics`, with its rule fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -59,6 +60,20 @@ class Metric:
     definition: str = ""
     main: bool = False
     interval: bool = False
+
+    @property
+    def title(self) -> str:
+        """Its heading with its unit, in one line."""
+        return f"{self.heading}, {self.unit}" if self.unit else self.heading
+
+    def text(self, number: float) -> str:
+        """Return a number as tables write it, and a dash for NaN.
+
+        Parameters
+        ----------
+        number : float
+        """
+        return "–" if math.isnan(number) else f"{number:{self.digits}}"
 
 
 def _row(metric: Metric) -> Any:

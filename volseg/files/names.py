@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
+from volseg.errors import UsageError
+
 
 @dataclass(frozen=True)
 class ImageFormat:
@@ -57,6 +59,7 @@ SCAN_SUFFIXES = tuple(suffix for form in IMAGE_FORMATS for suffix in form.writte
 SEG_NRRD_SUFFIXES = (".seg.nrrd",)  # 3D Slicer's labels; these names end like a NRRD image too
 # Files written with these names hold labels.
 LABEL_SUFFIXES = (*SEG_NRRD_SUFFIXES, ".dcm")
+PAGE_SUFFIXES = (".html", ".htm")
 # For messages and help texts.
 _NAMES = [form.name for form in IMAGE_FORMATS]
 IMAGE_NAMES = f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
@@ -72,6 +75,26 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 def has_suffix(path: str | Path, suffixes: tuple[str, ...]) -> bool:
     """Whether a file name ends with one of the suffixes, in upper or lower case."""
     return Path(path).name.lower().endswith(suffixes)
+
+
+def check_suffix(path: str | Path, suffixes: tuple[str, ...], *, what: str) -> None:
+    """Check that the name of a file to be written ends as its format needs.
+
+    Parameters
+    ----------
+    path : path
+    suffixes : tuple of str
+        In lower case; the first is the one to recommend.
+    what : str
+        ``picture`` or the like, for the error.
+
+    Raises
+    ------
+    UsageError
+        It has none of them.
+    """
+    if Path(path).suffix.lower() not in suffixes:
+        raise UsageError(f"name of the {what} is {path}; expected a name that ends in {suffixes[0]}")
 
 
 def image_format(path: str | Path) -> ImageFormat | None:

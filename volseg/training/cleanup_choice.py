@@ -228,7 +228,8 @@ def _choose_pieces(cases: Sequence[LabelPieces]) -> CleanupConfig:
     smallest = min(pieces.reference_mm3 for pieces in cases)
     for share in _SHARES:
         step = CleanupConfig(minimum_mm3=float(f"{share * smallest:.3g}"))
-        if _rises(dices, cleaned := _dices_of(cases, step)):
+        cleaned = _dices_of(cases, step)
+        if _rises(dices, cleaned):
             chosen, dices = step, cleaned
     return chosen
 

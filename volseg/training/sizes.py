@@ -14,7 +14,7 @@ from volseg.training.growth import Size, most_pixels, plane_size
 
 _FIRST_SLICE = 64  # pixels
 _WORTH_GROWING = 2  # slices at the end have so many times the pixels of the first ones, at least
-# More steps of small batches teach more in the same time: on a CPU core, 4 slices of 256x256 take about 5 s a step.
+# More steps of small batches teach more in the same time (benchmarks/accuracy.md, "Batches").
 _PIXELS_PER_BATCH = 256 * 256
 _SMALLEST_BATCH = 2  # slices: batch norm needs some to compare
 _LARGEST_BATCH = 16  # slices

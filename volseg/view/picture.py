@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from volseg.errors import UsageError
 from volseg.files.atomic import atomic_path
+from volseg.files.names import check_suffix
 
 
 @contextmanager
@@ -26,22 +26,6 @@ def png_path(path: str | Path) -> Iterator[Path]:
     OutputError
         The file cannot be written.
     """
-    check_png(path)
+    check_suffix(path, (".png",), what="picture")
     with atomic_path(path) as temporary:
         yield temporary
-
-
-def check_png(path: str | Path) -> None:
-    """Check that a name ends in ``.png``.
-
-    Parameters
-    ----------
-    path : path
-
-    Raises
-    ------
-    UsageError
-        It does not.
-    """
-    if Path(path).suffix.lower() != ".png":
-        raise UsageError(f"name of the picture is {path}; expected a name that ends in .png")

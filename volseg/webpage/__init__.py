@@ -5,6 +5,6 @@ that fits, `structures` lists labels and surfaces, `blocks` packs arrays into te
 draws surfaces. The page's own HTML, CSS and JavaScript are in ``assets``.
 """
 
-from volseg.webpage.scene_page import Page, check_html, page
+from volseg.webpage.scene_page import Page, page
 
-__all__ = ["Page", "check_html", "page"]
+__all__ = ["Page", "page"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,9 +14,8 @@ from volseg.core.mesh import Mesh
 from volseg.core.resample import Reorientation
 from volseg.evaluation import Evaluation, evaluate
 from volseg.evaluation.scores import METRICS
-from volseg.surface import extract_surfaces
 from volseg.surface.distance import signed_distances
-from volseg.webpage.structures import lighter
+from volseg.webpage.structures import label_surfaces, lighter
 
 # Colours that also differ for people who see no difference of red and green.
 AGREEMENT = (
@@ -84,8 +82,8 @@ def compare_labels(labels: LabelMap, reference: LabelMap) -> Comparison:
     table = _table(evaluate(labels, reference))
     change = Reorientation.onto(reference.grid, labels.grid)
     agreement = _agreement(labels, change.array(reference.array))
-    meshes = lighter(_surfaces(labels))
-    others = {mesh.name: mesh for mesh in lighter(_surfaces(_with_names_of(labels, reference)))}
+    meshes = lighter(label_surfaces(labels))
+    others = {mesh.name: mesh for mesh in lighter(label_surfaces(_with_names_of(labels, reference)))}
     distances = {}
     for number, mesh in enumerate(meshes):
         if mesh.name in others:
@@ -132,12 +130,6 @@ def _with_names_of(labels: LabelMap, reference: LabelMap) -> LabelMap:
     return LabelMap(array, reference.grid, known)
 
 
-def _surfaces(labels: LabelMap) -> list[Mesh]:
-    if 1 in labels.grid.shape or not labels.array.any():
-        return []
-    return [mesh for mesh in extract_surfaces(labels) if len(mesh.faces)]
-
-
 def _limit_mm(distances: Sequence[NDArray[np.float64]]) -> float:
     if not distances:
         return _LEAST_MM
@@ -145,14 +137,11 @@ def _limit_mm(distances: Sequence[NDArray[np.float64]]) -> float:
 
 
 def _table(evaluation: Evaluation) -> dict[str, Any]:
-    headings = ["label"]
-    for metric in METRICS.values():
-        headings.append(f"{metric.heading}, {metric.unit}" if metric.unit else metric.heading)
+    headings = ["label", *(metric.title for metric in METRICS.values())]
     rows = []
     for row in evaluation.rows:
         texts = [row.label]
         for name, metric in METRICS.items():
-            value = getattr(row.scores, name)
-            texts.append("–" if math.isnan(value) else f"{value:{metric.digits}}")
+            texts.append(metric.text(getattr(row.scores, name)))
         rows.append(texts)
     return {"headings": headings, "rows": rows}

@@ -22,13 +22,14 @@ from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
 from volseg.errors import InputError, RenderError, UsageError
 from volseg.files.atomic import write_text
+from volseg.files.names import PAGE_SUFFIXES, check_suffix
 from volseg.files.plain_text import plain
-from volseg.surface import extract_surfaces
 from volseg.view.renderer import save_screenshot
 from volseg.webpage.blocks import zipped
 from volseg.webpage.comparison import compare_labels
 from volseg.webpage.content import Content, gather
 from volseg.webpage.niivue import find_niivue
+from volseg.webpage.structures import label_surfaces
 
 _LOG = logging.getLogger(__name__)
 _MOST_BYTES = 9_900_000  # of a page
@@ -80,7 +81,7 @@ class Page:
         OutputError
             The file cannot be written.
         """
-        check_html(path)
+        check_suffix(path, PAGE_SUFFIXES, what="page")
         write_text(path, self.text)
         return Path(path)
 
@@ -165,7 +166,9 @@ def page(
             raise UsageError(f"{len(layers)} label maps are given to compare with a reference; expected one")
         comparison = compare_labels(layers[0], reference)
         meshes = comparison.meshes
-    found = [mesh for mesh in (_surfaces(layers) if meshes is None else meshes) if len(mesh.faces)]
+    if meshes is None:
+        meshes = [mesh for layer in layers for mesh in label_surfaces(layer)]
+    found = [mesh for mesh in meshes if len(mesh.faces)]
     if scan is None and not layers and not found:
         raise InputError("nothing to show; a page needs a scan, a label map or a mesh with faces")
     named = plain(title or (scan.name if scan else None) or (found[0].name if found else "labels"))
@@ -179,30 +182,6 @@ def page(
     for note in content.warnings:
         _LOG.warning("%s: %s", named, note)
     return Page(named, _filled(named, content, picture, script, niivue.licence if niivue else None))
-
-
-def check_html(path: str | Path) -> None:
-    """Check that a name ends in ``.html``.
-
-    Parameters
-    ----------
-    path : path
-
-    Raises
-    ------
-    UsageError
-        It does not.
-    """
-    if Path(path).suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"name of the page is {path}; expected a name that ends in .html")
-
-
-def _surfaces(layers: Sequence[LabelMap]) -> list[Mesh]:
-    meshes = []
-    for layer in layers:
-        if 1 not in layer.grid.shape and layer.array.any():
-            meshes += extract_surfaces(layer)
-    return meshes
 
 
 def _picture(scan: Volume | None, meshes: Sequence[Mesh]) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from volseg.core.labelmap import Colour, LabelMap, count_values, label_boxes
 from volseg.core.mesh import Mesh
 from volseg.files.plain_text import plain
+from volseg.surface import extract_surfaces
 from volseg.surface.simplify import simplify_mesh
 from volseg.webpage.blocks import Block, packed
 from volseg.webpage.shown import Shown
@@ -113,6 +114,18 @@ def _places(values: NDArray[Any]) -> dict[int, tuple[int, int, int]]:
         i, j, k = (int(part.start + step) for part, step in zip(box, nearest, strict=True))
         places[number] = (i, j, k)
     return places
+
+
+def label_surfaces(labels: LabelMap) -> list[Mesh]:
+    """Return the surfaces of labels; none on a single slice.
+
+    Parameters
+    ----------
+    labels : LabelMap
+    """
+    if 1 in labels.grid.shape or not labels.array.any():
+        return []
+    return [mesh for mesh in extract_surfaces(labels) if len(mesh.faces)]
 
 
 def lighter(meshes: Sequence[Mesh]) -> list[Mesh]:
