@@ -49,7 +49,7 @@ class Outcome:
 
 def outcome(run: Path) -> Outcome:
     model = volseg.load_model(run)
-    times = ("seconds", "files", "reading_seconds")
+    times = ("seconds", "files", "reading_seconds", "outlook")
     events = [
         {key: value for key, value in event.items() if key not in times} for event in read_events(run / "log.jsonl")
     ]

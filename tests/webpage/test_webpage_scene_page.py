@@ -62,15 +62,15 @@ def test_labels_outside_the_scan_are_said_on_the_page() -> None:
 
 
 def test_a_large_scan_gives_a_page_below_10_mb_that_says_why() -> None:
-    shape = (512, 512, 40)
+    shape = (512, 512, 64)
     values = np.random.default_rng(1).normal(40, 400, shape).astype(np.int16)
     grid = Grid.from_spacing(shape, (0.8, 0.8, 3))
     array = np.zeros(shape, np.uint8)
-    array[60:450, 60:450, 2:38] = 1
+    array[60:450, 60:450, 2:62] = 1
     page = volseg.page(Volume(values, grid, modality="CT"), LabelMap.from_array(array, grid), meshes=[])
     assert len(page.text.encode()) < 10_000_000
     cropped, halved = content_of(page)["notes"]
-    assert cropped.startswith("Only 440×440×40 voxels of the scan")
+    assert cropped.startswith("Only 440×440×64 voxels of the scan")
     assert halved.startswith("2×2×1 voxels of the scan became one")
 
 
