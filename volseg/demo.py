@@ -83,7 +83,8 @@ def run_demo(output: Path | str, *, epochs: int = 40, progress: Progress | None 
     pictures, note = _draw(folder)
     evaluation = evaluate(folder / "segmentation", references)
     tell("done", 1, 1)
-    return DemoResult(evaluation, (folder / "run" / "curve.png", *files, *pictures), note)
+    run = folder / "run"
+    return DemoResult(evaluation, (run / "curve.png", run / "progress.html", *files, *pictures), note)
 
 
 def _write_cohort(folder: Path, progress: Progress) -> Path:

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from volseg.cli import app
 from volseg.training.checkpoint import opened_checkpoint
-from volseg.training.journal import Event, read_events
+from volseg.training.journal import read_events
 from volseg.training.run_folder import is_busy
+from volseg.watching.curves import Event
 
 # Epochs of 8 steps; the log has a line for each 200th part.
 SETTINGS = ("training.epochs=10000", "training.batch_size=4", "network.width=2", "network.levels=1")

@@ -29,10 +29,10 @@ def volseg_command(command: str) -> str:
 def test_train_predict_evaluate_mesh(dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     trained = volseg_command(f"train {dataset_folder} -o run --epochs 20 {SMALL}")
-    assert trained.splitlines()[-5:] == [
-        f"wrote {Path('run') / name}"
-        for name in ("model.safetensors", "plan.yaml", "log.jsonl", "curve.png", "validation.json")
-    ]
+    names = ("model.safetensors", "plan.yaml", "log.jsonl", "curve.png", "progress.html", "samples", "validation.json")
+    assert trained.splitlines()[-8:-1] == [f"wrote {Path('run') / name}" for name in names]
+    assert all((tmp_path / "run" / name).exists() for name in names)
+    assert trained.splitlines()[-1] == "too few validations to say whether it still improves"
     predicted = volseg_command(f"predict {dataset_folder / 'imagesTr'} -m run -o out --mesh stl,glb --space ras")
     assert len(list((tmp_path / "out").glob("*/labels.nii.gz"))) == 6
     assert predicted.count("wrote ") == 6 * (2 + 2 * 2 + 1)

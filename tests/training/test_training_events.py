@@ -8,6 +8,7 @@ from pathlib import Path
 from volseg.config import load_config
 from volseg.training.events import CaseRead, Finished, Planned, StepsMade, Validated
 from volseg.training.validation import Calibration, Validation
+from volseg.watching.verdict import Verdict
 
 
 def test_a_plan_has_every_setting() -> None:
@@ -50,8 +51,10 @@ def test_a_validation_is_logged_without_single_cases() -> None:
     found = Validated("final", 8, 2, result).to_json()
     assert found == expected
     assert list(found) == list(expected)
+    assert Validated("final", 8, 2, result, same_cases=0.4).to_json() == {**expected, "same_cases": 0.4}
 
 
 def test_the_log_names_no_folder() -> None:
-    event = Finished((Path("home", "run", "model.safetensors"), Path("home", "run", "curve.png")), 9.0)
+    files = (Path("home", "run", "model.safetensors"), Path("home", "run", "curve.png"))
+    event = Finished(files, 9.0, Verdict("unknown", "too few validations"))
     assert event.to_json() == {"event": "end", "files": ["model.safetensors", "curve.png"], "seconds": 9.0}

@@ -22,7 +22,6 @@ from volseg.datasets import read_dataset
 from volseg.errors import ConfigError, DatasetError, InputError, OutputError, UsageError
 from volseg.training.augment import augment
 from volseg.training.checkpoint import opened_checkpoint
-from volseg.training.curve import draw_curve
 from volseg.training.events import StepsMade, Validated
 from volseg.training.journal import append_event, read_events
 from volseg.training.loop import iterate_training, train
@@ -30,6 +29,8 @@ from volseg.training.pace import Pace
 from volseg.training.plan import iterate_planning
 from volseg.training.step import Learner
 from volseg.training.validation import Validation, validate
+from volseg.watching.curve_picture import draw_curve
+from volseg.watching.curves import Curves
 
 SMALL = (
     "network.width=8",
@@ -53,6 +54,8 @@ def test_training_learns_and_leaves_its_files(dataset_folder: Path, tmp_path: Pa
         "log.jsonl",
         "model.safetensors",
         "plan.yaml",
+        "progress.html",
+        "samples",
         "validation.json",
     ]
     final = json.loads((run / "validation.json").read_text(encoding="utf-8"))
@@ -349,7 +352,9 @@ def test_wall_clock_budget_ends_the_training(
 ) -> None:
     """By a clock that goes on a millisecond whenever it is looked at, so that a busy machine changes nothing."""
     ticks = count()
-    monkeypatch.setattr("volseg.training.state.time", SimpleNamespace(monotonic=lambda: next(ticks) / 1000))
+    clock = SimpleNamespace(monotonic=lambda: next(ticks) / 1000)
+    monkeypatch.setattr("volseg.training.state.time", clock)
+    monkeypatch.setattr("volseg.training.watch.time", clock)
 
     def short(*arguments: Any, **settings: Any) -> Validation:
         return replace(validate(*arguments, **settings), seconds=0.01)
@@ -451,7 +456,7 @@ def test_a_cut_log_is_read_up_to_the_cut(tmp_path: Path) -> None:
     with log.open("a", encoding="utf-8") as stream:
         stream.write('{"event": "st')
     assert len(read_events(log)) == 1
-    draw_curve(read_events(log), tmp_path / "curve.png")
+    draw_curve(Curves.of(read_events(log)), tmp_path / "curve.png")
     log.write_text("{]\n{}\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"log.jsonl:1: is not a line of JSON"):
         read_events(log)

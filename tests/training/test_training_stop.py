@@ -40,11 +40,12 @@ def config(*more: str) -> Config:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The files of a finished run, without times."""
+    """The files of a finished run, without times; no picture of a sample is missing, doubled or another one."""
 
     weights: str
     temperature: float
     log: list[dict[str, Any]]
+    samples: dict[str, bytes]
 
 
 def outcome(run: Path) -> Outcome:
@@ -53,7 +54,8 @@ def outcome(run: Path) -> Outcome:
     events = [
         {key: value for key, value in event.items() if key not in times} for event in read_events(run / "log.jsonl")
     ]
-    return Outcome(model.sha256, model.temperature, events)
+    samples = {path.name: path.read_bytes() for path in sorted((run / "samples").iterdir())}
+    return Outcome(model.sha256, model.temperature, events, samples)
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +101,11 @@ MOMENTS = [
     "volseg.training.state.save_checkpoint",
     "volseg.training.checkpoint.torch.save",
     "volseg.training.run.append_event",
-    "volseg.training.loop.write_text",
+    "volseg.training.outcome.write_text",
     "volseg.training.loop.draw_curve",
+    "volseg.training.watch.answer",
+    "volseg.training.watch.write_samples",
+    "volseg.training.watch.write_page",
     "volseg.files.atomic.flush",
 ]
 

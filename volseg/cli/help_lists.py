@@ -64,12 +64,20 @@ def _score_lists() -> dict[str, str]:
     return {"metrics": "; ".join(metrics)}
 
 
+def _training_lists() -> dict[str, str]:
+    from volseg.training.trackers import TRACKERS
+
+    *first, last = TRACKERS
+    return {"trackers": f"{', '.join(first)} or {last}"}
+
+
 _TABLES: dict[str, Callable[[], dict[str, str]]] = {
     "config": _config_lists,
     "images": _image_lists,
     "labels": _label_lists,
     "mesh": _mesh_lists,
     "scores": _score_lists,
+    "training": _training_lists,
 }
 
 

@@ -30,7 +30,7 @@ from volseg.errors import UsageError
 if TYPE_CHECKING:
     from volseg.config import Config
     from volseg.datasets import Dataset
-    from volseg.training.events import StepsMade, TrainingEvent, Validated
+    from volseg.training.events import Finished, StepsMade, TrainingEvent, Validated
     from volseg.training.plan import Fold
 
 
@@ -49,6 +49,10 @@ def train(
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Check the dataset, write plan.yaml and stop.")
     ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Also hand the curves to {training.trackers}; may be repeated."),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -65,12 +69,15 @@ def train(
     from volseg.datasets import forget_patients, read_dataset
     from volseg.training.loop import iterate_training
     from volseg.training.run_folder import check_folder
+    from volseg.training.tracking import tracked
 
     if while_parent_runs:
         stop_with_parent()
     changes = [*(set_ or []), *length_changes(minutes, epochs)]
     if resume and plan_only:
         raise UsageError("--plan-only begins a run and --resume continues one; give one of them")
+    if track and plan_only:
+        raise UsageError("--plan-only trains nothing that --track could follow; give one of them")
     if resume:
         check_folder(output, resume=True)
     held_out = _fold(fold)
@@ -82,7 +89,12 @@ def train(
         _plan(found, output, settings, held_out, device)
         return
     events = iterate_training(found, output, config=settings, fold=held_out, device=device, resume=resume)
-    list_files(_follow(events))
+    if track:
+        events = tracked(events, track, output, resume=resume)
+    if finished := _follow(events, output):
+        list_files(finished.files)
+        verdict = finished.verdict
+        say(f"{verdict.text} ({verdict.command})" if verdict.command else verdict.text)
 
 
 def _settings(config: Path | None, preset: str | None, changes: list[str], resumed: Path | None) -> Config | None:
@@ -112,12 +124,14 @@ def _plan(dataset: Dataset, output: Path, settings: Config | None, fold: Fold, d
     list_files([plan])
 
 
-def _follow(events: Iterator[TrainingEvent]) -> list[Path]:
-    """Show what happens and return the files of the run."""
+def _follow(events: Iterator[TrainingEvent], output: Path) -> Finished | None:
+    """Show what happens and return the last event."""
     from volseg.network.devices import Threads
     from volseg.training.events import CaseRead, Finished, Planned, StepsMade, Validated
+    from volseg.training.run_folder import PAGE
 
-    threads, files = Threads(), list[Path]()
+    threads = Threads()
+    finished: Finished | None = None
     before: StepsMade | None = None
     with progress_bar(counts=False, time_left=False) as bar:
         task = bar.add_task("reading", total=1.0)
@@ -127,7 +141,7 @@ def _follow(events: Iterator[TrainingEvent]) -> list[Path]:
                     bar.update(task, completed=event.done / event.total)
                 case Planned():
                     threads.adjust()
-                    say(*plan_lines(event), above=bar)
+                    say(*plan_lines(event), f"watch it in {output / PAGE}", above=bar)
                 case StepsMade():
                     threads.adjust()
                     bar.update(task, description=_describe(event, before), completed=event.progress)
@@ -135,8 +149,8 @@ def _follow(events: Iterator[TrainingEvent]) -> list[Path]:
                 case Validated():
                     say(*_dice_lines(event), above=bar)
                 case Finished():
-                    files = list(event.files)
-    return files
+                    finished = event
+    return finished
 
 
 def _fold(text: str) -> Fold:

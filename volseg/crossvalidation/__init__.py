@@ -21,9 +21,9 @@ from volseg.evaluation import Evaluation, evaluate
 from volseg.files.atomic import write_text
 from volseg.network.file import load_model
 from volseg.training.folds import FoldTrainer, is_trained
-from volseg.training.journal import Event
 from volseg.training.plan import fingerprint, iterate_planning
 from volseg.training.resumption import with_folds_of
+from volseg.watching.curves import Event
 
 __all__ = ["class_means", "compare_runs", "iterate_crossvalidation"]
 

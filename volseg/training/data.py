@@ -121,7 +121,8 @@ def _prepare_case(
         stack = prepare(volumes, config.preparation, plane)
         image_file, classes_file = files[plane]
         save_array(_slabs(stack, stack.plain, axis=1, dtype=np.float16), image_file)
-        save_array(_prepare_classes(stack, label_map, plane, labels), classes_file)
+        make = classes_maker(stack, label_map, plane, labels)
+        save_array(_slabs(stack, make, axis=0, dtype=np.min_scalar_type(len(labels))), classes_file)
 
 
 def check_space(folder: Path, cases: Sequence[Case], *, spare: int = 0) -> None:
@@ -167,7 +168,22 @@ def _slabs(stack: SliceStack, make: Callable[[int, int], NDArray[Any]], *, axis:
     return np.concatenate(slabs, axis=axis)
 
 
-def _prepare_classes(stack: SliceStack, label_map: LabelMap, plane: Plane, labels: Sequence[Label]) -> NDArray[Any]:
+def classes_maker(
+    stack: SliceStack, label_map: LabelMap, plane: Plane, labels: Sequence[Label]
+) -> Callable[[int, int], NDArray[Any]]:
+    """Return a function that makes the classes of slices start..stop, as (B, h, w) integers.
+
+    Parameters
+    ----------
+    stack : SliceStack
+        The prepared scan.
+    label_map : LabelMap
+        On the grid of the scan.
+    plane : {"axial", "coronal", "sagittal"}
+        Of the stack.
+    labels : sequence of Label
+        Classes 1, 2, ...
+    """
     native = stack_slices(stack.reorientation.array(label_map.array), plane)
     dtype = np.min_scalar_type(len(labels))
 
@@ -189,7 +205,7 @@ def _prepare_classes(stack: SliceStack, label_map: LabelMap, plane: Plane, label
             largest = np.maximum(share, largest)
         return classes
 
-    return _slabs(stack, as_scanned if stack.size == stack.native_size else resampled, axis=0, dtype=dtype)
+    return as_scanned if stack.size == stack.native_size else resampled
 
 
 def _classes_in(values: NDArray[Any], labels: Sequence[Label]) -> Iterator[tuple[int, int]]:

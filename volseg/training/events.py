@@ -10,6 +10,7 @@ from volseg.config import Config
 from volseg.training.outlook import Outlook
 from volseg.training.plan import Fold
 from volseg.training.validation import Validation
+from volseg.watching.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,15 @@ class Validated:
     held_out : int
         How many held-out cases there are; `result` may be of fewer.
     result : Validation
+    same_cases : float, optional
+        Mean Dice of those cases that the validations on the way had, where `result` is of more.
     """
 
     kind: Literal["validation", "final"]
     step: int
     held_out: int
     result: Validation
+    same_cases: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the event as a line of the log, without the scores of single cases."""
@@ -121,19 +125,51 @@ class Validated:
         del numbers["by_case"]
         if self.result.cleanup is None:  # decided by the last validation alone
             del numbers["cleanup"]
+        if self.same_cases is not None:
+            numbers["same_cases"] = self.same_cases
         return {"event": self.kind, "step": self.step, "held_out": self.held_out, **numbers}
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """Pictures of the samples were written.
+
+    Parameters
+    ----------
+    step : int
+    files : tuple of Path
+        One a plane.
+    """
+
+    step: int
+    files: tuple[Path, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as a dictionary; this one is not in the log, as the files are named by their step."""
+        return {"event": "samples", "step": self.step, "files": [file.name for file in self.files]}
+
+
+@dataclass(frozen=True)
 class Finished:
-    """The run is finished: the files that it wrote, and the seconds of learning and validating."""
+    """The run is finished.
+
+    Parameters
+    ----------
+    files : tuple of Path
+        That it wrote; the folder of the samples is one of them.
+    seconds : float
+        Of learning and validating.
+    verdict : Verdict
+        What the curves say. The log has the curves themselves.
+    """
 
     files: tuple[Path, ...]
     seconds: float
+    verdict: Verdict
 
     def to_json(self) -> dict[str, Any]:
         """Return the event as a line of the log, which names no folder: it is copied along with the run."""
         return {"event": "end", "files": [file.name for file in self.files], "seconds": self.seconds}
 
 
-TrainingEvent = CaseRead | Planned | StepsMade | Validated | Finished
+TrainingEvent = CaseRead | Planned | StepsMade | Validated | Sampled | Finished

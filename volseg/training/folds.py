@@ -17,8 +17,9 @@ from queue import SimpleQueue
 
 from volseg.child_python import child_python
 from volseg.errors import InputError
-from volseg.training.journal import Event, read_events
+from volseg.training.journal import read_events
 from volseg.training.run_folder import is_busy
+from volseg.watching.curves import Event
 
 _POLL_SECONDS = 0.5
 _GRACE_SECONDS = 60  # to save a checkpoint in

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from volseg.errors import InputError, OutputError
 from volseg.files.atomic import write_text
 from volseg.files.regular import read_text
-
-Event = dict[str, Any]
+from volseg.watching.curves import Event
 
 
 def append_event(path: Path, event: Event) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -14,18 +12,15 @@ import torch
 from volseg.config import Config, load_config
 from volseg.datasets import Case, Dataset, check_dataset, describe_patients, read_dataset
 from volseg.errors import DatasetError
-from volseg.files.atomic import write_text
-from volseg.network.description import CleanupDecision
 from volseg.network.devices import choose_device
-from volseg.network.file import Model, save_model
+from volseg.network.file import save_model
 from volseg.training.augment import augment
-from volseg.training.curve import draw_curve
 from volseg.training.data import cache_case, check_space
-from volseg.training.events import CaseRead, Finished, Planned, StepsMade, TrainingEvent, Validated
+from volseg.training.events import CaseRead, Finished, Planned, Sampled, StepsMade, TrainingEvent, Validated
 from volseg.training.growth import stage_at
 from volseg.training.journal import cut_events, read_events
 from volseg.training.kept_scans import KeptScans
-from volseg.training.outcome import check_outcome
+from volseg.training.outcome import check_outcome, dice_of_same_cases, fitted_model, write_validation
 from volseg.training.plan import Fold, choose_cases, fingerprint, plan_checked, write_plan
 from volseg.training.resumption import resumed_plan, with_folds_of
 from volseg.training.run import Run
@@ -34,6 +29,9 @@ from volseg.training.sampling import make_samplers
 from volseg.training.state import RunState
 from volseg.training.stop import Stop, stopping
 from volseg.training.validation import Validation, validate
+from volseg.training.watch import Watch
+from volseg.watching.curve_picture import draw_curve
+from volseg.watching.curves import Curves
 
 _REPORTS = 200  # lines of losses in the log of a whole training
 
@@ -55,7 +53,8 @@ def train(
         A Medical Segmentation Decathlon or nnU-Net folder, or a CSV of pairs; see `volseg.datasets.read_dataset`.
     output : path
         Folder for ``model.safetensors``, ``plan.yaml`` (every setting, as planned), ``log.jsonl``, ``curve.png``,
-        ``validation.json`` and ``checkpoint.pt``.
+        ``progress.html`` and ``samples`` (both to watch the training while it runs), ``validation.json`` and
+        ``checkpoint.pt``.
     config : Config, optional
         Settings; what is None in them is planned from the dataset. Default: the ``default`` preset.
     fold : int or "all"
@@ -101,8 +100,11 @@ def iterate_training(
         Up to 200 times.
     Validated
         After each validation on the way, and after the one of the last weights.
+    Sampled
+        At the same time, and where no case is held out.
     Finished
-        The last event. See `volseg.training.events` for all; all but `CaseRead` are also in ``log.jsonl``.
+        The last event. See `volseg.training.events` for all; all but `CaseRead` and `Sampled` are also in
+        ``log.jsonl``.
     """
     folder, started = Path(output), time.monotonic()
     found = dataset if isinstance(dataset, Dataset) else read_dataset(Path(dataset))
@@ -114,12 +116,13 @@ def iterate_training(
         state = _resume(run) if resume else _begin(run)
         cases, held_out = choose_cases(found, fold)
         seconds = time.monotonic() - started
+        watch = Watch(run, state)
         patients = describe_patients(found.cases)
         planned = Planned(run.config, fold, len(cases), len(held_out), seconds, str(target), patients, run.outlook)
         yield planned if resume else run.note(planned)
         if resume and config is not None:
             write_plan(run.config, found, folder / "plan.yaml")
-        yield from _train(run, state)
+        yield from _train(run, state, watch)
 
 
 def _prepare(
@@ -161,37 +164,41 @@ def _begin(run: Run) -> RunState:
 def _resume(run: Run) -> RunState:
     """Load the checkpoint and take out of the log what came after it."""
     state = RunState.load(run, run.checkpoint)
-    state.standing.fall_back(_progress(run, state))
+    state.standing.fall_back(state.progress(run.budget))
     cut_events(run.log, step=state.standing.step)
     return state
 
 
-def _train(run: Run, state: RunState) -> Iterator[TrainingEvent]:
+def _train(run: Run, state: RunState, watch: Watch) -> Iterator[TrainingEvent]:
     """Learn and finish; a signal ends both where the run can be resumed."""
     stop = Stop()
     with stopping(stop):
         try:
-            yield from _learn(run, state, stop)
-            yield from _finish(run, state, stop)
+            yield from _learn(run, state, stop, watch)
+            yield from _finish(run, state, stop, watch)
         except KeyboardInterrupt:
             if state.whole:  # if not, the last checkpoint is
                 state.save(run.checkpoint)
+            watch.stopped(state)
             raise
 
 
-def _learn(run: Run, state: RunState, stop: Stop) -> Iterator[TrainingEvent]:
+def _learn(run: Run, state: RunState, stop: Stop, watch: Watch) -> Iterator[TrainingEvent]:
     """Learn until the budget is used; report, validate and save a checkpoint when they are due."""
     now, planes = state.standing, list(run.samplers)
     state.clock.start()
+    watch.refresh(state)
     while True:
         stop.heed()
-        progress = _progress(run, state)
+        progress = state.progress(run.budget)
         if now.losses and (progress - now.reported >= 1 / _REPORTS or progress >= 1):
             yield _report(run, state, progress)
+            watch.refresh(state)
         if progress >= 1:
             break
         if _is_validation_due(run, state, progress):
-            yield from _validate_on_the_way(run, state, stop, progress)
+            yield from _validate_on_the_way(run, state, stop, watch)
+            watch.refresh(state)
 
         plane = planes[now.step % len(planes)]
         stage = stage_at(run.stages, progress)
@@ -202,11 +209,6 @@ def _learn(run: Run, state: RunState, stop: Stop) -> Iterator[TrainingEvent]:
             losses = state.learners[plane].step(images, classes, progress)
             now.count(losses)
     check_outcome(run, state)
-
-
-def _progress(run: Run, state: RunState) -> float:
-    now = state.standing
-    return run.budget.progress(step=now.step, elapsed=state.clock.seconds, case_seconds=now.case_seconds)
 
 
 def _report(run: Run, state: RunState, progress: float) -> StepsMade:
@@ -223,31 +225,32 @@ def _is_validation_due(run: Run, state: RunState, progress: float) -> bool:
     now = state.standing
     if not now.learnt or progress < now.checked + 1 / run.config.training.validations:
         return False
-    seconds = now.case_seconds * now.validation_cases
+    seconds = now.case_seconds * now.validation_cases + now.look_seconds
     return run.budget.has_time_for(seconds, elapsed=state.clock.seconds, checked=now.checked)
 
 
-def _validate_on_the_way(run: Run, state: RunState, stop: Stop, progress: float) -> Iterator[Validated]:
-    """Validate if cases are held out, and save a checkpoint."""
+def _validate_on_the_way(run: Run, state: RunState, stop: Stop, watch: Watch) -> Iterator[TrainingEvent]:
+    """Validate if cases are held out, look at the samples, and save a checkpoint."""
     now, settings = state.standing, run.config.training
-    result = None
+    progress, result = state.progress(run.budget), None
     if run.held_out:
         # The first validation finds how many cases fit into the time; then they stay the same, to be comparable.
         cases = run.held_out[: now.validation_cases or settings.validation_cases]
         seconds = run.budget.seconds_on_the_way(elapsed=state.clock.seconds, validations=settings.validations)
         result = _validate(run, state, stop, cases, seconds)
-    event = None
+    events = list[TrainingEvent]()
     with state.changing():
         now.checked = progress
+        model = run.make_model(state.learners, steps=now.step)
         if result is not None:
             now.validation_cases = result.cases
             now.case_seconds = result.seconds / max(1, result.cases)
             # to try before the end
-            save_model(run.make_model(state.learners, steps=now.step), run.folder / "model.safetensors")
-            event = run.note(Validated("validation", now.step, len(run.held_out), result))
+            save_model(model, run.folder / "model.safetensors")
+            events.append(run.note(Validated("validation", now.step, len(run.held_out), result)))
+        events.append(Sampled(now.step, watch.look(state, model)))
         state.save(run.checkpoint)
-    if event is not None:
-        yield event
+    yield from events
 
 
 def _validate(
@@ -257,42 +260,30 @@ def _validate(
     return validate(model, cases, device=device, allowance_seconds=seconds, fit=fit, heed=stop.heed)
 
 
-def _finish(run: Run, state: RunState, stop: Stop) -> Iterator[TrainingEvent]:
+def _finish(run: Run, state: RunState, stop: Stop, watch: Watch) -> Iterator[TrainingEvent]:
     """Validate the last weights on all held-out cases, fit what is fitted on these, and keep all; tidy up."""
     state.save(run.checkpoint)
+    sampled = Sampled(state.standing.step, watch.look(state, run.make_model(state.learners, steps=state.standing.step)))
     result = None
     if run.held_out:
         seconds = run.budget.seconds_at_the_end()
         result = _validate(run, state, stop, run.held_out, seconds, fit=True)
     # All is written before the first event is yielded: the consumer of the events may take long.
-    events: list[TrainingEvent] = []
-    names = ["model.safetensors", "plan.yaml", "log.jsonl", "curve.png"]
+    events: list[TrainingEvent] = [sampled]
+    names = ["model.safetensors", "plan.yaml", "log.jsonl", "curve.png", watch.page.name]
+    if sampled.files:
+        names.append(watch.folder.name)
     if result is not None:
-        _write_validation(run, result)
+        write_validation(run, result)
         names.append("validation.json")
-        events.append(run.note(Validated("final", state.standing.step, len(run.held_out), result)))
-    save_model(_fitted_model(run, state, result), run.folder / "model.safetensors")
+        same = dice_of_same_cases(result, run.held_out[: state.standing.validation_cases])
+        events.append(run.note(Validated("final", state.standing.step, len(run.held_out), result, same)))
+    save_model(fitted_model(run, state, result), run.folder / "model.safetensors")
     state.save(run.checkpoint)
-    draw_curve(read_events(run.log), run.folder / "curve.png")
+    draw_curve(Curves.of(read_events(run.log)), run.folder / "curve.png")
+    verdict = watch.write_page(state, "finished")
     run.samplers.clear()  # on Windows a file that is mapped cannot be removed
     shutil.rmtree(run.folder / "cache", ignore_errors=True)
     files = tuple(run.folder / name for name in names)
-    events.append(run.note(Finished(files, state.clock.seconds)))
+    events.append(run.note(Finished(files, state.clock.seconds, verdict)))
     yield from events
-
-
-def _fitted_model(run: Run, state: RunState, result: Validation | None) -> Model:
-    """Return the model with its temperature, set or fitted, and the clean-up that was decided."""
-    temperature, cleanup = run.config.training.temperature, dict[str, CleanupDecision]()
-    if result is not None and result.calibration and temperature is None:
-        temperature = result.calibration.temperature
-    if result is not None and result.cleanup:
-        cleanup = result.cleanup.decided
-    model = run.make_model(state.learners, steps=state.standing.step)
-    return replace(model, temperature=temperature or 1.0, cleanup=cleanup)
-
-
-def _write_validation(run: Run, result: Validation) -> None:
-    left_out = [case.name for case in run.held_out if case.name not in result.by_case]
-    content = {**asdict(result), "held_out": len(run.held_out), "left_out": left_out}
-    write_text(run.folder / "validation.json", json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -11,6 +11,7 @@ from volseg.errors import InputError, UsageError
 from volseg.files.atomic import check_writable
 from volseg.files.locking import lock_file
 
+SAMPLES, PAGE = "samples", "progress.html"  # in it: the folder of the pictures of samples, and the page
 _LOCK = ".volseg-training.lock"
 _ATTEMPTS, _ATTEMPT_SECONDS = 4, 0.2
 

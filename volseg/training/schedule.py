@@ -40,7 +40,7 @@ class Budget:
     held_out: int = 0
     most_minutes: float | None = None
 
-    def progress(self, *, step: int, elapsed: float, case_seconds: float = 0.0) -> float:
+    def progress(self, *, step: int, elapsed: float, case_seconds: float = 0.0, look_seconds: float = 0.0) -> float:
         """Return the share of the training that is done, 0 to 1.
 
         Parameters
@@ -51,12 +51,15 @@ class Budget:
             Seconds of learning and validating.
         case_seconds : float
             Validation time of one case: time for the validation at the end is set aside.
+        look_seconds : float
+            Time that pictures of samples take, which are made at the end as well.
         """
         if self.minutes is None:
             by_clock = elapsed / (60 * self.most_minutes) if self.most_minutes else 0.0
             return min(1.0, max(step / self.steps, by_clock))
         at_the_end = min(case_seconds * self.held_out, self.seconds_at_the_end())
-        return min(1.0, elapsed / (self.minutes * 60 - at_the_end))
+        learning = max(self.minutes * 60 - at_the_end - look_seconds, 1e-6)
+        return min(1.0, elapsed / learning)
 
     def seconds_at_the_end(self) -> float:
         """Return how long the validation at the end may take; infinite without a wall-clock budget."""

@@ -18,6 +18,7 @@ from volseg.errors import UsageError
 from volseg.training.checkpoint import opened_checkpoint, save_checkpoint
 from volseg.training.plan import Fold
 from volseg.training.run import Run
+from volseg.training.schedule import Budget
 from volseg.training.step import Learner
 
 
@@ -39,6 +40,8 @@ class Standing:
         Held-out cases that fit into the time; 0 before that is known.
     case_seconds : float
         Validation time of one case.
+    look_seconds : float
+        Time that the last pictures of samples took, with the page.
     """
 
     step: int = 0
@@ -48,6 +51,7 @@ class Standing:
     checked: float = 0.0
     validation_cases: int = 0
     case_seconds: float = 0.0
+    look_seconds: float = 0.0
 
     def count(self, losses: dict[str, float]) -> None:
         """Count a step.
@@ -202,6 +206,18 @@ class RunState:
             "learners": {plane: learner.state() for plane, learner in self.learners.items()},
         }
         save_checkpoint(content, path)
+
+    def progress(self, budget: Budget) -> float:
+        """Return the share of the training that is done, 0 to 1.
+
+        Parameters
+        ----------
+        budget : Budget
+        """
+        now = self.standing
+        return budget.progress(
+            step=now.step, elapsed=self.clock.seconds, case_seconds=now.case_seconds, look_seconds=now.look_seconds
+        )
 
     @contextmanager
     def changing(self) -> Iterator[None]:

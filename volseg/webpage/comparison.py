@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from volseg.core.agreement import AGREE, AGREEMENT_COLOURS, ONLY_FIRST, ONLY_SECOND, OTHER, find_agreement
 from volseg.core.labelmap import Label, LabelMap
 from volseg.core.mesh import Mesh
 from volseg.core.resample import Reorientation
@@ -17,13 +18,12 @@ from volseg.evaluation.scores import METRICS
 from volseg.surface.distance import signed_distances
 from volseg.webpage.structures import label_surfaces, lighter
 
-# Colours that also differ for people who see no difference of red and green.
-AGREEMENT = (
-    ("both agree", (90, 180, 130)),
-    ("only in the labels", (240, 140, 40)),
-    ("only in the reference", (70, 130, 240)),
-    ("another label in the reference", (200, 70, 200)),
-)
+AGREEMENT = {
+    AGREE: "both agree",
+    ONLY_FIRST: "only in the labels",
+    ONLY_SECOND: "only in the reference",
+    OTHER: "another label in the reference",
+}
 _INSIDE, _SAME, _OUTSIDE = (49, 98, 196), (235, 235, 235), (205, 55, 40)
 _SHARE = 98.0  # percentile of the distances at the ends of the colours
 _LEAST_MM = 1.0
@@ -111,15 +111,8 @@ def distance_colours(distances: NDArray[np.float64], limit_mm: float) -> NDArray
 
 
 def _agreement(labels: LabelMap, reference: NDArray[Any]) -> LabelMap:
-    ours, theirs = labels.array != 0, reference != 0
-    same = labels.array == reference
-    array = np.zeros(labels.grid.shape, np.uint8)
-    array[ours & theirs & same] = 1
-    array[ours & ~theirs] = 2
-    array[theirs & ~ours] = 3
-    array[ours & theirs & ~same] = 4
-    named = [Label(value, name, colour) for value, (name, colour) in enumerate(AGREEMENT, start=1)]
-    return LabelMap(array, labels.grid, tuple(named))
+    named = [Label(value, name, AGREEMENT_COLOURS[value]) for value, name in AGREEMENT.items()]
+    return LabelMap(find_agreement(labels.array, reference), labels.grid, tuple(named))
 
 
 def _with_names_of(labels: LabelMap, reference: LabelMap) -> LabelMap:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import json
 import logging
 import tempfile
 import webbrowser
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from volseg._version import __version__
 from volseg.core.labelmap import LabelMap
@@ -24,6 +22,7 @@ from volseg.errors import InputError, RenderError, UsageError
 from volseg.files.atomic import write_text
 from volseg.files.names import PAGE_SUFFIXES, check_suffix
 from volseg.files.plain_text import plain
+from volseg.files.script_data import script_data
 from volseg.view.renderer import save_screenshot
 from volseg.webpage.blocks import zipped
 from volseg.webpage.comparison import compare_labels
@@ -212,15 +211,10 @@ def _filled(title: str, content: Content, picture: str, niivue: str, licence: st
         style=(assets / "page.css").read_text(encoding="utf-8"),
         script="\n".join(scripts),
         picture=picture,
-        content=_in_script(content.values),
+        content=script_data(content.values),
         niivue=niivue,
         credit=_credit(licence),
     )
-
-
-def _in_script(values: dict[str, Any]) -> str:
-    """Write JSON that cannot end the script element it stands in, whatever its texts are."""
-    return json.dumps(values, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _credit(licence: str | None) -> str:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from volseg.training.curve import _draw_losses, _draw_scores, draw_curve, smoothed
-from volseg.training.journal import Event
+from volseg.watching.curve_picture import _draw_losses, _draw_scores, draw_curve
+from volseg.watching.curves import Curves, Event, smoothed
 
 PLANES = ("axial", "coronal", "sagittal")
 
@@ -36,7 +36,7 @@ def lines(drawn: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("before", [[], [score("validation", 5, 0.2)], [score("validation", 5, None)]])
 def test_the_final_score_is_the_last_point_and_is_marked(before: list[Event]) -> None:
     drawn = axes()
-    _draw_scores(drawn, [*before, score("final", 12, 0.595)])
+    _draw_scores(drawn, Curves.of([*before, score("final", 12, 0.595)]))
     found = lines(drawn)
     assert (found["mean Dice"].get_xdata()[-1], found["mean Dice"].get_ydata()[-1]) == (12, 0.595)
     assert (found["ball"].get_xdata()[-1], found["ball"].get_ydata()[-1]) == (12, 0.595)
@@ -46,7 +46,7 @@ def test_the_final_score_is_the_last_point_and_is_marked(before: list[Event]) ->
 
 def test_a_run_that_is_not_finished_has_no_star() -> None:
     drawn = axes()
-    _draw_scores(drawn, [score("validation", 5, 0.2)])
+    _draw_scores(drawn, Curves.of([score("validation", 5, 0.2)]))
     assert {line.get_marker() for line in drawn.get_lines()} == {".", "o"}
 
 
@@ -59,7 +59,7 @@ def test_planes_that_take_turns_make_a_level_line(levels: list[float], turns: in
     losses = levels * turns
     events = [{"event": "steps", "step": n, "losses": {"reconstruction": loss}} for n, loss in enumerate(losses, 1)]
     drawn = axes()
-    _draw_losses(drawn, [plan(*PLANES[: len(levels)]), *events])
+    _draw_losses(drawn, Curves.of([plan(*PLANES[: len(levels)]), *events]))
     line = lines(drawn)["reconstruction loss"]
     assert np.allclose(line.get_ydata(), np.mean(levels))
     assert len(line.get_xdata()) == len(line.get_ydata()) >= 1
@@ -81,5 +81,5 @@ def test_smoothing_is_the_mean_where_it_is_whole() -> None:
     ],
 )
 def test_every_log_has_a_picture(events: list[Event], tmp_path: Path) -> None:
-    draw_curve(events, tmp_path / "curve.png")
+    draw_curve(Curves.of(events), tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
