@@ -1,4 +1,8 @@
-"""Plain or gzipped files. The content, not the name, decides which; a decompression bomb is refused."""
+"""Plain or gzipped files. The content, not the name, decides which; a decompression bomb is refused.
+
+gzip is read and written by ISA-L where it is installed. It is twice as quick as zlib, reads the same files and refuses
+the same ones, and what it writes is as small (`benchmarks/gzip_files.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,19 @@ import gzip
 import logging
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedIOBase
 from pathlib import Path
 
 from volseg.errors import DAMAGE, InputError
 from volseg.files.names import has_suffix
 from volseg.files.regular import regular_file
+
+GzipFile, _DAMAGE = gzip.GzipFile, DAMAGE
+with suppress(ImportError):  # there is no wheel for every machine
+    from isal import igzip, isal_zlib
+
+    GzipFile, _DAMAGE = igzip.IGzipFile, (isal_zlib.error, *DAMAGE)
 
 _LOG = logging.getLogger(__name__)
 # Measured on CT and label maps: level 2 takes 10 % longer than 1 and makes label maps 15 % smaller; 6 takes 2.6x.
@@ -55,7 +65,7 @@ def compressed(file: BufferedIOBase, path: Path) -> Iterator[BufferedIOBase]:
         yield file
         return
     # Without name and time, so that equal images give equal files.
-    with gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=file, mtime=0) as stream:
+    with GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=file, mtime=0) as stream:
         yield stream
 
 
@@ -72,8 +82,8 @@ def opened(path: Path) -> Iterator[BufferedIOBase]:
         with path.open("rb") as file:
             zipped = file.read(2) == GZIP_MARK
             file.seek(0)
-            yield gzip.GzipFile(fileobj=file) if zipped else file
-    except DAMAGE as error:
+            yield GzipFile(fileobj=file) if zipped else file
+    except _DAMAGE as error:
         reason = str(error) or type(error).__name__
         raise InputError(f"{path}: cannot be read, damaged or cut off ({reason})") from error
 
