@@ -19,7 +19,7 @@ from volseg.datasets import read_dataset
 from volseg.evaluation.scores import METRICS
 from volseg.network.description import CleanupDecision
 from volseg.training.loop import train
-from volseg.training.plan import iterate_planning
+from volseg.training.planning import iterate_planning
 
 TINY = ("network.width=4", "training.batch_size=4", "training.epochs=1", "training.validations=1")
 

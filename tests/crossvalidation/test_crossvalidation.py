@@ -23,7 +23,7 @@ from volseg.training.events import StepsMade
 from volseg.training.folds import FoldTrainer, is_trained
 from volseg.training.journal import read_events
 from volseg.training.loop import iterate_training, train
-from volseg.training.plan import iterate_planning
+from volseg.training.planning import iterate_planning
 from volseg.watching.curves import Event
 
 TINY = ("network.width=4", "training.batch_size=4", "training.epochs=1", "training.validations=1")

@@ -26,7 +26,7 @@ from volseg.training.events import StepsMade, Validated
 from volseg.training.journal import append_event, read_events
 from volseg.training.loop import iterate_training, train
 from volseg.training.pace import Pace
-from volseg.training.plan import iterate_planning
+from volseg.training.planning import iterate_planning
 from volseg.training.step import Learner
 from volseg.training.validation import Validation, validate
 from volseg.watching.curve_picture import draw_curve

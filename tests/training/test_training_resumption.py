@@ -17,7 +17,7 @@ from volseg.errors import UsageError
 from volseg.training.events import Planned, StepsMade
 from volseg.training.journal import read_events
 from volseg.training.loop import iterate_training, train
-from volseg.training.plan import iterate_planning
+from volseg.training.planning import iterate_planning
 from volseg.training.resumption import resumed_plan
 
 TINY = ("network.width=4", "training.batch_size=4", "training.epochs=1", "training.validations=2")

@@ -108,17 +108,18 @@ def _plan(dataset: Dataset, output: Path, settings: Config | None, fold: Fold, d
     from volseg.config import load_config
     from volseg.datasets import check_dataset
     from volseg.network.devices import Threads, choose_device
-    from volseg.training.plan import plan_checked
+    from volseg.training.planning import plan_checked
     from volseg.training.preview import preview
     from volseg.training.run_folder import check_folder
 
     check_folder(output)
     target = choose_device(device)
     checked = check_dataset(dataset)
-    with progress_bar() as bar:
-        for _ in bar.track(plan_checked(checked, output, config=settings, fold=fold), description="reading"):
-            pass
     Threads().adjust()
+    with progress_bar() as bar:
+        planning = plan_checked(checked, output, config=settings, fold=fold, device=target)
+        for _ in bar.track(planning, description="reading"):
+            pass
     plan = output / "plan.yaml"
     say(*plan_lines(preview(checked, load_config(plan), fold=fold, device=target)))
     list_files([plan])

@@ -21,7 +21,8 @@ from volseg.evaluation import Evaluation, evaluate
 from volseg.files.atomic import write_text
 from volseg.network.file import load_model
 from volseg.training.folds import FoldTrainer, is_trained
-from volseg.training.plan import fingerprint, iterate_planning
+from volseg.training.plan import fingerprint
+from volseg.training.planning import iterate_planning
 from volseg.training.resumption import with_folds_of
 from volseg.watching.curves import Event
 
@@ -123,7 +124,8 @@ def _plan(dataset: Dataset, trainer: FoldTrainer, config: Config | None) -> Iter
     """Write the plan of all folds, or read that of an earlier call."""
     plan = trainer.output / "plan.yaml"
     settings = load_config(plan) if config is None and plan.is_file() else config
-    for done, total in iterate_planning(dataset, trainer.output, config=settings, fold="all"):
+    planning = iterate_planning(dataset, trainer.output, config=settings, fold="all", device=trainer.devices[0])
+    for done, total in planning:
         yield {"event": "reading", "done": done, "total": total}
 
 

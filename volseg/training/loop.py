@@ -21,7 +21,8 @@ from volseg.training.growth import stage_at
 from volseg.training.journal import cut_events, read_events
 from volseg.training.kept_scans import KeptScans
 from volseg.training.outcome import check_outcome, dice_of_same_cases, fitted_model, write_validation
-from volseg.training.plan import Fold, choose_cases, fingerprint, plan_checked, write_plan
+from volseg.training.plan import Fold, choose_cases, fingerprint, write_plan
+from volseg.training.planning import plan_checked
 from volseg.training.resumption import resumed_plan, with_folds_of
 from volseg.training.run import Run
 from volseg.training.run_folder import locked_folder
@@ -134,7 +135,7 @@ def _prepare(
     with KeptScans(folder / "cache" / "scans") as scans:
         if not resume:
             checked = check_dataset(dataset)
-            for done, total in plan_checked(checked, folder, config=config, fold=fold, scans=scans):
+            for done, total in plan_checked(checked, folder, config=config, fold=fold, device=device, scans=scans):
                 yield CaseRead(done, 2 * total)
         plan = load_config(folder / "plan.yaml")
         if resume and config is not None:

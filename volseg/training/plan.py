@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
@@ -11,18 +11,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.config import Config, Normalisation, load_config
+from volseg.config import Config, Normalisation
 from volseg.core.intensity import percentiles
 from volseg.core.planes import PLANES, Plane
 from volseg.core.slices import ANISOTROPIC, NORMAL_AXIS, in_plane
-from volseg.datasets import Case, Dataset, check_dataset, describe_patients, split
-from volseg.errors import DatasetError, UsageError
+from volseg.datasets import Case, Dataset, describe_patients, split
+from volseg.errors import DatasetError
 from volseg.files.atomic import write_text
 from volseg.network.generator import NETWORKS
 from volseg.prediction.cleanup import resolve_cleanup
-from volseg.training.facts import CaseFacts, find_facts
+from volseg.training.facts import CaseFacts
 from volseg.training.growth import Size, plane_size
-from volseg.training.kept_scans import KeptScans
 from volseg.training.sizes import plan_sizes
 
 Fold = int | Literal["all"]
@@ -33,67 +32,6 @@ _WORTH_CROPPING = 0.25  # of the voxels
 _BELOW_IS_AIR_HU = -700  # the lowest value of a scan of unknown modality
 _MOST_CLIPPED = 0.5  # of a label
 _MOST_FINER = 2.0  # times: planned spacing against that of the scans
-
-
-def iterate_planning(
-    dataset: Dataset, output: Path | str, *, config: Config | None = None, fold: Fold = 0
-) -> Iterator[tuple[int, int]]:
-    """Check a dataset, plan what the settings leave open and write ``plan.yaml`` into `output`.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    output : path
-        A folder.
-    config : Config, optional
-        Settings; what is None in them is planned. Default: the ``default`` preset.
-    fold : int or "all"
-        Its training cases are read.
-
-    Yields
-    ------
-    done, total : int
-        Cases that are read, and cases in all.
-
-    Raises
-    ------
-    DatasetError
-        Orphans, mismatched grids or unknown labels: all of them at once.
-    UsageError
-        There is another plan already, and `config` is None or something else than that plan.
-    """
-    yield from plan_checked(check_dataset(dataset), Path(output), config=config, fold=fold)
-
-
-def plan_checked(
-    dataset: Dataset, output: Path, *, config: Config | None, fold: Fold, scans: KeptScans | None = None
-) -> Iterator[tuple[int, int]]:
-    """Do the same for a dataset that `check_dataset` has returned; its label maps are not decoded again.
-
-    Parameters
-    ----------
-    dataset, output, config, fold
-        As for `iterate_planning`.
-    scans : KeptScans, optional
-        Keeps the scans until their slices are prepared.
-    """
-    cases, _ = choose_cases(dataset, fold)
-    settings, facts = config or load_config(), []
-    for number, case in enumerate(cases if _is_open(settings) else (), 1):
-        facts.append(find_facts(case, scans))
-        yield number, len(cases)
-    planned = make_plan(settings, dataset, facts)
-    path = output / "plan.yaml"
-    if path.exists() and load_config(path) not in (planned, config):
-        raise UsageError(f"{path}: is another plan; use it with --config {path}, or delete it to plan anew")
-    write_plan(planned, dataset, path)
-
-
-def _is_open(config: Config) -> bool:
-    """Whether anything is left to plan from the scans."""
-    preparation, training = config.preparation, config.training
-    planned = (preparation.planes, preparation.spacing_mm, preparation.normalisation, config.network.levels)
-    return None in (*planned, training.slice_size, training.batch_size)
 
 
 def choose_cases(dataset: Dataset, fold: Fold) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
@@ -130,7 +68,7 @@ def fingerprint(dataset: Dataset, planned: Config, training: Sequence[Case]) -> 
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Config:
+def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, coarser: float = 1.0) -> Config:
     """Fill every setting that is still None.
 
     Planes: one, across the coarse axis, where the median spacing is anisotropic by more than 1.5; else all three,
@@ -147,6 +85,8 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
     dataset : Dataset
     facts : sequence of CaseFacts
         Of the training cases; may be empty if nothing is to be planned from the scans.
+    coarser : float
+        A planned spacing within slices is so many times the median.
     """
     preparation, training = config.preparation, config.training
     crop = preparation.crop
@@ -156,7 +96,9 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> C
         facts = [case.inside or case for case in facts]
     network = NETWORKS[config.network.block]
     planes = preparation.planes or _planes(facts)
-    spacing = preparation.spacing_mm or _spacing(facts, planes, short_side=network.short_side)
+    spacing = preparation.spacing_mm or _coarser(
+        _spacing(facts, planes, short_side=network.short_side), planes, coarser
+    )
     normalisation = preparation.normalisation or _normalisation(dataset, facts)
     if len(normalisation) != len(dataset.channel_names):
         raise DatasetError(
@@ -229,6 +171,13 @@ def _spacing(facts: Sequence[CaseFacts], planes: Sequence[Plane], *, short_side:
     shortest = min(min(plane_size(shape, plane)) for plane in planes)
     finer = min(_MOST_FINER, max(1.0, short_side / shortest))
     x, y, z = (round(mm / finer, 4) for mm in scanned)
+    return x, y, z
+
+
+def _coarser(spacing: tuple[float, float, float], planes: Sequence[Plane], factor: float) -> tuple[float, float, float]:
+    """Multiply a spacing along every axis that lies within slices."""
+    within = {axis for plane in planes for axis in in_plane(plane)}
+    x, y, z = (round(mm * factor, 4) if axis in within else mm for axis, mm in enumerate(spacing))
     return x, y, z
 
 

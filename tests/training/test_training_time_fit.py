@@ -1,0 +1,131 @@
+"""Plans that the time allows."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from volseg.config import Config, load_config
+from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
+from volseg.core.planes import PLANES
+from volseg.datasets import Case, read_dataset
+from volseg.io import write
+from volseg.training import time_fit
+from volseg.training.facts import CaseFacts
+from volseg.training.pace import Pace
+from volseg.training.plan import make_plan
+from volseg.training.time_fit import kept_dice, plan_to_fit
+
+CPU = torch.device("cpu")
+
+
+def facts(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> list[CaseFacts]:
+    return [CaseFacts(shape, spacing, (np.linspace(0, 1, 101),), (0.0,), ({},))]
+
+
+THICK = facts((256, 256, 20), (1.0, 1.0, 4.0))
+CUBE = facts((200, 220, 180), (1.0, 1.0, 1.0))
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that takes 10 s for a batch of 256x256 pixels, and labels that survive coarser slices."""
+    rate = 10 / 256**2
+
+    def measured(config: Config, *_: object, **__: object) -> Pace:
+        stages = time_fit.plan_stages(config, config.preparation.planes or ())
+        pixels = [
+            stage.batch_size * time_fit._mean_pixels(stage.size, config.preparation.planes or ()) for stage in stages
+        ]
+        return Pace(tuple(rate * count for count in pixels), 0.0)
+
+    monkeypatch.setattr(time_fit, "measure_pace", measured)
+    monkeypatch.setattr(time_fit, "kept_dice", lambda *_: 1.0)
+
+
+def fit(folder: Path, found: list[CaseFacts], *settings: str) -> Config:
+    return plan_to_fit(load_config(overrides=settings), read_dataset(folder), found, fold=0, device=CPU)
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_short_time_makes_slices_coarser_and_a_long_one_does_not(
+    dataset_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        short = fit(dataset_folder, THICK, "training.minutes=60")
+    assert short.preparation.spacing_mm == (3.0, 3.0, 4.0)
+    assert short.training.slice_size is not None
+    assert max(short.training.slice_size[:2]) <= 96
+    assert "slices are prepared at 3 x 3 x 4 mm, where the scans have 1 x 1 x 4 mm" in caplog.text
+    assert "--set preparation.spacing_mm=[1.0, 1.0, 4.0]" in caplog.text
+    settings = load_config(overrides=("training.minutes=6000",))
+    assert fit(dataset_folder, THICK, "training.minutes=6000") == make_plan(
+        settings, read_dataset(dataset_folder), THICK
+    )
+
+
+@pytest.mark.usefixtures("slow")
+def test_the_default_hour_counts_and_epochs_do_not(dataset_folder: Path) -> None:
+    assert fit(dataset_folder, THICK).preparation.spacing_mm == (3.0, 3.0, 4.0)
+    assert fit(dataset_folder, THICK, "training.epochs=1").preparation.spacing_mm == (1.0, 1.0, 4.0)
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize(
+    "setting",
+    ["preparation.spacing_mm=[1, 1, 4]", "training.slice_size=[128, 128, 64]", "training.first_size=[64, 64, 64]"],
+)
+def test_what_is_set_stays(dataset_folder: Path, setting: str) -> None:
+    assert fit(dataset_folder, THICK, setting, "training.minutes=1").preparation.spacing_mm == (1.0, 1.0, 4.0)
+
+
+@pytest.mark.usefixtures("slow")
+def test_small_slices_are_not_coarser(dataset_folder: Path) -> None:
+    assert fit(dataset_folder, facts((70, 90, 20), (1.0, 1.0, 4.0))).preparation.spacing_mm == (1.0, 1.0, 4.0)
+    half = fit(dataset_folder, facts((130, 130, 20), (1.0, 1.0, 4.0)), "training.minutes=1")
+    assert half.preparation.spacing_mm == (2.0, 2.0, 4.0)
+
+
+@pytest.mark.usefixtures("slow")
+def test_labels_that_would_suffer_keep_the_spacing(dataset_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_fit, "kept_dice", lambda cases, planes, factor: 0.99 if factor < 2 else 0.97)
+    assert fit(dataset_folder, THICK, "training.minutes=1").preparation.spacing_mm == (1.5, 1.5, 4.0)
+
+
+@pytest.mark.usefixtures("slow")
+def test_too_few_steps_for_all_planes_are_those_of_the_largest_one(
+    dataset_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        plan = fit(dataset_folder, CUBE, "training.minutes=20")
+    assert plan.preparation.planes == ("axial",)
+    assert plan.preparation.spacing_mm == (3.0, 3.0, 3.0)
+    assert "only axial slices are learnt" in caplog.text
+    assert fit(dataset_folder, CUBE, "training.minutes=6000").preparation.planes == PLANES
+    every = "preparation.planes=[axial, coronal, sagittal]"
+    assert fit(dataset_folder, CUBE, "training.minutes=20", every).preparation.planes == PLANES
+
+
+def case_of(folder: Path, array: np.ndarray, spacing: tuple[float, float, float]) -> Case:
+    grid = Grid.from_spacing(array.shape, spacing)
+    file, *_ = write(LabelMap.from_array(array, grid), folder / "labels.nii.gz")
+    return Case("a", (file,), file)
+
+
+def test_large_discs_survive_and_thin_lines_do_not(tmp_path: Path) -> None:
+    x, y = np.meshgrid(np.arange(96), np.arange(96), indexing="ij")
+    disc = ((x - 48) ** 2 + (y - 48) ** 2 < 30**2).astype(np.uint8)
+    discs = np.repeat(disc[..., None], 5, axis=2)
+    assert kept_dice([case_of(tmp_path, discs, (1, 1, 4))], ["axial"], 2.0) > 0.98
+    lines = np.zeros((96, 96, 5), np.uint8)
+    lines[10:80, 40] = 1
+    assert kept_dice([case_of(tmp_path, lines, (1, 1, 4))], ["axial"], 2.0) < 0.7
+    lines[10:80, 60:90] = 2
+    both = kept_dice([case_of(tmp_path, lines, (1, 1, 4))], ["axial"], 2.0)
+    assert 0.4 < both < 0.9  # the mean of both labels
+    assert np.isnan(kept_dice([case_of(tmp_path, 0 * lines, (1, 1, 4))], ["axial"], 2.0))

@@ -1,0 +1,88 @@
+"""Planning a training: the scans are read, the plan is made, fitted to the time, and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from volseg.config import Config, load_config
+from volseg.datasets import Dataset, check_dataset
+from volseg.errors import UsageError
+from volseg.network.devices import choose_device
+from volseg.training.facts import CaseFacts, find_facts
+from volseg.training.kept_scans import KeptScans
+from volseg.training.plan import Fold, choose_cases, write_plan
+from volseg.training.time_fit import plan_to_fit
+
+
+def iterate_planning(
+    dataset: Dataset, output: Path | str, *, config: Config | None = None, fold: Fold = 0, device: str = "auto"
+) -> Iterator[tuple[int, int]]:
+    """Check a dataset, plan what the settings leave open and write ``plan.yaml`` into `output`.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    output : path
+        A folder.
+    config : Config, optional
+        Settings; what is None in them is planned. Default: the ``default`` preset.
+    fold : int or "all"
+        Its training cases are read.
+    device : str
+        ``auto`` or any torch device: what time allows is measured on it.
+
+    Yields
+    ------
+    done, total : int
+        Cases that are read, and cases in all.
+
+    Raises
+    ------
+    DatasetError
+        Orphans, mismatched grids or unknown labels: all of them at once.
+    UsageError
+        There is another plan already, and `config` is None or something else than that plan.
+    """
+    target = choose_device(device)
+    yield from plan_checked(check_dataset(dataset), Path(output), config=config, fold=fold, device=target)
+
+
+def plan_checked(
+    dataset: Dataset,
+    output: Path,
+    *,
+    config: Config | None,
+    fold: Fold,
+    device: torch.device,
+    scans: KeptScans | None = None,
+) -> Iterator[tuple[int, int]]:
+    """Do the same for a dataset that `check_dataset` has returned; its label maps are not decoded again.
+
+    Parameters
+    ----------
+    dataset, output, config, fold
+        As for `iterate_planning`.
+    device : torch.device
+    scans : KeptScans, optional
+        Keeps the scans until their slices are prepared.
+    """
+    cases, _ = choose_cases(dataset, fold)
+    settings, facts = config or load_config(), list[CaseFacts]()
+    for number, case in enumerate(cases if _is_open(settings) else (), 1):
+        facts.append(find_facts(case, scans))
+        yield number, len(cases)
+    planned = plan_to_fit(settings, dataset, facts, fold=fold, device=device)
+    path = output / "plan.yaml"
+    if path.exists() and load_config(path) not in (planned, config):
+        raise UsageError(f"{path}: is another plan; use it with --config {path}, or delete it to plan anew")
+    write_plan(planned, dataset, path)
+
+
+def _is_open(config: Config) -> bool:
+    """Whether anything is left to plan from the scans."""
+    preparation, training = config.preparation, config.training
+    planned = (preparation.planes, preparation.spacing_mm, preparation.normalisation, config.network.levels)
+    return None in (*planned, training.slice_size, training.batch_size)

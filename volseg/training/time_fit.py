@@ -1,0 +1,218 @@
+"""A plan that the time allows: where a training could make too few steps, its slices are coarser and its planes fewer.
+
+A slice at twice the spacing costs a quarter, in training and in prediction, and what is learnt from it in minutes is
+far better (benchmarks/accuracy.md, "Spacing and time"). What is lost is measured on the label maps themselves, so small
+structures keep the spacing of the scans.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from volseg.config import Config
+from volseg.core.planes import Plane
+from volseg.core.resample import Reorientation, resample_plane
+from volseg.core.slices import NORMAL_AXIS, in_plane, stack_slices
+from volseg.datasets import Case, Dataset, read_reference
+from volseg.network.generator import NETWORKS
+from volseg.training.facts import CaseFacts
+from volseg.training.growth import most_pixels, plan_stages, plane_size
+from volseg.training.outlook import Workload, look_ahead
+from volseg.training.pace import Pace, measure_pace, random_draws
+from volseg.training.plan import Fold, choose_cases, make_plan
+from volseg.training.schedule import plan_budget
+
+_LOG = logging.getLogger(__name__)
+
+_ENOUGH = 2_000  # steps for each plane: with fewer, slices are made coarser
+_FACTORS = (1.5, 2.0, 3.0)  # of the spacing within slices
+_SHORTEST_SIDE = 64  # pixels that a coarser slice still has
+_MOST_LOST = 0.02  # of the labels' Dice
+_ENOUGH_FOR_ALL = 500  # steps for each plane: with fewer, one plane is learnt
+_CASES = 6  # whose labels are looked at
+_SLICES = 12  # of each plane of such a case
+
+
+def plan_to_fit(
+    settings: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, fold: Fold, device: torch.device
+) -> Config:
+    """Fill every setting that is still None as `make_plan` does, for the time there is; what differs is said.
+
+    Where the time allows too few steps, slices are coarser than the scans, unless they are small or the labels would
+    suffer: the mean of their Dice with themselves, made coarser and back, must stay above 0.98. Where even so the steps
+    are by far too few for several planes, only that with the largest slices is learnt.
+
+    Nothing is fitted where epochs are set, nor what is set.
+
+    Parameters
+    ----------
+    settings : Config
+        As the user gave them.
+    dataset : Dataset
+    facts : sequence of CaseFacts
+        Of the training cases.
+    fold : int or "all"
+    device : torch.device
+    """
+    planned = make_plan(settings, dataset, facts)
+    may_be_coarser = _keeps_pixels(planned, _FACTORS[0]) and not _is_size_set(settings)
+    may_have_fewer = settings.preparation.planes is None and len(planned.preparation.planes or ()) > 1
+    if settings.training.epochs or not facts or not (may_be_coarser or may_have_fewer):
+        return planned
+    cases, held_out = choose_cases(dataset, fold)
+    forecast = _Forecast.of(planned, dataset, facts, held_out=len(held_out), device=device)
+    fitted, steps = planned, forecast.steps(planned)
+    told = f"as the time allows about {steps:,.0f} steps a plane"
+    for factor in _FACTORS if may_be_coarser else ():
+        if forecast.steps(fitted) >= _ENOUGH or not _keeps_pixels(planned, factor):
+            break
+        if kept_dice(cases, planned.preparation.planes or (), factor) < 1 - _MOST_LOST:
+            break
+        fitted = make_plan(settings, dataset, facts, coarser=factor)
+    coarse, fine = fitted.preparation.spacing_mm, planned.preparation.spacing_mm
+    if coarse != fine:
+        _LOG.warning(
+            f"slices are prepared at {_told(coarse)} mm, where the scans have {_told(fine)} mm, {told}; more --minutes "
+            f"or --set preparation.spacing_mm={list(fine or ())} keep the spacing of the scans"
+        )
+    if may_have_fewer and forecast.steps(fitted) < _ENOUGH_FOR_ALL:
+        plane = _largest_plane(fitted)
+        _LOG.warning(
+            f"only {plane} slices are learnt, {told}; more --minutes or --set preparation.planes="
+            f"[{', '.join(planned.preparation.planes or ())}] keep all planes"
+        )
+        alone = fitted.preparation.model_copy(update={"planes": (plane,)})
+        replan = settings.model_copy(update={"preparation": alone})
+        fitted = make_plan(replan, dataset, facts)
+    return fitted
+
+
+def _is_size_set(settings: Config) -> bool:
+    training = settings.training
+    return bool(training.slice_size or training.first_size or settings.preparation.spacing_mm)
+
+
+def _largest_plane(plan: Config) -> Plane:
+    size, planes = plan.training.slice_size, plan.preparation.planes
+    assert size is not None
+    assert planes is not None
+    return max(planes, key=lambda plane: most_pixels(size, [plane]))
+
+
+def _told(spacing: Sequence[float] | None) -> str:
+    return " x ".join(f"{mm:g}" for mm in spacing or ())
+
+
+def _keeps_pixels(planned: Config, factor: float) -> bool:
+    """Whether slices keep enough pixels."""
+    size, planes = planned.training.slice_size, planned.preparation.planes
+    if size is None or planes is None:
+        return False
+    shortest = min(min(plane_size(size, plane)) for plane in planes)
+    return shortest / factor >= max(_SHORTEST_SIDE, NETWORKS[planned.network.block].short_side)
+
+
+@dataclass(frozen=True, eq=False)
+class _Forecast:
+    """How many steps plans of a data set make in their time on this machine."""
+
+    pixel_seconds: float  # of a step
+    predicted_pixel_seconds: float
+    facts: Sequence[CaseFacts]
+    held_out: int
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls, planned: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, held_out: int, device: torch.device
+    ) -> _Forecast:
+        channels, labels = len(dataset.channel_names), len(dataset.labels)
+        draws = random_draws(planned, channels=channels, labels=labels)
+        pace = measure_pace(planned, draws, channels=channels, labels=labels, device=device)
+        planes = planned.preparation.planes or ()
+        last = plan_stages(planned, planes)[-1]
+        pixel_seconds = pace.step_seconds[-1] / (last.batch_size * _mean_pixels(last.size, planes))
+        return cls(pixel_seconds, pace.pixel_seconds, facts, held_out, device)
+
+    def steps(self, plan: Config) -> float:
+        """Return the steps of each plane in the time of a plan."""
+        planes = plan.preparation.planes or ()
+        stages = plan_stages(plan, planes)
+        seconds = []
+        for stage in stages:
+            seconds.append(self.pixel_seconds * stage.batch_size * _mean_pixels(stage.size, planes))
+        # How many slices hold a label does not matter here: these steps end by the clock.
+        budget = plan_budget(
+            plan.training, stages, slices=1, planes=len(planes), held_out=self.held_out, device=self.device.type
+        )
+        work = Workload(1, self._case_pixels(plan))
+        pace = Pace(tuple(seconds), self.predicted_pixel_seconds)
+        return look_ahead(plan.training, budget, stages, pace, work)[1].steps / len(planes)
+
+    def _case_pixels(self, plan: Config) -> float:
+        """Return the pixels of all slices of a case of the plan's spacing, the mean over the cases."""
+        counts = []
+        for case in self.facts:
+            pixels = np.multiply(case.shape, case.spacing) / (plan.preparation.spacing_mm or case.spacing)
+            count = 0.0
+            for plane in plan.preparation.planes or ():
+                height, width = in_plane(plane)
+                count += case.shape[NORMAL_AXIS[plane]] * pixels[height] * pixels[width]
+            counts.append(count)
+        return float(np.mean(counts))
+
+
+def _mean_pixels(size: tuple[int, int, int], planes: Sequence[Plane]) -> float:
+    return float(np.mean([most_pixels(size, [plane]) for plane in planes]))
+
+
+def kept_dice(cases: Sequence[Case], planes: Sequence[Plane], factor: float) -> float:
+    """Return how well labels survive coarser slices: their Dice with themselves, made coarser and back.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        Some of them are read.
+    planes : sequence of plane
+    factor : float
+        Of the spacing within slices.
+
+    Returns
+    -------
+    float
+        The mean over the labels, 0 to 1; nan where there is none.
+    """
+    scores: dict[int, list[float]] = {}
+    for case in cases[:: -(-len(cases) // _CASES)]:
+        reference = read_reference(case)
+        array = Reorientation.between(reference.grid, "RAS").array(reference.array)
+        for plane in planes:
+            slices = stack_slices(array, plane)
+            labelled = np.flatnonzero(slices.any(axis=(1, 2)))
+            slices = slices[labelled[:: -(-len(labelled) // _SLICES) or 1]]
+            for value, dice in _survival(slices, factor).items():
+                scores.setdefault(value, []).append(dice)
+    return float(np.mean([np.mean(found) for found in scores.values()])) if scores else np.nan
+
+
+def _survival(slices: NDArray[np.integer], factor: float) -> dict[int, float]:
+    """Return the Dice of each label (by value) of slices (N, H, W) with itself, made coarser and back."""
+    values = np.unique(slices)
+    height, width = slices.shape[1:]
+    size = round(height / factor), round(width / factor)
+    best, winner = np.full(slices.shape, -1.0, dtype=np.float32), np.zeros_like(slices)
+    for value in values:
+        share = resample_plane(resample_plane((slices == value).astype(np.float32), size), (height, width))
+        wins = share > best
+        best[wins], winner[wins] = share[wins], value
+    dice = {}
+    for value in values[values != 0]:
+        before, after = slices == value, winner == value
+        dice[int(value)] = float(2 * (before & after).sum() / (before.sum() + after.sum()))
+    return dice
