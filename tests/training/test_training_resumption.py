@@ -114,12 +114,16 @@ def test_a_finished_run_is_made_longer(dataset_folder: Path, tmp_path: Path) -> 
 def test_another_command_line_is_refused_and_changes_nothing(dataset_folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(dataset_folder, run, config=load_config(overrides=TINY), device="cpu")
-    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    before = contents(run)
     line = command(dataset_folder, run, "--epochs", "3", "--resume", "--set", "training.seed=4")
     result = CliRunner().invoke(app, line)
     assert result.exit_code == 2, result.output
     assert "training.seed is 0 in it, not 4" in result.stderr
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert contents(run) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def write_patients(folder: Path) -> Path:

@@ -12,7 +12,6 @@ import torch
 from volseg.config import Config, load_config
 from volseg.core.grid import Grid
 from volseg.core.labelmap import LabelMap
-from volseg.core.planes import PLANES
 from volseg.datasets import Case, read_dataset
 from volseg.io import write
 from volseg.training import time_fit
@@ -29,7 +28,6 @@ def facts(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> l
 
 
 THICK = facts((256, 256, 20), (1.0, 1.0, 4.0))
-CUBE = facts((200, 220, 180), (1.0, 1.0, 1.0))
 
 
 @pytest.fixture
@@ -98,17 +96,14 @@ def test_labels_that_would_suffer_keep_the_spacing(dataset_folder: Path, monkeyp
 
 
 @pytest.mark.usefixtures("slow")
-def test_too_few_steps_for_all_planes_are_those_of_the_largest_one(
-    dataset_folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        plan = fit(dataset_folder, CUBE, "training.minutes=20")
-    assert plan.preparation.planes == ("axial",)
-    assert plan.preparation.spacing_mm == (3.0, 3.0, 3.0)
-    assert "only axial slices are learnt" in caplog.text
-    assert fit(dataset_folder, CUBE, "training.minutes=6000").preparation.planes == PLANES
-    every = "preparation.planes=[axial, coronal, sagittal]"
-    assert fit(dataset_folder, CUBE, "training.minutes=20", every).preparation.planes == PLANES
+def test_batches_of_small_slices_shrink_before_slices_do(dataset_folder: Path) -> None:
+    small = facts((80, 80, 20), (1.0, 1.0, 4.0))
+    assert fit(dataset_folder, small, "training.minutes=6000").training.batch_size == 10
+    assert fit(dataset_folder, small, "training.minutes=200").training.batch_size == 5
+    assert fit(dataset_folder, small, "training.minutes=1").training.batch_size == 4
+    assert fit(dataset_folder, small, "training.minutes=1", "training.batch_size=9").training.batch_size == 9
+    large = fit(dataset_folder, THICK, "training.minutes=60")
+    assert large.training.batch_size == 4
 
 
 def case_of(folder: Path, array: np.ndarray, spacing: tuple[float, float, float]) -> Case:

@@ -1,4 +1,4 @@
-"""A plan that the time allows: where a training could make too few steps, its slices are coarser and its planes fewer.
+"""A plan that the time allows: where a training could make too few steps, batches are smaller and slices coarser.
 
 A slice at twice the spacing costs a quarter, in training and in prediction, and what is learnt from it in minutes is
 far better (benchmarks/accuracy.md, "Spacing and time"). What is lost is measured on the label maps themselves, so small
@@ -30,11 +30,11 @@ from volseg.training.schedule import plan_budget
 
 _LOG = logging.getLogger(__name__)
 
-_ENOUGH = 2_000  # steps for each plane: with fewer, slices are made coarser
+_ENOUGH = 2_000  # steps for each plane
+_FEWEST_SLICES = 4  # of a batch that was made smaller
 _FACTORS = (1.5, 2.0, 3.0)  # of the spacing within slices
 _SHORTEST_SIDE = 64  # pixels that a coarser slice still has
 _MOST_LOST = 0.02  # of the labels' Dice
-_ENOUGH_FOR_ALL = 500  # steps for each plane: with fewer, one plane is learnt
 _CASES = 6  # whose labels are looked at
 _SLICES = 12  # of each plane of such a case
 
@@ -42,13 +42,11 @@ _SLICES = 12  # of each plane of such a case
 def plan_to_fit(
     settings: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, fold: Fold, device: torch.device
 ) -> Config:
-    """Fill every setting that is still None as `make_plan` does, for the time there is; what differs is said.
+    """Fill every setting that is still None as `make_plan` does, for the time there is; coarser slices are told.
 
-    Where the time allows too few steps, slices are coarser than the scans, unless they are small or the labels would
-    suffer: the mean of their Dice with themselves, made coarser and back, must stay above 0.98. Where even so the steps
-    are by far too few for several planes, only that with the largest slices is learnt.
-
-    Nothing is fitted where epochs are set, nor what is set.
+    Where the time allows too few steps, batches are smaller, and then slices coarser than the scans, unless they are
+    small or the labels would suffer: the mean of their Dice with themselves, made coarser and back, must stay above
+    0.98. Nothing is fitted where epochs are set, nor what is set.
 
     Parameters
     ----------
@@ -61,15 +59,20 @@ def plan_to_fit(
     device : torch.device
     """
     planned = make_plan(settings, dataset, facts)
-    may_be_coarser = _keeps_pixels(planned, _FACTORS[0]) and not _is_size_set(settings)
-    may_have_fewer = settings.preparation.planes is None and len(planned.preparation.planes or ()) > 1
-    if settings.training.epochs or not facts or not (may_be_coarser or may_have_fewer):
+    if settings.training.epochs or not facts:
         return planned
     cases, held_out = choose_cases(dataset, fold)
     forecast = _Forecast.of(planned, dataset, facts, held_out=len(held_out), device=device)
-    fitted, steps = planned, forecast.steps(planned)
-    told = f"as the time allows about {steps:,.0f} steps a plane"
-    for factor in _FACTORS if may_be_coarser else ():
+    fitted = planned
+    batch = planned.training.batch_size or _FEWEST_SLICES
+    if settings.training.batch_size is None:
+        while batch > _FEWEST_SLICES and forecast.steps(fitted) < _ENOUGH:
+            batch = max(_FEWEST_SLICES, batch // 2)
+            settings = _with_batch(settings, batch)
+            fitted = make_plan(settings, dataset, facts)
+        # Coarser slices are for more steps, not for larger batches.
+        settings = _with_batch(settings, max(batch, _FEWEST_SLICES))
+    for factor in () if _is_size_set(settings) else _FACTORS:
         if forecast.steps(fitted) >= _ENOUGH or not _keeps_pixels(planned, factor):
             break
         if kept_dice(cases, planned.preparation.planes or (), factor) < 1 - _MOST_LOST:
@@ -78,31 +81,21 @@ def plan_to_fit(
     coarse, fine = fitted.preparation.spacing_mm, planned.preparation.spacing_mm
     if coarse != fine:
         _LOG.warning(
-            f"slices are prepared at {_told(coarse)} mm, where the scans have {_told(fine)} mm, {told}; more --minutes "
-            f"or --set preparation.spacing_mm={list(fine or ())} keep the spacing of the scans"
+            f"slices are prepared at {_told(coarse)} mm, where the scans have {_told(fine)} mm: the time allows only about "
+            f"{forecast.steps(planned):,.0f} steps a plane there; more --minutes or --set preparation.spacing_mm="
+            f"{list(fine or ())} keep the spacing of the scans"
         )
-    if may_have_fewer and forecast.steps(fitted) < _ENOUGH_FOR_ALL:
-        plane = _largest_plane(fitted)
-        _LOG.warning(
-            f"only {plane} slices are learnt, {told}; more --minutes or --set preparation.planes="
-            f"[{', '.join(planned.preparation.planes or ())}] keep all planes"
-        )
-        alone = fitted.preparation.model_copy(update={"planes": (plane,)})
-        replan = settings.model_copy(update={"preparation": alone})
-        fitted = make_plan(replan, dataset, facts)
     return fitted
+
+
+def _with_batch(settings: Config, batch: int) -> Config:
+    training = settings.training.model_copy(update={"batch_size": batch})
+    return settings.model_copy(update={"training": training})
 
 
 def _is_size_set(settings: Config) -> bool:
     training = settings.training
     return bool(training.slice_size or training.first_size or settings.preparation.spacing_mm)
-
-
-def _largest_plane(plan: Config) -> Plane:
-    size, planes = plan.training.slice_size, plan.preparation.planes
-    assert size is not None
-    assert planes is not None
-    return max(planes, key=lambda plane: most_pixels(size, [plane]))
 
 
 def _told(spacing: Sequence[float] | None) -> str:
