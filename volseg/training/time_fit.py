@@ -81,9 +81,9 @@ def plan_to_fit(
     coarse, fine = fitted.preparation.spacing_mm, planned.preparation.spacing_mm
     if coarse != fine:
         _LOG.warning(
-            f"slices are prepared at {_told(coarse)} mm, where the scans have {_told(fine)} mm: the time allows only about "
-            f"{forecast.steps(planned):,.0f} steps a plane there; more --minutes or --set preparation.spacing_mm="
-            f"{list(fine or ())} keep the spacing of the scans"
+            f"slices are prepared at {_told(coarse)} mm, where the scans have {_told(fine)} mm: the time allows "
+            f"only about {forecast.steps(planned):,.0f} steps a plane there; more --minutes or "
+            f"--set preparation.spacing_mm={list(fine or ())} keep the spacing of the scans"
         )
     return fitted
 
