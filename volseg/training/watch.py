@@ -146,12 +146,12 @@ class Watch:
 
     def _advised(self, verdict: Verdict, state: RunState) -> Verdict:
         """Add what training for longer promises and costs."""
-        if verdict.trend not in ("improving", "flat"):
+        if verdict.trend in ("falling", "unknown"):
             return verdict
         settings, seconds = self._run.config.training, state.clock.seconds
         option = f"--epochs {2 * settings.epochs}" if settings.epochs else f"--minutes {ceil(seconds / 30)}"
         if settings.minutes:
             option = f"--minutes {2 * settings.minutes:g}"
-        advice = "train longer" if verdict.trend == "improving" else "longer training promises little"
-        text = f"{verdict.text}: {advice}; twice the time takes {told_time(seconds)} more"
+        advice = "longer training promises little" if verdict.trend == "flat" else "train longer"
+        text = f"{verdict.text}; {advice}: twice the time takes {told_time(seconds)} more"
         return Verdict(verdict.trend, text, f"--resume {option}")
