@@ -127,7 +127,8 @@ class Watch:
         run = self._run
         planes = ", ".join(run.samplers)
         labels = f"{len(run.dataset.labels)} label{'s' if len(run.dataset.labels) > 1 else ''}"
-        held_out = f"{len(run.held_out)} cases held out" if run.held_out else "no case held out"
+        count = len(run.held_out)
+        held_out = f"{count or 'no'} case{'s' if count > 1 else ''} held out"
         return f"preset {run.config.preset}", labels, f"{planes} slices", held_out, f"on {run.device}"
 
     def _cards(self, curves: Curves, state: RunState, word: State) -> tuple[Card, ...]:
