@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from volseg.config import PRESETS, AugmentationConfig, Config, Normalisation, load_config, parse_config
@@ -218,6 +219,24 @@ def test_a_plan_comes_back_as_it_was_written(tmp_path: Path) -> None:
         }
     )
     assert load_config(written(tmp_path, plan.to_yaml())) == plan
+
+
+def test_what_an_old_plan_does_not_say_is_as_it_was_and_not_as_in_the_preset(tmp_path: Path) -> None:
+    """Discriminators saw probabilities before there was a setting for it; the preset of today shows them labels."""
+    plan = load_config(preset="pix2pix", overrides=("network.levels=5",)).model_dump(mode="json")
+    del plan["discriminator"]["sees"]
+    path = written(tmp_path, yaml.safe_dump(plan))
+    run = load_config(path)
+    assert (run.preset, run.discriminator.sees, run.discriminator.width) == ("pix2pix", "probabilities", 32)
+    assert load_config(path, overrides=("training.minutes=5",), preset="pix2pix").discriminator.sees == "probabilities"
+    assert load_config(path, start=run) == load_config(start=run) == run
+    del plan["discriminator"], plan["cleanup"]  # of a version without these sections
+    assert load_config(written(tmp_path, yaml.safe_dump(plan))).discriminator == Config().discriminator
+
+
+def test_a_few_settings_of_a_preset_are_no_plan(tmp_path: Path) -> None:
+    path = written(tmp_path, "preset: pix2pix\nnetwork: {levels: 5}\ndiscriminator: {width: 16}\n")
+    assert load_config(path).discriminator.sees == "labels"
 
 
 @pytest.mark.parametrize("preset", PRESETS)

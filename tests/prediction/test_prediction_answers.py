@@ -21,6 +21,7 @@ from volseg.network.file import Model, make_generator
 from volseg.network.generator import fold_norms
 from volseg.prediction import networks
 from volseg.prediction.answers import SOFTENING, largest, resample_slices
+from volseg.prediction.candidates import LEAST, Candidates
 from volseg.prediction.inference import Prediction, plane_weights, predict, predict_scan
 from volseg.prediction.networks import ReadyModel
 from volseg.prediction.prepare import prepare
@@ -108,6 +109,33 @@ def test_fused_planes_give_the_largest_mean_probability(labels: int, probabiliti
     model, scan = model_of(PLANES, labels=labels), scan_of()
     found = predict(model, scan, device="cpu", batch_size=3, probabilities=probabilities)
     check(found, plainly(model, scan), rounding=1e-3)
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_a_large_scan_is_fused_by_all_of_few_classes(labels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, scan = model_of(PLANES, labels=labels), scan_of()
+    monkeypatch.setattr("volseg.prediction.answers.can_hold", lambda _model, _shape: False)
+    check(predict(model, scan, device="cpu", batch_size=3), plainly(model, scan), rounding=1e-3)
+
+
+@pytest.mark.parametrize("classes", [3, 41, 300])
+def test_candidates_lose_nothing_where_few_classes_are_in_doubt(classes: int) -> None:
+    scan, count = scan_of(), min(LEAST, classes)
+    config = model_of(PLANES, labels=2).config.preparation
+    drawn = np.random.default_rng(0).random((classes, *scan.grid.shape), dtype=np.float32)
+    possible = drawn >= np.sort(drawn, axis=0)[-count]
+    total, candidates = np.zeros_like(drawn), Candidates(scan.grid.shape, classes, most_bytes=0)
+    for seed, plane in enumerate(PLANES):
+        share = possible * np.random.default_rng(seed).integers(1, 99, drawn.shape).astype(np.float32) / 1024
+        total += share
+        stack = prepare([scan], config, plane)
+        slices = stack_slices(stack.reorientation.array(share), plane).swapaxes(0, 1).copy()
+        expected = stack_slices(stack.reorientation.array(total), plane).swapaxes(0, 1)
+        candidates.turn_to(stack, plane)
+        for here in (slice(0, 4), slice(4, len(stack))):
+            sums = candidates.add_to(torch.from_numpy(slices[here]), here)
+            assert np.array_equal(sums.numpy(), expected[here])
+            candidates.keep(sums, here)
 
 
 @pytest.mark.parametrize("labels", [2, 30])

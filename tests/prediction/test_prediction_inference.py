@@ -18,7 +18,7 @@ from volseg.core.slices import NORMAL_AXIS
 from volseg.core.volume import Volume
 from volseg.errors import GeometryError, ModelError, UsageError
 from volseg.network.file import Model, make_generator
-from volseg.prediction.answers import SOFTENING
+from volseg.prediction.answers import SOFTENING, can_hold
 from volseg.prediction.calibration import soften
 from volseg.prediction.inference import plane_weights, predict
 
@@ -440,41 +440,28 @@ def test_fused_labels_need_no_probabilities_to_be_kept() -> None:
     assert len(np.unique(without.labels.array)) > 1
 
 
-# Three classes take 2 bytes a voxel each; a byte less than that is too little to fuse.
-@pytest.mark.parametrize(("spare", "planes"), [(0, 3), (-1, 1)])
-@pytest.mark.parametrize(("spacing", "best"), [((1, 1, 1.3), "axial"), ((1, 1.3, 1), "coronal")], ids=str)
-def test_fusing_has_a_limit_of_memory(
-    spacing: tuple[float, float, float],
-    best: Plane,
-    spare: int,
-    planes: int,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    scan = random_classes(grid_of(spacing))
-    monkeypatch.setattr("volseg.prediction.inference._MOST_FUSED_BYTES", 2 * 3 * scan.array.size + spare)
-    totals: list[int] = []
-    model = model_across(**{**MINDS, best: Nearest(sharpness=1.0)})
-    found = predict(model, scan, progress=lambda _what, _done, total: totals.append(total))
-    assert bool(caplog.messages) == (planes == 1)
-    if planes == 1:
-        assert caplog.messages == [f"fusing planes would take 0.0 GB of memory; only {best} slices are segmented"]
-        assert np.array_equal(found.labels.array, VALUES[scan.array])
-    assert set(totals) == {sum(scan.grid.shape) if planes == 3 else scan.grid.shape[NORMAL_AXIS[best]]}
-
-
-def test_probabilities_that_are_asked_for_are_fused_whatever_they_take(
+def test_a_scan_whose_probabilities_are_too_large_is_fused_all_the_same(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("volseg.prediction.inference._MOST_FUSED_BYTES", 0)
-    scan, mean = random_classes(grid_of((1, 1, 1))), sum(MINDS[p].logits.exp().numpy() for p in PLANES) / 3
-    found = predict(model_across(**MINDS), scan, probabilities=True).probabilities
-    assert found is not None
-    assert np.allclose(found, mean[:, None, None, None], atol=2e-3)
-    # One plane has nothing to be fused with.
-    alone = predict(model_of(Nearest(), config=settings_for("coronal")), scan).labels
-    assert np.array_equal(alone.array, VALUES[scan.array])
+    scan = random_classes(awkward(STORAGES[1]))
+    model = model_across(axial=Nearest(sharpness=1.0), coronal=MINDS["coronal"], sagittal=UNDECIDED)
+    expected = predict(model, scan)
+    monkeypatch.setattr("volseg.prediction.answers.can_hold", lambda _model, _shape: False)
+    found, seen = predict(model, scan, batch_size=2), predict(model, scan, probabilities=True)
+    assert np.array_equal(found.labels.array, expected.labels.array)
+    assert seen.probabilities is not None  # they are asked for
+    assert np.array_equal(seen.labels.array, expected.labels.array)
     assert caplog.messages == []
+
+
+def test_many_classes_are_held_up_to_a_limit_and_few_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = model_across(**MINDS)
+    many = replace(few, labels=few.labels * 20)  # 41 classes
+    monkeypatch.setattr("volseg.prediction.answers._MOST_BYTES", 2 * 41 * 1000)
+    assert can_hold(many, (10, 10, 10))
+    assert not can_hold(many, (10, 10, 11))
+    assert can_hold(few, (10, 10, 11))
+    assert can_hold(few, (10000, 10000, 10000))
 
 
 def test_progress_counts_the_slices_of_all_planes() -> None:
@@ -594,12 +581,9 @@ def test_a_model_that_crops_takes_a_scan_of_one_value(value: int) -> None:
     assert np.array_equal(predict(model_of(Nearest(), config=config), scan).labels.array, expected)
 
 
-def test_the_limit_of_memory_for_fusing_is_for_what_is_not_empty(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    scan = bordered(STORAGES[0])
-    monkeypatch.setattr("volseg.prediction.inference._MOST_FUSED_BYTES", 2 * 3 * scan.array[BOX].size)
-    for crop, warnings in ((True, 0), (False, 1)):
-        caplog.clear()
+def test_the_limit_of_memory_for_fusing_is_for_what_is_not_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    scan, shapes = bordered(STORAGES[0]), []
+    monkeypatch.setattr("volseg.prediction.answers.can_hold", lambda _model, shape: shapes.append(shape) or True)
+    for crop in (True, False):
         predict(model_of(Nearest(), config=settings_for(*PLANES, crop=crop)), scan)
-        assert len(caplog.records) == warnings
+    assert shapes == [scan.array[BOX].shape, scan.array.shape]

@@ -38,8 +38,8 @@ def test_a_slow_machine_ends_by_the_clock_and_a_quick_one_by_its_steps() -> None
     assert budget.progress(step=900, elapsed=30) == 0.9
 
 
-def test_validations_take_their_share_of_the_minutes() -> None:
-    budget = Budget(steps=5, minutes=1, held_out=4)
+@pytest.mark.parametrize("budget", [Budget(5, minutes=1, held_out=4), Budget(1000, most_minutes=1, held_out=4)])
+def test_validations_take_their_share_of_the_time(budget: Budget) -> None:
     dear = Workload(slices=100, case_pixels=1e9)
     whole = look_ahead(TrainingConfig(), budget, STAGES, Pace((1.0, 2.0), 1.0), dear)[1]
     assert (whole.steps, whole.seconds) == (round(45 * 0.65), pytest.approx(60))

@@ -170,3 +170,32 @@ def test_an_older_run_goes_on_with_its_folds_over_cases(tmp_path: Path, caplog: 
     assert "its folds were made over cases and stay so" in caplog.text
     held_out = json.loads((run / "validation.json").read_text(encoding="utf-8"))["by_case"]
     assert sorted(held_out) == sorted(case.name for case in split(older, 0)[1])
+
+
+@pytest.mark.parametrize(("older", "steps"), [(True, 24), (False, 1)])
+def test_an_older_run_without_a_length_makes_all_its_steps(
+    older: bool,
+    steps: int,
+    dataset_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its clock is past the hour that ends such runs since; one that began with the hour is over, and says so."""
+    config = load_config(overrides=tuple(change for change in TINY if "epochs" not in change))
+    monkeypatch.setattr("volseg.training.schedule.STEPS", 1)
+    events = iterate_training(dataset_folder, tmp_path, config=config, device="cpu")
+    while not isinstance(next(events), StepsMade):
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        events.throw(KeyboardInterrupt())  # type: ignore[attr-defined]
+    log = tmp_path / "log.jsonl"
+    if older:
+        planned, *others = read_events(log)
+        del planned["outlook"]
+        log.write_text("".join(json.dumps(event) + "\n" for event in (planned, *others)), encoding="utf-8")
+    monkeypatch.setattr("volseg.training.schedule._MOST_MINUTES_ON_A_CPU", 1e-6)
+    train(dataset_folder, tmp_path, resume=True, device="cpu")
+    assert [event["step"] for event in read_events(log) if event["event"] == "steps"][-1] == steps
+    assert ("makes all of its steps" in caplog.text) is older
+    assert ("its time or its steps are used up (step 1," in caplog.text) is not older

@@ -18,6 +18,20 @@ def test_progress_ends_at_one(budget: Budget) -> None:
     assert budget.progress(step=11, elapsed=12.5) == 1
 
 
+@pytest.mark.parametrize("limit", [{"minutes": 60}, {"most_minutes": 60}])
+def test_the_validation_at_the_end_is_part_of_the_time_that_ends_a_run(limit: dict[str, float]) -> None:
+    """Whether the time was given, or is that of a run without a length of its own."""
+    budget = Budget(steps=10**6, held_out=50, **limit)
+    assert budget.seconds_at_the_end() == 12 * 60
+    assert budget.progress(step=0, elapsed=47 * 60, case_seconds=1e3) < 1
+    assert budget.progress(step=0, elapsed=48 * 60, case_seconds=1e3) == 1
+    assert budget.progress(step=0, elapsed=55 * 60, case_seconds=1) < 1  # 50 s are set aside
+
+
+def test_nothing_ends_the_validation_of_a_training_by_epochs() -> None:
+    assert Budget(steps=10, held_out=50).seconds_at_the_end() == np.inf
+
+
 def test_linear_is_constant_and_then_falls_to_zero() -> None:
     found = [rate_factor(p, "linear") for p in (0, 0.25, 0.5, 0.75, 0.9, 1)]
     assert found == pytest.approx([1, 1, 1, 0.5, 0.2, 0])

@@ -182,14 +182,14 @@ def test_without_a_labelled_voxel_there_is_no_score_and_no_calibration(dataset_f
 def test_scans_whose_probabilities_are_too_large_are_scored_as_they_are_predicted(
     dataset_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Along one plane: fused ones would be other labels than a user gets."""
     cases, model = read_dataset(dataset_folder).cases[:2], bright_model("axial", "coronal")
     dull = Bright()
     dull.forward = lambda x: 0 * Bright.forward(dull, x)  # type: ignore[method-assign]
     model.networks["coronal.0"] = dull  # type: ignore[index]
     fused = validate(model, cases, device="cpu", fit=True)
     assert fused.calibration is not None
-    monkeypatch.setattr("volseg.prediction.inference._MOST_FUSED_BYTES", 1000)
+    for room in ("training.validation", "prediction.answers"):
+        monkeypatch.setattr(f"volseg.{room}.can_hold", lambda _model, _shape: False)
     found = validate(model, cases, device="cpu", fit=True)
     assert found.calibration is None
     assert "those of the held-out scans would take too much memory" in caplog.text

@@ -12,13 +12,14 @@ from typing import Annotated
 import typer
 
 from volseg.cli.console import FullPaths, say
+from volseg.cli.model_lines import is_model, model_facts, model_lines
 from volseg.cli.progress import show_progress
 
 _WIDTH_IN_FILES = 100
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A DICOM, {images.names} file, a folder or zip of them.")],
+    path: Annotated[Path, typer.Argument(help="A DICOM, {images.names} file, a folder or zip of them; or a model.")],
     headers: Annotated[
         bool, typer.Option("--headers", help="Read only headers: quick, but damaged pixels are not found.")
     ] = False,
@@ -32,12 +33,17 @@ def inspect(
     Every image is shown with size, spacing, orientation, values, source of the slice positions, gaps, tilt and
     compression. If reading repairs or refuses it, the reason is shown, and the error in mm that a repair avoids. Every
     image is read once, so an image that is not refused can be read. --series takes the text in parentheses after the
-    name, or the text that the entry gives.
+    name, or the text that the entry gives. Of a model file, or the folder of a training run, channels, labels, steps
+    and clean-up are shown.
     """
     from volseg.cli.inspection_lines import inspection_lines
     from volseg.errors import InputError
     from volseg.inspection import inspect as look
 
+    if is_model(path):
+        facts = model_facts(path)
+        say(*(json.dumps(facts, indent=2, allow_nan=False).split("\n") if as_json else model_lines(facts)))
+        return
     with show_progress("reading") as show:
         found = look(path, headers=headers, progress=show)
     if as_json:

@@ -49,6 +49,8 @@ __all__ = [
 ]
 
 PRESETS: tuple[str, ...] = get_args(Preset)
+# What the plans of all versions have; later sections are not among them.
+_OF_ANY_PLAN = {"preset", "preparation", "network", "loss", "optimiser", "augmentation", "training"}
 
 
 def load_config(
@@ -60,10 +62,14 @@ def load_config(
 ) -> Config:
     """Read settings: those of a preset, overridden by a YAML file, overridden by ``key=value`` pairs.
 
+    ``plan.yaml`` of a run has all settings that its version knew. What it does not have is as in `Config`, which is how
+    that version trained, and not as in today's preset.
+
     Parameters
     ----------
     path : Path, optional
-        YAML file; its ``preset`` key chooses the preset. ``plan.yaml`` of a run is a file that has all settings.
+        YAML file; its ``preset`` key chooses the preset. A file that has all sections of a plan, and the planned
+        ``network.levels``, is one.
     overrides : tuple of str
         Dotted keys and YAML values, such as ``network.decoder=upsample``.
     preset : str, optional
@@ -87,6 +93,7 @@ def load_config(
     (30.0, 16)
     """
     given, lines = read_settings(path) if path else ({}, {})
+    is_plan = _is_plan(given)
     presets: list[tuple[str, Any]] = [("the run", start.preset)] if start else []
     if "preset" in given:
         presets.append((lines[("preset",)], given["preset"]))
@@ -99,10 +106,18 @@ def load_config(
     if preset is not None:
         presets.append((f"--preset {preset}", preset))
     chosen = _one_preset(presets)
-    base = start.model_dump(mode="json") if start else _read_preset(chosen)
+    base = {} if is_plan else _read_preset(chosen)
+    if start:
+        base = start.model_dump(mode="json")
     if "cleanup" in given:
         base["cleanup"] = {}  # given entries replace all earlier ones
     return parse_config(_merge(base, {**given, "preset": chosen}), places=lines)
+
+
+def _is_plan(given: dict[str, Any]) -> bool:
+    """Whether settings are those that planning wrote, of this version or an older one."""
+    network = given.get("network")
+    return given.keys() >= _OF_ANY_PLAN and isinstance(network, dict) and bool(network.get("levels"))
 
 
 def _one_preset(named: list[tuple[str, Any]]) -> str:

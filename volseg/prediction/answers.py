@@ -18,11 +18,13 @@ from volseg.core.slices import NORMAL_AXIS, stack_slices
 from volseg.network.file import Model
 from volseg.network.softmax import softmax
 from volseg.prediction.calibration import soften
+from volseg.prediction.candidates import BYTES, LEAST, Candidates
 from volseg.prediction.prepare import SliceStack
 
 # Temperature of each network's answer before the average: at 1 that is of probabilities, at infinity of logits. Between
 # the two, all five folds of the hippocampus set are a little better (benchmarks/accuracy.md).
 SOFTENING = 2.0
+_MOST_BYTES = 4e9  # of the probabilities of all classes, unless they are asked for
 _PIXELS_PER_BLOCK = 512 * 512  # whose probabilities are in memory at a time: 43 MB with 41 classes
 
 
@@ -52,6 +54,7 @@ class Answers:
         self.slab_axis = 0
         self.probabilities: NDArray[np.float16] | None = None
         self.probabilities_inside: NDArray[np.float16] | None = None
+        self.candidates: Candidates | None = None
         if keep:
             if not self.fuse:  # a class of a slice
                 ((plane, stack),) = stacks.items()
@@ -59,6 +62,8 @@ class Answers:
             self.probabilities = _all_background(len(values), grid, self.slab_axis)
             self.probabilities_inside = self.probabilities[:, *box]
             self.probabilities_inside[0] = 0
+        elif self.fuse and not can_hold(model, self.labels_inside.shape):
+            self.candidates = Candidates(self.labels_inside.shape, len(values), _MOST_BYTES)
         elif self.fuse:  # the classes of a voxel
             shape = (*self.labels_inside.shape, len(values))
             self.probabilities_inside = np.moveaxis(np.zeros(shape, dtype=np.float16), -1, 0)
@@ -77,6 +82,9 @@ class Answers:
         self.label_slices = stack_slices(stack.reorientation.array(self.labels_inside), plane)
         if self.probabilities_inside is not None:
             self.probability_slices = stack_slices(stack.reorientation.array(self.probabilities_inside), plane)
+        if self.candidates is not None:
+            self.candidates.turn_to(stack, plane)
+            self.is_last = plane == list(self.stacks)[-1]
 
     @torch.inference_mode()
     def fill(self, start: int, logits: Sequence[Tensor]) -> None:
@@ -97,17 +105,26 @@ class Answers:
     def _fill_block(self, start: int, logits: Sequence[Tensor]) -> None:
         scores = logits[0]
         # The largest logit has the largest probability, unless it is averaged with others or between pixels.
-        is_decided = len(logits) == 1 and scores.shape[-2:] == self.size
-        if self.probabilities_inside is not None or not is_decided:
+        is_decided = not self.fuse and len(logits) == 1 and scores.shape[-2:] == self.size
+        if self.keep or not is_decided:
             probabilities = resample_slices(average(logits), self.size)
             if not is_decided:
                 scores = probabilities
         here = slice(start, start + len(scores))
         if not self.fuse:
             self.label_slices[here] = self.values[largest(scores)]
+        if self.candidates is not None:
+            self._fuse(self.candidates, self.weight * probabilities, here)
         if self.probabilities_inside is not None:
             weighted = (self.weight * probabilities).half().cpu()
             _add(self.probability_slices[:, here], weighted.transpose(0, 1))
+
+    def _fuse(self, candidates: Candidates, weighted: Tensor, here: slice) -> None:
+        sums = candidates.add_to(weighted, here)
+        if self.is_last:
+            self.label_slices[here] = self.values[largest(sums)]
+        else:
+            candidates.keep(sums, here)
 
     @torch.inference_mode()
     def finish(self) -> None:
@@ -122,6 +139,18 @@ class Answers:
                 labels[number] = self.values[largest(torch.from_numpy(slab)[None].float())[0]]
             if self.keep:
                 probabilities[:, number] = soften(slab, self.model.temperature)
+
+
+def can_hold(model: Model, shape: tuple[int, ...]) -> bool:
+    """Whether the probabilities of all classes of a scan fit into 4 GB, or take no more than the fewest `Candidates`.
+
+    Parameters
+    ----------
+    model : Model
+    shape : (I, J, K)
+        Of the scan, or of the part of it that is prepared.
+    """
+    return 2 * (len(model.labels) + 1) * prod(shape) <= max(_MOST_BYTES, LEAST * BYTES * prod(shape))
 
 
 def _all_background(count: int, grid: Grid, slab_axis: int) -> NDArray[np.float16]:

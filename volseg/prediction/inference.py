@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,11 +25,8 @@ from volseg.prediction.prepare import SliceStack, common_grid, find_box, prepare
 from volseg.progress import Progress
 
 _PIXELS_PER_BATCH = 8 * 256 * 256
-_MOST_FUSED_BYTES = 4e9
-INFERENCE = 1  # raised whenever the same model gives other labels or probabilities than before, but for rounding
+INFERENCE = 2  # raised whenever the same model gives other labels or probabilities than before, but for rounding
 _FLAT_MM = 1e6  # taken as the spacing of an axis with one voxel: slices that contain this axis would be lines
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +77,8 @@ def predict(
         ``auto`` or any torch device.
     probabilities : bool
         Also return the class probabilities, which take 2 bytes per voxel and class. Fusing planes takes the same
-        memory; if that exceeds 4 GB and this is False, only the best plane is segmented, with a warning.
+        memory; if that exceeds 4 GB and this is False, only the likeliest classes of each voxel are kept from plane to
+        plane: as many as fit into 4 GB, and at least four, which take 12 bytes per voxel.
     batch_size : int, optional
         Slices per batch; by default about half a million pixels.
     progress : Progress, optional
@@ -139,8 +136,6 @@ def predict_scan(
     box = find_box(channels, model.config.preparation)
     channels = [crop(channel, box) for channel in channels]
     weights = plane_weights(model.config.preparation, channels[0].grid)
-    if not probabilities:
-        weights = _without_fusion_if_large(weights, model, channels[0].grid)
     stacks = {plane: prepare(channels, model.config.preparation, plane) for plane in weights}
     answers = Answers(model, grid, stacks, box=box, keep=probabilities)
     done, total = 0, sum(map(len, stacks.values()))
@@ -162,32 +157,6 @@ def _batches(stack: SliceStack, batch_size: int | None) -> Iterator[tuple[int, i
     size = batch_size or max(1, min(64, _PIXELS_PER_BATCH // (height * width)))
     for start in range(0, len(stack), size):
         yield start, min(start + size, len(stack))
-
-
-def _without_fusion_if_large(weights: dict[Plane, float], model: Model, grid: Grid) -> dict[Plane, float]:
-    """Return the weights, or only the best plane where fusing several would take too much memory."""
-    if len(weights) < 2 or can_fuse(model, grid):
-        return weights
-    best = max(weights, key=lambda plane: weights[plane])
-    size = _probability_bytes(model, grid) / 1e9
-    _LOG.warning("fusing planes would take %.1f GB of memory; only %s slices are segmented", size, best)
-    return {best: 1.0}
-
-
-def can_fuse(model: Model, grid: Grid) -> bool:
-    """Whether the probabilities of a scan fit into 4 GB; if not, `predict` fuses planes only for `probabilities`.
-
-    Parameters
-    ----------
-    model : Model
-    grid : Grid
-        Grid of the scan, or of the part of it that is prepared.
-    """
-    return _probability_bytes(model, grid) <= _MOST_FUSED_BYTES
-
-
-def _probability_bytes(model: Model, grid: Grid) -> int:
-    return 2 * (len(model.labels) + 1) * int(np.prod(grid.shape))
 
 
 def plane_weights(config: PreparationConfig, grid: Grid) -> dict[Plane, float]:

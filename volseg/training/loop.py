@@ -23,7 +23,7 @@ from volseg.training.kept_scans import KeptScans
 from volseg.training.outcome import check_outcome, dice_of_same_cases, fitted_model, write_validation
 from volseg.training.plan import Fold, choose_cases, fingerprint, write_plan
 from volseg.training.planning import plan_checked
-from volseg.training.resumption import resumed_plan, with_folds_of
+from volseg.training.resumption import is_limited, resumed_plan, tell_end, with_folds_of
 from volseg.training.run import Run
 from volseg.training.run_folder import locked_folder
 from volseg.training.sampling import make_samplers
@@ -153,7 +153,8 @@ def _prepare(
     samplers = make_samplers(prepared, plan)
     if not any(sampler.has_labels for sampler in samplers.values()):
         raise DatasetError(f"{dataset.name}: no training case has a single labelled voxel")
-    return Run(folder, dataset, plan, device, fold, mark, held_out, samplers)
+    limited = is_limited(folder, plan.training) if resume else True
+    return Run(folder, dataset, plan, device, fold, mark, held_out, samplers, limited)
 
 
 def _begin(run: Run) -> RunState:
@@ -165,7 +166,10 @@ def _begin(run: Run) -> RunState:
 def _resume(run: Run) -> RunState:
     """Load the checkpoint and take out of the log what came after it."""
     state = RunState.load(run, run.checkpoint)
-    state.standing.fall_back(state.progress(run.budget))
+    progress = state.progress(run.budget)
+    state.standing.fall_back(progress)
+    if progress >= 1:
+        tell_end(run.folder, steps=state.standing.step, seconds=state.clock.seconds)
     cut_events(run.log, step=state.standing.step)
     return state
 

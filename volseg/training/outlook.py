@@ -66,12 +66,11 @@ def look_ahead(
     at_the_end = case * budget.held_out
 
     def expected(times: float) -> Outlook:
-        limit = times * 60 * (budget.minutes or budget.most_minutes or inf)
+        limit = times * budget.limit_seconds
         checks = min(on_the_way, VALIDATION_SHARE * limit)
-        end = min(at_the_end, END_SHARE * limit) if budget.minutes else at_the_end
+        end = min(at_the_end, END_SHARE * limit)
         most_steps = inf if budget.minutes else times * budget.steps
-        time = limit - checks - (end if budget.minutes else 0)
-        steps, slices, seconds = _learn(stages, pace, most_steps, time)
+        steps, slices, seconds = _learn(stages, pace, most_steps, limit - checks - end)
         return Outlook(max(1, round(steps)), seconds + checks + end, slices / work.slices)
 
     return expected(0.5), expected(1.0), expected(2.0)
@@ -102,7 +101,7 @@ def seconds_left(budget: Budget, stages: Sequence[Stage], pace: Pace, *, progres
     elapsed : float
         Seconds of learning and validating.
     """
-    by_clock = 60 * (budget.minutes or budget.most_minutes or inf) - elapsed
+    by_clock = budget.limit_seconds - elapsed
     if budget.minutes is not None:
         return max(0.0, by_clock)
     done = _weight(stages, pace, progress)

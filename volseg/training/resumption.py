@@ -6,10 +6,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from volseg.config import Config
+from volseg.config import Config, TrainingConfig
 from volseg.datasets import Dataset, describe_patients, forget_patients
 from volseg.errors import UsageError
 from volseg.training.journal import read_events
+from volseg.training.outlook import told_time
 from volseg.training.plan import make_plan
 
 # How long a run is trained, and how often it is validated on the way.
@@ -55,6 +56,49 @@ def _knows_no_patients(log: Path) -> bool:
         if event["event"] == "plan":
             return "patients" not in event
     return False
+
+
+def is_limited(run: Path, settings: TrainingConfig) -> bool:
+    """Whether the clock ends a run that is resumed and has no length of its own; older versions had no such limit.
+
+    Parameters
+    ----------
+    run : Path
+        The folder of the run.
+    settings : TrainingConfig
+        With which it goes on.
+    """
+    log = run / "log.jsonl"
+    planned = [event for event in (read_events(log) if log.is_file() else []) if event["event"] == "plan"]
+    if not planned or "outlook" in planned[0] or settings.minutes or settings.epochs:
+        return True
+    _LOG.warning(
+        "%s: was begun when a training without --minutes or --epochs took the time that it took, and makes all of its "
+        "steps; end it sooner with --minutes",
+        run,
+    )
+    return False
+
+
+def tell_end(run: Path, *, steps: int, seconds: float) -> None:
+    """Say that a run has no step left to make.
+
+    Parameters
+    ----------
+    run : Path
+        The folder of the run.
+    steps : int
+        Made.
+    seconds : float
+        Of learning and validating.
+    """
+    _LOG.warning(
+        "%s: its time or its steps are used up (step %d, %s), so nothing more is learnt; to go on, give --resume "
+        "with more --minutes or --epochs than that",
+        run,
+        steps,
+        told_time(seconds),
+    )
 
 
 def resumed_plan(plan: Config, wanted: Config, dataset: Dataset) -> Config:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -47,6 +47,8 @@ class Run:
         Cases to validate on.
     samplers : dict of plane to SliceSampler
         The prepared slices.
+    limited : bool
+        Whether the clock ends it where it has no length of its own.
     """
 
     folder: Path
@@ -57,6 +59,7 @@ class Run:
     fingerprint: str
     held_out: tuple[Case, ...]
     samplers: dict[Plane, SliceSampler]
+    limited: bool = True
 
     @property
     def checkpoint(self) -> Path:
@@ -85,7 +88,7 @@ class Run:
     @cached_property
     def budget(self) -> Budget:
         """How long the run is."""
-        return plan_budget(
+        budget = plan_budget(
             self.config.training,
             self.stages,
             slices=self.work.slices,
@@ -93,6 +96,7 @@ class Run:
             held_out=len(self.held_out),
             device=self.device.type,
         )
+        return budget if self.limited else replace(budget, most_minutes=None)
 
     @cached_property
     def pace(self) -> Pace:

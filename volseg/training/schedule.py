@@ -32,7 +32,7 @@ class Budget:
     held_out : int
         Cases of the validation at the end.
     most_minutes : float, optional
-        Wall-clock time after which a training ends that has not made its steps.
+        Wall-clock time after which a training ends that has not made its steps, validations included.
     """
 
     steps: int
@@ -54,16 +54,19 @@ class Budget:
         look_seconds : float
             Time that pictures of samples take, which are made at the end as well.
         """
-        if self.minutes is None:
-            by_clock = elapsed / (60 * self.most_minutes) if self.most_minutes else 0.0
-            return min(1.0, max(step / self.steps, by_clock))
+        by_steps = step / self.steps if self.minutes is None else 0.0
         at_the_end = min(case_seconds * self.held_out, self.seconds_at_the_end())
-        learning = max(self.minutes * 60 - at_the_end - look_seconds, 1e-6)
-        return min(1.0, elapsed / learning)
+        by_clock = elapsed / max(self.limit_seconds - at_the_end - look_seconds, 1e-6)
+        return min(1.0, max(by_steps, by_clock))
+
+    @property
+    def limit_seconds(self) -> float:
+        """The wall-clock time that the training has, with its validations; infinite where only steps end it."""
+        return 60 * (self.minutes or self.most_minutes or inf)
 
     def seconds_at_the_end(self) -> float:
-        """Return how long the validation at the end may take; infinite without a wall-clock budget."""
-        return inf if self.minutes is None else END_SHARE * 60 * self.minutes
+        """Return how long the validation at the end may take; infinite where only steps end the training."""
+        return END_SHARE * self.limit_seconds
 
     def seconds_on_the_way(self, *, elapsed: float, validations: int) -> float:
         """Return how long one validation on the way may take.
@@ -101,7 +104,8 @@ def plan_budget(
 ) -> Budget:
     """Return the budget of a run: epochs or minutes that are set, else 7,000 steps a plane.
 
-    These end after an hour on a CPU, and after three on a GPU, however many were made.
+    These end after an hour on a CPU, and after three on a GPU, however many were made. The validation at the end is
+    part of that time.
 
     Parameters
     ----------

@@ -19,8 +19,9 @@ from volseg.datasets.packed import PackedLabels
 from volseg.evaluation.metrics import dice
 from volseg.network.description import CleanupDecision
 from volseg.network.file import Model
+from volseg.prediction.answers import can_hold
 from volseg.prediction.calibration import calibration_error, fit_temperature, soften
-from volseg.prediction.inference import can_fuse, predict
+from volseg.prediction.inference import predict
 from volseg.training.cleanup_choice import CleanupTrial, group_cases
 
 _VOXELS = 500_000  # of all cases together, to calibrate with
@@ -135,7 +136,7 @@ def validate(
             break
         heed()
         volumes, reference = read_images(case), read_reference(case)
-        keep = fit and can_fuse(model, volumes[0].grid)
+        keep = fit and can_hold(model, volumes[0].grid.shape)
         prediction = predict(model, volumes, device=device, probabilities=keep, progress=lambda *_: heed())
         rows.append([dice(prediction.labels.mask(label), reference.mask(label)) for label in model.labels])
         if prediction.probabilities is not None:

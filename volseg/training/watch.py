@@ -127,7 +127,8 @@ class Watch:
         run = self._run
         planes = ", ".join(run.samplers)
         labels = f"{len(run.dataset.labels)} label{'s' if len(run.dataset.labels) > 1 else ''}"
-        held_out = f"{len(run.held_out)} cases held out" if run.held_out else "no case held out"
+        count = len(run.held_out)
+        held_out = f"{count or 'no'} case{'s' if count > 1 else ''} held out"
         return f"preset {run.config.preset}", labels, f"{planes} slices", held_out, f"on {run.device}"
 
     def _cards(self, curves: Curves, state: RunState, word: State) -> tuple[Card, ...]:
@@ -146,12 +147,12 @@ class Watch:
 
     def _advised(self, verdict: Verdict, state: RunState) -> Verdict:
         """Add what training for longer promises and costs."""
-        if verdict.trend not in ("improving", "flat"):
+        if verdict.trend in ("falling", "unknown"):
             return verdict
         settings, seconds = self._run.config.training, state.clock.seconds
         option = f"--epochs {2 * settings.epochs}" if settings.epochs else f"--minutes {ceil(seconds / 30)}"
         if settings.minutes:
             option = f"--minutes {2 * settings.minutes:g}"
-        advice = "train longer" if verdict.trend == "improving" else "longer training promises little"
-        text = f"{verdict.text}: {advice}; twice the time takes {told_time(seconds)} more"
+        advice = "longer training promises little" if verdict.trend == "flat" else "train longer"
+        text = f"{verdict.text}; {advice}: twice the time takes {told_time(seconds)} more"
         return Verdict(verdict.trend, text, f"--resume {option}")

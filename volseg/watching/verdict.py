@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from volseg.watching.curves import Curve, Curves
 
-# A change of the Dice below the first is none, whatever the number of cases; one above the second always is one.
-_LEAST, _LARGEST = 0.005, 0.02
+_LEAST = 0.005  # a change of the Dice that counts
+_SPREAD = 0.002  # the standard deviation of a validation about a smooth curve, at least
+_TIMES = 3.0  # standard errors that a trend is away from none
 _FEWEST = 4  # validations
-_LATE = 2 / 3  # of the steps: what comes after is compared with the best before
-_NORMAL = 0.6745 * 6**0.5  # median of |second differences| of noise of standard deviation 1
+_LATE, _FEWEST_LATE = 0.6, 3  # the trend is that after this share of the steps, but of three validations at least
+_LEAST_OF_THREE = 0.02  # a trend of three validations, which are too few for a standard error
+_NOTHING = 0.1  # below this Dice a network has not begun to find anything
 
-Trend = Literal["improving", "flat", "falling", "unknown"]
+Trend = Literal["improving", "flat", "falling", "nothing", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,9 @@ class Verdict:
 
     Parameters
     ----------
-    trend : {"improving", "flat", "falling", "unknown"}
-        Of the mean Dice of held-out cases; of the loss where no case is held out.
+    trend : {"improving", "flat", "falling", "nothing", "unknown"}
+        Of the mean Dice of held-out cases; nothing: it or that of some labels is next to none; unknown: there are too
+        few.
     text : str
         A sentence without a full stop.
     command : str
@@ -38,11 +42,11 @@ class Verdict:
 
 
 def judge(curves: Curves) -> Verdict:
-    """Say whether a training still improved in its last third, and if not, since when.
+    """Say whether a training still improved in the end, and if not, since when.
 
-    Only cases that every validation had are compared. A change counts from four times the noise on, but from 0.005 at
-    least and 0.02 at most. The noise is the standard deviation of a validation, by the second differences of the curve
-    after its first third, which is steep. Four times, as the best of some values is compared with a single one.
+    Only cases that every validation had are compared. The trend is that of a straight line through the validations of
+    the last 40 % of the steps. It counts if it makes a difference of 0.005 or more and is three standard errors away
+    from none; where there are three validations, if it is 0.02 or more.
 
     Parameters
     ----------
@@ -59,46 +63,55 @@ def judge(curves: Curves) -> Verdict:
         return _judge_loss(_finite(curves.smooth_losses[-1]))
     if len(scores.steps) < _FEWEST:
         return Verdict("unknown", "too few validations to say whether it still improves")
-    values, steps = scores.values, scores.steps
-    tolerance = min(max(_LEAST, 4 * _noise(scores)), _LARGEST)
-    late = steps > _LATE * steps[-1]
-    before, best = float(values[~late].max()), float(values.max())
-    if values[-1] < best - tolerance:
-        top = int(steps[values.argmax()])
+    values, last = scores.values, int(scores.steps[-1])
+    if values.max() < _NOTHING:
+        return Verdict(
+            "nothing",
+            f"the mean Dice of held-out cases is still {values[-1]:.3f} after {last} steps: the networks have not "
+            "begun to find the labels",
+        )
+    begin = min(int(np.argmax(scores.steps > _LATE * last)), len(values) - _FEWEST_LATE)
+    rise, error, spread = _line(scores.steps[begin:], values[begin:])
+    least = max(_LEAST, _TIMES * error) if len(values) - begin > _FEWEST_LATE else _LEAST_OF_THREE
+    span = f"over the last {last - int(scores.steps[begin])} of {last} steps"
+    if rise > least:
+        return Verdict("improving", f"the mean Dice of held-out cases still rose, by {rise:.3f} {span}")
+    if rise < -least:
+        best, top = float(values.max()), int(scores.steps[values.argmax()])
         return Verdict(
             "falling",
-            f"the mean Dice of held-out cases fell from {best:.3f} at step {top} to {values[-1]:.3f}: the networks "
-            "learn the training cases by heart; train shorter, or with more scans or stronger augmentation",
+            f"the mean Dice of held-out cases fell {span}, from at most {best:.3f} at step {top} to {values[-1]:.3f}: "
+            "the networks may learn the training cases by heart; train shorter, or with more scans or stronger "
+            "augmentation",
         )
-    if values[-1] > before + tolerance:
-        since = int(steps[~late][-1])
-        return Verdict(
-            "improving",
-            f"the mean Dice of held-out cases still rose from {before:.3f} to {values[-1]:.3f} after step {since} "
-            f"of {int(steps[-1])}",
-        )
-    level = values >= best - tolerance
-    first = int(np.flatnonzero(~level)[-1]) + 1 if not level.all() else 0
-    return Verdict(
-        "flat",
-        f"the mean Dice of held-out cases is flat since step {int(steps[first])} of {int(steps[-1])} "
-        f"(within {tolerance:.3f})",
-    )
+    tolerance = max(_LEAST, 2 * spread)
+    low = np.flatnonzero(values < np.median(values[begin:]) - tolerance)
+    first = int(scores.steps[min(low[-1] + 1, len(values) - 1)]) if low.size else int(scores.steps[0])
+    flat = f"the mean Dice of held-out cases is flat since step {first} of {last} (within {tolerance:.3f})"
+    dices = [curve.last for curve in curves.labels]
+    missing = sum(dice is not None and dice < _NOTHING for dice in dices)
+    if missing:
+        return Verdict("nothing", f"{flat}, but {missing} of {len(dices)} labels are not found yet")
+    return Verdict("flat", flat)
+
+
+def _line(steps: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return by how much a straight line rises from the first to the last step, its error, and the spread about it."""
+    places = steps - steps.mean()
+    slope = float(places @ values / (places @ places))
+    rest = values - values.mean() - slope * places
+    spread = max(_SPREAD, float(np.sqrt(rest @ rest / max(1, len(values) - 2))))
+    span = float(steps[-1] - steps[0])
+    return slope * span, span * spread / float(np.sqrt(places @ places)), spread
 
 
 def _judge_loss(loss: Curve) -> Verdict:
     if len(loss.steps) < _FEWEST:
         return Verdict("unknown", "too few steps to say whether it still improves")
     late = loss.steps > _LATE * loss.steps[-1]
-    before, last = float(loss.values[~late][-1]) if (~late).any() else float(loss.values[0]), float(loss.values[-1])
-    text = f"no case is held out; the {loss.name} loss went from {before:.3f} to {last:.3f} in the last third"
-    return Verdict("unknown", f"{text}, which does not say how good it is on other scans")
-
-
-def _noise(curve: Curve) -> float:
-    """Return the standard deviation of single values about a smooth curve."""
-    later = curve.values[len(curve.values) // 3 :]
-    return float(np.median(np.abs(np.diff(later, 2)))) / _NORMAL
+    before, last = float(loss.values[late][0]), float(loss.values[-1])
+    change = f"over the last 40 % of the steps the {loss.name} loss went from {before:.3f} to {last:.3f}"
+    return Verdict("unknown", f"no case is held out; {change}, which does not say how good it is on other scans")
 
 
 def _finite(curve: Curve) -> Curve:
