@@ -9,11 +9,14 @@ import pytest
 from toy_dataset import write_dataset
 
 import volseg
-from volseg.config import load_config
+from volseg.config import PreparationConfig, load_config
+from volseg.core.labelmap import LabelMap
 from volseg.core.slices import stack_slices
+from volseg.datasets import read_dataset
+from volseg.io import write
 from volseg.training.events import Sampled, Validated
 from volseg.training.loop import iterate_training, train
-from volseg.training.sample_choice import choose_slices
+from volseg.training.sample_choice import Candidates, choose_slices
 from volseg.watching.sample_picture import read_samples
 
 TINY = ("network.width=4", "network.levels=2", "training.batch_size=4", "training.epochs=1", "training.validations=3")
@@ -90,6 +93,17 @@ def test_without_held_out_cases_training_cases_are_looked_at(dataset_folder: Pat
     train(dataset_folder, run, config=load_config(overrides=TINY), fold="all", device="cpu")
     assert read_samples(run / "samples")
     assert "slices of training cases" in (run / "progress.html").read_text(encoding="utf-8")
+
+
+def test_cases_without_any_label_show_nothing_and_end_no_training(dataset_folder: Path) -> None:
+    dataset = read_dataset(dataset_folder)
+    for case in dataset.cases:
+        reference = volseg.read_labels(case.label)
+        write(LabelMap.from_array(0 * reference.array, reference.grid), case.label)
+    candidates = Candidates(
+        tuple(dataset.cases), tuple(dataset.labels), PreparationConfig(planes=("axial",), spacing_mm=(1, 1, 3))
+    )
+    assert candidates.choose({"axial": 4}) == {}
 
 
 def test_a_resumed_run_keeps_its_slices_and_its_pictures(dataset_folder: Path, tmp_path: Path) -> None:

@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from volseg.config import Config, load_config
+from volseg.config import Config, PreparationConfig, load_config
 from volseg.core.grid import Grid
 from volseg.core.labelmap import LabelMap
 from volseg.datasets import Case, read_dataset
+from volseg.errors import UsageError
 from volseg.io import write
-from volseg.training import time_fit
+from volseg.training import planning, time_fit
 from volseg.training.facts import CaseFacts
 from volseg.training.pace import Pace
 from volseg.training.plan import make_plan
 from volseg.training.time_fit import kept_dice, plan_to_fit
 
 CPU = torch.device("cpu")
+AT_2_MM = PreparationConfig(planes=("axial",), spacing_mm=(2, 2, 4))
 
 
 def facts(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> list[CaseFacts]:
@@ -91,7 +93,7 @@ def test_small_slices_are_not_coarser(dataset_folder: Path) -> None:
 
 @pytest.mark.usefixtures("slow")
 def test_labels_that_would_suffer_keep_the_spacing(dataset_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time_fit, "kept_dice", lambda cases, planes, factor: 0.99 if factor < 2 else 0.97)
+    monkeypatch.setattr(time_fit, "kept_dice", lambda _, preparation: 0.99 if preparation.spacing_mm[0] < 2 else 0.97)
     assert fit(dataset_folder, THICK, "training.minutes=1").preparation.spacing_mm == (1.5, 1.5, 4.0)
 
 
@@ -106,6 +108,22 @@ def test_batches_of_small_slices_shrink_before_slices_do(dataset_folder: Path) -
     assert large.training.batch_size == 4
 
 
+@pytest.mark.usefixtures("slow")
+def test_a_plan_that_is_there_is_not_fitted_again(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "find_facts", lambda *_: THICK[0])
+    settings = load_config(overrides=("training.minutes=60",))
+    list(planning.iterate_planning(read_dataset(dataset_folder), tmp_path, config=settings, device="cpu"))
+    before = (tmp_path / "plan.yaml").read_bytes()
+    monkeypatch.setattr(time_fit, "_ENOUGH", 0)  # the machine has become quick
+    list(planning.iterate_planning(read_dataset(dataset_folder), tmp_path, config=settings, device="cpu"))
+    assert (tmp_path / "plan.yaml").read_bytes() == before
+    longer = load_config(overrides=("training.minutes=90",))
+    with pytest.raises(UsageError, match="is another plan"):
+        list(planning.iterate_planning(read_dataset(dataset_folder), tmp_path, config=longer, device="cpu"))
+
+
 def case_of(folder: Path, array: np.ndarray, spacing: tuple[float, float, float]) -> Case:
     grid = Grid.from_spacing(array.shape, spacing)
     file, *_ = write(LabelMap.from_array(array, grid), folder / "labels.nii.gz")
@@ -116,11 +134,15 @@ def test_large_discs_survive_and_thin_lines_do_not(tmp_path: Path) -> None:
     x, y = np.meshgrid(np.arange(96), np.arange(96), indexing="ij")
     disc = ((x - 48) ** 2 + (y - 48) ** 2 < 30**2).astype(np.uint8)
     discs = np.repeat(disc[..., None], 5, axis=2)
-    assert kept_dice([case_of(tmp_path, discs, (1, 1, 4))], ["axial"], 2.0) > 0.98
+    kept = kept_dice([case_of(tmp_path, discs, (1, 1, 4))], AT_2_MM)
+    assert kept > 0.98
     lines = np.zeros((96, 96, 5), np.uint8)
     lines[10:80, 40] = 1
-    assert kept_dice([case_of(tmp_path, lines, (1, 1, 4))], ["axial"], 2.0) < 0.7
+    assert kept_dice([case_of(tmp_path, lines, (1, 1, 4))], AT_2_MM) < 0.7
+    flat = np.ones((1, 96, 5), np.uint8)
+    assert kept_dice([case_of(tmp_path, flat, (1, 1, 4))], AT_2_MM) == 1.0
+    assert kept_dice([case_of(tmp_path, discs, (0.25, 0.25, 4))], AT_2_MM) < kept  # 24 mm: 12 pixels of 2 mm
     lines[10:80, 60:90] = 2
-    both = kept_dice([case_of(tmp_path, lines, (1, 1, 4))], ["axial"], 2.0)
+    both = kept_dice([case_of(tmp_path, lines, (1, 1, 4))], AT_2_MM)
     assert 0.4 < both < 0.9  # the mean of both labels
-    assert np.isnan(kept_dice([case_of(tmp_path, 0 * lines, (1, 1, 4))], ["axial"], 2.0))
+    assert np.isnan(kept_dice([case_of(tmp_path, 0 * lines, (1, 1, 4))], AT_2_MM))

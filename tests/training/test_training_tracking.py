@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -101,6 +102,37 @@ def test_a_tracker_that_fails_ends_no_training(
     assert (tmp_path / "run" / "model.safetensors").is_file()
     assert len(calls) == 1
     assert "--track fake failed and is left alone from now on: the server is gone" in caplog.text
+    # What it failed at comes when the run is resumed.
+    monkeypatch.undo()
+    monkeypatch.setitem(trackers.TRACKERS, "fake", (lambda: fake, "nothing"))
+    follow(dataset_folder, tmp_path / "run", resume=True)
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert set(fake.numbers) == {(name, event["step"]) for event in log for name in numbers_of(event)}
+    assert len(set(fake.numbers)) == len(fake.numbers)
+
+
+@pytest.mark.parametrize(
+    ("place", "sent"),
+    [
+        ("/home/me/mlruns/0/x/artifacts", True),
+        ("file:///home/me/x", True),
+        ("C:/mlruns/x", True),
+        ("mlflow-artifacts:/0/x/artifacts", False),
+        ("dbfs:/x", False),
+        ("s3://bucket/x", False),
+    ],
+)
+def test_pictures_of_patients_stay_on_the_machine(place: str, sent: bool, tmp_path: Path) -> None:
+    logged: list[str] = []
+
+    def get_run(_: str) -> SimpleNamespace:
+        return SimpleNamespace(info=SimpleNamespace(artifact_uri=place))
+
+    tracker = trackers.MLflow.__new__(trackers.MLflow)
+    tracker._run = "run"
+    tracker._client = SimpleNamespace(get_run=get_run, log_artifact=lambda _, path, __: logged.append(path))
+    tracker.picture("samples/axial", tmp_path / "a.png", 3)
+    assert bool(logged) is sent
 
 
 def test_one_that_cannot_begin_is_an_error_before_the_first_step(

@@ -14,7 +14,7 @@ from volseg.network.devices import choose_device
 from volseg.training.facts import CaseFacts, find_facts
 from volseg.training.kept_scans import KeptScans
 from volseg.training.plan import Fold, choose_cases, write_plan
-from volseg.training.time_fit import plan_to_fit
+from volseg.training.time_fit import plan_to_fit, possible_plans
 
 
 def iterate_planning(
@@ -74,9 +74,13 @@ def plan_checked(
     for number, case in enumerate(cases if _is_open(settings) else (), 1):
         facts.append(find_facts(case, scans))
         yield number, len(cases)
-    planned = plan_to_fit(settings, dataset, facts, fold=fold, device=device)
     path = output / "plan.yaml"
-    if path.exists() and load_config(path) not in (planned, config):
+    before = load_config(path) if path.exists() else None
+    if before is not None and before in possible_plans(settings, dataset, facts):
+        planned = before  # what was fitted to the time then may be fitted otherwise now
+    elif before in (None, config):
+        planned = plan_to_fit(settings, dataset, facts, fold=fold, device=device)
+    else:
         raise UsageError(f"{path}: is another plan; use it with --config {path}, or delete it to plan anew")
     write_plan(planned, dataset, path)
 

@@ -56,7 +56,12 @@ class Candidates:
             for plane, table in self._count(case).items():
                 if plane in counts:
                     counts[plane][case.name] = table
-        return {plane: choose_slices(found, most=most[plane]) for plane, found in counts.items() if found}
+        places: Places = {}
+        for plane, found in counts.items():
+            chosen = choose_slices(found, most=most[plane]) if found else []
+            if chosen:  # nothing is where no case that was looked at has a label
+                places[plane] = chosen
+        return places
 
     def _count(self, case: Case) -> dict[Plane, NDArray[np.int64]]:
         """Count the pixels of each label in each slice that a prediction has."""
@@ -69,7 +74,7 @@ class Candidates:
         for plane in plane_weights(self.preparation, reference.grid):
             rows = []
             for pixels in stack_slices(array, plane):
-                rows.append(np.bincount(pixels.ravel(), minlength=values[-1] + 1)[values])
+                rows.append(np.bincount(pixels.ravel(), minlength=max(values) + 1)[values])
             tables[plane] = np.array(rows)
         return tables
 

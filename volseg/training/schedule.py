@@ -78,9 +78,10 @@ class Budget:
         validations : int
             How many there are to be.
         """
-        if self.minutes is None:
-            return max(_SHORT_SECONDS, VALIDATION_SHARE * elapsed)
-        return VALIDATION_SHARE * 60 * self.minutes / validations
+        most = VALIDATION_SHARE * self.limit_seconds / validations
+        if self.minutes is None:  # steps may end it long before
+            return min(most, max(_SHORT_SECONDS, VALIDATION_SHARE * elapsed))
+        return most
 
     def has_time_for(self, seconds: float, *, elapsed: float, checked: float) -> bool:
         """Whether a validation of so many seconds keeps to the share of a wall-clock budget.
@@ -95,7 +96,7 @@ class Budget:
             Progress at the last validation, 0 to 1.
         """
         if self.minutes is None:
-            return True
+            return seconds <= max(_SHORT_SECONDS, VALIDATION_SHARE * elapsed) or self.most_minutes is None
         return seconds <= VALIDATION_SHARE * (elapsed - checked * 60 * self.minutes)
 
 

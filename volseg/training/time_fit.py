@@ -8,14 +8,14 @@ structures keep the spacing of the scans.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from volseg.config import Config
+from volseg.config import Config, PreparationConfig
 from volseg.core.planes import Plane
 from volseg.core.resample import Reorientation, resample_plane
 from volseg.core.slices import NORMAL_AXIS, in_plane, stack_slices
@@ -58,26 +58,20 @@ def plan_to_fit(
     fold : int or "all"
     device : torch.device
     """
-    planned = make_plan(settings, dataset, facts)
-    if settings.training.epochs or not facts:
-        return planned
+    plans = list(possible_plans(settings, dataset, facts))
+    if len(plans) == 1:
+        return plans[0]
     cases, held_out = choose_cases(dataset, fold)
-    forecast = _Forecast.of(planned, dataset, facts, held_out=len(held_out), device=device)
-    fitted = planned
-    batch = planned.training.batch_size or _FEWEST_SLICES
-    if settings.training.batch_size is None:
-        while batch > _FEWEST_SLICES and forecast.steps(fitted) < _ENOUGH:
-            batch = max(_FEWEST_SLICES, batch // 2)
-            settings = _with_batch(settings, batch)
-            fitted = make_plan(settings, dataset, facts)
-        # Coarser slices are for more steps, not for larger batches.
-        settings = _with_batch(settings, max(batch, _FEWEST_SLICES))
-    for factor in () if _is_size_set(settings) else _FACTORS:
-        if forecast.steps(fitted) >= _ENOUGH or not _keeps_pixels(planned, factor):
+    forecast = _Forecast.of(plans[0], dataset, facts, held_out=len(held_out), device=device)
+    planned = fitted = plans[0]
+    for plan in plans[1:]:
+        if forecast.steps(fitted) >= _ENOUGH:
             break
-        if kept_dice(cases, planned.preparation.planes or (), factor) < 1 - _MOST_LOST:
+        if plan.preparation.spacing_mm == planned.preparation.spacing_mm:
+            planned = plan
+        elif kept_dice(cases, plan.preparation) < 1 - _MOST_LOST:
             break
-        fitted = make_plan(settings, dataset, facts, coarser=factor)
+        fitted = plan
     coarse, fine = fitted.preparation.spacing_mm, planned.preparation.spacing_mm
     if coarse != fine:
         _LOG.warning(
@@ -86,6 +80,32 @@ def plan_to_fit(
             f"--set preparation.spacing_mm={list(fine or ())} keep the spacing of the scans"
         )
     return fitted
+
+
+def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Config]:
+    """Yield the plans that `plan_to_fit` may return, from the slowest step to the quickest.
+
+    Parameters
+    ----------
+    settings, dataset, facts
+        As for `plan_to_fit`.
+    """
+    planned = make_plan(settings, dataset, facts)
+    yield planned
+    if settings.training.epochs or not facts:
+        return
+    if settings.training.batch_size is None:
+        batch = planned.training.batch_size or _FEWEST_SLICES
+        while batch > _FEWEST_SLICES:
+            batch = max(_FEWEST_SLICES, batch // 2)
+            yield make_plan(_with_batch(settings, batch), dataset, facts)
+        # Coarser slices are for more steps, not for larger batches.
+        settings = _with_batch(settings, _FEWEST_SLICES)
+    if _is_size_set(settings):
+        return
+    for factor in _FACTORS:
+        if _keeps_pixels(planned, factor):
+            yield make_plan(settings, dataset, facts, coarser=factor)
 
 
 def _with_batch(settings: Config, batch: int) -> Config:
@@ -165,16 +185,15 @@ def _mean_pixels(size: tuple[int, int, int], planes: Sequence[Plane]) -> float:
     return float(np.mean([most_pixels(size, [plane]) for plane in planes]))
 
 
-def kept_dice(cases: Sequence[Case], planes: Sequence[Plane], factor: float) -> float:
-    """Return how well labels survive coarser slices: their Dice with themselves, made coarser and back.
+def kept_dice(cases: Sequence[Case], preparation: PreparationConfig) -> float:
+    """Return how well labels survive a spacing: their Dice with themselves, brought to it and back.
 
     Parameters
     ----------
     cases : sequence of Case
         Some of them are read.
-    planes : sequence of plane
-    factor : float
-        Of the spacing within slices.
+    preparation : PreparationConfig
+        Planned: its planes and its spacing.
 
     Returns
     -------
@@ -184,21 +203,23 @@ def kept_dice(cases: Sequence[Case], planes: Sequence[Plane], factor: float) -> 
     scores: dict[int, list[float]] = {}
     for case in cases[:: -(-len(cases) // _CASES)]:
         reference = read_reference(case)
-        array = Reorientation.between(reference.grid, "RAS").array(reference.array)
-        for plane in planes:
+        reorientation = Reorientation.between(reference.grid, "RAS")
+        array, grid = reorientation.array(reference.array), reorientation.grid(reference.grid)
+        sizes = np.multiply(grid.shape, grid.spacing) / (preparation.spacing_mm or grid.spacing)
+        for plane in preparation.planes or ():
+            height, width = (max(1, round(float(sizes[axis]))) for axis in in_plane(plane))
             slices = stack_slices(array, plane)
             labelled = np.flatnonzero(slices.any(axis=(1, 2)))
             slices = slices[labelled[:: -(-len(labelled) // _SLICES) or 1]]
-            for value, dice in _survival(slices, factor).items():
+            for value, dice in _survival(slices, (height, width)).items():
                 scores.setdefault(value, []).append(dice)
     return float(np.mean([np.mean(found) for found in scores.values()])) if scores else np.nan
 
 
-def _survival(slices: NDArray[np.integer], factor: float) -> dict[int, float]:
-    """Return the Dice of each label (by value) of slices (N, H, W) with itself, made coarser and back."""
+def _survival(slices: NDArray[np.integer], size: tuple[int, int]) -> dict[int, float]:
+    """Return the Dice of each label (by value) of slices (N, H, W) with itself, brought to a size and back."""
     values = np.unique(slices)
     height, width = slices.shape[1:]
-    size = round(height / factor), round(width / factor)
     best, winner = np.full(slices.shape, -1.0, dtype=np.float32), np.zeros_like(slices)
     for value in values:
         share = resample_plane(resample_plane((slices == value).astype(np.float32), size), (height, width))

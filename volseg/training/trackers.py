@@ -12,6 +12,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 _PROJECT = "volseg"
 Metrics = Mapping[str, float]
@@ -152,7 +153,8 @@ class MLflow:
     def picture(self, name: str, path: Path, step: int) -> None:
         """Keep a picture as an artifact, whose name has the step, if these are on this machine."""
         place = self._client.get_run(self._run).info.artifact_uri
-        if "://" not in place or place.startswith("file:"):
+        scheme = urlsplit(place).scheme
+        if scheme in ("", "file") or len(scheme) == 1:  # one letter is a drive of Windows
             self._client.log_artifact(self._run, str(path), "samples")
 
     def end(self) -> None:

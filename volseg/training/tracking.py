@@ -97,34 +97,40 @@ class TrackedRun:
                 f"--track {self._name}: could not begin ({reason(error)}); leave it out or mend it"
             ) from error
         self._open = True
-        for event in read_events(self._run / "log.jsonl"):
-            self._hand_on(event)
         steps: dict[int, list[str]] = {}
         for file in read_samples(self._run / SAMPLES):
             steps.setdefault(file.step, []).append(file.path.name)
+        events = list(read_events(self._run / "log.jsonl"))
         for step, files in steps.items():
-            self._hand_on({"event": "samples", "step": step, "files": files})
+            events.append({"event": "samples", "step": step, "files": files})
+        for event in sorted(events, key=lambda event: int(event.get("step", 0))):  # some take no step of before
+            self._hand_on(event)
         self._note()
 
     def _hand_on(self, event: Event) -> None:
         kind, step = event["event"], event.get("step", 0)
         if self._failed or not self._open or step <= self._sent.get(kind, 0):
             return
+        sent = True  # what a tracker failed at comes when the run is resumed
         if kind == "samples":
             for file in event["files"]:
                 plane = Path(file).stem.rpartition("_")[2]
-                self._try(self._tracker.picture, f"samples/{plane}", self._run / SAMPLES / file, step)
+                sent = sent and self._try(self._tracker.picture, f"samples/{plane}", self._run / SAMPLES / file, step)
         elif metrics := numbers_of(event):
-            self._try(self._tracker.log, metrics, step)
-        self._sent[kind] = step
-        self._note()
+            sent = self._try(self._tracker.log, metrics, step)
+        if sent:
+            self._sent[kind] = step
+            self._note()
 
-    def _try(self, function: Any, *arguments: Any) -> None:
+    def _try(self, function: Any, *arguments: Any) -> bool:
+        """Call a function of the tracker; return whether it did not fail."""
         try:
             function(*arguments)
         except Exception as error:  # noqa: BLE001 (a tracker must not end a training, whatever is wrong with it)
             _LOG.warning("--track %s failed and is left alone from now on: %s", self._name, reason(error))
             self._failed = True
+            return False
+        return True
 
     def _note(self) -> None:
         known = self._read()

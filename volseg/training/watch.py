@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 
 from volseg.core.planes import Plane
@@ -134,8 +134,10 @@ class Watch:
     def _cards(self, curves: Curves, state: RunState, word: State) -> tuple[Card, ...]:
         progress, elapsed = state.progress(self._run.budget), state.clock.seconds
         took = f"step {state.standing.step} in {told_time(elapsed)}"
-        left = f", about {told_time(self._run.seconds_left(progress=progress, elapsed=elapsed))} left"
-        cards = [Card("done", f"{100 * progress:.0f} %", took + (left if word == "training" else ""))]
+        seconds = self._run.seconds_left(progress=progress, elapsed=elapsed)
+        if word == "training" and isfinite(seconds):  # before the first step nothing may tell
+            took += f", about {told_time(seconds)} left"
+        cards = [Card("done", f"{100 * progress:.0f} %", took)]
         if curves.mean.last is not None:
             count = f"{curves.cases[-1]} of {len(self._run.held_out)}"
             note = f"{count} held-out cases, step {int(curves.mean.steps[-1])}"

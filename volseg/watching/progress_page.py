@@ -188,7 +188,8 @@ def _charts(curves: Curves, labels: Sequence[Label]) -> list[str]:
         lines = []
         for raw, smooth, colour in zip(curves.losses, curves.smooth_losses, LOSS_COLOURS, strict=False):
             lines += [Line(raw, colour, "raw"), Line(smooth, colour, "smooth")]
-        high = max(float(np.max(curve.values)) for curve in curves.smooth_losses)
+        values = np.concatenate([curve.values for curve in curves.smooth_losses])
+        high = float(np.max(values, where=np.isfinite(values), initial=0.0))
         names = [(f"{curve.name} loss", colour) for curve, colour in zip(curves.losses, LOSS_COLOURS, strict=False)]
         charts.append(_figure("Losses", draw_chart("losses", lines, last_step=last, high=1.05 * high), names))
     if curves.mean.steps.size:
