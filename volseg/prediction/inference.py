@@ -78,7 +78,8 @@ def predict(
     probabilities : bool
         Also return the class probabilities, which take 2 bytes per voxel and class. Fusing planes takes the same
         memory; if that exceeds 4 GB and this is False, only the likeliest classes of each voxel are kept from plane to
-        plane: as many as fit into 4 GB, and at least four, which take 12 bytes per voxel.
+        plane: as many as fit into 4 GB, and at least four, which take 12 bytes per voxel. A few labels of such a scan
+        may then differ from those with True.
     batch_size : int, optional
         Slices per batch; by default about half a million pixels.
     progress : Progress, optional
