@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import nibabel
 import numpy as np
 import pytest
 from toy_dataset import write_dataset
@@ -14,8 +16,11 @@ from volseg.core.labelmap import LabelMap
 from volseg.core.slices import stack_slices
 from volseg.datasets import read_dataset
 from volseg.io import write
+from volseg.training import samples
 from volseg.training.events import Sampled, Validated
+from volseg.training.facts import find_facts
 from volseg.training.loop import iterate_training, train
+from volseg.training.plan import make_plan
 from volseg.training.sample_choice import Candidates, choose_slices
 from volseg.watching.sample_picture import read_samples
 
@@ -86,6 +91,37 @@ def test_a_run_of_one_plane_shows_what_its_model_predicts(dataset_folder: Path, 
         predicted = volseg.predict(model, scan, device="cpu").labels
         one, other = (stack_slices(labels.array, file.plane)[view.index] for labels in (predicted, reference))
         assert view.score.differing == np.count_nonzero(one != other)
+
+
+def test_samples_do_not_depend_on_the_order_of_storage(dataset_folder: Path) -> None:
+    dataset = read_dataset(dataset_folder)
+    case, labels = dataset.cases[0], tuple(dataset.labels)
+    config = load_config(overrides=("preparation.planes=[axial]", "preparation.spacing_mm=[1, 1, 3]"))
+    config = make_plan(config, dataset, [find_facts(case)])
+    run = SimpleNamespace(config=config, dataset=dataset)
+    places = {"axial": [(case.name, 4)]}
+    (before,) = samples._prepare(case, places, run)
+    # Columns run to the patient's left and rows to the back; pixels have 1 mm.
+    rows, columns = np.nonzero(before.seen.reference == 1)
+    reference = volseg.read_labels(case.label)
+    ball = np.argwhere(reference.array == labels[0].value)
+    ball = ball[ball[:, 2] == 4]
+    x, y = (ball @ reference.grid.affine[:3, :3].T + reference.grid.affine[:3, 3])[:, :2].mean(axis=0)
+    middle = reference.grid.affine[:2] @ [*(np.array(reference.grid.shape) - 1) / 2, 1]
+    height, width = before.seen.reference.shape
+    assert columns.mean() - (width - 1) / 2 == pytest.approx(middle[0] - x)
+    assert rows.mean() - (height - 1) / 2 == pytest.approx(middle[1] - y)
+    for order in ("LPS", "PSR"):
+        for path in (case.images[0], case.label):
+            image = nibabel.load(path)
+            turn = nibabel.orientations.ornt_transform(
+                nibabel.orientations.io_orientation(image.affine), nibabel.orientations.axcodes2ornt(order)
+            )
+            nibabel.save(image.as_reoriented(turn), path)
+        (after,) = samples._prepare(case, places, run)
+        np.testing.assert_array_equal(after.seen.grey, before.seen.grey)
+        np.testing.assert_array_equal(after.seen.reference, before.seen.reference)
+        assert after.seen.pixel_mm == pytest.approx(before.seen.pixel_mm)
 
 
 def test_without_held_out_cases_training_cases_are_looked_at(dataset_folder: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(config: Config, *_: object, **__: object) -> Pace:
         stages = time_fit.plan_stages(config, config.preparation.planes or ())
         pixels = [
-            stage.batch_size * time_fit._mean_pixels(stage.size, config.preparation.planes or ()) for stage in stages
+            stage.batch_size * time_fit.mean_pixels(stage.size, config.preparation.planes or ()) for stage in stages
         ]
         return Pace(tuple(rate * count for count in pixels), 0.0)
 

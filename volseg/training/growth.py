@@ -70,11 +70,27 @@ def most_pixels(size: Size, planes: Sequence[Plane]) -> int:
     size : (3,) int
     planes : sequence of plane
     """
+    return max(_pixels(size, planes))
+
+
+def mean_pixels(size: Size, planes: Sequence[Plane]) -> float:
+    """Return the pixels of a slice, the mean over some planes.
+
+    Parameters
+    ----------
+    size : (3,) int
+    planes : sequence of plane
+    """
+    pixels = _pixels(size, planes)
+    return sum(pixels) / len(pixels)
+
+
+def _pixels(size: Size, planes: Sequence[Plane]) -> list[int]:
     pixels = []
     for plane in planes:
         height, width = plane_size(size, plane)
         pixels.append(height * width)
-    return max(pixels)
+    return pixels
 
 
 def plan_stages(config: Config, planes: Sequence[Plane]) -> tuple[Stage, ...]:

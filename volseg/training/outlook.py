@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from volseg.config import TrainingConfig
+import numpy as np
+
+from volseg.config import PreparationConfig, TrainingConfig
+from volseg.core.slices import NORMAL_AXIS, in_plane
 from volseg.training.growth import Stage
 from volseg.training.pace import Pace
 from volseg.training.schedule import END_SHARE, VALIDATION_SHARE, Budget
@@ -26,6 +29,25 @@ class Workload:
 
     slices: int
     case_pixels: float
+
+
+def count_pixels(shape: Sequence[int], spacing: Sequence[float], preparation: PreparationConfig) -> float:
+    """Return the pixels of all slices of a scan, over all planes, as they are prepared.
+
+    Parameters
+    ----------
+    shape : (3,) int
+        In RAS order, as the spacing.
+    spacing : (3,) float, mm
+    preparation : PreparationConfig
+        Planned.
+    """
+    pixels = np.multiply(shape, spacing) / (preparation.spacing_mm or spacing)
+    count = 0.0
+    for plane in preparation.planes or ():
+        height, width = in_plane(plane)
+        count += shape[NORMAL_AXIS[plane]] * float(pixels[height] * pixels[width])
+    return count
 
 
 @dataclass(frozen=True)

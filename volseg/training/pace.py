@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from volseg.config import Config
 from volseg.core.planes import Plane
 from volseg.training.augment import augment
-from volseg.training.growth import Stage, most_pixels, plan_stages
+from volseg.training.growth import Stage, mean_pixels, most_pixels, plan_stages
 from volseg.training.step import Learner
 
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -89,8 +89,7 @@ def measure_pace(
         rates = timer.rates(stages, draws[plane])
     seconds = []
     for stage, rate in zip(stages, rates, strict=True):
-        pixels = [most_pixels(stage.size, [plane]) for plane in planes]
-        seconds.append(rate * stage.batch_size * float(np.mean(pixels)))
+        seconds.append(rate * stage.batch_size * mean_pixels(stage.size, planes))
     return Pace(tuple(seconds), _ONLY_FORWARD * rates[-1])
 
 

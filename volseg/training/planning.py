@@ -44,7 +44,7 @@ def iterate_planning(
     DatasetError
         Orphans, mismatched grids or unknown labels: all of them at once.
     UsageError
-        There is another plan already, and `config` is None or something else than that plan.
+        There is a plan already that these settings cannot lead to on this dataset, at any pace of the machine.
     """
     target = choose_device(device)
     yield from plan_checked(check_dataset(dataset), Path(output), config=config, fold=fold, device=target)

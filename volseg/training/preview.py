@@ -7,11 +7,11 @@ import torch
 
 from volseg.config import Config
 from volseg.core.resample import Reorientation
-from volseg.core.slices import NORMAL_AXIS, in_plane
+from volseg.core.slices import in_plane
 from volseg.datasets import Case, Dataset, describe_patients, read_reference
 from volseg.training.events import Planned
 from volseg.training.growth import plan_stages
-from volseg.training.outlook import Workload, look_ahead
+from volseg.training.outlook import Workload, count_pixels, look_ahead
 from volseg.training.pace import measure_pace, random_draws
 from volseg.training.plan import Fold, choose_cases
 from volseg.training.schedule import plan_budget
@@ -50,12 +50,8 @@ def _workload(case: Case, plan: Config) -> Workload:
     reference = read_reference(case)
     reorientation = Reorientation.between(reference.grid, "RAS")
     array, grid = reorientation.array(reference.array), reorientation.grid(reference.grid)
-    slices, pixels = 0, 0.0
+    slices = 0
     for plane in plan.preparation.planes or ():
-        height, width = in_plane(plane)
-        labelled = array.any(axis=(height, width))
+        labelled = array.any(axis=in_plane(plane))
         slices += int(np.count_nonzero(labelled))
-        size = [grid.shape[axis] * grid.spacing[axis] for axis in (height, width)]
-        spacing = plan.preparation.spacing_mm or grid.spacing
-        pixels += grid.shape[NORMAL_AXIS[plane]] * size[0] / spacing[height] * size[1] / spacing[width]
-    return Workload(slices, pixels)
+    return Workload(slices, count_pixels(grid.shape, grid.spacing, plan.preparation))

@@ -95,8 +95,10 @@ class Budget:
         checked : float
             Progress at the last validation, 0 to 1.
         """
-        if self.minutes is None:
-            return seconds <= max(_SHORT_SECONDS, VALIDATION_SHARE * elapsed) or self.most_minutes is None
+        if self.limit_seconds == inf:
+            return True
+        if self.minutes is None:  # steps may end it long before, so progress tells no time
+            return seconds <= max(_SHORT_SECONDS, VALIDATION_SHARE * elapsed)
         return seconds <= VALIDATION_SHARE * (elapsed - checked * 60 * self.minutes)
 
 

@@ -16,14 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from volseg.config import Config, PreparationConfig
-from volseg.core.planes import Plane
 from volseg.core.resample import Reorientation, resample_plane
-from volseg.core.slices import NORMAL_AXIS, in_plane, stack_slices
+from volseg.core.slices import in_plane, stack_slices
 from volseg.datasets import Case, Dataset, read_reference
 from volseg.network.generator import NETWORKS
 from volseg.training.facts import CaseFacts
-from volseg.training.growth import most_pixels, plan_stages, plane_size
-from volseg.training.outlook import Workload, look_ahead
+from volseg.training.growth import mean_pixels, plan_stages, plane_size
+from volseg.training.outlook import Workload, count_pixels, look_ahead
 from volseg.training.pace import Pace, measure_pace, random_draws
 from volseg.training.plan import Fold, choose_cases, make_plan
 from volseg.training.schedule import plan_budget
@@ -99,7 +98,7 @@ def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts
         while batch > _FEWEST_SLICES:
             batch = max(_FEWEST_SLICES, batch // 2)
             yield make_plan(_with_batch(settings, batch), dataset, facts)
-        # Coarser slices are for more steps, not for larger batches.
+        # Coarser slices are for more steps, so their batches stay small.
         settings = _with_batch(settings, _FEWEST_SLICES)
     if _is_size_set(settings):
         return
@@ -150,7 +149,7 @@ class _Forecast:
         pace = measure_pace(planned, draws, channels=channels, labels=labels, device=device)
         planes = planned.preparation.planes or ()
         last = plan_stages(planned, planes)[-1]
-        pixel_seconds = pace.step_seconds[-1] / (last.batch_size * _mean_pixels(last.size, planes))
+        pixel_seconds = pace.step_seconds[-1] / (last.batch_size * mean_pixels(last.size, planes))
         return cls(pixel_seconds, pace.pixel_seconds, facts, held_out, device)
 
     def steps(self, plan: Config) -> float:
@@ -159,30 +158,15 @@ class _Forecast:
         stages = plan_stages(plan, planes)
         seconds = []
         for stage in stages:
-            seconds.append(self.pixel_seconds * stage.batch_size * _mean_pixels(stage.size, planes))
+            seconds.append(self.pixel_seconds * stage.batch_size * mean_pixels(stage.size, planes))
         # How many slices hold a label does not matter here: these steps end by the clock.
         budget = plan_budget(
             plan.training, stages, slices=1, planes=len(planes), held_out=self.held_out, device=self.device.type
         )
-        work = Workload(1, self._case_pixels(plan))
+        pixels = [count_pixels(case.shape, case.spacing, plan.preparation) for case in self.facts]
         pace = Pace(tuple(seconds), self.predicted_pixel_seconds)
+        work = Workload(1, float(np.mean(pixels)))
         return look_ahead(plan.training, budget, stages, pace, work)[1].steps / len(planes)
-
-    def _case_pixels(self, plan: Config) -> float:
-        """Return the pixels of all slices of a case of the plan's spacing, the mean over the cases."""
-        counts = []
-        for case in self.facts:
-            pixels = np.multiply(case.shape, case.spacing) / (plan.preparation.spacing_mm or case.spacing)
-            count = 0.0
-            for plane in plan.preparation.planes or ():
-                height, width = in_plane(plane)
-                count += case.shape[NORMAL_AXIS[plane]] * pixels[height] * pixels[width]
-            counts.append(count)
-        return float(np.mean(counts))
-
-
-def _mean_pixels(size: tuple[int, int, int], planes: Sequence[Plane]) -> float:
-    return float(np.mean([most_pixels(size, [plane]) for plane in planes]))
 
 
 def kept_dice(cases: Sequence[Case], preparation: PreparationConfig) -> float:

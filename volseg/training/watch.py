@@ -18,7 +18,7 @@ from volseg.training.run_folder import PAGE, SAMPLES
 from volseg.training.samples import Samples, answer, choose_samples
 from volseg.training.state import RunState
 from volseg.watching.curves import Curves
-from volseg.watching.progress_page import Album, Card, State, Summary, write_page
+from volseg.watching.progress_page import Album, Card, State, Summary, held_out_cases, write_page
 from volseg.watching.sample_picture import SampleFile, read_samples, remove_samples, write_samples
 from volseg.watching.verdict import Verdict, judge
 
@@ -127,8 +127,7 @@ class Watch:
         run = self._run
         planes = ", ".join(run.samplers)
         labels = f"{len(run.dataset.labels)} label{'s' if len(run.dataset.labels) > 1 else ''}"
-        count = len(run.held_out)
-        held_out = f"{count or 'no'} case{'s' if count > 1 else ''} held out"
+        held_out = held_out_cases(len(run.held_out))
         return f"preset {run.config.preset}", labels, f"{planes} slices", held_out, f"on {run.device}"
 
     def _cards(self, curves: Curves, state: RunState, word: State) -> tuple[Card, ...]:
@@ -139,8 +138,7 @@ class Watch:
             took += f", about {told_time(seconds)} left"
         cards = [Card("done", f"{100 * progress:.0f} %", took)]
         if curves.mean.last is not None:
-            count = f"{curves.cases[-1]} of {len(self._run.held_out)}"
-            note = f"{count} held-out cases, step {int(curves.mean.steps[-1])}"
+            note = f"{curves.cases[-1]} of {held_out_cases(len(self._run.held_out))}, step {int(curves.mean.steps[-1])}"
             cards.append(Card("mean Dice", f"{curves.mean.last:.3f}", note))
         for curve in curves.smooth_losses:
             if curve.last is not None:

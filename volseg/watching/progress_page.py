@@ -118,6 +118,16 @@ def _still(one: SampleSlice, colours: Sequence[Colour]) -> str:
     )
 
 
+def held_out_cases(count: int) -> str:
+    """Say how many cases are held out.
+
+    Parameters
+    ----------
+    count : int
+    """
+    return f"{count or 'no'} held-out case{'' if count == 1 else 's'}"
+
+
 def write_page(summary: Summary, curves: Curves, album: Album, files: Sequence[SampleFile]) -> str:
     """Return the text of the page.
 
@@ -220,17 +230,12 @@ def _scores(curves: Curves, labels: Sequence[Label]) -> str:
 
 def _about_cases(curves: Curves) -> str:
     """Say of how many cases the scores are, and that the last ones may be of others."""
-    told = f"Of {_cases(curves.cases[-1])}, before clean-up."
+    told = f"Of {held_out_cases(curves.cases[-1])}, before clean-up."
     same = curves.same_cases.last
     if len(curves.cases) < 2 or curves.cases[-1] == curves.cases[-2] or same is None:
         return told
-    return (
-        f"{told} The validations before had {_cases(curves.cases[-2])} of these; on those the mean is now {same:.3f}."
-    )
-
-
-def _cases(count: int) -> str:
-    return f"{count} held-out case{'' if count == 1 else 's'}"
+    before = held_out_cases(curves.cases[-2])
+    return f"{told} The validations before had {before} of these; on those the mean is now {same:.3f}."
 
 
 def _score_row(curve: Curve, colour: str) -> str:
