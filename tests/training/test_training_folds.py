@@ -106,7 +106,7 @@ def test_a_known_warning_is_not_repeated_for_each_fold(
 ) -> None:
     let_children_run(f"{FINISHES}sys.stderr.write('warning: few steps\\nwarning: dark\\n')", monkeypatch)
     trainer.known_warnings.add("dark")
-    list(trainer.train([0]))
+    list(trainer.train([0, 1]))
     assert [record.getMessage() for record in caplog.records] == ["fold 0: few steps"]
 
 

@@ -57,7 +57,7 @@ class FoldTrainer:
     over_cases : bool
         Folds are made over cases, though patients have several scans; for what an older version began.
     known_warnings : set of str
-        Warnings that were given already; they are not repeated for each fold.
+        Warnings that were given already, here or for another fold; they are not repeated for each fold.
     """
 
     arguments: Sequence[str]
@@ -147,6 +147,7 @@ class FoldTrainer:
         code, said = self._call(*self._command(fold, device))
         for warning in _lines(said, "warning: "):
             if warning not in self.known_warnings:
+                self.known_warnings.add(warning)
                 _LOG.warning("fold %d: %s", fold, warning)
         if code == 0:
             return ""
