@@ -40,7 +40,7 @@ def monai_loss() -> Loss:
     from monai.losses import DiceCELoss
 
     loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-    return lambda logits, classes: torch.as_tensor(loss(logits, classes[:, None]))
+    return lambda logits, classes, balance=0.0: torch.as_tensor(loss(logits, classes[:, None]))
 
 
 def cpu_ms(function: Callable[[], object]) -> float:

@@ -60,6 +60,30 @@ def test_value_and_gradient_are_those_of_monai(name: str, monai: str, count: int
         torch.testing.assert_close(found.grad, expected.grad, rtol=1e-8, atol=1e-14)
 
 
+# Classes 0, 1 and 2 have 1, 2 and 1 of the 4 pixels.
+BALANCED = {
+    0.0: (log(0.7) + log(0.5) + log(0.8) + log(0.3)) / 4,
+    0.5: (log(0.7) + log(0.8) + (log(0.5) + log(0.3)) / 2**0.5) / (2 + 2**0.5),
+    1.0: (log(0.7) + log(0.8) + (log(0.5) + log(0.3)) / 2) / 3,
+}
+
+
+@pytest.mark.parametrize("balance", BALANCED)
+@pytest.mark.parametrize(("name", "rest"), [("ce", 0.0), ("ce_dice", DICE)])
+def test_the_balance_weighs_the_pixels_of_rare_classes(name: str, rest: float, balance: float) -> None:
+    loss = reconstruction_loss(name)(PROBABILITIES.log(), CLASSES, balance)
+    assert loss.item() == pytest.approx(rest - BALANCED[balance], abs=1e-4)
+
+
+def test_the_gradient_of_a_balanced_loss_is_that_of_its_value() -> None:
+    generator = torch.Generator().manual_seed(1)
+    classes = torch.randint(0, 3, (2, 3, 4), generator=generator)
+    classes[classes == 1] = 0  # a class that is absent
+    logits = torch.randn(2, 3, 3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    loss = reconstruction_loss("ce_dice")
+    assert torch.autograd.gradcheck(lambda given: loss(given, classes, 0.5), logits)
+
+
 def test_no_loss_imports_monai_which_takes_seconds() -> None:
     code = (
         "import sys, torch\n"

@@ -72,6 +72,21 @@ def test_every_arm_learns_a_batch(reconstruction: str, adversarial: float) -> No
     assert (found == classes).float().mean() > 0.9
 
 
+def test_the_balance_makes_errors_in_small_classes_cost_more_at_first() -> None:
+    learning = learner(loss={"balance": 0.5})
+    images, classes = batch()
+    classes = torch.where(classes == 2, 0, classes)
+    classes[:, :3, 0] = 2
+    before = learning.state()
+    costs = []
+    for progress in (EARLY, 1.0):
+        learning.restore(copy.deepcopy(before))
+        costs.append(learning.step(images, classes, progress)["reconstruction"])
+    plain = learner(loss={"balance": 0.0})
+    plain.restore(copy.deepcopy(before))
+    assert plain.step(images, classes, EARLY)["reconstruction"] == costs[1] != costs[0]
+
+
 @pytest.mark.parametrize("growing", [{}, {"slice_size": [256, 256, 256], "first_size": [16, 24, 64]}])
 @pytest.mark.parametrize(("plane", "shape"), [("axial", (16, 24)), ("coronal", (16, 64)), ("sagittal", (24, 64))])
 def test_the_discriminator_is_as_deep_as_the_planes_smallest_slices_allow(
@@ -136,7 +151,7 @@ def test_the_discriminator_learns_from_its_own_loss_alone() -> None:
 
 def test_the_adversarial_term_teaches_the_generator_to_pass_for_real() -> None:
     learning = learner(loss={"adversarial_weight": 1.0}, optimiser={"weight_decay": 0.0})
-    learning.reconstruction = lambda logits, _classes: logits.sum() * 0  # teaches nothing
+    learning.reconstruction = lambda logits, classes, balance=0.0: logits.sum() * 0  # teaches nothing
     assert learning.discriminator_optimiser is not None
     learning.discriminator_optimiser.step = lambda *_: None  # type: ignore[method-assign, assignment]
     images, classes = batch()
@@ -186,7 +201,7 @@ def test_a_gradient_that_overflows_under_a_finite_loss_changes_nothing_either(
     adversarial: float, clip_norm: float | None
 ) -> None:
     learning = learner(loss={"adversarial_weight": adversarial}, optimiser={"clip_norm": clip_norm})
-    learning.reconstruction = lambda logits, _classes: logits.mul(0).sum().sqrt()  # 0, with an infinite slope
+    learning.reconstruction = lambda logits, classes, balance=0.0: logits.mul(0).sum().sqrt()  # slope inf
     before = weights(learning.generator)
     images, classes = batch()
     for _ in range(19):

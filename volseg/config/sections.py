@@ -119,9 +119,15 @@ class DiscriminatorConfig(_Section):
 
 
 class LossConfig(_Section):
-    """The generator's loss: `reconstruction_weight` x reconstruction + `adversarial_weight` x adversarial."""
+    """The generator's loss: `reconstruction_weight` x reconstruction + `adversarial_weight` x adversarial.
+
+    ``balance``: in the cross-entropy, if there is one, a pixel of a class with n pixels in the batch weighs in
+    proportion to n^-balance, so that small structures are learnt early. It shrinks to 0 over the second half of the
+    training, so that pixels between two classes go to the likelier one in the end.
+    """
 
     reconstruction: Reconstruction = "ce_dice"
+    balance: Fraction = 0.0
     reconstruction_weight: Positive = 1.0
     adversarial_weight: Amount = 0.0
 
@@ -233,6 +239,16 @@ class Config(_Section):
         strength = min(1.0, (1 - progress) / full.fade) if full.fade else 1.0
         amounts = {name: value * strength for name, value in full.model_dump(exclude={"mirror", "fade"}).items()}
         return full.model_copy(update={**amounts, "mirror": full.mirror and plane != "sagittal"})
+
+    def balance_at(self, progress: float) -> float:
+        """Return the balance of the cross-entropy at a moment of the training.
+
+        Parameters
+        ----------
+        progress : float
+            Share of the training that is done, 0 to 1.
+        """
+        return self.loss.balance * min(1.0, 2 * (1 - progress))
 
     def to_yaml(self) -> str:
         """Return the settings as YAML that `load_config` reads back."""

@@ -71,7 +71,7 @@ class Learner:
         with autocast(self.device):
             logits = self.generator(images)
         logits = logits.float()
-        losses = {"reconstruction": self.reconstruction(logits, classes)}
+        losses = {"reconstruction": self.reconstruction(logits, classes, self.config.balance_at(progress))}
         total = self.config.loss.reconstruction_weight * losses["reconstruction"]
         if self.discriminator is not None:
             predicted = logits.softmax(dim=1)
