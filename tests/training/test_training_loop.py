@@ -140,9 +140,12 @@ def test_slices_grow_while_it_trains_and_a_resumed_run_goes_on_with_their_size(
     assert resumed.sha256 == whole.sha256
 
 
-def test_near_isotropic_scans_train_a_network_for_each_plane(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changes", [("loss.adversarial_weight=0.02", "discriminator.width=4"), ("training.shared=0.5",)]
+)
+def test_near_isotropic_scans_train_a_network_for_each_plane(changes: tuple[str, ...], tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "Task98_Cubes", spacing=(1.0, 1.0, 1.2))
-    config = small("training.epochs=3", "loss.adversarial_weight=0.02", "discriminator.width=4")
+    config = small("training.epochs=3", *changes)
     whole = volseg.load_model(train(folder, tmp_path / "whole", config=config))
     assert list(whole.networks) == ["axial.0", "coronal.0", "sagittal.0"]
     weights = [torch.cat([p.flatten() for p in network.parameters()]) for network in whole.networks.values()]
@@ -153,6 +156,21 @@ def test_near_isotropic_scans_train_a_network_for_each_plane(tmp_path: Path) -> 
     assert resumed.config == whole.config
     assert resumed.sha256 == whole.sha256  # of the weights of all planes
     assert resumed.temperature == whole.temperature
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [((), 1), (("loss.adversarial_weight=0.02", "discriminator.width=4"), 3), (("training.shared=0",), 3)],
+)
+def test_one_network_learns_from_all_planes_where_it_may(changes: tuple[str, ...], count: int, tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "Task98_Cubes", spacing=(1.0, 1.0, 1.2))
+    config = small("training.epochs=1", "training.shared=1", *changes)
+    model = volseg.load_model(train(folder, tmp_path / "run", config=config))
+    weights = set()
+    for network in model.networks.values():
+        weights.add(tuple(torch.cat([p.flatten() for p in network.parameters()]).tolist()))
+    assert len(model.networks) == 3
+    assert len(weights) == count
 
 
 def test_planes_take_turns_and_only_those_with_a_left_and_a_right_are_mirrored(

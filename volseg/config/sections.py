@@ -173,6 +173,8 @@ class TrainingConfig(_Section):
     ``first_size``: the same for the first steps; from it slices grow to ``slice_size``. It is planned where
     ``slice_size`` is planned as well; else slices have one size throughout. ``batch_size``: slices at the end; while
     they are smaller there are more of them.
+    ``shared``: over this first share of the training, but at most 1,000 steps a plane, one network learns from the
+    slices of all planes, and each plane goes on from it; not with an adversarial term.
     ``temperature``: temperature of the model's probabilities; by default fitted on the held-out cases, or 1 if there
     are none. ``validations``: number of validations during training. Each has ``validation_cases`` cases, or as many
     as take 15 % of the time or a minute.
@@ -183,6 +185,7 @@ class TrainingConfig(_Section):
     batch_size: Annotated[int, Field(ge=1, le=1 << 16)] | None = None
     slice_size: tuple[Pixels, Pixels, Pixels] | None = None
     first_size: tuple[Pixels, Pixels, Pixels] | None = None
+    shared: Fraction = 0.0
     foreground_fraction: Fraction = 0.67
     validations: Count = 10
     validation_cases: Count = 50

@@ -140,7 +140,8 @@ def save_model(model: Model, path: str | Path) -> Path:
     tensors = {}
     for name, network in model.networks.items():
         for key, value in network.state_dict().items():
-            tensors[f"net.{name}.{key}"] = value.detach().cpu().contiguous()
+            # Copied, as two networks of a training may share their weights, which the format does not allow.
+            tensors[f"net.{name}.{key}"] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
     content = {
         "format": FORMAT,
         "version": model.version,

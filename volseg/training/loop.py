@@ -205,6 +205,9 @@ def _learn(run: Run, state: RunState, stop: Stop, watch: Watch) -> Iterator[Trai
             yield from _validate_on_the_way(run, state, stop, watch)
             watch.refresh(state)
 
+        if state.is_shared and not run.shares(progress, step=now.step):
+            with state.changing():
+                state.part()
         plane = planes[now.step % len(planes)]
         stage = stage_at(run.stages, progress)
         with state.changing():

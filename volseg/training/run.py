@@ -27,6 +27,8 @@ from volseg.training.step import Learner
 
 _Event = TypeVar("_Event", bound=TrainingEvent)
 
+_MOST_SHARED_STEPS = 1_000  # for each plane
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -124,13 +126,38 @@ class Run:
         """
         return seconds_left(self.budget, self.stages, self.pace, progress=progress, elapsed=elapsed)
 
-    def make_learners(self) -> dict[Plane, Learner]:
-        """Make an untrained network for each plane, with first weights from torch's global random numbers."""
+    def make_learners(self, *, shared: bool) -> dict[Plane, Learner]:
+        """Make an untrained network for each plane, with first weights from torch's global random numbers.
+
+        Parameters
+        ----------
+        shared : bool
+            Whether one network is that of every plane.
+        """
         channels, labels = len(self.dataset.channel_names), len(self.dataset.labels)
-        return {
-            plane: Learner(self.config, plane, channels=channels, labels=labels, device=self.device)
-            for plane in self.samplers
-        }
+        learners: dict[Plane, Learner] = {}
+        for plane in self.samplers:
+            first = next(iter(learners.values()), None)
+            if shared and first is not None:
+                learners[plane] = first
+            else:
+                learners[plane] = Learner(self.config, plane, channels=channels, labels=labels, device=self.device)
+        return learners
+
+    def shares(self, progress: float, *, step: int) -> bool:
+        """Whether one network learns from all planes at a moment of the training.
+
+        Parameters
+        ----------
+        progress : float
+            Share of the training that is done, 0 to 1.
+        step : int
+            Steps made.
+        """
+        planes = len(self.samplers)
+        if planes == 1 or self.config.loss.adversarial_weight:
+            return False
+        return progress < self.config.training.shared and step < _MOST_SHARED_STEPS * planes
 
     def make_model(self, learners: Mapping[Plane, Learner], *, steps: int) -> Model:
         """Make a model of the weights as they are now; nothing is fitted on held-out cases.

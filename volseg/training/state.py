@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Iterator
@@ -154,7 +155,8 @@ class RunState:
         seed = run.config.training.seed
         torch.manual_seed(seed)
         rng, noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-        return cls(run.fold, run.fingerprint, Standing(), Clock(), rng, noise, run.make_learners())
+        learners = run.make_learners(shared=run.shares(0.0, step=0))
+        return cls(run.fold, run.fingerprint, Standing(), Clock(), rng, noise, learners)
 
     @classmethod
     def load(cls, run: Run, path: Path) -> RunState:
@@ -173,12 +175,12 @@ class RunState:
         InputError
             It is damaged or something else.
         """
-        learners = run.make_learners()
         with opened_checkpoint(path, run.device) as saved:
             if saved["fold"] != run.fold:
                 raise UsageError(f"{path}: was trained on fold {saved['fold']}; resume it with --fold {saved['fold']}")
             if saved["fingerprint"] != run.fingerprint:
                 raise UsageError(f"{path}: the dataset or plan.yaml has changed since; start anew in another folder")
+            learners = run.make_learners(shared=saved.get("shared", False))
             standing = dict(saved["standing"])
             clock = Clock(standing.pop("elapsed"))
             rng, noise = np.random.default_rng(), torch.Generator()
@@ -203,9 +205,20 @@ class RunState:
             "rng": json.dumps(self.rng.bit_generator.state),
             "noise": self.noise.get_state(),
             "torch": torch.get_rng_state(),
+            "shared": self.is_shared,
             "learners": {plane: learner.state() for plane, learner in self.learners.items()},
         }
         save_checkpoint(content, path)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one network is that of every plane."""
+        return len(set(map(id, self.learners.values()))) < len(self.learners)
+
+    def part(self) -> None:
+        """Give each plane a network of its own, which goes on from the shared one."""
+        for plane in list(self.learners)[1:]:
+            self.learners[plane] = copy.deepcopy(self.learners[plane])
 
     def progress(self, budget: Budget) -> float:
         """Return the share of the training that is done, 0 to 1.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ _ENOUGH = 2_000  # steps for each plane
 _FEWEST_SLICES = 4  # of a batch that was made smaller
 _FACTORS = (1.5, 2.0, 3.0)  # of the spacing within slices
 _SHORTEST_SIDE = 64  # pixels that a coarser slice still has
-_MOST_LOST = 0.02  # of the labels' Dice
+_MOST_LOST = 0.02  # of the labels' Dice, where the steps are nearly enough
 _CASES = 6  # whose labels are looked at
 _SLICES = 12  # of each plane of such a case
 
@@ -45,7 +46,8 @@ def plan_to_fit(
 
     Where the time allows too few steps, batches are smaller, and then slices coarser than the scans, unless they are
     small or the labels would suffer: the mean of their Dice with themselves, made coarser and back, must stay above
-    0.98. Nothing is fitted where epochs are set, nor what is set.
+    0.98, or less where the scans' spacing would leave by far too few steps. Nothing is fitted where epochs are set, nor
+    what is set.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ def plan_to_fit(
             break
         if plan.preparation.spacing_mm == planned.preparation.spacing_mm:
             planned = plan
-        elif kept_dice(cases, plan.preparation) < 1 - _MOST_LOST:
+        elif 1 - kept_dice(cases, plan.preparation) > _most_lost(forecast.steps(planned)):
             break
         fitted = plan
     coarse, fine = fitted.preparation.spacing_mm, planned.preparation.spacing_mm
@@ -79,6 +81,11 @@ def plan_to_fit(
             f"--set preparation.spacing_mm={list(fine or ())} keep the spacing of the scans"
         )
     return fitted
+
+
+def _most_lost(steps: float) -> float:
+    """Return what labels may lose of their Dice by coarser slices, where there are so many steps without these."""
+    return _MOST_LOST * sqrt(_ENOUGH / max(1.0, steps))
 
 
 def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Config]:
