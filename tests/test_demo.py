@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import volseg
+from volseg.core.grid import Grid
 from volseg.core.labelmap import Label
 from volseg.demo import run_demo
 from volseg.errors import UsageError
 from volseg.io.labels.table import write_label_table
+from volseg.phantoms import make_ct_phantom
 
 
 def test_demo_goes_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,6 +26,9 @@ def test_demo_goes_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         write_label_table(labels, path)
 
     monkeypatch.setattr("volseg.demo.write_label_table", write_counted)
+    # Of an eighth of the voxels; whole phantoms are those of `test_phantoms` and of the second example.
+    coarse = Grid.from_spacing((48, 48, 12), (6, 6, 12), (-141, -141, -66))
+    monkeypatch.setattr("volseg.demo.make_ct_phantom", partial(make_ct_phantom, grid=coarse))
     result = run_demo(tmp_path / "demo", epochs=1, progress=lambda *step: told.append(step))
     assert all(path.is_file() for path in result.files)
     assert {row.label for row in result.evaluation.rows} >= {"liver", "spleen", "spine"}

@@ -24,6 +24,7 @@ from volseg.io.dicom.writing import write_dicom_series
 from volseg.io.images.nifti import write_nifti
 from volseg.io.mesh.reading import read_meshes
 from volseg.network.description import CleanupDecision
+from volseg.network.doubt_fit import DiceFit, DoubtFit, VolumeFit
 from volseg.network.file import Model
 
 
@@ -103,6 +104,56 @@ def test_a_decided_cleanup_is_applied_and_told_unless_settings_say_otherwise(
     nothing = {"bright": CleanupDecision(False, 0.0, False, cases=3, dice_before=0.8, dice_after=0.8)}
     told = {**step, "decided_by": "held-out cases", **evidence, "held_out_cases": 3, "dice_after": 0.8}
     assert run_json(replace(model, cleanup=nothing), "few") == {"speck": True, "made_by": {}, "bright": told}
+
+
+def test_how_far_labels_are_in_doubt_is_recorded(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    fit = DoubtFit(30, (0.0,), dice=DiceFit(0.8, 0.9, 0.1, 0.05), volumes={"bright": VolumeFit(30, 0.5, 2.0)})
+    fitted = replace(model, doubt=fit)
+
+    def doubt_of(used: Model, name: str, **settings: object) -> dict[str, Any]:
+        (result,) = run(used, [str(tmp_path / "scan.nii.gz")], tmp_path / name, **settings)
+        content = json.loads((tmp_path / name / "scan" / "run.json").read_text(encoding="utf-8"))
+        assert result.doubt is not None
+        assert content["doubt"] == result.doubt.to_json()
+        told: dict[str, Any] = content["doubt"]
+        volume = told["labels"]["bright"]["volume_ml"]
+        assert volume == content["volumes_ml"]["bright"]
+        labels = volseg.read_labels(tmp_path / name / "scan" / "labels.nii.gz").array
+        assert {one["index"] for one in told["slices"]} == set(np.flatnonzero(labels.any(axis=(0, 1))))
+        return told
+
+    found = doubt_of(fitted, "fitted")
+    assert (found["expected_dice"], found["interval"], found["held_out_cases"]) == (0.9, [0.8, 0.95], 30)
+    volume = found["labels"]["bright"]["volume_ml"]
+    assert found["labels"]["bright"]["interval_ml"] == pytest.approx([volume / 2, 2 * volume], abs=1e-4)
+    nothing = doubt_of(model, "older")
+    assert (nothing["expected_dice"], nothing["percentile"]) == (None, None)
+    assert nothing["reasons"][-1] == "the model knows no held-out cases to compare with"
+    # Of another clean-up than that of the held-out cases nothing is known.
+    largest = {"bright": CleanupConfig(largest_component=True)}
+    changed = doubt_of(fitted, "changed", cleanup=largest)
+    assert (changed["expected_dice"], changed["interval"], changed["percentile"]) == (None, None, 100)
+    assert changed["labels"]["bright"]["interval_ml"] is None
+    assert changed["reasons"][-2:] == [
+        "no expected Dice: held-out cases had another clean-up of bright",
+        "no interval of the volume of bright: held-out cases had another clean-up",
+    ]
+    decided = {"bright": CleanupDecision(True, 0.0, False, cases=30, dice_before=0.8, dice_after=0.9)}
+    cleaned = doubt_of(replace(fitted, cleanup=decided), "cleaned")
+    assert cleaned["labels"]["bright"]["interval_ml"] is not None
+    assert len(cleaned["slices"]) < len(found["slices"])  # without the speck
+
+
+def test_doubt_is_written_for_each_voxel_where_it_is_asked_for(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    run(model, [str(tmp_path / "scan.nii.gz")], tmp_path / "out")
+    assert not (tmp_path / "out" / "scan" / "doubt.nii.gz").exists()
+    run(model, [str(tmp_path / "scan.nii.gz")], tmp_path / "out", doubt=True)
+    found = volseg.read(tmp_path / "out" / "scan" / "doubt.nii.gz")
+    assert found.grid.is_close(scan.grid)
+    assert found.array.max() < 0.01  # a threshold is sure
+    assert not (tmp_path / "out" / "scan" / "probabilities.nii.gz").exists()
 
 
 def test_single_slice_is_segmented(model: Model, tmp_path: Path) -> None:

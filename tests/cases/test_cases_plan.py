@@ -116,9 +116,9 @@ def test_an_unfinished_case_is_redone(model: Model, scan: Volume, tmp_path: Path
 
 
 @pytest.fixture
-def case(model: Model, scan: Volume, tmp_path: Path) -> Path:
-    """A finished case with everything that needs no DICOM."""
-    volseg.write(scan, tmp_path / "scan.nii.gz")
+def case(model: Model, tmp_path: Path) -> Path:
+    """A finished case with everything that needs no DICOM, of even voxels, whose surfaces are soon made."""
+    volseg.write(bright_box(Grid.from_spacing((12, 14, 8), (2, 2, 2))), tmp_path / "scan.nii.gz")
     run(model, [tmp_path / "scan.nii.gz"], tmp_path / "out", probabilities=True, mesh_formats=("stl", "obj"))
     return tmp_path / "out" / "scan"
 

@@ -36,6 +36,7 @@ def test_steps_weakness_and_clean_up_are_told(model: Path, whole_run: bool) -> N
     assert "EXPECT NOTHING OF IT: each of its networks made 5 steps" in text
     assert "Anterior: " in text
     assert "Dice 0.8100, then 0.8200 in 52 cases" in text
+    assert "doubt: no held-out cases are known" in text
 
 
 def test_a_model_of_enough_steps_is_not_called_weak(model: Path) -> None:
@@ -51,3 +52,4 @@ def test_as_json_it_is_complete(model: Path) -> None:
     assert (found["steps"], found["labels"]) == (5, {"Anterior": 1, "Posterior": 2})
     assert found["cleanup"]["Anterior"]["dice_after"] == 0.82
     assert found["weakness"]
+    assert found["doubt"] is None

@@ -107,6 +107,16 @@ def test_folds_are_trained_continued_and_summed_up(dataset_folder: Path, tmp_pat
     assert sorted(ensemble.networks) == ["axial.0", "axial.2", "axial.4"]
     temperatures = [volseg.load_model(output / f"fold_{fold}").temperature for fold in (0, 2, 4)]
     assert ensemble.temperature == pytest.approx(np.mean(temperatures))
+    assert ensemble.doubt is not None
+    scores = []
+    for fold, cases in held_out.items():
+        for name in cases:
+            record = json.loads((output / f"fold_{fold}/predictions/{name}/run.json").read_text(encoding="utf-8"))
+            scores.append(record["doubt"]["soft_dice"])
+    assert ensemble.doubt.soft_dice == pytest.approx(sorted(score for score in scores if score is not None))
+    volumes = [row["reference_volume_ml"] for row in summary["rows"] if row["label"] == "bar"]
+    low, high = ensemble.doubt.training_ml["bar"]
+    assert low <= min(volumes) < max(volumes) <= high  # every case trains some fold
 
 
 def test_a_fold_that_fails_is_named_and_the_others_count(dataset_folder: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from volseg.core.labelmap import Label
 from volseg.errors import InputError, ModelError, OutputError
 from volseg.network.description import FORMAT, CleanupDecision
 from volseg.network.digest import OPEN, seal
+from volseg.network.doubt_fit import DiceFit, DoubtFit, VolumeFit
 from volseg.network.file import Model, load_model, make_generator, save_model
 
 LABELS = (Label(3, "liver", (200, 0, 0), "SCT:10200004"), Label(300, "Niere, links", (0, 200, 0)))
@@ -104,6 +105,47 @@ def test_a_file_of_format_3_has_no_decided_clean_up(saved: Path) -> None:
 
     describe_again(saved, older)
     assert load_model(saved).cleanup == {}
+
+
+DOUBT = DoubtFit(
+    52,
+    soft_dice=(0.5, 0.75),
+    plane_agreement=(0.25, 1.0),
+    dice=DiceFit(0.8, 0.9, 0.05, -0.01),
+    volumes={"liver": VolumeFit(52, 0.9, 1.2), "Niere, links": VolumeFit(3)},
+    training_ml={"liver": (800.0, 2100.5)},
+)
+
+
+def test_what_held_out_cases_tell_comes_back(tmp_path: Path) -> None:
+    path = save_model(replace(make_model(), doubt=DOUBT), tmp_path / "m.safetensors")
+    assert load_model(path).doubt == DOUBT
+    assert load_model(save_model(make_model(), tmp_path / "n.safetensors")).doubt is None
+
+
+def test_a_file_of_format_4_knows_no_held_out_cases(saved: Path) -> None:
+    def older(content: dict[str, Any]) -> None:
+        content["format"] = 4
+        del content["doubt"]
+
+    describe_again(saved, older)
+    assert load_model(saved).doubt is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"volumes": {"lung": {"cases": 3}}}, r"doubt names lung; the labels are liver, Niere, links"),
+        ({"cases": -1}, r"doubt.cases: Input should be greater than or equal to 0"),
+        ({"soft_dice": [0.5, 1.5]}, r"doubt.soft_dice.1: Input should be less than or equal to 1"),
+        ({"soft_dice": []}, r"doubt has 52 cases without a score"),
+        ({"speed": 1}, r"doubt.speed: "),
+    ],
+)
+def test_impossible_held_out_cases_are_refused(change: dict[str, Any], message: str, saved: Path) -> None:
+    describe_again(saved, lambda content: content.update(doubt=asdict(DOUBT) | change))
+    with pytest.raises(ModelError, match=message):
+        load_model(saved)
 
 
 @pytest.mark.parametrize(

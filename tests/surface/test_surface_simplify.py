@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial import cKDTree
 
 from volseg.core.grid import Grid
 from volseg.core.labelmap import LabelMap
@@ -69,12 +70,17 @@ def test_surface_stays_within_the_error_with_few_triangles(error_mm: float, smoo
 def trimesh_distances(a: Mesh, b: Mesh) -> np.ndarray:
     """From random points of one surface to the other, by an independent library's exact triangle distance."""
     points, _ = trimesh.sample.sample_surface(trimesh.Trimesh(a.vertices, a.faces, process=False), 1500, seed=0)
-    surface = trimesh.Trimesh(b.vertices, b.faces, process=False)
-    return np.array([np.linalg.norm(closest(surface.triangles, point) - point, axis=1).min() for point in points])
-
-
-def closest(triangles: np.ndarray, point: np.ndarray) -> np.ndarray:
-    return np.asarray(trimesh.triangles.closest_point(triangles, np.tile(point, (len(triangles), 1))))
+    triangles = trimesh.Trimesh(b.vertices, b.faces, process=False).triangles
+    # The nearest triangle has its centre no further away than the nearest corner is and a triangle is large.
+    centres = triangles.mean(axis=1)
+    size = np.linalg.norm(triangles - centres[:, None], axis=2).max()
+    limit, _ = cKDTree(triangles.reshape(-1, 3)).query(points)
+    near = cKDTree(centres).query_ball_point(points, limit + size + 1e-9)
+    owner = np.repeat(np.arange(len(points)), [len(found) for found in near])
+    closest = trimesh.triangles.closest_point(triangles[np.concatenate(near).astype(int)], points[owner])
+    distances = np.full(len(points), np.inf)
+    np.minimum.at(distances, owner, np.linalg.norm(closest - points[owner], axis=1))
+    return distances
 
 
 def test_error_goes_before_the_number_of_triangles() -> None:

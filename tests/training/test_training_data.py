@@ -18,7 +18,7 @@ from volseg.datasets import Dataset, read_dataset
 from volseg.errors import OutputError
 from volseg.io import read, read_labels, write
 from volseg.prediction.inference import plane_weights
-from volseg.training.data import CachedCase, cache_case, check_space
+from volseg.training.data import CachedCase, cache_case, check_space, label_volumes, ranges_of
 from volseg.training.facts import find_facts
 from volseg.training.plan import make_plan
 
@@ -47,13 +47,29 @@ def test_cache_holds_every_slice_and_class_of_every_plane(dataset_folder: Path, 
             assert [bool((s == number).any()) for s in cut.classes] == [n in held for n in range(len(cut.classes))]
 
 
+def test_volumes_of_labels_are_kept_and_their_ranges_found(dataset_folder: Path, tmp_path: Path) -> None:
+    dataset = read_dataset(dataset_folder)
+    config, found = planned(dataset), []
+    for case in dataset.cases[:3]:
+        cache_case(case, tmp_path / "cache", config=config, labels=dataset.labels)
+        found.append(label_volumes(case, tmp_path / "cache"))
+        reference = read_labels(case.label)  # type: ignore[arg-type]
+        voxels = {label.name: np.count_nonzero(reference.array == label.value) for label in dataset.labels}
+        assert found[-1] == pytest.approx({name: count * 0.003 for name, count in voxels.items()})
+    bars = [volumes["bar"] for volumes in found]
+    ranges = ranges_of([*found, {"ball": found[0]["ball"], "bar": 0.0}])
+    assert ranges["bar"] == (min(bars), max(bars))  # of cases that have it
+    assert min(bars) < max(bars)
+    assert ranges_of([{"bar": 0.0}]) == {}
+
+
 def test_the_cache_is_taken_as_it_is_and_made_anew_where_it_was_cut_off(dataset_folder: Path, tmp_path: Path) -> None:
     dataset, cache = read_dataset(dataset_folder), tmp_path / "cache"
     config, case = planned(dataset, ALL_PLANES), dataset.cases[0]
     first = cache_case(case, cache, config=config, labels=dataset.labels)
     written = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
     arrays = {f"{case.name}.{plane}.{kind}.npy" for plane in PLANES for kind in ("image", "classes")}
-    assert written.keys() == arrays | {f"{case.name}.done"}
+    assert written.keys() == arrays | {f"{case.name}.done", f"{case.name}.volumes.json"}
     again = cache_case(case, cache, config=config, labels=dataset.labels)
     assert {path.name: path.stat().st_mtime_ns for path in cache.iterdir()} == written
     os.utime(case.label or "", (1e9, 1e9))  # corrected since, by an older file

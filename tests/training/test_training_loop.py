@@ -45,7 +45,10 @@ def small(*overrides: str, preset: str | None = None) -> Config:
     return load_config(overrides=(*SMALL, *overrides), preset=preset)
 
 
-def test_training_learns_and_leaves_its_files(dataset_folder: Path, tmp_path: Path) -> None:
+def test_training_learns_and_leaves_its_files(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("volseg.training.loop.draw_curve", draw_curve)  # not a picture of another training
     run = tmp_path / "run"
     model_file = train(dataset_folder, run, config=small("training.epochs=30"))
     assert sorted(path.name for path in run.iterdir()) == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from toy_dataset import LABELS
 
 from volseg.config import CleanupConfig, parse_config
 from volseg.core.labelmap import LabelMap
-from volseg.datasets import Case, read_dataset
+from volseg.datasets import Case, read_dataset, read_images
 from volseg.io import read, read_labels, write
 from volseg.network.file import Model
-from volseg.prediction.answers import SOFTENING
+from volseg.prediction.answers import SOFTENING, Answers
 from volseg.prediction.calibration import calibration_error, fit_temperature, soften
-from volseg.prediction.inference import Prediction, predict
+from volseg.prediction.inference import answer_scan, predict
 from volseg.training import validation
 from volseg.training.cleanup_choice import CleanupTrial
 from volseg.training.validation import Calibration, Voxels, fit_calibration, validate
@@ -106,11 +107,11 @@ def test_only_who_asks_for_a_calibration_gets_one(dataset_folder: Path, monkeypa
     cases = read_dataset(dataset_folder).cases[:2]
     asked: list[bool] = []
 
-    def watched(*arguments: Any, probabilities: bool, **settings: Any) -> Prediction:
+    def watched(*arguments: Any, probabilities: bool, **settings: Any) -> Answers:
         asked.append(probabilities)
-        return predict(*arguments, probabilities=probabilities, **settings)
+        return answer_scan(*arguments, probabilities=probabilities, **settings)
 
-    monkeypatch.setattr(validation, "predict", watched)
+    monkeypatch.setattr(validation, "answer_scan", watched)
     plain = validate(bright_model(), cases, device="cpu")
     assert plain.calibration is None
     assert asked == [False, False]  # parts that are not needed are not kept
@@ -159,6 +160,30 @@ def test_clean_up_that_is_set_is_not_decided(dataset_folder: Path) -> None:
     assert found.cleanup is not None
     assert found.cleanup.decided == {}
     assert found.cleanup.per_label["ball"] == pytest.approx(1)  # as `predict` cleans it
+
+
+@pytest.mark.parametrize("temperature", [None, 0.7])
+def test_doubt_is_fitted_on_what_users_get(temperature: float | None, dataset_folder: Path) -> None:
+    """With the temperature that is only known in the end, and the clean-up that the others decide."""
+    cases = read_dataset(dataset_folder).cases
+    add_specks(cases)
+    model = bright_model("axial", "coronal")
+    training = model.config.training.model_copy(update={"temperature": temperature})
+    model = replace(model, config=model.config.model_copy(update={"training": training}))
+    assert validate(model, cases[:2], device="cpu").doubt is None
+    found = validate(model, cases, device="cpu", fit=True)
+    assert found.doubt is not None
+    assert found.calibration is not None
+    calibrated = replace(model, temperature=temperature or found.calibration.temperature)
+    scores = []
+    for case in cases:
+        doubt = predict(calibrated, read_images(case), device="cpu").doubt
+        assert doubt is not None
+        scores.append(doubt.soft_dice)
+    assert found.doubt.soft_dice == pytest.approx(sorted(scores), abs=3e-3)  # type: ignore[type-var]
+    assert found.doubt.plane_agreement == (1.0,) * 6
+    assert (found.doubt.cases, found.doubt.dice) == (6, None)
+    assert {name: volume.cases for name, volume in found.doubt.volumes.items()} == {"ball": 6, "bar": 0}
 
 
 def test_the_time_to_decide_is_kept_free(dataset_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from volseg.cases.output_table import Needs, SegmentedCase, recorded_settings
 from volseg.cases.outputs import LABELS, CaseResult
 from volseg.cases.plan import CasePlan, Work, find_work
 from volseg.core.label_choice import keep_labels
-from volseg.core.labelmap import LabelMap, count_values
+from volseg.core.labelmap import LabelMap, volumes_ml
 from volseg.core.volume import Volume
 from volseg.files.atomic import write_text
 from volseg.files.names import shown_path
@@ -31,6 +31,7 @@ from volseg.io.case_record import RECORD, state_of
 from volseg.io.scan_files import ScanFiles, find_scan_files
 from volseg.network.devices import choose_device
 from volseg.prediction.cleanup import clean_labels
+from volseg.prediction.doubt import Doubt
 from volseg.prediction.inference import Prediction, predict_scan
 from volseg.progress import Progress
 
@@ -76,7 +77,7 @@ def run_case(job: Job, plan: CasePlan, progress: Progress | None = None) -> Case
         files.append(folder.path / name)
         if name not in work.kept:
             written.append(folder.path / name)
-    return CaseResult(folder.named(case), tuple(files), tuple(written))
+    return CaseResult(folder.named(case), tuple(files), tuple(written), doubt=stages.doubt)
 
 
 class _Stages:
@@ -85,6 +86,7 @@ class _Stages:
     def __init__(self, job: Job, case: CaseInput, scan: ScanFiles, folder: CaseFolder, work: Work, new: Path) -> None:
         self.job, self.case, self.scan, self.folder, self.work, self.new = job, case, scan, folder, work, new
         self.seconds: dict[str, float] = {}
+        self.doubt: Doubt | None = None
         # Further entries of run.json; if outputs are only added to a case, its earlier entries.
         self.facts: dict[str, Any] = {}
         if folder.record is not None and work.needs < Needs.PREDICTION:
@@ -99,6 +101,9 @@ class _Stages:
             prediction = self._predict(volumes, progress)
             labels = self._clean(prediction)
             self.facts = self._facts(labels, volumes)
+            if prediction.doubt is not None:
+                self.doubt = self.job.settle_doubt(prediction.doubt, labels)
+                self.facts["doubt"] = self.doubt.to_json()
         else:
             labels = read_labels(self.new / LABELS)
         case = SegmentedCase(
@@ -150,16 +155,14 @@ class _Stages:
             labels = clean_labels(prediction.labels, self.job.cleanup) if self.job.cleanup else prediction.labels
             return keep_labels(labels, {label.value for label in self.job.labels})
 
-    def _facts(self, labels: LabelMap, volumes: Sequence[Volume]) -> dict[str, Any]:
+    def _facts(self, labels: LabelMap, channels: Sequence[Volume]) -> dict[str, Any]:
         """Return the entries of ``run.json`` for a prediction; warn if it found nothing."""
-        counts, volumes_ml = count_values(labels.array), {}
-        for label in labels.labels:
-            volumes_ml[label.name] = round(counts[label.value] * labels.grid.voxel_volume_mm3 / 1000, 4)
-        if not counts:
+        volumes = volumes_ml(labels)
+        if not any(volumes.values()):
             _LOG.warning(
                 "%s: the model has found none of its labels (%s); see whether it is a scan of what it was trained on",
                 self.folder.path.name,
-                ", ".join(volumes_ml),
+                ", ".join(volumes),
             )
         path, full = self.job.model.path, self.job.settings.full_paths
         facts = {
@@ -167,8 +170,8 @@ class _Stages:
             "model": shown_path(path, full=full) if path else None,
             "device": str(choose_device(self.job.device)),
             "grid": {"shape": labels.grid.shape, "affine": labels.grid.affine.tolist()},
-            "channels": [{"name": volume.name, "modality": volume.modality} for volume in volumes],
-            "volumes_ml": volumes_ml,
+            "channels": [{"name": channel.name, "modality": channel.modality} for channel in channels],
+            "volumes_ml": {name: round(volume, 4) for name, volume in volumes.items()},
             "cleanup": self.job.explain_cleanup(),
         }
         if self.job.model.weakness:

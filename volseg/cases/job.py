@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 from volseg.cases.outputs import OutputSettings
 from volseg.config import CleanupConfig
 from volseg.core.label_choice import LabelChoice
-from volseg.core.labelmap import Label
+from volseg.core.labelmap import Label, LabelMap
 from volseg.network.devices import choose_device
 from volseg.network.file import Model
 from volseg.prediction.cleanup import model_cleanup
+from volseg.prediction.doubt import Doubt, apply_to
 from volseg.prediction.inference import INFERENCE
 from volseg.prediction.networks import ReadyModel
 
@@ -69,6 +70,28 @@ class Job:
             "only": None if self.labels == model.labels else only,
             "cleanup": cleanup,
         }
+
+    def settle_doubt(self, doubt: Doubt, labels: LabelMap) -> Doubt:
+        """Return the doubt about the labels as they are written.
+
+        Parameters
+        ----------
+        doubt : Doubt
+            Of the prediction.
+        labels : LabelMap
+            Its wanted labels after clean-up. Nothing is expected where the clean-up is not that of held-out cases.
+        """
+        nothing, usual = CleanupConfig(), model_cleanup(self.model)
+        changed = []
+        for label in self.model.labels:
+            if self.cleanup.get(label.name, nothing) != usual.get(label.name, nothing):
+                changed.append(label.name)
+        why = "held-out cases had another clean-up"
+        settled = apply_to(doubt, labels, self.model.doubt, unlike=changed, why=why)
+        if changed and doubt.expected_dice is not None:
+            reason = f"no expected Dice: {why} of {', '.join(changed)}"
+            return replace(settled, expected_dice=None, interval=None, reasons=(*settled.reasons, reason))
+        return settled
 
     def explain_cleanup(self) -> dict[str, Any]:
         """Return for ``run.json`` what is done to each label, and why.

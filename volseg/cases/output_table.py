@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.cases.outputs import LABELS, MESHES, PAGE, PROBABILITIES, TABLE, OutputSettings, dicom_name
+from volseg.cases.outputs import DOUBT, LABELS, MESHES, PAGE, PROBABILITIES, TABLE, OutputSettings, dicom_name
 from volseg.core.labelmap import Label, LabelMap
 from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
@@ -256,6 +256,13 @@ def _write_probabilities(case: SegmentedCase, folder: Path) -> None:
         write_nifti(np.moveaxis(arrays, 0, -1), case.labels.grid, folder / PROBABILITIES)
 
 
+def _write_doubt(case: SegmentedCase, folder: Path) -> None:
+    from volseg.prediction.doubt import entropy
+
+    if case.prediction is not None and case.prediction.probabilities is not None:
+        write_nifti(entropy(case.prediction.probabilities), case.labels.grid, folder / DOUBT)
+
+
 def _write_dicom_labels(form: str, case: SegmentedCase, folder: Path) -> None:
     write(case.labels, folder / dicom_name(form), image=case.volumes[0], form=form)
 
@@ -326,6 +333,7 @@ def _dicom_output(form: str) -> Output:
 OUTPUTS: tuple[Output, ...] = (
     Output((LABELS, TABLE), _write_labels, needs=Needs.PREDICTION),
     Output((PROBABILITIES,), _write_probabilities, needs=Needs.PROBABILITIES, setting="probabilities"),
+    Output((DOUBT,), _write_doubt, needs=Needs.PROBABILITIES, setting="doubt"),
     *map(_dicom_output, LABEL_FORMS),
     Output(
         (dicom_name("fractional"),),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from volseg.cases.inputs import CaseInput
 from volseg.config import CleanupConfig
 from volseg.errors import VolsegError
 from volseg.io import LABEL_FORMS
 
+if TYPE_CHECKING:
+    from volseg.prediction.doubt import Doubt
+
 # Those of labels, and a segmentation that holds probabilities.
 DICOM_FORMS = (*LABEL_FORMS, "fractional")
 
 LABELS, TABLE, PROBABILITIES, MESHES = "labels.nii.gz", "labels.tsv", "probabilities.nii.gz", "meshes"
-PAGE = "scene.html"
+PAGE, DOUBT = "scene.html", "doubt.nii.gz"
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class OutputSettings:
     ----------
     probabilities : bool
         Also ``probabilities.nii.gz``, and surfaces from them; see `volseg.surface.sharpen`.
+    doubt : bool
+        Also ``doubt.nii.gz``, how unsure each voxel is; see `volseg.prediction.doubt.entropy`.
     mesh_formats : tuple of str
         Also a surface of each label in these formats.
     mesh_space : {"lps", "ras"}
@@ -49,6 +55,7 @@ class OutputSettings:
     """
 
     probabilities: bool = False
+    doubt: bool = False
     mesh_formats: tuple[str, ...] = ()
     mesh_space: str = "lps"
     html: bool = False
@@ -75,12 +82,15 @@ class CaseResult:
         The outputs that were made now; empty if the case was finished.
     error : VolsegError, optional
         Why it failed.
+    doubt : Doubt, optional
+        How far its labels are in doubt, if it was predicted now.
     """
 
     case: CaseInput
     files: tuple[Path, ...] = ()
     written: tuple[Path, ...] = ()
     error: VolsegError | None = None
+    doubt: Doubt | None = None
 
     @property
     def skipped(self) -> bool:

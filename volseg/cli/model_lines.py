@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.cli.cleanup_line import cleanup_line
+from volseg.cli.doubt_lines import fit_line
 from volseg.files.plain_text import plain
 
 
@@ -43,6 +44,7 @@ def model_facts(path: Path) -> dict[str, Any]:
         "weakness": model.weakness,
         "temperature": model.temperature,
         "cleanup": {name: asdict(decision) for name, decision in model.cleanup.items()},
+        "doubt": None if model.doubt is None else asdict(model.doubt),
     }
 
 
@@ -68,6 +70,7 @@ def model_lines(facts: dict[str, Any]) -> list[str]:
         lines.append(cleanup_line({name: CleanupDecision(**entry) for name, entry in facts["cleanup"].items()}))
     else:
         lines.append("clean-up by held-out cases: none decided")
+    lines.append(fit_line(facts["doubt"]))
     if facts["weakness"]:
         lines.append(f"EXPECT NOTHING OF IT: {facts['weakness']}")
     return [plain(line) for line in lines]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.console import FullPaths, Only, Series, list_files, parse_only, say, show_trace, split_list
+from volseg.cli.doubt_lines import doubt_line
 from volseg.cli.mesh_space import Space, parse_space
 from volseg.cli.progress import progress_bar, progress_on
 from volseg.cli.stopping import check_stopped
@@ -38,6 +39,9 @@ def predict(
         bool, typer.Option("--html", help="Also scene.html: slices, surfaces and controls in any browser.")
     ] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also the probability of each label.")] = False,
+    doubt: Annotated[
+        bool, typer.Option("--doubt", help="Also doubt.nii.gz: how unsure each voxel is, 0 to 1.")
+    ] = False,
     dicom: Annotated[
         str,
         typer.Option(help="Also DICOM objects on the scan's own slices: {labels.forms}, fractional; by commas."),
@@ -75,6 +79,7 @@ def predict(
     mesh_formats = parse_formats(mesh) if mesh else ()
     settings = OutputSettings(
         probabilities=probabilities,
+        doubt=doubt,
         mesh_formats=mesh_formats,
         mesh_space=parse_space(space, mesh_formats),
         html=html,
@@ -103,6 +108,8 @@ def predict(
             results.append(result)
             bar.update(overall, advance=1)
             say(f"[{len(results)}/{len(cases)}] {_ending(result)}", above=bar)
+            if result.doubt is not None:
+                say(doubt_line(result.doubt), above=bar)
             if result.error:
                 show_trace(result.error)
     for result in results:

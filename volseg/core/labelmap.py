@@ -179,6 +179,19 @@ def present_values(array: NDArray[Any]) -> set[int]:
     return set(count_values(array))
 
 
+def volumes_ml(labelmap: LabelMap, labels: Iterable[Label] | None = None) -> dict[str, float]:
+    """Return the volume of each label by name; 0 where it does not occur.
+
+    Parameters
+    ----------
+    labelmap : LabelMap
+    labels : iterable of Label, optional
+        By default those of the map.
+    """
+    counts, voxel_ml = count_values(labelmap.array), labelmap.grid.voxel_volume_mm3 / 1000
+    return {label.name: counts[label.value] * voxel_ml for label in labels or labelmap.labels}
+
+
 def count_values(array: NDArray[Any]) -> Counter[int]:
     """Count the voxels of each value other than 0 in one pass, slab by slab, to save memory.
 

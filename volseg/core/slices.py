@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from volseg.core.grid import Grid
 from volseg.core.planes import Plane
 
 ANISOTROPIC = 1.5  # from this ratio of spacings on, slices are cut across the coarse axis only
+_COARSE = 1.2  # from this ratio of spacings on, slices are looked at across the coarse axis
 NORMAL_AXIS: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 
 
@@ -31,6 +33,27 @@ def stack_slices(array: NDArray[Any], plane: Plane) -> NDArray[Any]:
     (..., S, H, W)
     """
     return np.moveaxis(array, NORMAL_AXIS[plane] - 3, -3)
+
+
+def coarse_plane(grid: Grid) -> Plane:
+    """Return the plane of the slices that a person looks at.
+
+    Parameters
+    ----------
+    grid : Grid
+        Its axes are those of the patient, in that order and in either direction, as in RAS or LPI.
+
+    Returns
+    -------
+    Plane
+        A single slice shows its own plane, and a scan of thick slices these; nearly isotropic scans are looked at in
+        axial slices.
+    """
+    by_axis: dict[int, Plane] = {axis: plane for plane, axis in NORMAL_AXIS.items()}
+    if grid.shape.count(1) == 1:
+        return by_axis[grid.shape.index(1)]
+    coarsest = int(np.argmax(grid.spacing))
+    return by_axis[coarsest] if grid.spacing[coarsest] > _COARSE * sorted(grid.spacing)[1] else "axial"
 
 
 def neighbour_indices(indices: NDArray[np.int64], count: int, neighbours: int) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from volseg.cases.outputs import OutputSettings
 from volseg.config import Config, load_config
 from volseg.crossvalidation.cleanup import FoldCleanup, HeldOut, clean_across_folds
 from volseg.crossvalidation.comparison import class_means, compare_runs
+from volseg.crossvalidation.doubt import fit_across_folds
 from volseg.crossvalidation.summary import summarise_folds
 from volseg.datasets import Case, Dataset, count_folds, describe_shared_patients, label_map_file, split
 from volseg.errors import DatasetError, PartialError, UsageError, VolsegError
@@ -94,7 +95,8 @@ def iterate_crossvalidation(
     if not scoring.results:
         raise scoring.errors[0] if scoring.errors else VolsegError("no fold was trained")
     cleaned = yield from scoring.clean()
-    content = summarise_folds(dataset, trainer, scoring.results, cleaned)
+    doubt = fit_across_folds(dataset.labels, scoring.held_out, cleaned)
+    content = summarise_folds(dataset, trainer, scoring.results, cleaned, doubt=doubt)
     write_text(trainer.output / "crossval.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     yield {"event": "summary", **content}
     if scoring.errors:

@@ -14,7 +14,9 @@ from volseg.crossvalidation.cleanup import FoldCleanup
 from volseg.datasets import Dataset, count_folds, describe_patients
 from volseg.evaluation import Evaluation, Row, Statistics
 from volseg.evaluation.scores import DEFINITIONS, METRICS
+from volseg.network.doubt_fit import DoubtFit
 from volseg.network.file import Model, load_model, save_model
+from volseg.training.data import ranges_of
 from volseg.training.folds import FoldTrainer
 from volseg.training.journal import read_events
 
@@ -22,7 +24,7 @@ FORMAT = 1
 
 
 def summarise_folds(
-    dataset: Dataset, trainer: FoldTrainer, results: dict[int, Evaluation], cleaned: FoldCleanup
+    dataset: Dataset, trainer: FoldTrainer, results: dict[int, Evaluation], cleaned: FoldCleanup, *, doubt: DoubtFit
 ) -> dict[str, Any]:
     """Write the scores of all cases and the model of all folds; return the content of ``crossval.json``.
 
@@ -35,6 +37,8 @@ def summarise_folds(
         By fold.
     cleaned : FoldCleanup
         Of all these cases.
+    doubt : DoubtFit
+        Of all these cases.
     """
     models, folds, all_rows, told = [], {}, list[Row](), {}
     for fold, found in results.items():
@@ -45,7 +49,8 @@ def summarise_folds(
         all_rows += found.rows
         for name in found.cases:
             told[name] = {"fold": fold, "seed": how["seed"], "device": how["device"]}
-    save_model(replace(_ensemble(models), cleanup=cleaned.decided), trainer.output / "ensemble.safetensors")
+    ensemble = replace(_ensemble(models), cleanup=cleaned.decided, doubt=_with_ranges(doubt, models))
+    save_model(ensemble, trainer.output / "ensemble.safetensors")
     together = Evaluation(tuple(all_rows))
     together.to_csv(trainer.output / "scores.csv")
     decided = {name: asdict(decision) for name, decision in cleaned.decided.items()}
@@ -116,6 +121,16 @@ def _numbers(statistics: Statistics) -> dict[str, float | int | None]:
 def _number(value: float) -> float | None:
     """Round to six digits, more than any metric means; JSON has no NaN, so that is None."""
     return None if np.isnan(value) else round(value, 6)
+
+
+def _with_ranges(doubt: DoubtFit, models: Sequence[Model]) -> DoubtFit:
+    """Add the range of volumes in the training cases of all models."""
+    ends = []
+    for model in models:
+        ranges = model.doubt.training_ml if model.doubt else {}
+        for end in (0, 1):
+            ends.append({name: volumes[end] for name, volumes in ranges.items()})
+    return replace(doubt, training_ml=ranges_of(ends))
 
 
 def _ensemble(models: Sequence[Model]) -> Model:

@@ -13,8 +13,9 @@ from volseg.config.problems import explain
 from volseg.config.sections import Amount, Fraction
 from volseg.core.labelmap import Label
 from volseg.core.slices import in_plane
+from volseg.network.doubt_fit import DoubtFit
 
-FORMAT = 4  # from this format on a model may have a decided clean-up, and says how many steps it made
+FORMAT = 5  # from this format on a model may know what its held-out cases had
 SEALED = 3  # from this format on a digest covers the whole file
 _ALONG_THREE_AXES = 2  # from this format on sizes are
 _LONGEST = 1 << 22  # characters
@@ -77,7 +78,7 @@ class Description(_Part):
     """Everything in a model file but the weights.
 
     ``digest`` is of the whole file (see `volseg.network.digest`); formats 1 and 2 have ``sha256``, of the tensors'
-    bytes. Formats up to 3 have no ``steps``.
+    bytes. Formats up to 3 have no ``steps``, and those up to 4 no ``doubt``.
     """
 
     format: int
@@ -88,6 +89,7 @@ class Description(_Part):
     modalities: tuple[str | None, ...] = ()
     temperature: Temperature = 1.0
     cleanup: dict[str, CleanupDecision] = {}
+    doubt: DoubtFit | None = None
     fingerprint: str = ""
     steps: Annotated[int, Field(strict=True, ge=0)] | None = None
     digest: Sha256 | None = None
@@ -102,10 +104,15 @@ class Description(_Part):
         return labels
 
     @model_validator(mode="after")
-    def _cleanup_is_of_labels(self) -> Description:
-        names = [label.name for label in self.labels]
-        if unknown := sorted(self.cleanup.keys() - set(names)):
-            raise ValueError(f"cleanup names {', '.join(unknown)}; the labels are {', '.join(names)}")
+    def _decisions_are_of_labels(self) -> Description:
+        names, told = [label.name for label in self.labels], {"cleanup": set(self.cleanup)}
+        if self.doubt is not None:
+            told["doubt"] = {*self.doubt.volumes, *self.doubt.training_ml}
+            if self.doubt.cases and not self.doubt.soft_dice:
+                raise ValueError(f"doubt has {self.doubt.cases} cases without a score")
+        for what, named in told.items():
+            if unknown := sorted(named - set(names)):
+                raise ValueError(f"{what} names {', '.join(unknown)}; the labels are {', '.join(names)}")
         return self
 
     @model_validator(mode="after")

@@ -1,9 +1,9 @@
 """The model file: one safetensors with the networks' weights and everything needed to use them. Never pickle.
 
 Tensors are named ``net.<plane>.<fold>.<parameter>``; several networks are averaged. The metadata key ``volseg`` holds
-JSON: `volseg.network.description.Description`, with the digest of the whole file. Older formats are read too: 3, which
-has no decided clean-up and does not say how many steps were made, 2, whose digest covers the tensors' bytes alone, and
-1, of one plane.
+JSON: `volseg.network.description.Description`, with the digest of the whole file. Older formats are read too: 4, which
+knows nothing of the scores of held-out cases, 3, which has no decided clean-up and does not say how many steps were
+made, 2, whose digest covers the tensors' bytes alone, and 1, of one plane.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from volseg.files.regular import regular_file
 from volseg.network.base import Generator
 from volseg.network.description import FORMAT, SEALED, CleanupDecision, Description, make_description, parse_content
 from volseg.network.digest import OPEN, Digests, check_header, compute_digests, seal
+from volseg.network.doubt_fit import DoubtFit
 from volseg.network.generator import build_generator
 
 _DAMAGE: tuple[type[Exception], ...] = (SafetensorError, *DAMAGE)
@@ -73,6 +74,9 @@ class Model:
         Of everything in that file.
     cleanup : dict of str to CleanupDecision
         By label name, what held-out cases decided. Labels with an entry in ``config.cleanup`` have none.
+    doubt : DoubtFit, optional
+        What held-out cases tell about the quality of a prediction; None where there were none, and in files of older
+        versions.
 
     Examples
     --------
@@ -95,6 +99,7 @@ class Model:
     sha256: str = ""
     digest: str = ""
     cleanup: Mapping[str, CleanupDecision] = field(default_factory=dict)
+    doubt: DoubtFit | None = None
 
     @property
     def weakness(self) -> str:
@@ -151,6 +156,7 @@ def save_model(model: Model, path: str | Path) -> Path:
         "modalities": list(model.modalities),
         "temperature": model.temperature,
         "cleanup": {name: asdict(decision) for name, decision in model.cleanup.items()},
+        "doubt": None if model.doubt is None else asdict(model.doubt),
         "fingerprint": model.fingerprint,
         "steps": model.steps,
         "digest": OPEN,
@@ -201,6 +207,7 @@ def load_model(path: str | Path) -> Model:
         modalities=description.modalities,
         temperature=description.temperature,
         cleanup=description.cleanup,
+        doubt=description.doubt,
         fingerprint=description.fingerprint,
         version=description.version,
         steps=description.steps,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from types import MappingProxyType
 from typing import Protocol
@@ -58,7 +59,7 @@ class Ellipsoid:
     radii_mm: Point
     rotation_deg: Point = (0.0, 0.0, 0.0)
 
-    @property
+    @cached_property
     def _axes(self) -> Float:
         return np.asarray(Rotation.from_euler("xyz", self.rotation_deg, degrees=True).as_matrix())
 

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from volseg.core.content import Box
 from volseg.core.grid import Grid
+from volseg.core.labelmap import LabelMap
 from volseg.core.planes import Plane
 from volseg.core.slices import NORMAL_AXIS, stack_slices
 from volseg.network.file import Model
 from volseg.network.softmax import softmax
 from volseg.prediction.calibration import soften
 from volseg.prediction.candidates import BYTES, LEAST, Candidates
+from volseg.prediction.doubt_counts import DoubtCounter
 from volseg.prediction.prepare import SliceStack
 
 # Temperature of each network's answer before the average: at 1 that is of probabilities, at infinity of logits. Between
@@ -42,10 +44,22 @@ class Answers:
         The part of the grid that was prepared; outside all is background.
     keep : bool
         Whether the probabilities are a result.
+    temperatures : sequence of float
+        At which the doubt is counted.
     """
 
-    def __init__(self, model: Model, grid: Grid, stacks: Mapping[Plane, SliceStack], *, box: Box, keep: bool) -> None:
-        self.model, self.stacks, self.keep, self.fuse = model, stacks, keep, len(stacks) > 1
+    def __init__(
+        self,
+        model: Model,
+        grid: Grid,
+        stacks: Mapping[Plane, SliceStack],
+        *,
+        box: Box,
+        keep: bool,
+        temperatures: Sequence[float],
+    ) -> None:
+        self.model, self.grid, self.stacks = model, grid, stacks
+        self.keep, self.fuse = keep, len(stacks) > 1
         values = [0, *(label.value for label in model.labels)]
         self.values = np.array(values, dtype=np.min_scalar_type(max(values)))
         self.labels = np.zeros(grid.shape, dtype=self.values.dtype)
@@ -67,6 +81,12 @@ class Answers:
         elif self.fuse:  # the classes of a voxel
             shape = (*self.labels_inside.shape, len(values))
             self.probabilities_inside = np.moveaxis(np.zeros(shape, dtype=np.float16), -1, 0)
+        self.counter = DoubtCounter(stacks, grid, box, classes=len(values), temperatures=temperatures)
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The labels, before clean-up."""
+        return LabelMap(self.labels, self.grid, self.model.labels)
 
     def turn_to(self, plane: Plane, weight: float) -> None:
         """Cut the arrays into slices of a plane, whose answers have this weight.
@@ -82,6 +102,7 @@ class Answers:
         self.label_slices = stack_slices(stack.reorientation.array(self.labels_inside), plane)
         if self.probabilities_inside is not None:
             self.probability_slices = stack_slices(stack.reorientation.array(self.probabilities_inside), plane)
+        self.counter.turn_to(plane)
         if self.candidates is not None:
             self.candidates.turn_to(stack, plane)
             self.is_last = plane == list(self.stacks)[-1]
@@ -106,13 +127,13 @@ class Answers:
         scores = logits[0]
         # The largest logit has the largest probability, unless it is averaged with others or between pixels.
         is_decided = not self.fuse and len(logits) == 1 and scores.shape[-2:] == self.size
-        if self.keep or not is_decided:
-            probabilities = resample_slices(average(logits), self.size)
-            if not is_decided:
-                scores = probabilities
+        probabilities = resample_slices(average(logits), self.size)
+        classes = largest(scores if is_decided else probabilities)
         here = slice(start, start + len(scores))
+        self.counter.add_plane(here, classes)
         if not self.fuse:
-            self.label_slices[here] = self.values[largest(scores)]
+            self.label_slices[here] = self.values[classes]
+            self.counter.add_answer(probabilities, classes)
         if self.candidates is not None:
             self._fuse(self.candidates, self.weight * probabilities, here)
         if self.probabilities_inside is not None:
@@ -122,7 +143,9 @@ class Answers:
     def _fuse(self, candidates: Candidates, weighted: Tensor, here: slice) -> None:
         sums = candidates.add_to(weighted, here)
         if self.is_last:
-            self.label_slices[here] = self.values[largest(sums)]
+            classes = largest(sums)
+            self.label_slices[here] = self.values[classes]
+            self.counter.add_answer(sums, classes)
         else:
             candidates.keep(sums, here)
 
@@ -136,7 +159,10 @@ class Answers:
         for number in range(len(labels)):  # a slab at a time, to save memory
             slab = probabilities[:, number]
             if self.fuse:
-                labels[number] = self.values[largest(torch.from_numpy(slab)[None].float())[0]]
+                sums = torch.from_numpy(slab)[None].float()
+                classes = largest(sums)
+                labels[number] = self.values[classes[0]]
+                self.counter.add_answer(sums, classes)
             if self.keep:
                 probabilities[:, number] = soften(slab, self.model.temperature)
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_LEAST = 1e-7  # about the smallest float16, the type in which probabilities are kept
+LEAST = 1e-7  # about the smallest float16, the type in which probabilities are kept
+CERTAIN = 0.01  # where all labels together are less probable, a voxel does not tell how well a network is calibrated
 _BINS = 15
-_TEMPERATURES = (0.2, 5.0)
+TEMPERATURES = (0.2, 5.0)  # that are fitted
 
 
 def soften(probabilities: NDArray[Any], temperature: float) -> NDArray[np.float32]:
@@ -32,7 +33,7 @@ def soften(probabilities: NDArray[Any], temperature: float) -> NDArray[np.float3
     (K, ...) float32
         They sum to 1 over the classes.
     """
-    likely = np.maximum(probabilities, _LEAST, dtype=np.float32)
+    likely = np.maximum(probabilities, LEAST, dtype=np.float32)
     # Relative to the likeliest class, so that a low temperature does not turn all of them into 0.
     powers = (likely / likely.max(axis=0)) ** np.float32(1 / temperature)
     return np.asarray(powers / powers.sum(axis=0), dtype=np.float32)
@@ -54,7 +55,7 @@ def fit_temperature(probabilities: NDArray[Any], classes: NDArray[Any]) -> float
         likelihood = soften(probabilities, float(np.exp(exponent)))[classes, np.arange(len(classes))]
         return float(-np.log(likelihood, dtype=np.float64).mean())
 
-    low, high = np.log(_TEMPERATURES)
+    low, high = np.log(TEMPERATURES)
     return float(np.exp(minimize_scalar(surprise, bounds=(low, high), method="bounded").x))
 
 

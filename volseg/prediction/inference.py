@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from volseg.config import PreparationConfig
+from volseg.config import CleanupConfig, PreparationConfig
 from volseg.core.content import crop
 from volseg.core.grid import Grid
 from volseg.core.labelmap import LabelMap
@@ -20,6 +20,8 @@ from volseg.core.volume import Volume
 from volseg.errors import ModelError, UsageError
 from volseg.network.file import Model
 from volseg.prediction.answers import Answers
+from volseg.prediction.cleanup import model_cleanup
+from volseg.prediction.doubt import Doubt, estimate_doubt
 from volseg.prediction.networks import ReadyModel
 from volseg.prediction.prepare import SliceStack, common_grid, find_box, prepare
 from volseg.progress import Progress
@@ -40,6 +42,8 @@ class Prediction:
     probabilities : (K, I, J, K) float16, optional
         Probabilities of background and each label, in the model's order, on the scan's grid: the softmax of each
         network at a temperature of 2, averaged over networks and planes, then calibrated if the model is.
+    doubt : Doubt, optional
+        How far the labels are in doubt; volumes are those of `labels`.
 
     Examples
     --------
@@ -54,6 +58,7 @@ class Prediction:
 
     labels: LabelMap
     probabilities: NDArray[np.float16] | None = None
+    doubt: Doubt | None = None
 
 
 def predict(
@@ -130,6 +135,39 @@ def predict_scan(
     volumes, probabilities, batch_size, progress
         As for `predict`, with its result and errors.
     """
+    model = ready.model
+    answers = answer_scan(
+        ready,
+        volumes,
+        temperatures=(model.temperature,),
+        probabilities=probabilities,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    labels = answers.label_map
+    uncleaned = [name for name, step in model_cleanup(model).items() if step != CleanupConfig()]
+    doubt = estimate_doubt(answers.counter.finish(), labels, model.doubt, uncleaned=uncleaned)
+    return Prediction(labels, answers.probabilities, doubt)
+
+
+def answer_scan(
+    ready: ReadyModel,
+    volumes: Volume | Sequence[Volume],
+    *,
+    temperatures: Sequence[float],
+    probabilities: bool = False,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Answers:
+    """Segment a scan as `predict_scan` does, and count its doubt at any temperatures.
+
+    Parameters
+    ----------
+    ready, volumes, probabilities, batch_size, progress
+        As for `predict_scan`, with its errors.
+    temperatures : sequence of float
+        As for `volseg.prediction.doubt_counts.SoftCounts`.
+    """
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; expected at least 1")
     channels = [volumes] if isinstance(volumes, Volume) else list(volumes)
@@ -138,7 +176,7 @@ def predict_scan(
     channels = [crop(channel, box) for channel in channels]
     weights = plane_weights(model.config.preparation, channels[0].grid)
     stacks = {plane: prepare(channels, model.config.preparation, plane) for plane in weights}
-    answers = Answers(model, grid, stacks, box=box, keep=probabilities)
+    answers = Answers(model, grid, stacks, box=box, keep=probabilities, temperatures=temperatures)
     done, total = 0, sum(map(len, stacks.values()))
     for plane, stack in stacks.items():
         answers.turn_to(plane, weights[plane])
@@ -149,7 +187,7 @@ def predict_scan(
                 progress("slices", done + stop, total)
         done += len(stack)
     answers.finish()
-    return Prediction(LabelMap(answers.labels, grid, model.labels), answers.probabilities)
+    return answers
 
 
 def _batches(stack: SliceStack, batch_size: int | None) -> Iterator[tuple[int, int]]:

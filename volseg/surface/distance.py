@@ -11,18 +11,19 @@ from volseg.core.mesh import Mesh
 _MOST_PARTS = 16
 
 
-def largest_distance(a: Mesh, b: Mesh) -> float:
-    """Return the largest distance, mm, from a point of either surface to the other (Hausdorff's).
+def lie_within(limit_mm: float, a: Mesh, b: Mesh) -> bool:
+    """Return whether no point of either surface is further from the other than a limit (Hausdorff's distance).
 
     It is measured from the vertices of both and from points on the larger triangles. These points are no further apart
     than the mean edge of the finer surface is long, up to 16 to an edge.
 
     Parameters
     ----------
+    limit_mm : float
     a, b : Mesh
-        Both with faces.
+        Both with faces. Points of `a` are looked at first; it is quicker if `a` has the smaller triangles.
     """
-    return max(float(distances(a, b).max()), float(distances(b, a).max()))
+    return all(float(distances(one, other).max()) <= limit_mm for one, other in ((a, b), (b, a)))
 
 
 def distances(a: Mesh, b: Mesh) -> Float:
@@ -36,7 +37,7 @@ def distances(a: Mesh, b: Mesh) -> Float:
     Returns
     -------
     (N,) float
-        From the points on `a` (see `largest_distance`) to `b`, mm.
+        From the points on `a` (see `lie_within`) to `b`, mm.
     """
     spacing = min(_edge_lengths(a).mean(), _edge_lengths(b).mean())
     points = np.concatenate([a.vertices, _points_within(a, float(spacing))])

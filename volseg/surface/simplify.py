@@ -9,7 +9,7 @@ import fast_simplification
 import numpy as np
 
 from volseg.core.mesh import Mesh
-from volseg.surface.distance import largest_distance
+from volseg.surface.distance import lie_within
 from volseg.surface.intersections import count_self_intersections
 
 _VOLUME_TOLERANCE = 0.05
@@ -84,4 +84,4 @@ def _is_alike(simpler: Mesh, mesh: Mesh) -> bool:
 
 
 def _is_near(simpler: Mesh, reference: Mesh, max_error_mm: float | None) -> bool:
-    return max_error_mm is None or largest_distance(simpler, reference) <= max_error_mm
+    return max_error_mm is None or lie_within(max_error_mm, reference, simpler)

@@ -214,13 +214,15 @@ def _rounding(distance: Float, area: int, spacing: tuple[float, float]) -> float
 def _linked(below: NDArray[np.integer], above: NDArray[np.integer]) -> NDArray[np.int64]:
     """(N, 2) numbers of pieces of two slices that overlap, or touch by an edge or a corner."""
     height, width = below.shape
-    around = np.pad(below, 1)
+    around = np.pad(below.astype(np.int64), 1)
+    many = int(above.max(initial=0)) + 1
     found = []
     for row, column in product(range(3), range(3)):
         near = around[row : row + height, column : column + width]
         both = (near > 0) & (above > 0)
-        found.append(np.unique(np.stack([near[both], above[both]], axis=1), axis=0))
-    return np.unique(np.concatenate(found), axis=0).astype(np.int64)
+        pairs = near[both] * many + above[both]
+        found.append(pairs[np.diff(pairs, prepend=-1) != 0])  # most pixels have the pair of the one before them
+    return np.stack(np.divmod(np.unique(np.concatenate(found)), many), axis=1)
 
 
 def _alike(step: Float, other: Float | None) -> bool:

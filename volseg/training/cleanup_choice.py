@@ -124,13 +124,17 @@ class CleanupTrial:
         return np.array([self._dice(number, name, steps) for number in numbers], dtype=float)
 
     def _dice(self, number: int, name: str, steps: Steps) -> float:
-        """Return the Dice of a label in a case after clean-up; that of other labels matters only within its holes."""
+        """Return the Dice of a label in a case after clean-up."""
+        return self._cases[number][1][name].dice(self._area(number, name, steps))
+
+    def _area(self, number: int, name: str, steps: Steps) -> Area:
+        """Return a label in a case after clean-up; that of other labels matters only within its holes."""
         pieces, step = self._cases[number][1][name], steps.get(name, _NOTHING)
         area = pieces.kept(step)
         if step.fill_holes:
             holes = self._count_holes(number, steps).get(name, NO_AREA)
             area = Area(area.voxels + holes.voxels, area.hits + holes.hits)
-        return pieces.dice(area)
+        return area
 
     def _count_holes(self, number: int, steps: Steps) -> dict[str, Area]:
         """Count the holes of each label when the pieces of all labels are cleared."""
@@ -163,6 +167,23 @@ class CleanupTrial:
         """
         rows = [[self._dice(number, label.name, step) for label in self.labels] for number, step in enumerate(steps)]
         return np.array(rows, dtype=float).reshape(len(rows), len(self.labels))
+
+    def volumes_ml(self, steps: Sequence[Steps]) -> list[dict[str, tuple[float, float]]]:
+        """Return for each case the volume of each label after clean-up, and that of the reference.
+
+        Parameters
+        ----------
+        steps : sequence of dict
+            The clean-up of each case.
+        """
+        found = []
+        for number, step in enumerate(steps):
+            volumes = {}
+            for name, pieces in self._cases[number][1].items():
+                predicted = self._area(number, name, step).voxels * pieces.voxel_mm3
+                volumes[name] = predicted / 1000, pieces.reference_mm3 / 1000
+            found.append(volumes)
+        return found
 
     def decide_by_others(self, groups: Sequence[int]) -> list[Steps]:
         """Return the clean-up of each case that the cases of all other groups decide.

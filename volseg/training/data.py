@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from volseg.config import Config
 from volseg.core.content import crop, crop_labels
-from volseg.core.labelmap import Label, LabelMap, present_values
+from volseg.core.labelmap import Label, LabelMap, present_values, volumes_ml
 from volseg.core.planes import Plane
 from volseg.core.resample import resample_plane
 from volseg.core.slices import stack_slices
@@ -89,15 +90,58 @@ def cache_case(
     files = {plane: _files_of(case, plane, folder) for plane in config.preparation.planes or ()}
     done = folder / f"{case.name}.done"
     state = file_state([*case.images, *case.label_files])
-    if not (done.is_file() and done.read_text(encoding="utf-8") == state):
-        volumes = read_images(case) if scans is None else scans.read(case)
-        _prepare_case(volumes, read_reference(case), files, config, labels)
+    counted = _volumes_file(case, folder)
+    if not (counted.is_file() and done.is_file() and done.read_text(encoding="utf-8") == state):
+        volumes, reference = read_images(case) if scans is None else scans.read(case), read_reference(case)
+        _prepare_case(volumes, reference, files, config, labels)
+        found = {name: round(volume, 6) for name, volume in volumes_ml(reference, labels).items()}
+        write_text(counted, json.dumps(found))
         write_text(done, state)
     prepared = {}
     for plane, (image_file, classes_file) in files.items():
         if classes_file.is_file():
             prepared[plane] = _load(image_file, classes_file)
     return prepared
+
+
+def label_volumes(case: Case, folder: Path) -> dict[str, float]:
+    """Return the volume of each label, in ml, in a case that `cache_case` has prepared.
+
+    Parameters
+    ----------
+    case : Case
+    folder : Path
+        With the files.
+    """
+    found: dict[str, float] = json.loads(_volumes_file(case, folder).read_text(encoding="utf-8"))
+    return found
+
+
+def ranges_of(volumes: Iterable[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
+    """Return the smallest and the largest volume of each label.
+
+    Parameters
+    ----------
+    volumes : iterable of dict
+        Of each case.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        Of the cases that have the label; without labels that none has.
+    """
+    ranges: dict[str, tuple[float, float]] = {}
+    for of_case in volumes:
+        for name, volume in of_case.items():
+            if volume == 0:
+                continue
+            low, high = ranges.get(name, (volume, volume))
+            ranges[name] = min(low, volume), max(high, volume)
+    return ranges
+
+
+def _volumes_file(case: Case, folder: Path) -> Path:
+    return folder / f"{case.name}.volumes.json"
 
 
 def _files_of(case: Case, plane: Plane, folder: Path) -> tuple[Path, Path]:

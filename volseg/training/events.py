@@ -123,8 +123,9 @@ class Validated:
         """Return the event as a line of the log, without the scores of single cases."""
         numbers = asdict(self.result)
         del numbers["by_case"]
-        if self.result.cleanup is None:  # decided by the last validation alone
-            del numbers["cleanup"]
+        for fitted in ("cleanup", "doubt"):  # by the last validation alone
+            if numbers[fitted] is None:
+                del numbers[fitted]
         if self.same_cases is not None:
             numbers["same_cases"] = self.same_cases
         return {"event": self.kind, "step": self.step, "held_out": self.held_out, **numbers}

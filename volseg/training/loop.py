@@ -15,7 +15,7 @@ from volseg.errors import DatasetError
 from volseg.network.devices import choose_device
 from volseg.network.file import save_model
 from volseg.training.augment import augment
-from volseg.training.data import cache_case, check_space
+from volseg.training.data import cache_case, check_space, label_volumes, ranges_of
 from volseg.training.events import CaseRead, Finished, Planned, Sampled, StepsMade, TrainingEvent, Validated
 from volseg.training.growth import stage_at
 from volseg.training.journal import cut_events, read_events
@@ -143,9 +143,10 @@ def _prepare(
         cases, held_out = choose_cases(checked, fold)
         # By fingerprint: slices that an interrupted attempt prepared by another plan must not be taken for these.
         mark = fingerprint(dataset, plan, cases)
-        cache, prepared = folder / "cache" / mark, []
+        cache, prepared, volumes = folder / "cache" / mark, [], []
         for case in cases:
             prepared.append(cache_case(case, cache, config=plan, labels=dataset.labels, scans=scans))
+            volumes.append(label_volumes(case, cache))
             scans.remove(case)
             if len(prepared) == 1:
                 check_space(cache, cases, spare=scans.size)
@@ -154,7 +155,7 @@ def _prepare(
     if not any(sampler.has_labels for sampler in samplers.values()):
         raise DatasetError(f"{dataset.name}: no training case has a single labelled voxel")
     limited = is_limited(folder, plan.training) if resume else True
-    return Run(folder, dataset, plan, device, fold, mark, held_out, samplers, limited)
+    return Run(folder, dataset, plan, device, fold, mark, held_out, samplers, ranges_of(volumes), limited)
 
 
 def _begin(run: Run) -> RunState:

@@ -58,7 +58,7 @@ def check_outcome(run: Run, state: RunState) -> None:
 
 
 def fitted_model(run: Run, state: RunState, result: Validation | None) -> Model:
-    """Return the model with its temperature, set or fitted, and the clean-up that was decided.
+    """Return the model with its temperature, set or fitted, the clean-up that was decided, and what tells doubt.
 
     Parameters
     ----------
@@ -67,13 +67,15 @@ def fitted_model(run: Run, state: RunState, result: Validation | None) -> Model:
     result : Validation or None
         Of the last weights.
     """
-    temperature, cleanup = run.config.training.temperature, dict[str, CleanupDecision]()
+    temperature, cleanup, doubt = run.config.training.temperature, dict[str, CleanupDecision](), None
     if result is not None and result.calibration and temperature is None:
         temperature = result.calibration.temperature
     if result is not None and result.cleanup:
         cleanup = result.cleanup.decided
+    if result is not None and result.doubt:
+        doubt = replace(result.doubt, training_ml=run.volumes_ml)
     model = run.make_model(state.learners, steps=state.standing.step)
-    return replace(model, temperature=temperature or 1.0, cleanup=cleanup)
+    return replace(model, temperature=temperature or 1.0, cleanup=cleanup, doubt=doubt)
 
 
 def write_validation(run: Run, result: Validation) -> None:

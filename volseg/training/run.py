@@ -49,6 +49,8 @@ class Run:
         Cases to validate on.
     samplers : dict of plane to SliceSampler
         The prepared slices.
+    volumes_ml : dict of str to (float, float)
+        The smallest and largest volume of each label in the training cases that have it.
     limited : bool
         Whether the clock ends it where it has no length of its own.
     """
@@ -61,6 +63,7 @@ class Run:
     fingerprint: str
     held_out: tuple[Case, ...]
     samplers: dict[Plane, SliceSampler]
+    volumes_ml: dict[str, tuple[float, float]]
     limited: bool = True
 
     @property

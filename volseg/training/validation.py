@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from typing import Any
@@ -18,14 +18,20 @@ from volseg.datasets import Case, read_images, read_reference
 from volseg.datasets.packed import PackedLabels
 from volseg.evaluation.metrics import dice
 from volseg.network.description import CleanupDecision
+from volseg.network.doubt_fit import DoubtFit
 from volseg.network.file import Model
 from volseg.prediction.answers import can_hold
-from volseg.prediction.calibration import calibration_error, fit_temperature, soften
-from volseg.prediction.inference import predict
-from volseg.training.cleanup_choice import CleanupTrial, group_cases
+from volseg.prediction.calibration import CERTAIN, TEMPERATURES, calibration_error, fit_temperature, soften
+from volseg.prediction.doubt_counts import Counted
+from volseg.prediction.inference import answer_scan
+from volseg.prediction.networks import ReadyModel
+from volseg.training.cleanup_choice import CleanupTrial, Steps, group_cases
+from volseg.training.doubt_fitting import HeldOutScores, fit_doubt
 
 _VOXELS = 500_000  # of all cases together, to calibrate with
-_CERTAIN = 0.01  # where all labels together are less probable, a voxel does not tell how well the network is calibrated
+
+# At which probabilities are counted, as the temperature is fitted when all cases are predicted.
+_TEMPERATURES = tuple(np.geomspace(*TEMPERATURES, 13).tolist())
 
 _LOG = logging.getLogger(__name__)
 Voxels = tuple[NDArray[np.float16], NDArray[np.int64]]  # probabilities (K, N) and classes (N,)
@@ -88,6 +94,8 @@ class Validation:
         How long it took.
     cleanup : Cleaned, optional
         None if it was not asked for.
+    doubt : DoubtFit, optional
+        What these cases tell about the quality of further predictions; None if it was not asked for.
     """
 
     mean: float | None
@@ -97,6 +105,7 @@ class Validation:
     calibration: Calibration | None
     seconds: float
     cleanup: Cleaned | None = None
+    doubt: DoubtFit | None = None
 
 
 def validate(
@@ -120,14 +129,17 @@ def validate(
         After this time no further case is begun, but two are predicted in any case.
     fit : bool
         Also fit what a model has from held-out cases: a temperature of the probabilities (scans whose probabilities
-        would take too much memory do not count), and the clean-up of labels without a setting for it.
+        would take too much memory do not count), the clean-up of labels without a setting for it, and what tells how
+        far a prediction is in doubt.
     heed : callable
         Called every few seconds; may raise.
     """
     start = time.monotonic()
     rows: list[list[float]] = []
     voxels: list[Voxels] = []
+    counted: list[Counted] = []
     trial = CleanupTrial(model.labels, model.config.cleanup, heed) if fit else None
+    given, ready = model.config.training.temperature, ReadyModel(model, device)
     for case in cases:
         # Deciding the clean-up in the end takes about as long as counting the pieces of all cases.
         spent = time.monotonic() - start + (trial.seconds if trial else 0.0)
@@ -137,17 +149,30 @@ def validate(
         heed()
         volumes, reference = read_images(case), read_reference(case)
         keep = fit and can_hold(model, volumes[0].grid.shape)
-        prediction = predict(model, volumes, device=device, probabilities=keep, progress=lambda *_: heed())
-        rows.append([dice(prediction.labels.mask(label), reference.mask(label)) for label in model.labels])
-        if prediction.probabilities is not None:
-            voxels.append(_telling_voxels(prediction.probabilities, reference, model, count=_VOXELS // len(cases)))
+        at = _TEMPERATURES if fit and given is None else (given or 1.0,)
+        answers = answer_scan(ready, volumes, temperatures=at, probabilities=keep, progress=lambda *_: heed())
+        labels = answers.label_map
+        rows.append([dice(labels.mask(label), reference.mask(label)) for label in model.labels])
+        if answers.probabilities is not None:
+            voxels.append(_telling_voxels(answers.probabilities, reference, model, count=_VOXELS // len(cases)))
         if trial is not None:
-            trial.add(partial(_load_pair, PackedLabels.pack(prediction.labels, ""), case))
+            counted.append(answers.counter.finish())
+            trial.add(partial(_load_pair, PackedLabels.pack(labels, ""), case))
     done = cases[: len(rows)]
-    calibration = _calibrate(voxels, heed) if fit and rows else None
-    cleaned = _clean(trial, done) if trial and rows else None
     mean, per_label, by_case = _means(np.array(rows, dtype=float), done, model.labels)
-    return Validation(mean, per_label, len(rows), by_case, calibration, time.monotonic() - start, cleaned)
+    found = Validation(mean, per_label, len(rows), by_case, None, time.monotonic() - start)
+    if trial is None or not rows:
+        return found
+    calibration = _calibrate(voxels, heed)
+    by_others = trial.decide_by_others(group_cases(done))
+    temperature = given or (calibration.temperature if calibration else 1.0)
+    found = replace(
+        found,
+        calibration=calibration,
+        cleanup=_clean(trial, by_others, done),
+        doubt=_fit_doubt(trial, by_others, counted, temperature),
+    )
+    return replace(found, seconds=time.monotonic() - start)
 
 
 def _load_pair(prediction: PackedLabels, case: Case) -> tuple[LabelMap, LabelMap]:
@@ -163,10 +188,22 @@ def _calibrate(voxels: Sequence[Voxels], heed: Callable[[], None]) -> Calibratio
     return None
 
 
-def _clean(trial: CleanupTrial, cases: Sequence[Case]) -> Cleaned:
-    by_others = trial.decide_by_others(group_cases(cases))
+def _clean(trial: CleanupTrial, by_others: Sequence[Steps], cases: Sequence[Case]) -> Cleaned:
     mean, per_label, _ = _means(trial.table(by_others), cases, trial.labels)
     return Cleaned(trial.sum_up(trial.decide(), by_others), mean, per_label)
+
+
+def _fit_doubt(
+    trial: CleanupTrial, by_others: Sequence[Steps], counted: Sequence[Counted], temperature: float
+) -> DoubtFit:
+    """Fit the doubt on cases that are cleaned as the others decide, and calibrated by a temperature."""
+    dices, volumes, cases = trial.table(by_others), trial.volumes_ml(by_others), []
+    for of_case, row, of_labels in zip(counted, dices, volumes, strict=True):
+        soft = np.interp(np.log(temperature), np.log(of_case.soft.temperatures), of_case.soft_dice())
+        mean = _mean(row)
+        dice = float("nan") if mean is None else mean
+        cases.append(HeldOutScores(float(soft), of_case.plane_agreement(), dice, of_labels))
+    return fit_doubt(cases)
 
 
 def _means(
@@ -191,7 +228,7 @@ def _mean(scores: NDArray[np.float64]) -> float | None:
 
 def _telling_voxels(probabilities: NDArray[np.float16], reference: LabelMap, model: Model, *, count: int) -> Voxels:
     """Choose at most about `count` voxels to calibrate with, by the prediction alone."""
-    telling = np.flatnonzero(probabilities[0] <= 1 - _CERTAIN)
+    telling = np.flatnonzero(probabilities[0] <= 1 - CERTAIN)
     chosen = telling[:: max(1, ceil(len(telling) / max(1, count)))]
     values = reference.array.reshape(-1)[chosen]
     classes = np.zeros(len(chosen), dtype=np.int64)

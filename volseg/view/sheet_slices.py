@@ -14,7 +14,7 @@ from volseg.core.labelmap import LabelMap
 from volseg.core.mesh import Mesh
 from volseg.core.planes import Plane
 from volseg.core.resample import Reorientation, reorient
-from volseg.core.slices import NORMAL_AXIS, in_plane, stack_slices
+from volseg.core.slices import NORMAL_AXIS, coarse_plane, in_plane, stack_slices
 from volseg.core.volume import Volume
 from volseg.errors import GeometryError, InputError
 from volseg.view.greyscale import display_window, to_grey
@@ -88,7 +88,7 @@ def select_slices(volume: Volume | None, labels: Sequence[LabelMap], *, count: i
         grid = common_grid(labels, _DISPLAY)
         array = np.zeros(grid.shape, dtype=np.uint8)
     values = [_values_on(grid, layer, described=(volume or labels[0]).grid.describe()) for layer in labels]
-    plane = _coarse_plane(grid)
+    plane = coarse_plane(grid)
     box, normal = _box_around(values, grid, plane), NORMAL_AXIS[plane]
     first, last = box[normal].start, box[normal].stop
     indices = np.unique(np.floor(first + (np.arange(count) + 0.5) / count * (last - first)).astype(int))
@@ -158,15 +158,6 @@ def _values_on(grid: Grid, labels: LabelMap, *, described: str) -> NDArray[Any]:
     placed = np.zeros(grid.shape, dtype=values.dtype)
     placed[*target] = values[*source]
     return placed
-
-
-def _coarse_plane(grid: Grid) -> Plane:
-    # A single slice shows its own plane; nearly isotropic scans are shown in axial slices.
-    by_axis: dict[int, Plane] = {axis: plane for plane, axis in NORMAL_AXIS.items()}
-    if grid.shape.count(1) == 1:
-        return by_axis[grid.shape.index(1)]
-    coarsest = int(np.argmax(grid.spacing))
-    return by_axis[coarsest] if grid.spacing[coarsest] > 1.2 * sorted(grid.spacing)[1] else "axial"
 
 
 def _box_around(values: Sequence[NDArray[Any]], grid: Grid, plane: Plane) -> list[slice]:

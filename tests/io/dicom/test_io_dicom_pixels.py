@@ -182,6 +182,7 @@ def embed(path: Path, syntax: str, streams: list[bytes], **attributes: Any) -> N
 ONE_FILE = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.usefixtures("one_decoder")
 @ONE_FILE
 @given(
     frames=st.lists(arrays(np.int64, (3, 4), elements=st.integers(0, 4095)), min_size=1, max_size=2),
@@ -198,6 +199,7 @@ def test_jpeg_of_12_bits_is_decoded(files: list[Path], frames: list[Any], signed
         np.testing.assert_array_equal(values.T, np.kron(frame + 5, np.ones((8, 8))))
 
 
+@pytest.mark.usefixtures("one_decoder")
 @ONE_FILE
 @given(values=arrays(np.uint16, (36, 40), elements=st.integers(0, 4095)), padding=st.integers(1, 9))
 def test_padding_before_the_end_of_jpeg_ls_is_read(files: list[Path], values: Any, padding: int) -> None:
@@ -214,6 +216,7 @@ def test_padding_before_the_end_of_jpeg_ls_is_read(files: list[Path], values: An
     np.testing.assert_array_equal(read(files[0]).array[:, :, 0], values.T)
 
 
+@pytest.mark.usefixtures("one_decoder")
 @pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless])
 def test_no_decoder_takes_a_stream_that_is_cut(files: list[Path], syntax: str) -> None:
     dataset = pydicom.dcmread(files[0])
@@ -242,6 +245,7 @@ def test_a_crash_of_the_first_decoder_leaves_it_to_the_second(
     np.testing.assert_array_equal(read(files[0].parent).array, scan.array)
 
 
+@pytest.mark.usefixtures("one_decoder")
 def test_advice_fits_the_reason(files: list[Path]) -> None:
     def told() -> str:
         with pytest.raises(InputError, match="the pixels cannot be decoded") as error:

@@ -100,7 +100,10 @@ BODY = "<CaretExtension><VolumeInformation><LabelTable>"
         b"<LabelTable>" * 200_000,
         HEAD + '<Label Key="1">a</Label>' + " " * (9 << 20) + TAIL,
     ],
-    ids=str,
+    ids=[  # themselves, they would be ten million letters
+        *("bomb", "file", "entity", "cut off", "negative", "no number", "no name", "twice", "long name", "undefined"),
+        *("encoding", "no UTF-8", "deep", "large"),
+    ],
 )
 def test_what_is_damaged_or_hostile_is_left_out_with_a_notice(
     tmp_path: Path, content: str | bytes, caplog: pytest.LogCaptureFixture

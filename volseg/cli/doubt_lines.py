@@ -1,0 +1,53 @@
+"""How far a prediction is in doubt, and what a model knows to say so, each in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from volseg.prediction.doubt import Doubt
+
+_SLICES = 3
+
+
+def doubt_line(doubt: Doubt) -> str:
+    """Say what Dice is expected of a case, or why none is, and which slices to look at first.
+
+    Parameters
+    ----------
+    doubt : Doubt
+    """
+    if doubt.expected_dice is not None and doubt.interval is not None:
+        low, high = doubt.interval
+        quality = f"expected Dice {doubt.expected_dice:.2f} [{low:.2f}, {high:.2f}]"
+    else:
+        quality = f"no expected Dice: {doubt.reasons[-1]}"
+    first = doubt.slices[:_SLICES]
+    if not first:
+        return quality
+    places = ", ".join(str(one.index) for one in first)
+    return f"{quality}; look at {first[0].plane} slices {places} first"
+
+
+def fit_line(fit: Mapping[str, Any] | None) -> str:
+    """Say what a model can tell about the quality of a prediction.
+
+    Parameters
+    ----------
+    fit : mapping, optional
+        A `volseg.network.doubt_fit.DoubtFit` as a dictionary.
+    """
+    if fit is None or not fit["cases"]:
+        return "doubt: no held-out cases are known, so nothing is said about the quality of a prediction"
+    line, parts = fit["dice"], []
+    if line is None:
+        return f"doubt: {fit['cases']} held-out cases, too few for an expected Dice and intervals"
+    for name, volume in fit["volumes"].items():
+        if volume["low"] is not None:
+            parts.append(f"{name} {volume['low']:.2f} to {volume['high']:.2f}")
+    volumes = f"; true volumes are so many times the predicted ones: {', '.join(parts)}" if parts else ""
+    dice = (
+        f"a Dice of {line['at_0']:.2f} to {line['at_100']:.2f} is expected, -{line['below']:.2f} +{line['above']:.2f}"
+    )
+    return f"doubt: by {fit['cases']} held-out cases {dice}{volumes}"
