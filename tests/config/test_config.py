@@ -309,8 +309,3 @@ def test_changes_shrink_to_nothing_over_the_last_share_of_a_training() -> None:
 def test_zscore_takes_no_numbers(kind: str) -> None:
     with pytest.raises(ConfigError, match=f"kind '{kind}' takes no numbers"):
         load_config(overrides=(f"preparation.normalisation=[{{kind: {kind}, low: 3}}]",))
-
-
-def test_the_balance_stays_for_half_of_the_training_and_then_shrinks_to_nothing() -> None:
-    config = load_config(overrides=["loss.balance=0.6"])
-    assert [config.balance_at(progress) for progress in (0.0, 0.5, 0.75, 1.0)] == pytest.approx([0.6, 0.6, 0.3, 0.0])

@@ -123,7 +123,7 @@ class LossConfig(_Section):
 
     ``balance``: in the cross-entropy, if there is one, a pixel of a class with n pixels in the batch weighs in
     proportion to n^-balance, so that small structures are learnt early. It shrinks to 0 over the second half of the
-    training, so that pixels between two classes go to the likelier one in the end.
+    training, or from 1,000 to 2,000 steps a plane, so that pixels go to the likeliest class in the end.
     """
 
     reconstruction: Reconstruction = "ce_dice"
@@ -242,16 +242,6 @@ class Config(_Section):
         strength = min(1.0, (1 - progress) / full.fade) if full.fade else 1.0
         amounts = {name: value * strength for name, value in full.model_dump(exclude={"mirror", "fade"}).items()}
         return full.model_copy(update={**amounts, "mirror": full.mirror and plane != "sagittal"})
-
-    def balance_at(self, progress: float) -> float:
-        """Return the balance of the cross-entropy at a moment of the training.
-
-        Parameters
-        ----------
-        progress : float
-            Share of the training that is done, 0 to 1.
-        """
-        return self.loss.balance * min(1.0, 2 * (1 - progress))
 
     def to_yaml(self) -> str:
         """Return the settings as YAML that `load_config` reads back."""

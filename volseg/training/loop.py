@@ -215,7 +215,8 @@ def _learn(run: Run, state: RunState, stop: Stop, watch: Watch) -> Iterator[Trai
             images, classes = map(torch.from_numpy, run.samplers[plane].draw(state.rng, stage))
             images, classes = images.to(run.device), classes.to(run.device)
             images, classes = augment(images, classes, run.config.augmentation_at(progress, plane), state.noise)
-            losses = state.learners[plane].step(images, classes, progress)
+            balance = run.balance(progress, step=now.step)
+            losses = state.learners[plane].step(images, classes, progress, balance)
             now.count(losses)
     check_outcome(run, state)
 

@@ -27,7 +27,7 @@ from volseg.training.step import Learner
 
 _Event = TypeVar("_Event", bound=TrainingEvent)
 
-_MOST_SHARED_STEPS = 1_000  # for each plane
+_EARLY_STEPS = 1_000  # for each plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,14 +138,10 @@ class Run:
             Whether one network is that of every plane.
         """
         channels, labels = len(self.dataset.channel_names), len(self.dataset.labels)
-        learners: dict[Plane, Learner] = {}
-        for plane in self.samplers:
-            first = next(iter(learners.values()), None)
-            if shared and first is not None:
-                learners[plane] = first
-            else:
-                learners[plane] = Learner(self.config, plane, channels=channels, labels=labels, device=self.device)
-        return learners
+        make = partial(Learner, self.config, channels=channels, labels=labels, device=self.device)
+        if shared:
+            return dict.fromkeys(self.samplers, make(next(iter(self.samplers))))
+        return {plane: make(plane) for plane in self.samplers}
 
     def shares(self, progress: float, *, step: int) -> bool:
         """Whether one network learns from all planes at a moment of the training.
@@ -160,7 +156,21 @@ class Run:
         planes = len(self.samplers)
         if planes == 1 or self.config.loss.adversarial_weight:
             return False
-        return progress < self.config.training.shared and step < _MOST_SHARED_STEPS * planes
+        return progress < self.config.training.shared and step < _EARLY_STEPS * planes
+
+    def balance(self, progress: float, *, step: int) -> float:
+        """Return the balance of the cross-entropy at a moment of the training.
+
+        Parameters
+        ----------
+        progress : float
+            Share of the training that is done, 0 to 1.
+        step : int
+            Steps made.
+        """
+        by_steps = 2 - step / (_EARLY_STEPS * len(self.samplers))
+        by_progress = 2 * (1 - progress)
+        return self.config.loss.balance * float(np.clip(min(by_steps, by_progress), 0, 1))
 
     def make_model(self, learners: Mapping[Plane, Learner], *, steps: int) -> Model:
         """Make a model of the weights as they are now; nothing is fitted on held-out cases.

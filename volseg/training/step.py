@@ -54,7 +54,7 @@ class Learner:
             self.discriminator_optimiser = _optimiser(self.discriminator.parameters(), config.optimiser)
         self.skipped = 0
 
-    def step(self, images: Tensor, classes: Tensor, progress: float) -> dict[str, float]:
+    def step(self, images: Tensor, classes: Tensor, progress: float, balance: float = 0.0) -> dict[str, float]:
         """Learn from one batch: images (B, C, H, W), classes (B, H, W). Returns the losses by name.
 
         Parameters
@@ -63,6 +63,8 @@ class Learner:
         classes : (B, H, W) int64
         progress : float
             Share of the training that is done, 0 to 1.
+        balance : float
+            Of the cross-entropy.
         """
         self.generator.train()
         self._set_rate(progress)
@@ -71,7 +73,7 @@ class Learner:
         with autocast(self.device):
             logits = self.generator(images)
         logits = logits.float()
-        losses = {"reconstruction": self.reconstruction(logits, classes, self.config.balance_at(progress))}
+        losses = {"reconstruction": self.reconstruction(logits, classes, balance)}
         total = self.config.loss.reconstruction_weight * losses["reconstruction"]
         if self.discriminator is not None:
             predicted = logits.softmax(dim=1)
