@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from volseg.io.mesh import write_mesh, write_meshes
     from volseg.network.file import Model, load_model, save_model
     from volseg.prediction.inference import Prediction, predict
+    from volseg.reporting import report
     from volseg.surface import SurfaceSettings, extract_isosurface, extract_surfaces, measure
     from volseg.training.loop import train
     from volseg.verification import Verification, verify
@@ -65,6 +66,7 @@ _HOMES = {
     "read": "io",
     "read_all": "io",
     "read_labels": "io",
+    "report": "reporting",
     "save_model": "network.file",
     "train": "training.loop",
     "verify": "verification",
@@ -100,6 +102,7 @@ __all__ = [
     "read",
     "read_all",
     "read_labels",
+    "report",
     "save_model",
     "train",
     "verify",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from typer.testing import CliRunner
@@ -42,6 +42,7 @@ def boxes() -> tuple[np.ndarray, np.ndarray]:
     return ours, theirs
 
 
+@settings(max_examples=50)
 @given(ours=VALUES, theirs=VALUES)
 def test_folders_of_masks_score_as_label_maps_do(tmp_path_factory, ours: np.ndarray, theirs: np.ndarray) -> None:
     base = tmp_path_factory.getbasetemp()

@@ -26,6 +26,7 @@ from volseg.core.labelmap import LabelMap, volumes_ml
 from volseg.core.volume import Volume
 from volseg.files.atomic import write_text
 from volseg.files.names import shown_path
+from volseg.inspection.reader_notes import collected_notes
 from volseg.io import read_labels
 from volseg.io.case_record import RECORD, state_of
 from volseg.io.scan_files import ScanFiles, find_scan_files
@@ -87,6 +88,7 @@ class _Stages:
         self.job, self.case, self.scan, self.folder, self.work, self.new = job, case, scan, folder, work, new
         self.seconds: dict[str, float] = {}
         self.doubt: Doubt | None = None
+        self.warnings: dict[str, list[str]] = {}
         # Further entries of run.json; if outputs are only added to a case, its earlier entries.
         self.facts: dict[str, Any] = {}
         if folder.record is not None and work.needs < Needs.PREDICTION:
@@ -173,6 +175,7 @@ class _Stages:
             "channels": [{"name": channel.name, "modality": channel.modality} for channel in channels],
             "volumes_ml": {name: round(volume, 4) for name, volume in volumes.items()},
             "cleanup": self.job.explain_cleanup(),
+            "trained_on": self.job.explain_training(),
         }
         if self.job.model.weakness:
             facts["model_weakness"] = self.job.model.weakness
@@ -200,6 +203,7 @@ class _Stages:
         for stage, taken in self.seconds.items():
             seconds[stage] = round(taken, 3)
         content["seconds"] = seconds
+        content["warnings"] = self.facts.get("warnings", {}) | self._shown_warnings()
         content["files"] = [*names, RECORD]
         content["written"] = {name: state_of(self.new / name).model_dump() for name in names}
         write_text(self.new / RECORD, json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -208,5 +212,18 @@ class _Stages:
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         start = time.monotonic()
-        yield
+        with collected_notes(alone=False) as texts:
+            yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - start
+        self.warnings.setdefault(stage, []).extend(texts)
+
+    def _shown_warnings(self) -> dict[str, list[str]]:
+        """Return the warnings of each stage, with the paths of the scan as they are shown elsewhere."""
+        found = {}
+        for stage, texts in self.warnings.items():
+            for path in self.case.paths:
+                shown = shown_path(path, full=self.job.settings.full_paths)
+                texts = [text.replace(str(path), shown) for text in texts]
+            if texts:
+                found[stage] = texts
+        return found

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from volseg.cases.case_folder import tidy_output
 from volseg.cases.case_run import run_case
+from volseg.cases.failures import note_ending
 from volseg.cases.inputs import CaseInput
 from volseg.cases.job import Job, make_job
 from volseg.cases.outputs import CaseResult, OutputSettings
@@ -63,7 +64,9 @@ def process_cases(
     check_writable(job.output)
     tidy_output(job.output)
     for case in cases:
-        yield _run_alone(job, case, progress)
+        result = _run_alone(job, case, progress)
+        note_ending(job.output, result)
+        yield result
 
 
 def _run_alone(job: Job, case: CaseInput, progress: Progress | None) -> CaseResult:

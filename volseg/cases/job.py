@@ -93,6 +93,15 @@ class Job:
             return replace(settled, expected_dice=None, interval=None, reasons=(*settled.reasons, reason))
         return settled
 
+    def explain_training(self) -> dict[str, Any]:
+        """Return for ``run.json`` what the model's training scans were like; a report compares scans with it."""
+        preparation = self.model.config.preparation
+        return {
+            "modalities": list(self.model.modalities),
+            "spacing_mm": preparation.spacing_mm,
+            "normalisation": [entry.model_dump() for entry in preparation.normalisation or ()],
+        }
+
     def explain_cleanup(self) -> dict[str, Any]:
         """Return for ``run.json`` what is done to each label, and why.
 

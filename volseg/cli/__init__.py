@@ -26,6 +26,7 @@ from volseg.cli.inspect_command import inspect
 from volseg.cli.measure_command import measure
 from volseg.cli.mesh_command import mesh
 from volseg.cli.predict_command import predict
+from volseg.cli.report_command import report
 from volseg.cli.stopping import stopped_by_sigterm
 from volseg.cli.train_command import train
 from volseg.cli.verify_command import verify
@@ -96,7 +97,7 @@ def _unwrap(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
-for _command in (train, crossval, predict, evaluate, mesh, measure, view, inspect, verify, convert, demo):
+for _command in (train, crossval, predict, evaluate, mesh, measure, view, report, inspect, verify, convert, demo):
     app.command(cls=ListingCommand, help=_unwrap(_command.__doc__ or ""))(_guarded(_command))
 
 _dataset = typer.Typer(name="dataset", help="Get a public training set by its name.", no_args_is_help=True)

@@ -10,7 +10,7 @@ import typer
 from volseg.cli.console import FullPaths, Only, Series, list_files, parse_only, say, show_trace, split_list
 from volseg.cli.doubt_lines import doubt_line
 from volseg.cli.mesh_space import Space, parse_space
-from volseg.cli.progress import progress_bar, progress_on
+from volseg.cli.progress import progress_bar, progress_on, show_progress
 from volseg.cli.stopping import check_stopped
 from volseg.errors import PartialError, UsageError
 
@@ -37,6 +37,9 @@ def predict(
     space: Space = None,
     html: Annotated[
         bool, typer.Option("--html", help="Also scene.html: slices, surfaces and controls in any browser.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also a report of all cases in OUT, the worst first; see volseg report.")
     ] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also the probability of each label.")] = False,
     doubt: Annotated[
@@ -114,7 +117,17 @@ def predict(
                 show_trace(result.error)
     for result in results:
         list_files(result.written)
+    if report:
+        _report(output, results)
     _raise_failures(results)
+
+
+def _report(output: Path, results: list[CaseResult]) -> None:
+    from volseg.reporting import report
+
+    images = {result.case.name: result.case.paths for result in results}
+    with show_progress("report") as follow:
+        list_files([report(output, images=images, progress=follow)])
 
 
 def _ending(result: CaseResult) -> str:

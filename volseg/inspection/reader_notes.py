@@ -19,13 +19,19 @@ class _Collector(logging.Handler):
 
 
 @contextmanager
-def collected_notes() -> Iterator[list[str]]:
-    """Collect the warnings that volseg logs while the block runs, each once; other handlers do not get them."""
+def collected_notes(*, alone: bool = True) -> Iterator[list[str]]:
+    """Collect the warnings that volseg logs while the block runs, each once.
+
+    Parameters
+    ----------
+    alone : bool
+        Whether other handlers, such as those of a program, do not get them.
+    """
     texts: list[str] = []
     logger, handler = logging.getLogger("volseg"), _Collector(texts)
     propagates = logger.propagate
     logger.addHandler(handler)
-    logger.propagate = False
+    logger.propagate = propagates and not alone
     try:
         yield texts
     finally:

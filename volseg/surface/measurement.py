@@ -170,19 +170,36 @@ def _measure_crop(crop: LabelCrop, piece: int | None, pieces: int, *, surface: b
     )
 
 
+def longest_of_voxels(mask: NDArray[np.bool_], grid: Grid) -> float:
+    """Return the largest distance between two outer corners of a body's voxels, mm.
+
+    Parameters
+    ----------
+    mask : (I, J, K) bool
+        With a voxel at least.
+    grid : Grid
+    """
+    return longest_distance(_outer_corners(mask, grid))
+
+
+def _outer_corners(mask: NDArray[np.bool_], grid: Grid) -> Float:
+    """(N, 3) world coordinates of the corners of the first and the last voxel of each row."""
+    axial = _axial_axis(grid)
+    middle, half_slice = grid.to_world(_outer_sides(mask, axial)), grid.affine[:3, axial] / 2
+    return np.concatenate([middle - half_slice, middle + half_slice])
+
+
 def _of_voxels(mask: NDArray[np.bool_], grid: Grid, faces: list[int]) -> Extent:
     axial = _axial_axis(grid)
     sides = _outer_sides(mask, axial)
-    half_slice = grid.affine[:3, axial] / 2
-    middle = grid.to_world(sides)
-    world = np.concatenate([middle - half_slice, middle + half_slice])
+    world = _outer_corners(mask, grid)
     return Extent(
         volume_ml=int(np.count_nonzero(mask)) * grid.voxel_volume_mm3 / 1000,
         area_mm2=_staircase_mm2(faces, grid),
         centre_mm=_point(grid.to_world([_middle(mask, axis) for axis in range(3)])),
         bounds_mm=(_point(world.min(axis=0)), _point(world.max(axis=0))),
         longest_mm=longest_distance(world),
-        longest_axial_mm=longest_within(_split(middle, sides[:, axial])),
+        longest_axial_mm=longest_within(_split(grid.to_world(sides), sides[:, axial])),
     )
 
 

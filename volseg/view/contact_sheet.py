@@ -15,19 +15,16 @@ from skimage.measure import find_contours
 
 from volseg.core.labelmap import Colour, Label, LabelMap, present_values
 from volseg.core.mesh import Mesh
-from volseg.core.planes import Plane
 from volseg.core.volume import Volume
 from volseg.files.plain_text import plain
 from volseg.view.picture import png_path
-from volseg.view.sheet_slices import Sheet, SheetSlice, select_slices
+from volseg.view.sheet_slices import EDGES, Sheet, SheetSlice, select_slices
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patheffects import AbstractPathEffect
 
-# Letters at the left, right, upper and lower edge of a slice in the radiological convention.
-_EDGES: dict[Plane, str] = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}
 _BACKGROUND, _TEXT, _FAINT = "#0b0d10", "#e8eaed", "#d8c27a"
 _DPI = 100
 _SHAPE = 1.5  # width : height that the arrangement of the slices aims at
@@ -118,7 +115,7 @@ def draw_contact_sheet(
         extent = layout.extent(number)
         _draw_slice(axes, one, drawn, extent, em)
         _draw_sections(axes, [sheet.section(mesh, one) for mesh in meshes], one.grey.shape, extent, em)
-        _draw_letters(axes, one.position, _EDGES[sheet.plane], extent, em)
+        _draw_letters(axes, one.position, EDGES[sheet.plane], extent, em)
     for number, label in enumerate(shown[:_LEGEND_LIMIT]):
         _draw_legend_entry(axes, label.name, label.colour, layout, number)
     if len(shown) > _LEGEND_LIMIT:

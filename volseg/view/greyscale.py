@@ -40,10 +40,22 @@ def display_window(volume: Volume) -> tuple[float, float]:
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 1.0
-    low, high = percentiles(values)
-    if volume.unit == "HU" or volume.modality == "CT" or (volume.modality is None and is_like_ct(values)):
+    if is_in_hu(volume):
         return SOFT_TISSUE_HU
+    low, high = percentiles(values)
     return low, high if high > low else low + 1.0
+
+
+def is_in_hu(volume: Volume) -> bool:
+    """Whether the values of a scan are HU: it says so, or it does not say its modality and its values look like CT.
+
+    Parameters
+    ----------
+    volume : Volume
+    """
+    if volume.modality is None and volume.unit != "HU":
+        return is_like_ct(volume.array)
+    return volume.unit == "HU" or volume.modality == "CT"
 
 
 def to_grey(array: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uint8]:

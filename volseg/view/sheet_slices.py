@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ from volseg.view.greyscale import display_window, to_grey
 
 # The array axes grow to the patient's left, back and feet. Then columns run to the right of the picture and rows down
 # in all three planes of the radiological convention (patient's right on the left; sagittal: front on the left).
-_DISPLAY = "LPI"
+DISPLAYED = "LPI"
+# Letters at the left, right, upper and lower edge of a slice in the radiological convention.
+EDGES: dict[Plane, str] = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}
 _MARGIN_MM = 20.0
 _MARGIN_FRACTION = 0.25
 _FARTHEST = 8  # largest common grid, as a multiple of the voxels of all label maps
@@ -58,6 +61,87 @@ class Sheet:
         return mesh.with_vertices(place).section(place[:, normal], one.number)[:, :, [row, column]]
 
 
+@dataclass(frozen=True, eq=False)
+class Display:
+    """A scan and its label maps in the order of display, to cut slices from.
+
+    Parameters
+    ----------
+    grid : Grid
+        Its axes grow to the patient's left, back and feet.
+    array : (I, J, K), optional
+        The scan; without it slices are black.
+    values : tuple of (I, J, K) integers
+        Of each label map.
+    window : (low, high), optional
+        Intensities that are drawn black and white.
+    """
+
+    grid: Grid
+    array: NDArray[Any] | None
+    values: tuple[NDArray[Any], ...]
+    window: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, volume: Volume | None, labels: Sequence[LabelMap]) -> Display:
+        """Turn a scan and its label maps to the order of display.
+
+        Parameters
+        ----------
+        volume : Volume or None
+        labels : sequence of LabelMap
+            They may overlap.
+
+        Raises
+        ------
+        InputError
+            Neither a scan nor a label map is given.
+        GeometryError
+            The voxels of scan and label maps do not coincide.
+        """
+        if volume is None:
+            grid, array, window = common_grid(labels, DISPLAYED), None, None
+        else:
+            array, grid = reorient(volume.array, volume.grid, DISPLAYED)
+            window = display_window(volume)
+        described = (volume or labels[0]).grid.describe()
+        return cls(grid, array, tuple(_values_on(grid, layer, described=described) for layer in labels), window)
+
+    @cached_property
+    def plane(self) -> Plane:
+        """The plane of the slices as they were scanned; axial if they are nearly as thick as pixels are wide."""
+        return coarse_plane(self.grid)
+
+    def extent(self, plane: Plane) -> tuple[int, int]:
+        """Return the first slice of a plane that has labels, and the one after the last; all if nothing is labelled."""
+        along = _box_around(self.values, self.grid, plane)[NORMAL_AXIS[plane]]
+        return along.start, along.stop
+
+    def sheet(self, plane: Plane, indices: Sequence[int]) -> Sheet:
+        """Cut slices, cropped around the labels.
+
+        Parameters
+        ----------
+        plane : {"axial", "coronal", "sagittal"}
+        indices : sequence of int
+            Along the normal axis of the plane, from the head, front or right onwards.
+        """
+        box, normal = _box_around(self.values, self.grid, plane), NORMAL_AXIS[plane]
+        row_axis, column_axis = in_plane(plane)[::-1]
+        # stack_slices gives (S, column axis, row axis) here, hence the transposition.
+        crop = (slice(None), box[column_axis], box[row_axis])
+        values = [stack_slices(layer, plane)[crop].transpose(0, 2, 1) for layer in self.values]
+        shape = (box[row_axis].stop - box[row_axis].start, box[column_axis].stop - box[column_axis].start)
+        slices = []
+        for n in indices:
+            grey = np.zeros(shape, dtype=np.uint8)
+            if self.array is not None and self.window is not None:
+                grey = to_grey(stack_slices(self.array, plane)[crop].transpose(0, 2, 1)[n], self.window)
+            values_here = np.array([stack[n] for stack in values]).reshape(-1, *shape)
+            slices.append(SheetSlice(grey, values_here, _position(self.grid, plane, n), n - box[normal].start))
+        return Sheet(tuple(slices), plane, box_grid(self.grid, box), (normal, row_axis, column_axis))
+
+
 def select_slices(volume: Volume | None, labels: Sequence[LabelMap], *, count: int) -> Sheet:
     """Choose evenly spaced slices across the coarse axis, over the extent of the labels and cropped around them.
 
@@ -82,29 +166,23 @@ def select_slices(volume: Volume | None, labels: Sequence[LabelMap], *, count: i
     GeometryError
         The voxels of scan and label maps do not coincide.
     """
-    if volume is not None:
-        array, grid = reorient(volume.array, volume.grid, _DISPLAY)
-    else:
-        grid = common_grid(labels, _DISPLAY)
-        array = np.zeros(grid.shape, dtype=np.uint8)
-    values = [_values_on(grid, layer, described=(volume or labels[0]).grid.describe()) for layer in labels]
-    plane = coarse_plane(grid)
-    box, normal = _box_around(values, grid, plane), NORMAL_AXIS[plane]
-    first, last = box[normal].start, box[normal].stop
-    indices = np.unique(np.floor(first + (np.arange(count) + 0.5) / count * (last - first)).astype(int))
-    row_axis, column_axis = in_plane(plane)[::-1]
-    # stack_slices gives (S, column axis, row axis) here, hence the transposition.
-    crop = (slice(None), box[column_axis], box[row_axis])
-    scan_stack = stack_slices(array, plane)[crop].transpose(0, 2, 1)
-    value_stacks = [stack_slices(layer, plane)[crop].transpose(0, 2, 1) for layer in values]
-    window = display_window(volume) if volume else None
-    slices = []
-    for n in indices.tolist():
-        scan = scan_stack[n]
-        grey = to_grey(scan, window) if window else np.zeros(scan.shape, dtype=np.uint8)
-        values_here = np.array([stack[n] for stack in value_stacks]).reshape(-1, *scan.shape)
-        slices.append(SheetSlice(grey, values_here, _position(grid, plane, n), n - first))
-    return Sheet(tuple(slices), plane, box_grid(grid, box), (normal, row_axis, column_axis))
+    display = Display.of(volume, labels)
+    return display.sheet(display.plane, spread_slices(display.extent(display.plane), count))
+
+
+def spread_slices(extent: tuple[int, int], count: int) -> list[int]:
+    """Return the numbers of slices that are spread evenly over an extent.
+
+    Parameters
+    ----------
+    extent : (first, stop)
+    count : int
+        Largest number of slices.
+    """
+    first, stop = extent
+    places = np.floor(first + (np.arange(count) + 0.5) / count * (stop - first))
+    numbers: list[int] = np.unique(places.astype(int)).tolist()
+    return numbers
 
 
 def common_grid(labels: Sequence[LabelMap], orientation: str) -> Grid:
@@ -180,4 +258,4 @@ def _position(grid: Grid, plane: Plane, index: int) -> str:
     axis = NORMAL_AXIS[plane]
     centre[axis] = index
     position = float(grid.to_world(centre)[axis])
-    return f"{('RAS' if position >= 0 else _DISPLAY)[axis]} {abs(position):.1f} mm"
+    return f"{('RAS' if position >= 0 else DISPLAYED)[axis]} {abs(position):.1f} mm"

@@ -17,6 +17,7 @@ from volseg._version import __version__
 from volseg.core.agreement import AGREEMENT_COLOURS
 from volseg.core.labelmap import Colour, Label
 from volseg.core.planes import Plane
+from volseg.files.page_theme import THEME_STYLE
 from volseg.files.plain_text import plain
 from volseg.files.script_data import script_data
 from volseg.watching.chart import Line, draw_chart
@@ -159,7 +160,7 @@ def write_page(summary: Summary, curves: Curves, album: Album, files: Sequence[S
         what="training" if album.learnt else "held-out",
         note=html.escape(note),
         content=script_data({"steps": kept}),
-        style=(assets / "progress.css").read_text(encoding="utf-8"),
+        style=THEME_STYLE + (assets / "progress.css").read_text(encoding="utf-8"),
         script=(assets / "progress.js").read_text(encoding="utf-8"),
     )
 

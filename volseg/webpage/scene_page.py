@@ -21,6 +21,7 @@ from volseg.core.volume import Volume
 from volseg.errors import InputError, RenderError, UsageError
 from volseg.files.atomic import write_text
 from volseg.files.names import PAGE_SUFFIXES, check_suffix
+from volseg.files.page_theme import THEME_STYLE
 from volseg.files.plain_text import plain
 from volseg.files.script_data import script_data
 from volseg.view.renderer import save_screenshot
@@ -208,7 +209,7 @@ def _filled(title: str, content: Content, picture: str, niivue: str, licence: st
         version=__version__,
         title=html.escape(title),
         facts=html.escape(" · ".join(content.facts)),
-        style=(assets / "page.css").read_text(encoding="utf-8"),
+        style=THEME_STYLE + (assets / "page.css").read_text(encoding="utf-8"),
         script="\n".join(scripts),
         picture=picture,
         content=script_data(content.values),

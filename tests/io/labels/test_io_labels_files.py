@@ -21,6 +21,7 @@ from volseg.io.images.nifti import write_nifti
 from volseg.io.labels.files import check_labels, names_volume
 
 GRID = Grid.from_spacing((40, 40, 40))
+REGIONS = 260  # more than 8 bits tell apart
 Random = np.random.Generator
 
 
@@ -66,7 +67,7 @@ def test_a_scan_is_none(kind: str, seed: int) -> None:
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
-    write_nifti(regions(random, 400).astype(np.float32), GRID, tmp_path / "atlas.nii.gz")
+    write_nifti(regions(random, REGIONS).astype(np.float32), GRID, tmp_path / "atlas.nii.gz")
     write_nifti(SCANS["CT and 1024"](random).astype(np.uint16), GRID, tmp_path / "scan.nii.gz")
     write_nifti(random.normal(size=GRID.shape).astype(np.float32), GRID, tmp_path / "floats.nii.gz")
     return tmp_path
@@ -94,7 +95,7 @@ def test_every_command_takes_the_atlas_and_refuses_the_scans(command: str, files
 
 
 def test_values_of_an_atlas_are_kept(files: Path) -> None:
-    assert len(read_labels(files / "atlas.nii.gz").labels) == 400
+    assert len(read_labels(files / "atlas.nii.gz").labels) == REGIONS
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import re
 import tracemalloc
 import zipfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +42,15 @@ MOST_BYTES = 64 << 20
 
 def bodies(*names: str) -> list[Mesh]:
     """Balls of a radius of 6 mm, far from the origin and each other, each with a colour of its own."""
-    grid = Grid.from_spacing((20, 20, 20), origin=(30, 40, 50))
-    (ball,) = extract_surfaces(sphere_labelmap(grid, radius_mm=6))
+    (ball,) = marched()
     return [
         replace(ball, name=name, vertices=ball.vertices + 40 * n, colour=(10, 200, n)) for n, name in enumerate(names)
     ]
+
+
+@cache
+def marched() -> list[Mesh]:
+    return extract_surfaces(sphere_labelmap(Grid.from_spacing((20, 20, 20), origin=(30, 40, 50)), radius_mm=6))
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,76 @@
+"""The cases of a cohort that failed, in ``OUT/failures.json``: a report lists them too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from volseg.cases.outputs import CaseResult
+from volseg.errors import InputError
+from volseg.files.atomic import write_text
+from volseg.files.locking import lock_file
+from volseg.files.names import shown_path
+from volseg.files.regular import read_json
+
+FAILURES = "failures.json"
+
+
+class Failure(BaseModel):
+    """A case that failed.
+
+    Parameters
+    ----------
+    case : str
+    input : list of str
+        The paths of its scan relative to the working folder, or their names alone.
+    error : str
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    case: str
+    input: list[str]
+    error: str
+
+
+def note_ending(output: Path, result: CaseResult) -> None:
+    """Add a case that failed to the file, or remove one that has succeeded since; other cases stay.
+
+    Parameters
+    ----------
+    output : Path
+        The folder with the folders of all cases.
+    result : CaseResult
+    """
+    path = output / FAILURES
+    if result.error is None and not path.exists():
+        return
+    with lock_file(output / f".volseg-{FAILURES}.lock", wait_for=str(path)):
+        paths = [shown_path(each) for each in result.case.paths]
+        kept = [failure for failure in read_failures(output) if failure.input != paths]
+        if result.error is not None:
+            error = str(result.error)
+            for each, told in zip(result.case.paths, paths, strict=True):
+                error = error.replace(str(each), told)
+            kept.append(Failure(case=result.case.name, input=paths, error=error))
+        if kept:
+            write_text(path, json.dumps([failure.model_dump() for failure in kept], indent=2) + "\n")
+        else:
+            path.unlink(missing_ok=True)
+
+
+def read_failures(output: Path) -> Sequence[Failure]:
+    """Return the cases that failed; none if the file is missing or of another form.
+
+    Parameters
+    ----------
+    output : Path
+        The folder with the folders of all cases.
+    """
+    try:
+        return [Failure.model_validate(entry) for entry in read_json(output / FAILURES)]
+    except (InputError, ValidationError, TypeError):
+        return []

@@ -1,0 +1,241 @@
+"""Slices as small pictures, with outlines that stay lines: a page can be zoomed, and the outlines switched off."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import find_contours
+
+from volseg.core.labelmap import Colour, Label, LabelMap, label_boxes
+from volseg.core.planes import Plane
+from volseg.core.resample import Reorientation
+from volseg.core.slices import NORMAL_AXIS
+from volseg.reporting.doubt import DoubtfulSlice
+from volseg.view.sheet_slices import DISPLAYED, EDGES, Display, SheetSlice, spread_slices
+
+CHECKED = 6
+_MOST_SLICES = 60
+_LARGE, _SMALL = 640, 256  # pixels along the longer side
+_APART_MM = 4.0  # slices nearer than this show nearly the same
+_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The outline of a label: its name, its colour as CSS has it, and its path in half pixels, as SVG has it."""
+
+    name: str
+    colour: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A slice as people look at it.
+
+    Parameters
+    ----------
+    plane : {"axial", "coronal", "sagittal"}
+    number, count : int
+        Counted from 1 in the order of the stored labels, and how many there are.
+    position : str
+        As in ``S 43.5 mm``.
+    note : str
+        What is to be said of it.
+    width, height : int
+        Pixels of the slice.
+    proportion : float
+        Width over height in mm.
+    data : str
+        A JPEG in base64; empty without a scan.
+    outlines : tuple of Outline
+    """
+
+    plane: Plane
+    number: int
+    count: int
+    position: str
+    note: str
+    width: int
+    height: int
+    proportion: float
+    data: str
+    outlines: tuple[Outline, ...]
+
+    @property
+    def letters(self) -> str:
+        """The sides at its left, right, upper and lower edge."""
+        return EDGES[self.plane]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Slices that are chosen, and why, as a sentence."""
+
+    pictures: tuple[Picture, ...]
+    why: str
+
+
+class Pictures:
+    """The pictures of one case.
+
+    Parameters
+    ----------
+    display : Display
+        Scan and labels.
+    labels : LabelMap
+        The same labels as stored.
+    """
+
+    def __init__(self, display: Display, labels: LabelMap) -> None:
+        self.display, self.labels = display, labels
+        self.by_value = {label.value: label for label in labels.labels}
+
+    def checked(self, ranked: Sequence[DoubtfulSlice]) -> Chosen:
+        """Choose slices to check first: those that the doubt ranks first, else some spread over the labels.
+
+        Parameters
+        ----------
+        ranked : sequence of DoubtfulSlice
+        """
+        if ranked:
+            chosen = self._apart(ranked)
+            notes = [f"agreement {one.agreement:.2f}" for one in chosen]
+            places = [(one.plane, self._on_display(one.plane, one.index)) for one in chosen]
+            pictures = [self.draw(plane, n, _LARGE, note=note) for (plane, n), note in zip(places, notes, strict=True)]
+            why = f"the least sure first; slices within {_APART_MM:g} mm of one that is shown are left out"
+            return Chosen(tuple(pictures), why)
+        plane = self.display.plane
+        spread = spread_slices(self.display.extent(plane), CHECKED)
+        why = "no slice is known to be more doubtful than others, so these are spread evenly over the labels"
+        return Chosen(tuple(self.draw(plane, n, _LARGE) for n in spread), why)
+
+    def every(self) -> Chosen:
+        """Return all slices with labels in the plane of the scan, thinned out where they are many."""
+        plane = self.display.plane
+        first, stop = self.display.extent(plane)
+        step = -(-(stop - first) // _MOST_SLICES)
+        pictures = tuple(self.draw(plane, n, _SMALL) for n in range(first, stop, step))
+        side = "the front" if plane == "sagittal" else "the patient's right"
+        which = "every slice with labels" if step == 1 else f"one of every {step} slices with labels"
+        return Chosen(pictures, f"{plane}, {which}; {side} is on the left")
+
+    def thumbnail(self) -> Picture:
+        """Return the slice in the plane of the scan that has the most of the labels."""
+        plane = self.display.plane
+        others = tuple({0, 1, 2} - {NORMAL_AXIS[plane]})
+        counts = np.sum([np.count_nonzero(values, axis=others) for values in self.display.values], axis=0)
+        return self.draw(plane, int(counts.argmax()), _SMALL)
+
+    def draw(self, plane: Plane, index: int, pixels: int, *, note: str = "") -> Picture:
+        """Draw a slice, cropped around the labels.
+
+        Parameters
+        ----------
+        plane : {"axial", "coronal", "sagittal"}
+        index : int
+            In the order of display.
+        pixels : int
+            Most along its longer side; the outlines are of all pixels.
+        note : str
+        """
+        sheet = self.display.sheet(plane, [index])
+        (one,), (row_mm, column_mm) = sheet.slices, sheet.pixel_mm
+        height, width = one.grey.shape
+        return Picture(
+            plane=plane,
+            number=self._stored(plane, index) + 1,
+            count=self.display.grid.shape[NORMAL_AXIS[plane]],
+            position=one.position,
+            note=note,
+            width=width,
+            height=height,
+            proportion=width * column_mm / (height * row_mm),
+            data=_jpeg(one.grey, pixels) if self.display.array is not None else "",
+            outlines=tuple(self._outlines(one)),
+        )
+
+    def _outlines(self, one: SheetSlice) -> list[Outline]:
+        outlines = []
+        for values in one.values:
+            for value, box in label_boxes(values).items():
+                label: Label = self.by_value[value]
+                path = _path(values[box] == value, box[0].start, box[1].start)
+                outlines.append(Outline(label.name, css(label.colour), path))
+        return outlines
+
+    def _apart(self, ranked: Sequence[DoubtfulSlice]) -> list[DoubtfulSlice]:
+        """Return the first slices of a ranking that are not next to each other."""
+        chosen: list[DoubtfulSlice] = []
+        for one in ranked:
+            axis = NORMAL_AXIS[one.plane]
+            mm, count = self.display.grid.spacing[axis], self.display.grid.shape[axis]
+            near = any(abs(one.index - kept.index) * mm < _APART_MM for kept in chosen if kept.plane == one.plane)
+            if not near and 0 <= self._on_display(one.plane, one.index) < count:
+                chosen.append(one)
+        return chosen[:CHECKED]
+
+    def _on_display(self, plane: Plane, index: int) -> int:
+        """Return the number of a slice of the stored labels in the order of display."""
+        axis = NORMAL_AXIS[plane]
+        place = (np.array(self.labels.grid.shape) - 1) / 2
+        place[Reorientation.between(self.labels.grid, DISPLAYED).axes[axis]] = index
+        return round(float(self.display.grid.to_voxel(self.labels.grid.to_world(place))[axis]))
+
+    def _stored(self, plane: Plane, index: int) -> int:
+        """Return the number of a slice of the display in the order of the stored labels."""
+        axis = NORMAL_AXIS[plane]
+        place = (np.array(self.display.grid.shape) - 1) / 2
+        place[axis] = index
+        stored = Reorientation.between(self.labels.grid, DISPLAYED).axes[axis]
+        return round(float(self.labels.grid.to_voxel(self.display.grid.to_world(place))[stored]))
+
+
+def css(colour: Colour) -> str:
+    """Return a colour as CSS has it.
+
+    Parameters
+    ----------
+    colour : (red, green, blue)
+    """
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _jpeg(grey: NDArray[np.uint8], pixels: int) -> str:
+    from PIL import Image
+
+    image = Image.fromarray(grey)
+    step = -(-max(grey.shape) // pixels)
+    if step > 1:
+        image = image.reduce(step)
+    buffer = BytesIO()
+    image.save(buffer, format="jpeg", quality=_QUALITY)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _path(mask: NDArray[np.bool_], row: int, column: int) -> str:
+    """Return the outline of a mask as an SVG path in half pixels: all its corners lie on them.
+
+    Parameters
+    ----------
+    mask : (H, W) bool
+    row, column : int
+        Where it lies in the slice.
+    """
+    parts = []
+    for contour in find_contours(np.pad(mask, 1).astype(np.float32), 0.5):
+        # A contour is in padded pixel centres, and the centre of a pixel is half a pixel from its corner.
+        points = np.rint((contour - 0.5 + (row, column)) * 2).astype(int)
+        turns = np.any(
+            np.diff(points, axis=0, append=points[1:2]) != np.diff(points, axis=0, prepend=points[-2:-1]), axis=1
+        )
+        kept = points[:-1][turns[:-1]]
+        moves = np.diff(kept, axis=0)
+        told = " ".join(f"{x} {y}" for y, x in moves.tolist())
+        parts.append(f"M{kept[0][1]} {kept[0][0]}l{told}z")
+    return "".join(parts)
