@@ -7,7 +7,7 @@ from pathlib import Path
 
 from volseg.cases.cohort import process_cases
 from volseg.cases.inputs import CaseInput
-from volseg.cases.outputs import OutputSettings
+from volseg.cases.outputs import PAGE, OutputSettings
 from volseg.config import load_config
 from volseg.errors import RenderError, UsageError
 from volseg.evaluation import Evaluation, evaluate
@@ -16,6 +16,7 @@ from volseg.io.dicom import write_dicom_series
 from volseg.io.labels import write_label_table
 from volseg.phantoms import make_ct_phantom
 from volseg.progress import Progress, ignore_progress
+from volseg.reporting import report
 from volseg.training.events import StepsMade
 from volseg.training.loop import iterate_training
 
@@ -43,7 +44,7 @@ class DemoResult:
 
 
 def run_demo(output: Path | str, *, epochs: int = 40, progress: Progress | None = None) -> DemoResult:
-    """Make a small cohort of CT phantoms, train on it, segment an unseen DICOM series and look at the result.
+    """Make a small cohort of CT phantoms, train on it, segment an unseen DICOM series, look at it and report on it.
 
     Parameters
     ----------
@@ -79,12 +80,14 @@ def run_demo(output: Path | str, *, epochs: int = 40, progress: Progress | None 
             tell("training", round(100 * event.progress), 100)
     tell("segmenting the unseen scan", 0, 1)
     files = _segment(folder)
-    tell("drawing", 1, 2)
+    tell("drawing", 1, 3)
     pictures, note = _draw(folder)
+    tell("drawing", 2, 3)
+    index = report(folder / "segmentation", images={_CASE: [folder / "unseen_dicom"]})
     evaluation = evaluate(folder / "segmentation", references)
     tell("done", 1, 1)
     run = folder / "run"
-    return DemoResult(evaluation, (run / "curve.png", run / "progress.html", *files, *pictures), note)
+    return DemoResult(evaluation, (run / "curve.png", run / "progress.html", *files, *pictures, index), note)
 
 
 def _write_cohort(folder: Path, progress: Progress) -> Path:
@@ -111,15 +114,18 @@ def _segment(folder: Path) -> tuple[Path, ...]:
 
 
 def _draw(folder: Path) -> tuple[list[Path], str]:
-    """Draw the contact sheet and the 3D view; only the latter needs a renderer."""
+    """Draw the contact sheet, the page and the 3D view; only the last needs a renderer."""
     from volseg.surface import extract_surfaces
     from volseg.view import save_contact_sheet, save_screenshot
+    from volseg.webpage import page
 
     case = folder / "segmentation" / _CASE
     volume, labels = read(folder / "unseen_dicom"), read_labels(case / "labels.nii.gz")
+    surfaces = extract_surfaces(labels)
     pictures = [save_contact_sheet(volume, labels, case / "contact_sheet.png")]
+    pictures.append(page(volume, labels, meshes=surfaces, title=_CASE).save(case / PAGE))
     try:
-        pictures.append(save_screenshot(case / "view.png", meshes=extract_surfaces(labels), volume=volume))
+        pictures.append(save_screenshot(case / "view.png", meshes=surfaces, volume=volume))
     except RenderError as error:
         return pictures, str(error)
     return pictures, ""

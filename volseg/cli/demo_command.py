@@ -15,7 +15,7 @@ def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="New folder for everything.")] = Path("volseg-demo"),
     epochs: Annotated[int, typer.Option(min=1, help="Length of the training, in passes over the slices.")] = 40,
 ) -> None:
-    """Run every step on synthetic CT scans: train, segment an unseen DICOM series, evaluate, mesh, draw."""
+    """Run every step on synthetic CT scans: train, segment an unseen DICOM series, evaluate, mesh, draw, report."""
     from volseg.cli.tables import print_evaluation
     from volseg.demo import run_demo
     from volseg.network.devices import Threads
