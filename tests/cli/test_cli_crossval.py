@@ -21,6 +21,8 @@ from volseg.network.description import CleanupDecision
 from volseg.training.loop import train
 from volseg.training.planning import iterate_planning
 
+pytestmark = pytest.mark.usefixtures("one_curve")
+
 TINY = ("network.width=4", "training.batch_size=4", "training.epochs=1", "training.validations=1")
 
 
