@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,19 @@ class Browser:
                 return str(ready)
             time.sleep(0.1)
         raise TimeoutError(f"the page is not ready after {_SECONDS} s: {self.complaints}")
+
+    def follow(self, selector: str) -> str:
+        """Click a link, wait until its page says that it is ready, and return where that is."""
+        before = self.run("location.href")
+        self.run(f'setTimeout(() => document.querySelector("{selector}").click())')
+        end = time.monotonic() + _SECONDS
+        while time.monotonic() < end:
+            with suppress(RuntimeError):  # between two pages there is nothing to ask
+                address = str(self.run("document.body?.dataset.ready ? location.href : ''"))
+                if address not in ("", before):
+                    return address
+            time.sleep(0.1)
+        raise TimeoutError(f"{selector} has not led to another page in {_SECONDS} s: {self.complaints}")
 
     def run(self, code: str) -> Any:
         """Return the value of an expression in the page."""

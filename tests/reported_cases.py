@@ -34,12 +34,14 @@ def ball_and_bar(shift: int = 0) -> tuple[Volume, LabelMap]:
 def doubt(expected: float | None, *, percentile: float = 40.0) -> dict[str, Any]:
     """Return the entry of run.json about how well the labels are expected to be."""
     slices = [{"plane": "axial", "index": index, "agreement": 0.5 + index / 100} for index in range(6, 16)]
-    known = {"interval_ml": [0.5, 3.0], "training_range_ml": [0.5, 3.0], "plane_agreement": 0.9}
+    known = {"interval_ml": [0.5, 3.0], "training_range_ml": [0.5, 3.0], "plane_agreement": 0.9, "soft_dice": 0.9}
     return {
         "expected_dice": expected,
         "interval": None if expected is None else [expected - 0.1, expected + 0.05],
         "coverage": 0.9,
         "held_out_cases": 52,
+        "soft_dice": 0.9,
+        "plane_agreement": 0.9,
         "percentile": percentile,
         "reasons": [],
         "slices": [{"plane": "sagittal", "index": 29, "agreement": 0.4}, *slices],

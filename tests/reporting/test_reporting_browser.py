@@ -59,9 +59,7 @@ def test_a_rating_is_kept_and_seen_in_the_index_and_the_way_leads_on(browser: Br
     browser.requests.clear()
     browser.complaints.clear()
     browser.open(index)
-    press(browser, "#cases tbody tr:nth-child(2) .case a")
-    browser.run("new Promise((done) => setTimeout(done, 500))")
-    address = browser.run("location.href")
+    address = browser.follow("#cases tbody tr:nth-child(2) .case a")
     assert "cases/b%20%26%20%3Cb%3E.html#c/b" in address
     assert browser.run("document.getElementById('place').textContent") == "2 of 3"
     assert browser.run("document.getElementById('after').href").partition("#")[0].endswith("/a.html")

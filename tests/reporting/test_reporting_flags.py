@@ -8,7 +8,8 @@ from reported_cases import LABELS, ball_and_bar, doubt
 
 from volseg.core.grid import Grid
 from volseg.core.labelmap import LabelMap
-from volseg.reporting.doubt import Doubt, read_doubt
+from volseg.prediction.doubt import Doubt
+from volseg.reporting.doubt import nothing_known, read_doubt
 from volseg.reporting.flags import Flag, flag_doubt, flag_intensities, flag_record, flag_sizes
 from volseg.reporting.sizes import size_labels
 
@@ -16,7 +17,7 @@ GRID = Grid.from_spacing((10, 10, 10), (1.0, 1.0, 3.0))
 
 
 def of_sizes(array: np.ndarray[Any, Any], grid: Grid, known: Doubt | None = None) -> list[Flag]:
-    return flag_sizes(size_labels(LabelMap(array, grid, LABELS)), known or Doubt())
+    return flag_sizes(size_labels(LabelMap(array, grid, LABELS)), known or nothing_known(""))
 
 
 def test_what_a_usual_case_has_is_not_flagged() -> None:

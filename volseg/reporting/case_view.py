@@ -20,7 +20,8 @@ from volseg.files.names import CASE_SUFFIXES, case_name, has_suffix
 from volseg.io import read_labels
 from volseg.io.case_record import CaseRecord
 from volseg.io.scan_files import ScanFiles, find_scan_files, find_scan_of
-from volseg.reporting.doubt import Doubt, LabelDoubt, read_doubt
+from volseg.prediction.doubt import Doubt, LabelDoubt
+from volseg.reporting.doubt import nothing_known, read_doubt
 from volseg.reporting.fit import edge_contrast, tissues
 from volseg.reporting.flags import (
     Flag,
@@ -164,13 +165,16 @@ def view_case(folder: Path, record: CaseRecord, images: Path | Sequence[Path] | 
     doubt = read_doubt(content.get("doubt"))
     if LABELS in record.written and LABELS not in record.whole_files(folder):
         flags.append(Flag("changed", "The labels were changed after they were predicted."))
-        doubt = Doubt(reasons=("the labels were changed after they were predicted",))
+        doubt = nothing_known("the labels were changed after they were predicted")
     sizes = size_labels(labels)
     flags += [*flag_doubt(doubt), *flag_sizes(sizes, doubt), *flag_record(content, labels.grid)]
     if volume is not None:
         flags += _flag_scan(volume, display, labels, content)
     drawn = Pictures(display, labels)
-    measured = [Measured(s, css(s.label.colour), doubt.labels.get(s.label.name, LabelDoubt())) for s in sizes]
+    measured = []
+    for size in sizes:
+        of_label = doubt.labels.get(size.label.name, LabelDoubt(None, None))
+        measured.append(Measured(size, css(size.label.colour), of_label))
     has_labels = any(size.pieces for size in sizes)
     return CaseView(
         case=folder.name,

@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-Interval = tuple[float, float]
+from volseg.prediction.doubt import Doubt
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-class DoubtfulSlice(_Part):
-    """A slice; its index is along the axis of ``labels.nii.gz`` that is nearest to the normal of the plane."""
-
-    plane: Literal["axial", "coronal", "sagittal"]
-    index: int
-    agreement: float
-
-
-class LabelDoubt(_Part):
-    """What is known of one label."""
-
-    soft_dice: float | None = None
-    plane_agreement: float | None = None
-    volume_ml: float | None = None
-    interval_ml: Interval | None = None
-    training_range_ml: Interval | None = None
-
-
-class Doubt(_Part):
-    """All of it; slices are in order, the worst first."""
-
-    expected_dice: float | None = None
-    interval: Interval | None = None
-    coverage: float | None = None
-    held_out_cases: int | None = None
-    soft_dice: float | None = None
-    plane_agreement: float | None = None
-    percentile: float | None = None
-    reasons: tuple[str, ...] = ()
-    slices: tuple[DoubtfulSlice, ...] = ()
-    labels: dict[str, LabelDoubt] = {}
+_DOUBT = TypeAdapter(Doubt)
 
 
 def read_doubt(entry: Any) -> Doubt:
@@ -55,8 +20,19 @@ def read_doubt(entry: Any) -> Doubt:
         As in ``run.json``.
     """
     if entry is None:
-        return Doubt(reasons=("run.json has no doubt: the case was predicted by a version that did not judge it",))
+        return nothing_known("run.json has no doubt: the case was predicted by a version that did not judge it")
     try:
-        return Doubt.model_validate(entry)
+        return _DOUBT.validate_python(entry)
     except ValidationError:
-        return Doubt(reasons=("the doubt in run.json is of another form; predict the case anew (--overwrite)",))
+        return nothing_known("the doubt in run.json is of another form; predict the case anew (--overwrite)")
+
+
+def nothing_known(reason: str) -> Doubt:
+    """Return a doubt without figures.
+
+    Parameters
+    ----------
+    reason : str
+        Why there are none.
+    """
+    return Doubt(None, None, 0, None, None, None, (reason,), ())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from volseg.core.grid import Grid
-from volseg.reporting.doubt import Doubt
+from volseg.prediction.doubt import Doubt
 from volseg.reporting.fit import Contrast, Tissue
 from volseg.reporting.sizes import LabelSize
 

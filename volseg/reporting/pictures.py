@@ -15,7 +15,7 @@ from volseg.core.labelmap import Colour, Label, LabelMap, label_boxes
 from volseg.core.planes import Plane
 from volseg.core.resample import Reorientation
 from volseg.core.slices import NORMAL_AXIS
-from volseg.reporting.doubt import DoubtfulSlice
+from volseg.prediction.doubt import SliceDoubt
 from volseg.view.sheet_slices import DISPLAYED, EDGES, Display, SheetSlice, spread_slices
 
 CHECKED = 6
@@ -96,12 +96,12 @@ class Pictures:
         self.display, self.labels = display, labels
         self.by_value = {label.value: label for label in labels.labels}
 
-    def checked(self, ranked: Sequence[DoubtfulSlice]) -> Chosen:
+    def checked(self, ranked: Sequence[SliceDoubt]) -> Chosen:
         """Choose slices to check first: those that the doubt ranks first, else some spread over the labels.
 
         Parameters
         ----------
-        ranked : sequence of DoubtfulSlice
+        ranked : sequence of SliceDoubt
         """
         if ranked:
             chosen = self._apart(ranked)
@@ -169,9 +169,9 @@ class Pictures:
                 outlines.append(Outline(label.name, css(label.colour), path))
         return outlines
 
-    def _apart(self, ranked: Sequence[DoubtfulSlice]) -> list[DoubtfulSlice]:
+    def _apart(self, ranked: Sequence[SliceDoubt]) -> list[SliceDoubt]:
         """Return the first slices of a ranking that are not next to each other."""
-        chosen: list[DoubtfulSlice] = []
+        chosen: list[SliceDoubt] = []
         for one in ranked:
             axis = NORMAL_AXIS[one.plane]
             mm, count = self.display.grid.spacing[axis], self.display.grid.shape[axis]
