@@ -28,7 +28,8 @@ def trapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("entry", ["", ".", "{here}", "{here}/", "{here}/../{name}"])
 @pytest.mark.parametrize(
-    ("module", "arguments"), [("volseg", ["--version"]), ("volseg.io.dicom.decoder", []), ("volseg.view.drawing", [])]
+    ("module", "arguments"),
+    [("volseg", ["--version"]), ("volseg.io.dicom.decoder", []), ("volseg.view.drawing_process", [])],
 )
 def test_nothing_is_imported_from_the_working_folder(
     entry: str, module: str, arguments: list[str], trapped: Path, monkeypatch: pytest.MonkeyPatch

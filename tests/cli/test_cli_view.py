@@ -89,8 +89,8 @@ def test_a_reference_is_compared_on_the_page(
     scan, labels = files
     run(scan, "-s", labels, "--reference", labels, "--html", tmp_path / "scene.html")
     assert "both agree" in (tmp_path / "scene.html").read_text(encoding="utf-8")
-    with pytest.raises(UsageError, match="--reference is shown on a page; add --html FILE"):
-        run(scan, "-s", labels, "--reference", labels)
+    with pytest.raises(UsageError, match="--reference is not shown on a contact sheet; add --html"):
+        run(scan, "-s", labels, "--reference", labels, "--contact-sheet", tmp_path / "sheet.png")
 
 
 def test_a_picture_does_not_load_what_pages_need() -> None:
@@ -100,7 +100,8 @@ def test_a_picture_does_not_load_what_pages_need() -> None:
         "from volseg.cli.view_command import view\n"
         "from volseg.errors import UsageError\n"
         "try:\n"
-        "    view(['scan.nii.gz'], screenshot='scan.jpg', contact_sheet=None, size=None, html=None, reference=None)\n"
+        "    view(['scan.nii.gz'], screenshot='scan.jpg', contact_sheet=None, size=None, html=None, reference=None,\n"
+        "         turntable=None)\n"
         "except UsageError as error:\n"
         "    print(error, 'volseg.webpage' in sys.modules)\n"
     )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from matplotlib.image import imread
 from volseg.core.grid import Grid
 from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
-from volseg.errors import InputError, RenderError, UsageError
+from volseg.errors import RenderError, UsageError
 from volseg.phantoms import make_ct_phantom
 from volseg.surface import extract_surfaces
 from volseg.view import available_renderer, renderer, save_screenshot, show
-from volseg.view.scene import Scene, SlicePicture, make_scene
+from volseg.view.content import make_scene
+from volseg.view.renderer import Job
 
 TETRAHEDRON = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
 SIZE = (320, 240)
@@ -32,51 +34,16 @@ def drawable() -> None:
         pytest.skip("no renderer on this machine (libegl1 libgl1-mesa-dri, or libosmesa6)")
 
 
-def test_slices_lie_where_the_affine_says(oblique_grid: Grid) -> None:
-    array = np.arange(np.prod(oblique_grid.shape), dtype=np.int32).reshape(oblique_grid.shape)
-    at = oblique_grid.to_world((13, 6, 7))
-    scene = make_scene(meshes=[marker(at)], volume=Volume(array, oblique_grid, modality="MR"))
-    assert [picture.grey.shape for picture in scene.slices] == [(24, 10), (20, 10), (20, 24)]
-    corners = [[(13, -0.5, -0.5), (13, -0.5, 9.5), (13, 23.5, 9.5), (13, 23.5, -0.5)]]
-    assert np.allclose(scene.slices[0].corners, oblique_grid.to_world(corners[0]))
-    for axis, picture in enumerate(scene.slices):
-        # Every plane goes through the marker.
-        normal = np.cross(picture.corners[1] - picture.corners[0], picture.corners[3] - picture.corners[0])
-        assert np.dot(at - picture.corners[0], normal) == pytest.approx(0, abs=1e-6), axis
-
-
-def test_slices_of_a_large_scan_end_near_the_meshes() -> None:
-    grid = Grid.from_spacing((300, 300, 100), (1, 1, 3))
-    volume = Volume(np.zeros(grid.shape, dtype=np.uint8), grid)
-    scene = make_scene(meshes=[marker(np.array([100.0, 200.0, 150.0]), 10)], volume=volume)
-    reach = 10 + 20 + 0.4 * 20
-    corners = np.concatenate([picture.corners for picture in scene.slices])
-    assert np.all(np.abs(corners - (100, 200, 150)) <= reach + 3)
-    assert np.ptp(corners, axis=0) == pytest.approx((2 * reach, 2 * reach, 2 * reach), abs=6)
-
-
-def test_meshes_outside_the_scan_do_not_fail() -> None:
-    grid = Grid.from_spacing((10, 10, 10))
-    scene = make_scene(meshes=[marker(np.array([500.0, 5, 5]))], volume=Volume(np.zeros(grid.shape), grid))
-    assert scene.slices[0].grey.shape == (10, 10)
-
-
-def test_meshes_without_faces_are_left_out() -> None:
-    empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=int))
-    assert [mesh.name for mesh in make_scene(meshes=[empty, marker(np.zeros(3))]).meshes] == ["m"]
-    with pytest.raises(InputError, match="nothing to draw"):
-        make_scene(meshes=[empty])
-
-
 def test_slice_and_mesh_are_drawn_at_the_same_place(drawable: None, oblique_grid: Grid, tmp_path: Path) -> None:
-    array = np.zeros(oblique_grid.shape, dtype=np.int16)
+    array = np.full(oblique_grid.shape, 400, dtype=np.int16)
+    array[:, ::4] = 0
     array[12:15, 3:6, 6:9] = 1000
     at = oblique_grid.to_world((13, 4, 7))
     scene = make_scene(meshes=[marker(at, 0.5)], volume=Volume(array, oblique_grid))
-    dark = tuple(SlicePicture(np.zeros_like(picture.grey), picture.corners) for picture in scene.slices)
+    dark = tuple(replace(picture, grey=np.minimum(picture.grey, 102)) for picture in scene.slices)
     with_block, without = tmp_path / "with.png", tmp_path / "without.png"
-    for path, drawn in ((with_block, scene), (without, Scene(scene.meshes, dark, ""))):
-        assert renderer._draw(drawn, SIZE, path, renderer=available_renderer() or "", seconds=60) is None
+    for path, drawn in ((with_block, scene), (without, replace(scene, slices=dark))):
+        assert renderer._draw(Job(drawn, SIZE, path), renderer=available_renderer() or "", seconds=60) is None
     first, second = imread(with_block)[..., :3], imread(without)[..., :3]
     block = np.argwhere(np.abs(first - second).max(axis=-1) > 0.1)
     red = (second[..., 0] > 0.4) & (second[..., 1] < 0.2)
@@ -129,7 +96,7 @@ def test_renderer_that_crashes_or_hangs_is_survived(tmp_path: Path, monkeypatch:
     answers = []
     for code in ("import os; os.abort()", "import time; time.sleep(60)", "import sys; sys.exit('no GL')"):
         let_children_run(code, monkeypatch)
-        answers.append(renderer._draw(scene, SIZE, tmp_path / "a.png", renderer="", seconds=2))
+        answers.append(renderer._draw(Job(scene, SIZE, tmp_path / "a.png"), renderer="", seconds=2))
     assert "crashed" in str(answers[0])
     assert answers[1:] == ["no answer after 2 s", "no GL"]
     assert renderer.available_renderer.__wrapped__() is None

@@ -47,7 +47,7 @@ def test_structures_have_names_colours_volumes_and_places() -> None:
 
 
 def shown_values(labels: LabelMap) -> np.ndarray:
-    from volseg.webpage.shown import Shown
+    from volseg.view.shown_voxels import Shown
 
     return Shown.all_of(labels.grid).values_of(labels)
 

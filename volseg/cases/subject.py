@@ -30,7 +30,7 @@ from volseg.io.labels import (
 from volseg.io.mesh import MESH_SUFFIXES, OTHER_MESH_SUFFIXES, read_meshes
 from volseg.io.scan_files import find_scan_of
 from volseg.surface import extract_isosurface, extract_surfaces
-from volseg.view.shown_labels import tell_apart
+from volseg.view.shown_labels import tell_apart, titles_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,24 +39,57 @@ _THRESHOLD_COLOUR = (240, 170, 90)
 
 @dataclass(frozen=True)
 class Subject:
-    """The objects to look at, in one world; `advice` is for labels on a single slice, which have no surface."""
+    """The objects to look at, in one world.
+
+    `advice` is for labels on a single slice, which have no surface. `by_file` has the label maps of each file under
+    their own names, which `labels` tells apart.
+    """
 
     volume: Volume | None = None
     labels: tuple[LabelMap, ...] = ()
     meshes: tuple[Mesh, ...] = ()
     threshold: float | None = None
     advice: str | None = None
+    by_file: tuple[tuple[Path, tuple[LabelMap, ...]], ...] = ()
 
     def surfaces(self) -> list[Mesh]:
         """Return the meshes, the surface of each label, and the surface of the scan at the threshold value."""
-        meshes = list(self.meshes)
-        if any(1 in layer.grid.shape for layer in self.labels):
-            _LOG.warning("%s; --contact-sheet draws it", self.advice or "a label map is a single slice")
-        meshes += [mesh for layer in self.labels if 1 not in layer.grid.shape for mesh in extract_surfaces(layer)]
+        meshes = [*self.meshes, *self._of_labels(self.labels)]
         if self.volume is not None and self.threshold is not None:
             mesh = extract_isosurface(self.volume, self.threshold, name=_threshold_name(self.threshold))
             meshes.append(replace(mesh, colour=_THRESHOLD_COLOUR))
         return meshes
+
+    def side_by_side(self, reference: tuple[Path, LabelMap] | None = None) -> dict[str, list[Mesh]] | None:
+        """Return the surfaces of two label maps to compare, by the names of their files.
+
+        Parameters
+        ----------
+        reference : (Path, LabelMap), optional
+            To compare the only label map with. Without it there must be two, with labels of the same name; else the
+            answer is None.
+
+        Raises
+        ------
+        UsageError
+            A reference is given, and not exactly one label map.
+        """
+        files = [*self.by_file]
+        if reference is not None:
+            if len(files) != 1:
+                raise UsageError(f"--reference is compared with one label map; {len(files)} are given")
+            files.append((reference[0], (reference[1],)))
+        elif len(files) != 2 or not set.intersection(*({one.name for one in _labels(maps)} for _, maps in files)):
+            return None
+        first, second = titles_of([path for path, _ in files])
+        if first == second:
+            second = f"{second} (reference)"
+        return {first: [*self.meshes, *self._of_labels(files[0][1])], second: self._of_labels(files[1][1])}
+
+    def _of_labels(self, layers: Sequence[LabelMap]) -> list[Mesh]:
+        if any(1 in layer.grid.shape for layer in layers):
+            _LOG.warning("%s; --contact-sheet draws it", self.advice or "a label map is a single slice")
+        return [mesh for layer in layers if 1 not in layer.grid.shape for mesh in extract_surfaces(layer)]
 
     def outlines(self) -> tuple[LabelMap, ...]:
         """Return the label maps; without one, the voxels above the threshold value, as in `surfaces`."""
@@ -121,7 +154,7 @@ def read_subject(
         layers = _Labels(map_, labels, only, None if is_of_scan else series).read(scan)
         advice = advice or one_slice_advice(layers, map_, image=scan)
         maps.append((map_.path, layers))
-    return Subject(scan, tell_apart(maps), tuple(found.meshes), threshold, advice)
+    return Subject(scan, tell_apart(maps), tuple(found.meshes), threshold, advice, tuple(maps))
 
 
 @dataclass(frozen=True)
@@ -273,6 +306,10 @@ def _check_contents(found: _Found, scan: Volume | None, threshold: float | None)
         raise UsageError(f"--threshold {threshold:g} needs a scan; give one as INPUT")
     if not (scan or found.label_maps or found.meshes):
         raise UsageError("nothing to look at; give a scan, a label map, the folder of a prediction, or meshes")
+
+
+def _labels(layers: Sequence[LabelMap]) -> list[Label]:
+    return [label for layer in layers for label in layer.labels]
 
 
 def _threshold_name(threshold: float) -> str:

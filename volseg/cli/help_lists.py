@@ -71,6 +71,12 @@ def _training_lists() -> dict[str, str]:
     return {"trackers": f"{', '.join(first)} or {last}"}
 
 
+def _view_lists() -> dict[str, str]:
+    from volseg.view.turntable import TURNTABLE_SUFFIXES
+
+    return {"turntables": " or ".join(TURNTABLE_SUFFIXES)}
+
+
 _TABLES: dict[str, Callable[[], dict[str, str]]] = {
     "config": _config_lists,
     "images": _image_lists,
@@ -78,6 +84,7 @@ _TABLES: dict[str, Callable[[], dict[str, str]]] = {
     "mesh": _mesh_lists,
     "scores": _score_lists,
     "training": _training_lists,
+    "view": _view_lists,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,15 @@ from volseg.errors import UsageError
 if TYPE_CHECKING:
     from volseg.cases.subject import Subject
     from volseg.core.labelmap import LabelMap
-    from volseg.webpage import Page
+    from volseg.view.content import Meshes
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
-_PICTURE, _WINDOW = "1600x1200", "1200x900"
+_PICTURE, _WINDOW, _FILM = (1600, 1200), (1200, 900), (800, 600)
 _PIXELS = (64, 10_000)
+
+
+def _named(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def view(
@@ -50,41 +55,37 @@ def view(
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="With --html: compare the label map with this one: agreement, distance of the surfaces, scores."
+            help="Compare the label map with this one: side by side in 3D; with --html agreement, distances, scores."
         ),
+    ] = None,
+    turntable: Annotated[
+        Path | None,
+        typer.Option(help="Write a turn about the head axis, for talks, to this {view.turntables}; needs no display."),
     ] = None,
     size: Annotated[
         str | None,
         typer.Option(
             metavar="WxH",
-            help=f"Pixels, default {_PICTURE} (window {_WINDOW}); the contact sheet takes the width.",
+            help=f"Pixels, default {_named(_PICTURE)} (window {_named(_WINDOW)}, turntable {_named(_FILM)}); the "
+            "contact sheet takes the width.",
         ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Look at scans, label maps and meshes: in a window, in a browser (--html), or as PNG pictures.
+    """Look at scans, label maps and meshes: in a window, in a browser (--html), as PNG pictures, or as a film.
 
-    The 3D picture has the surfaces of the labels and three slices of the scan. The page needs no network; without the
-    extra html (ipyniivue) it has a picture in place of the 3D view. Examples: volseg view scan.nii.gz -s labels.nii.gz;
-    volseg view OUT/case --html scene.html; volseg view OUT/case --contact-sheet slices.png.
+    The 3D picture has the surfaces of the labels and three slices of the scan, which keys and sliders of the window
+    move; its key h explains all. Two label maps with the same structures are drawn side by side in 3D. The page needs
+    no network; without the extra html (ipyniivue) it has a picture in place of the 3D view. Examples: volseg view
+    scan.nii.gz -s labels.nii.gz; volseg view OUT/case --html scene.html; volseg view OUT/case --turntable turn.gif.
     """
     from volseg.cases.subject import read_subject
-    from volseg.files.atomic import check_free
-    from volseg.files.names import PAGE_SUFFIXES, case_name, check_suffix
-    from volseg.io import read_labels
-    from volseg.view import save_contact_sheet, save_screenshot, show
 
-    pictures = list(filter(None, (contact_sheet, screenshot)))
-    pixels = _parse_size(size or (_PICTURE if pictures else _WINDOW))
-    for picture in pictures:
-        check_suffix(picture, (".png",), what="picture")
-    files = pictures
-    if html is not None:
-        check_suffix(html, PAGE_SUFFIXES, what="page")
-        files = [*pictures, html]
-    elif reference is not None:
-        raise UsageError("--reference is shown on a page; add --html FILE")
-    check_free(files, overwrite=overwrite)
+    files = _Files(contact_sheet, screenshot, turntable, html)
+    pixels = None if size is None else _parse_size(size)
+    files.check(overwrite=overwrite)
+    if reference is not None and files.given == [contact_sheet]:
+        raise UsageError("--reference is not shown on a contact sheet; add --html, --screenshot or --turntable FILE")
     subject = read_subject(
         inputs or [],
         segmentations=segmentation or [],
@@ -93,28 +94,81 @@ def view(
         series=series,
         threshold=threshold,
     )
-    if contact_sheet is not None:
-        outlines = subject.outlines()
-        path = save_contact_sheet(subject.volume, outlines, contact_sheet, meshes=subject.meshes, width=pixels[0])
-        list_files([path])
-    if screenshot is not None:
-        list_files([save_screenshot(screenshot, meshes=subject.surfaces(), volume=subject.volume, size=pixels)])
+    compared = None if reference is None else (reference, _read(reference, labels, only, subject))
     if html is not None:
         given = [*(inputs or []), *(segmentation or [])]
-        compared = None if reference is None else read_labels(reference, labels=labels, only=parse_only(only))
-        list_files([_page(subject, case_name(given[0]), compared).save(html)])
-    if not files:
-        show(meshes=subject.surfaces(), volume=subject.volume, size=pixels)
+        files.write_page(subject, given[0], compared)
+    if contact_sheet is not None:
+        files.write_sheet(subject, pixels)
+    if screenshot or turntable or not files.given:
+        files.write_or_show(subject, subject.side_by_side(compared) or subject.surfaces(), pixels)
 
 
-def _page(subject: Subject, name: str, reference: LabelMap | None) -> Page:
-    """Make a page of a subject; it has the name of the scan, if that has one."""
-    from volseg.webpage import page
+@dataclass(frozen=True)
+class _Files:
+    """The files to write; without one, a window opens."""
 
-    title = (subject.volume.name if subject.volume is not None else None) or name
-    if reference is not None:
-        return page(subject.volume, subject.labels, reference=reference, title=title)
-    return page(subject.volume, subject.outlines(), meshes=subject.surfaces(), title=title)
+    contact_sheet: Path | None
+    screenshot: Path | None
+    turntable: Path | None
+    html: Path | None
+
+    @property
+    def given(self) -> list[Path]:
+        return [*filter(None, (self.contact_sheet, self.screenshot, self.turntable, self.html))]
+
+    def check(self, *, overwrite: bool) -> None:
+        """Refuse names of the wrong kind, and of files that exist, before anything is read."""
+        from volseg.files.atomic import check_free
+        from volseg.files.names import PAGE_SUFFIXES, check_suffix
+        from volseg.view.turntable import check_turntable
+
+        for picture in filter(None, (self.contact_sheet, self.screenshot)):
+            check_suffix(picture, (".png",), what="picture")
+        if self.turntable is not None:
+            check_turntable(self.turntable)
+        if self.html is not None:
+            check_suffix(self.html, PAGE_SUFFIXES, what="page")
+        check_free(self.given, overwrite=overwrite)
+
+    def write_sheet(self, subject: Subject, pixels: tuple[int, int] | None) -> None:
+        from volseg.view import save_contact_sheet
+
+        if self.contact_sheet is not None:
+            width = (pixels or _PICTURE)[0]
+            outlines = subject.outlines()
+            sheet = save_contact_sheet(subject.volume, outlines, self.contact_sheet, meshes=subject.meshes, width=width)
+            list_files([sheet])
+
+    def write_page(self, subject: Subject, given: Path, reference: tuple[Path, LabelMap] | None) -> None:
+        """Write the page; it has the name of the scan, if that has one."""
+        from volseg.files.names import case_name
+        from volseg.webpage import page
+
+        title = (subject.volume.name if subject.volume is not None else None) or case_name(given)
+        if reference is not None:
+            made = page(subject.volume, subject.labels, reference=reference[1], title=title)
+        else:
+            made = page(subject.volume, subject.outlines(), meshes=subject.surfaces(), title=title)
+        if self.html is not None:
+            list_files([made.save(self.html)])
+
+    def write_or_show(self, subject: Subject, meshes: Meshes, pixels: tuple[int, int] | None) -> None:
+        from volseg.view import save_screenshot, save_turntable, show
+
+        scan = subject.volume
+        if self.screenshot is not None:
+            list_files([save_screenshot(self.screenshot, meshes=meshes, volume=scan, size=pixels or _PICTURE)])
+        if self.turntable is not None:
+            list_files([save_turntable(self.turntable, meshes=meshes, volume=scan, size=pixels or _FILM)])
+        if not self.given:
+            show(meshes=meshes, volume=scan, size=pixels or _WINDOW)
+
+
+def _read(reference: Path, labels: Path | None, only: str | None, subject: Subject) -> LabelMap:
+    from volseg.io import read_labels
+
+    return read_labels(reference, labels=labels, image=subject.volume, only=parse_only(only))
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -1,131 +1,175 @@
-"""Drawing a scene with pyvista.
-
-It runs in a process of its own (see `volseg.view.renderer`), because VTK can crash if a graphics library is missing.
-"""
+"""Drawing a scene with pyvista."""
 
 from __future__ import annotations
 
-import pickle
-import sys
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyvista as pv
-from matplotlib.font_manager import findfont
 
 from volseg.core.grid import Float
-from volseg.core.mesh import Mesh
-from volseg.view.scene import Scene, SlicePicture
+from volseg.view.camera import axes_towards, best_direction
+from volseg.view.content import Scene
+from volseg.view.grey_block import SlicePicture
+from volseg.view.layout import Layout, short_name
+from volseg.view.lettering import BOTTOM, TEXT, TOP, draw_legend, write
 
-_BOTTOM, _TOP, _TEXT = (11, 13, 16), (29, 35, 43), (232, 234, 237)
-_SLICE_OPACITY = 0.5
+SLICE_OPACITY = 0.5
 _OPAQUE_GREY = 60.0
-_LEGEND_LIMIT = 45
-_NAME_LIMIT = 32
-# From the front, a little from the patient's left and from above: mm RAS.
-_VIEW = np.array([-0.4, 1.0, 0.45])
-_HEAD = np.array([0.0, 0.0, 1.0])
+_FITTED_PIXELS = 100  # along a slice
 
 
-def main() -> None:
-    """Read a pickled (scene, size, path or None) from stdin; draw it into the file, or show it in a window."""
-    # The parent process wrote it.
-    scene, size, path = pickle.load(sys.stdin.buffer)  # noqa: S301
-    plotter = pv.Plotter(off_screen=path is not None, window_size=size)
-    draw_scene(plotter, scene)
-    if path is not None:
-        plotter.screenshot(path)
-        return
-    window = plotter.render_window
-    if window is not None and window.GetClassName() in {"vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow"}:
-        sys.exit("VTK finds no display that it can use")
-    plotter.show(title=f"volseg: {scene.title}")
-
-
-def draw_scene(plotter: Any, scene: Scene) -> None:
-    """Add everything in a scene to an empty plotter, and look at it from the front with the head up.
+@dataclass
+class Drawn:
+    """What was drawn: the actors, to change them.
 
     Parameters
     ----------
     plotter : pyvista.Plotter
+        Its renderers are the panes, then the legend, then the bar of a window.
+    layout : Layout
     scene : Scene
+    surfaces : list of (row of the legend, pane, actor)
+    slices : list of list of actors
+        Of each pane: sagittal, coronal, axial.
+    points : (P, 3) float
+        World mm of what has to be seen.
+    towards : (3,) float
+        The direction towards the viewer at the start.
     """
-    plotter.set_background(_BOTTOM, top=_TOP)
-    for mesh in scene.meshes:
-        surface = pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces)  # type: ignore[arg-type]
-        plotter.add_mesh(surface, color=mesh.colour, smooth_shading=True, ambient=0.12, diffuse=0.9, specular=0.15)
-    for picture in scene.slices:
-        _add_slice(plotter, picture)
-    # Translucent slices cross each other, so no order of drawing them is right.
-    plotter.enable_depth_peeling(8)
-    plotter.enable_anti_aliasing("ssaa")
-    plotter.add_axes(xlabel="R", ylabel="A", zlabel="S", color=_TEXT, line_width=4, viewport=(0, 0, 0.16, 0.2))
-    strip = _add_legend(plotter, scene.meshes)
-    points = [mesh.vertices for mesh in scene.meshes]
-    points += [picture.corners for picture in scene.slices]
-    _look(plotter, np.concatenate(points), strip)
+
+    plotter: Any
+    layout: Layout
+    scene: Scene
+    points: Float
+    towards: Float
+    surfaces: list[tuple[int, int, Any]] = field(default_factory=list)
+    slices: list[list[Any]] = field(default_factory=list)
 
 
-def _add_slice(plotter: Any, picture: SlicePicture) -> None:
-    # The first row of a picture is the top one, which has texture coordinate 1 in VTK.
-    quad = pv.PolyData.from_regular_faces(picture.corners, np.array([[0, 1, 2, 3]]))
-    quad.active_texture_coordinates = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
-    grey = picture.grey
-    # Black (air) is transparent, so that a slice shows the body and not the field of view.
-    opacity = np.minimum(grey / _OPAQUE_GREY, _SLICE_OPACITY) * 255
-    texture = pv.Texture(np.dstack([grey, grey, grey, opacity.astype(np.uint8)]))
-    texture.interpolate, texture.repeat = True, False
-    plotter.add_mesh(quad, texture=texture, lighting=False)
+def draw_scene(scene: Scene, size: tuple[int, int], *, off_screen: bool | None = None, sliders: int = 0) -> Drawn:
+    """Draw a scene: the meshes in their panes, the slices in each pane, and the legend; seen from near the front.
 
-
-def _add_legend(plotter: Any, meshes: Sequence[Mesh]) -> float:
-    """Write names beside squares of their colours, and return the fraction of the width that they take."""
-    if not meshes:
-        return 0.0
-    shown, longest = [], 0
-    for mesh in meshes[:_LEGEND_LIMIT]:
-        name = mesh.name if len(mesh.name) <= _NAME_LIMIT else f"{mesh.name[: _NAME_LIMIT - 1]}…"
-        shown.append((name, mesh.colour))
-        longest = max(longest, len(name))
-    if len(meshes) > _LEGEND_LIMIT:
-        more = f"and {len(meshes) - _LEGEND_LIMIT} more"
-        shown.append((more, _TOP))
-        longest = max(longest, len(more))
-    width, height = map(float, plotter.window_size)
-    letter = min(height / 50, 0.6 * height / len(shown))
-    strip = min(letter * (3.5 + 0.6 * longest) / width, 0.4)
-    font = findfont("DejaVu Sans")
-    for n, (name, colour) in enumerate(shown):
-        y = 1 - letter * (2 + 1.5 * n) / height
-        for text, x, paint in (("■", 0, colour), (name, 1.5, _TEXT)):
-            place = (1 - strip + letter * x / width, y)
-            actor = plotter.add_text(
-                text, position=place, viewport=True, color=paint, font_file=font, name=f"{text}{n}"
+    Parameters
+    ----------
+    scene : Scene
+    size : (int, int)
+        Width and height in pixels.
+    off_screen : bool, optional
+        Default: as pyvista decides.
+    sliders : int
+        Of a window, in a bar below the panes.
+    """
+    names = [structure.name for structure in scene.structures]
+    layout = Layout.of(size, names, panes=len(scene.panes), sliders=sliders)
+    shape = (1, len(layout.boxes))
+    plotter: Any = pv.Plotter(shape=shape, border=False, off_screen=off_screen, window_size=list(size))
+    drawn = Drawn(plotter, layout, scene, _points(scene), _direction(scene))
+    _divide(plotter, layout)
+    for number, pane in enumerate(scene.panes):
+        plotter.subplot(0, number)
+        for mesh, row in zip(pane.meshes, pane.rows, strict=True):
+            surface = pv.PolyData.from_regular_faces(mesh.vertices, mesh.faces)  # type: ignore[arg-type]
+            actor = plotter.add_mesh(
+                surface, color=mesh.colour, smooth_shading=True, ambient=0.12, diffuse=0.9, specular=0.15
             )
-            actor.prop.font_size = round(letter)
-    return strip
+            drawn.surfaces.append((row, number, actor))
+        drawn.slices.append([_add_slice(plotter, picture) for picture in scene.slices])
+        plotter.enable_anti_aliasing("ssaa")
+        # Translucent slices cross each other, so no order of drawing them is right.
+        plotter.enable_depth_peeling(8)
+        plotter.add_axes(xlabel="R", ylabel="A", zlabel="S", color=TEXT, line_width=4, viewport=(0, 0, 0.16, 0.2))
+        if pane.title:
+            write(plotter, short_name(pane.title), (0.02, 1 - 1.6 * layout.letter / size[1]), 1.1 * layout.letter)
+    look(drawn, drawn.towards)
+    if scene.structures and not sliders:
+        plotter.subplot(0, len(layout.panes))
+        draw_legend(plotter, layout, scene.structures)
+    plotter.subplot(0, 0)
+    return drawn
 
 
-def _look(plotter: Any, points: Float, strip: float) -> None:
-    """Fit all points into the part of the window left of the legend, in parallel projection."""
-    towards = _VIEW / np.linalg.norm(_VIEW)
-    right = np.cross(_HEAD, towards)
-    right /= np.linalg.norm(right)
-    axes = np.stack([right, np.cross(towards, right), towards])
-    seen = points @ axes.T
+def look(drawn: Drawn, towards: Float, points: Float | None = None) -> None:
+    """Look at everything from a direction, in parallel projection, with the head up; all panes alike.
+
+    Parameters
+    ----------
+    drawn : Drawn
+    towards : (3,) float
+        Towards the viewer.
+    points : (P, 3) float, optional
+        World mm of what has to fit. Default: everything.
+    """
+    axes = axes_towards(towards)
+    seen = (drawn.points if points is None else points) @ axes.T
     low, high = seen.min(axis=0), seen.max(axis=0)
-    width, height = plotter.window_size
-    aspect = width / height
-    scale = 1.06 * max((high[1] - low[1]) / 2, (high[0] - low[0]) / 2 / (aspect * (1 - strip)), 1e-3)
+    box, (width, height) = drawn.layout.panes[0], drawn.layout.size
+    aspect = (box.right - box.left) * width / ((box.top - box.bottom) * height)
+    scale = 1.06 * max((high[1] - low[1]) / 2, (high[0] - low[0]) / 2 / aspect, 1e-3)
     centre = (low + high) / 2
-    centre[0] += strip * aspect * scale
     distance = np.array([0, 0, high[2] - low[2] + scale])
+    plotter = drawn.plotter
+    for number in range(len(drawn.layout.panes)):
+        renderer = plotter.renderers[number]
+        renderer.camera = plotter.renderers[0].camera
+        renderer.camera_set = True
+    plotter.subplot(0, 0)
     plotter.camera_position = [(centre + distance) @ axes, centre @ axes, axes[1]]
     plotter.camera.parallel_projection = True
     plotter.camera.parallel_scale = scale
-    plotter.reset_camera_clipping_range()
+    plotter.renderers[0].reset_camera_clipping_range()
 
 
-if __name__ == "__main__":
-    main()
+def texture_of(picture: SlicePicture, most_opaque: float = SLICE_OPACITY) -> Any:
+    """Return a slice as a texture. Black (air) is transparent, so that it shows the body and not the field of view.
+
+    Parameters
+    ----------
+    picture : SlicePicture
+    most_opaque : float
+        Of what is not dark.
+    """
+    grey = picture.grey
+    opacity = np.minimum(grey / _OPAQUE_GREY, most_opaque) * 255
+    texture = pv.Texture(np.dstack([grey, grey, grey, opacity.astype(np.uint8)]))
+    texture.interpolate, texture.repeat = True, False
+    return texture
+
+
+def _points(scene: Scene) -> Float:
+    """Return the points to fit into the picture: vertices, and what is not air in the slices."""
+    points = [mesh.vertices for mesh in scene.meshes]
+    for picture in scene.slices:
+        points += [_bright_points(picture), picture.corners.mean(axis=0, keepdims=True)]
+    return np.concatenate(points)
+
+
+def _bright_points(picture: SlicePicture) -> Float:
+    height, width = picture.grey.shape
+    every = max(1, max(height, width) // _FITTED_PIXELS)
+    rows, columns = np.nonzero(picture.grey[::every, ::every] > _OPAQUE_GREY / 2)
+    down, right = picture.corners[3] - picture.corners[0], picture.corners[1] - picture.corners[0]
+    down, right = np.outer((rows * every + 0.5) / height, down), np.outer((columns * every + 0.5) / width, right)
+    return np.asarray(picture.corners[0] + down + right)
+
+
+def _direction(scene: Scene) -> Float:
+    """Choose by the pane with most meshes, as the others show the same structures."""
+    fullest = max(scene.panes, key=lambda pane: len(pane.meshes))
+    return best_direction(fullest.meshes)
+
+
+def _divide(plotter: Any, layout: Layout) -> None:
+    """Give each renderer its place; legend and bar do not turn."""
+    for renderer, box in zip(plotter.renderers, layout.boxes, strict=True):
+        renderer.SetViewport(*box.corners)
+        renderer.SetInteractive(box in layout.panes)
+        renderer.set_background(BOTTOM, top=None if box == layout.bar else TOP)
+
+
+def _add_slice(plotter: Any, picture: SlicePicture) -> Any:
+    # The first row of a picture is the top one, which has texture coordinate 1 in VTK.
+    quad = pv.PolyData.from_regular_faces(picture.corners, np.array([[0, 1, 2, 3]]))
+    quad.active_texture_coordinates = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
+    return plotter.add_mesh(quad, texture=texture_of(picture), lighting=False)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from volseg.core.grid import Float
 from volseg.core.intensity import is_like_ct, percentiles, sample
 from volseg.core.volume import Volume
 
@@ -18,6 +19,8 @@ CT_WINDOWS: dict[str, tuple[float, float]] = {
     "bone": (-450.0, 1050.0),
     "brain": (0.0, 80.0),
 }
+# Of 256 levels: most in the window that is shown first, as there each is a grey value of its own.
+_BELOW, _WITHIN, _ABOVE = 56, 120, 80
 
 
 def display_window(volume: Volume) -> tuple[float, float]:
@@ -88,3 +91,22 @@ def window_presets(volume: Volume) -> dict[str, tuple[float, float]]:
     middle = np.percentile(values, (5, 95)) if values.size else first
     presets = {"usual": first, "all values": (low, high), "more contrast": (float(middle[0]), float(middle[1]))}
     return {name: (low, high) for name, (low, high) in presets.items() if low < high}
+
+
+def grey_levels(volume: Volume) -> Float:
+    """(256,) values of a scan that 8 bits hold, increasing; the window that is shown first has most of them.
+
+    Parameters
+    ----------
+    volume : Volume
+    """
+    low, high = display_window(volume)
+    finite = volume.array[np.isfinite(volume.array)] if volume.array.dtype.kind == "f" else volume.array
+    least, most = (float(finite.min()), float(finite.max())) if finite.size else (low, high)
+    parts = [
+        np.linspace(min(least, low), low, _BELOW, endpoint=False),
+        np.linspace(low, high, _WITHIN, endpoint=False),
+        np.linspace(high, max(most, high), _ABOVE),
+    ]
+    # Where nothing lies beyond the window, the steps there are tiny, so that the values still increase.
+    return np.asarray(np.concatenate(parts) + np.arange(256) * 1e-9 * (high - low))

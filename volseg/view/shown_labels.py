@@ -37,8 +37,8 @@ def tell_apart(files: Sequence[tuple[Path, Sequence[LabelMap]]]) -> tuple[LabelM
     fresh = _colours_without(given)
     taken: set[Colour] = set()  # by the files before
     shown: list[LabelMap] = []
-    for path, layers in files:
-        title = _title(path, files)
+    titles = titles_of([path for path, _ in files])
+    for title, (_, layers) in zip(titles, files, strict=True):
         used: set[Colour] = set()
         for layer in layers:
             labels = []
@@ -60,8 +60,15 @@ def _colours_without(given: set[Colour]) -> Iterator[Colour]:
             yield colour
 
 
-def _title(path: Path, files: Sequence[tuple[Path, Sequence[LabelMap]]]) -> str:
-    """Return the case of a file, with its folder if another file has the same case."""
-    cases = [case_of(other) for other, _ in files]
-    case = case_of(path)
-    return f"{path.resolve().parent.name}/{case}" if cases.count(case) > 1 else case
+def titles_of(paths: Sequence[Path]) -> list[str]:
+    """Return the case of each file, with its folder if another file has the same case.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    """
+    cases = [case_of(path) for path in paths]
+    titles = []
+    for path, case in zip(paths, cases, strict=True):
+        titles.append(f"{path.resolve().parent.name}/{case}" if cases.count(case) > 1 else case)
+    return titles

@@ -14,11 +14,12 @@ from volseg.core.grid import Float, Grid
 from volseg.core.labelmap import LabelMap, label_extent
 from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
-from volseg.view.greyscale import display_window, window_presets
+from volseg.view.greyscale import display_window, grey_levels, window_presets
 from volseg.view.sheet_slices import common_grid
+from volseg.view.shown_voxels import ORIENTATION, Shown
 from volseg.webpage.blocks import packed
 from volseg.webpage.comparison import Comparison
-from volseg.webpage.shown import ORIENTATION, Shown, choose_shown, grey_levels
+from volseg.webpage.shown import choose_shown
 from volseg.webpage.structures import lighter, numbered, packed_mesh, structures_of
 
 _STRAIGHT_DEGREES = 1.0

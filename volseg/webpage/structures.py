@@ -14,8 +14,8 @@ from volseg.core.mesh import Mesh
 from volseg.files.plain_text import plain
 from volseg.surface import extract_surfaces
 from volseg.surface.simplify import simplify_mesh
+from volseg.view.shown_voxels import Shown
 from volseg.webpage.blocks import Block, packed
-from volseg.webpage.shown import Shown
 
 _MOST_FACES = 250_000
 _LARGEST_STEP = np.iinfo(np.uint16).max
