@@ -21,7 +21,7 @@ from volseg.network.file import Model
 from volseg.prediction.answers import SOFTENING
 from volseg.prediction.calibration import soften
 from volseg.prediction.doubt import Doubt, entropy
-from volseg.prediction.doubt_counts import SliceSums
+from volseg.prediction.doubt_counts import SliceSums, SoftCounts
 from volseg.prediction.inference import Prediction, predict
 
 LABELS = (Label(3, "wall", (200, 0, 0)), Label(300, "lumen", (0, 200, 0)))
@@ -132,6 +132,19 @@ def test_the_soft_dice_is_of_calibrated_probabilities(planes: tuple[Plane, ...],
     assert kept.soft_dice == pytest.approx(found.soft_dice, abs=2e-3)
 
 
+def test_of_large_slices_an_even_share_is_counted() -> None:
+    random = np.random.default_rng(0)
+    probabilities = torch.from_numpy(random.dirichlet([1.0, 1.0, 1.0], (1, 300, 300)).astype(np.float32)).movedim(-1, 1)
+    classes = probabilities.max(dim=1).indices.numpy()
+    whole, parts = SoftCounts([0.5]), SoftCounts([0.5])
+    parts.add(probabilities, classes)
+    for rows in range(0, 300, 30):
+        whole.add(probabilities[:, :, rows : rows + 30], classes[:, rows : rows + 30])
+    assert parts.of_labels() == pytest.approx(whole.of_labels(), rel=0.01)
+    assert not np.array_equal(parts.of_labels(), whole.of_labels())
+    assert parts.of_slices().whole.sum() == pytest.approx(whole.of_slices().whole.sum(), rel=0.01)
+
+
 def test_a_large_scan_has_the_same_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its probabilities are never all there; of three classes none is lost."""
     scan, model = scan_of(), model_of(axial=Nearest(), coronal=Nearest(0.3), sagittal=Nearest(-0.2))
@@ -174,7 +187,7 @@ def test_where_nothing_is_found_nothing_is_compared() -> None:
     found = doubt_of(replace(alike(), doubt=FIT), scan.with_array(0 * scan.array))
     assert (found.soft_dice, found.plane_agreement, found.percentile, found.expected_dice) == (None,) * 4
     assert found.slices == ()
-    assert found.reasons == ("no label was found, so nothing can be compared",)
+    assert found.reasons == ("no label was found, or hardly any, so nothing can be compared",)
     assert found.volume_reasons == ("no interval of the volume of wall, lumen: not found",)
 
 

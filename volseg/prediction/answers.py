@@ -127,13 +127,15 @@ class Answers:
         scores = logits[0]
         # The largest logit has the largest probability, unless it is averaged with others or between pixels.
         is_decided = not self.fuse and len(logits) == 1 and scores.shape[-2:] == self.size
-        probabilities = resample_slices(average(logits), self.size)
-        classes = largest(scores if is_decided else probabilities)
-        here = slice(start, start + len(scores))
+        if self.keep or not is_decided:
+            probabilities = resample_slices(average(logits), self.size)
+            if not is_decided:
+                scores = probabilities
+        here, classes = slice(start, start + len(scores)), largest(scores)
         self.counter.add_plane(here, classes)
         if not self.fuse:
             self.label_slices[here] = self.values[classes]
-            self.counter.add_answer(probabilities, classes)
+            self.counter.answers.add(scores, classes, _average_of_one if is_decided else None)
         if self.candidates is not None:
             self._fuse(self.candidates, self.weight * probabilities, here)
         if self.probabilities_inside is not None:
@@ -145,7 +147,7 @@ class Answers:
         if self.is_last:
             classes = largest(sums)
             self.label_slices[here] = self.values[classes]
-            self.counter.add_answer(sums, classes)
+            self.counter.answers.add(sums, classes)
         else:
             candidates.keep(sums, here)
 
@@ -162,7 +164,7 @@ class Answers:
                 sums = torch.from_numpy(slab)[None].float()
                 classes = largest(sums)
                 labels[number] = self.values[classes[0]]
-                self.counter.add_answer(sums, classes)
+                self.counter.answers.add(sums, classes)
             if self.keep:
                 probabilities[:, number] = soften(slab, self.model.temperature)
 
@@ -218,6 +220,10 @@ def average(logits: Sequence[Tensor]) -> Tensor:
     for answer in logits:
         total = total + softmax(answer.float() / SOFTENING)
     return total / len(logits)
+
+
+def _average_of_one(logits: Tensor) -> Tensor:
+    return average([logits])
 
 
 def _add(view: NDArray[np.float16], addend: Tensor) -> None:

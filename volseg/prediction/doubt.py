@@ -145,7 +145,7 @@ def estimate_doubt(counted: Counted, labels: LabelMap, fit: DoubtFit | None, *, 
     if counted.agreement is None:
         reasons.append("the scan was cut along one plane, so there are no planes to compare")
     if soft is None:
-        reasons.append("no label was found, so nothing can be compared")
+        reasons.append("no label was found, or hardly any, so nothing can be compared")
     percentile = None
     if trouble := _incomparable(counted, fit):
         reasons.append(trouble)

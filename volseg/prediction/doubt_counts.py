@@ -6,9 +6,10 @@ byte a voxel, and compared in the end. How sure the calibrated probabilities are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,15 @@ from volseg.network.softmax import softmax
 from volseg.prediction.calibration import CERTAIN, LEAST
 from volseg.prediction.prepare import SliceStack
 
+_MOST_VOXELS = 1 << 14  # of a slice, with labels and without; a slice of 128x128 is counted as a whole
+
 
 class SoftCounts:
     """Sums for the soft Dice of calibrated probabilities with the labels.
 
     Only voxels count where all labels together have a probability of 1 % or more before calibration, as for the
-    temperature: elsewhere very many voxels would add up what each hardly has.
+    temperature: elsewhere very many voxels would add up what each hardly has. Of a large slice an even share of the
+    voxels with a label is counted, and of those without one; each stands for those that are left out.
 
     Parameters
     ----------
@@ -41,20 +45,32 @@ class SoftCounts:
         self.temperatures = tuple(temperatures)
         self._rows: list[NDArray[np.float64]] = []
 
-    def add(self, probabilities: Tensor, classes: NDArray[np.int64]) -> None:
+    def add(
+        self, scores: Tensor, classes: NDArray[np.int64], probabilities_of: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         """Count slices, which follow those that were counted before.
 
         Parameters
         ----------
-        probabilities : (B, K, H, W) float32 tensor
-            Before calibration. They need not sum to 1.
+        scores : (B, K, H, W) tensor
+            Probabilities before calibration, which need not sum to 1, or what they are made of.
         classes : (B, H, W) int64
             Of the labels.
+        probabilities_of : callable, optional
+            Makes probabilities of (1, K, N) scores that are none.
         """
-        decided = torch.from_numpy(classes).to(probabilities.device)
-        for of_slice, chosen in zip(probabilities, decided, strict=True):
-            telling = of_slice[0] <= 1 - CERTAIN
-            self._rows.append(self._count(of_slice[:, telling], chosen[telling]))
+        for of_slice, decided in zip(scores.flatten(2), classes.reshape(len(classes), -1), strict=True):
+            row = np.zeros((len(self.temperatures), 3, len(of_slice)))
+            for places in (np.flatnonzero(decided), np.flatnonzero(decided == 0)):
+                step = max(1, ceil(len(places) / _MOST_VOXELS))
+                chosen = torch.from_numpy(places[::step]).to(scores.device)
+                likely = of_slice[:, chosen]
+                if probabilities_of is not None:
+                    likely = probabilities_of(likely[None])[0]
+                telling = likely[0] <= 1 - CERTAIN
+                of_chosen = torch.from_numpy(decided[places[::step]]).to(scores.device)
+                row += step * self._count(likely[:, telling], of_chosen[telling])
+            self._rows.append(row)
 
     def _count(self, likely: Tensor, chosen: Tensor) -> NDArray[np.float64]:
         """Return (T, 3, K): the sum of (K, N) probabilities, the same where their class is chosen, and its voxels."""
@@ -245,12 +261,17 @@ class DoubtCounter:
         With background.
     temperatures : sequence of float
         As for `SoftCounts`.
+
+    Attributes
+    ----------
+    answers : SoftCounts
+        Gets the answer of all planes together.
     """
 
     def __init__(
         self, stacks: Mapping[Plane, SliceStack], grid: Grid, box: Box, *, classes: int, temperatures: Sequence[float]
     ) -> None:
-        self._stacks, self._soft = stacks, SoftCounts(temperatures)
+        self._stacks, self.answers = stacks, SoftCounts(temperatures)
         self._maps: PlaneMaps | None = None
         plane, stack = next(iter(stacks.items()))
         turned = stack.reorientation
@@ -286,17 +307,7 @@ class DoubtCounter:
         if self._maps is not None:
             self._maps.fill(here, classes)
 
-    def add_answer(self, probabilities: Tensor, classes: NDArray[np.int64]) -> None:
-        """Count the answer of all planes to some slices.
-
-        Parameters
-        ----------
-        probabilities, classes
-            As for `SoftCounts.add`.
-        """
-        self._soft.add(probabilities, classes)
-
     def finish(self) -> Counted:
         """Return what was counted."""
         agreement = None if self._maps is None else self._maps.count()
-        return Counted(self._soft, agreement, self._plane, self._indices)
+        return Counted(self.answers, agreement, self._plane, self._indices)
