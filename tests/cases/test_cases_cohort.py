@@ -81,7 +81,7 @@ def test_whatever_a_case_raises_is_its_failure(
     assert first.error is third.error is None
     assert isinstance(second.error, VolsegError)
     assert reason in str(second.error)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a", "c"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a", "c", "failures.json"}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
@@ -140,7 +140,7 @@ def test_a_scan_that_does_not_fit_into_memory_does_not_end_the_cohort(three: lis
         assert "[2/3]" in text
         assert f"error: b: {three[1]}: does not fit into memory" in text
         assert ("Traceback" in text) == debug
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a", "c"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a", "c", "failures.json"}
 
 
 def model_that_is_saved() -> Model:
@@ -167,9 +167,9 @@ def test_a_broken_archive_in_a_folder_is_one_failure(model: Model, scan: Volume,
     results = run(model, [tmp_path / "cohort"], tmp_path / "out")
     assert [result.error is None for result in results] == [True, True, False]
     assert "patient_2.zip: is a damaged zip archive" in str(results[2].error)
-    inputs = [
-        json.loads((case / "run.json").read_text(encoding="utf-8"))["input"] for case in (tmp_path / "out").iterdir()
-    ]
+    inputs = []
+    for record in (tmp_path / "out").glob("*/run.json"):
+        inputs.append(json.loads(record.read_text(encoding="utf-8"))["input"])
     assert sorted(inputs) == [["patient_0.zip"], ["patient_1.zip"]]
 
 

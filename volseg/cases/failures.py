@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from volseg.cases.outputs import CaseResult
-from volseg.errors import InputError
+from volseg.errors import InputError, VolsegError
 from volseg.files.atomic import write_text
 from volseg.files.locking import lock_file
 from volseg.files.names import shown_path
 from volseg.files.regular import read_json
 
 FAILURES = "failures.json"
+
+_LOG = logging.getLogger(__name__)
 
 
 class Failure(BaseModel):
@@ -39,6 +42,8 @@ class Failure(BaseModel):
 def note_ending(output: Path, result: CaseResult) -> None:
     """Add a case that failed to the file, or remove one that has succeeded since; other cases stay.
 
+    Where the file cannot be written a warning says so, as the list of failures must not end a cohort.
+
     Parameters
     ----------
     output : Path
@@ -48,6 +53,16 @@ def note_ending(output: Path, result: CaseResult) -> None:
     path = output / FAILURES
     if result.error is None and not path.exists():
         return
+    try:
+        _write_ending(path, result)
+    except (VolsegError, OSError) as error:
+        _LOG.warning(
+            "%s: cannot be written, so a report will not tell how %s ended (%s)", path, result.case.name, error
+        )
+
+
+def _write_ending(path: Path, result: CaseResult) -> None:
+    output = path.parent
     with lock_file(output / f".volseg-{FAILURES}.lock", wait_for=str(path)):
         paths = [shown_path(each) for each in result.case.paths]
         kept = [failure for failure in read_failures(output) if failure.input != paths]
