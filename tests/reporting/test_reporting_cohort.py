@@ -35,7 +35,7 @@ def page(output: Path, case: str) -> str:
 
 
 def test_the_worst_come_first_in_every_file(output: Path) -> None:
-    failed = [{"case": "d", "input": ["d.nii.gz"], "error": "d.nii.gz: is cut off"}]
+    failed = [{"case": "d", "scan": "1f", "error": "d.nii.gz: is cut off"}]
     (output / "failures.json").write_text(json.dumps(failed), encoding="utf-8")
     index = volseg.report(output)
     assert index == output / "report" / "index.html"
@@ -49,6 +49,25 @@ def test_the_worst_come_first_in_every_file(output: Path) -> None:
     assert [row["case"] for row in rows] == ["d", "c", "b", "a"]
     assert (rows[3]["expected_dice"], rows[3]["bar ml"], rows[3]["bar high_ml"]) == ("0.9", "1.2", "3.0")
     assert "smaller than in any training case" in rows[3]["flags"]
+
+
+def test_a_report_that_was_interrupted_is_gone_on_with(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("volseg.reporting.cohort.view_case", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            volseg.report(output)
+    volseg.report(output)
+    assert cases(output) == ["c", "b", "a"]
+
+
+def test_a_record_of_another_form_is_the_failure_of_its_case(output: Path) -> None:
+    path = output / "b" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"warnings": [1]}), encoding="utf-8")
+    volseg.report(output)
+    assert sorted(cases(output)) == ["a", "b", "c"]
 
 
 def test_a_case_has_its_doubt_flags_slices_and_measurements(output: Path) -> None:

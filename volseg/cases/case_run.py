@@ -25,7 +25,7 @@ from volseg.core.label_choice import keep_labels
 from volseg.core.labelmap import LabelMap, volumes_ml
 from volseg.core.volume import Volume
 from volseg.files.atomic import write_text
-from volseg.files.names import shown_path
+from volseg.files.names import shown_path, with_shown_paths
 from volseg.inspection.reader_notes import collected_notes
 from volseg.io import read_labels
 from volseg.io.case_record import RECORD, state_of
@@ -219,11 +219,8 @@ class _Stages:
 
     def _shown_warnings(self) -> dict[str, list[str]]:
         """Return the warnings of each stage, with the paths of the scan as they are shown elsewhere."""
-        found = {}
+        found, full = {}, self.job.settings.full_paths
         for stage, texts in self.warnings.items():
-            for path in self.case.paths:
-                shown = shown_path(path, full=self.job.settings.full_paths)
-                texts = [text.replace(str(path), shown) for text in texts]
             if texts:
-                found[stage] = texts
+                found[stage] = [with_shown_paths(text, self.case.paths, full=full) for text in texts]
         return found

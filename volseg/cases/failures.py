@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from volseg.cases.outputs import CaseResult
 from volseg.errors import InputError, VolsegError
 from volseg.files.atomic import write_text
 from volseg.files.locking import lock_file
-from volseg.files.names import shown_path
+from volseg.files.names import with_shown_paths
 from volseg.files.regular import read_json
 
 FAILURES = "failures.json"
@@ -27,15 +28,15 @@ class Failure(BaseModel):
     Parameters
     ----------
     case : str
-    input : list of str
-        The paths of its scan relative to the working folder, or their names alone.
+    scan : str
+        A digest of where the scan lies, and of its series.
     error : str
     """
 
     model_config = ConfigDict(frozen=True)
 
     case: str
-    input: list[str]
+    scan: str
     error: str
 
 
@@ -64,13 +65,12 @@ def note_ending(output: Path, result: CaseResult) -> None:
 def _write_ending(path: Path, result: CaseResult) -> None:
     output = path.parent
     with lock_file(output / f".volseg-{FAILURES}.lock", wait_for=str(path)):
-        paths = [shown_path(each) for each in result.case.paths]
-        kept = [failure for failure in read_failures(output) if failure.input != paths]
+        place = repr(([str(each.absolute()) for each in result.case.paths], result.case.series))
+        scan = hashlib.sha256(place.encode("utf-8", "backslashreplace")).hexdigest()
+        kept = [failure for failure in read_failures(output) if failure.scan != scan]
         if result.error is not None:
-            error = str(result.error)
-            for each, told in zip(result.case.paths, paths, strict=True):
-                error = error.replace(str(each), told)
-            kept.append(Failure(case=result.case.name, input=paths, error=error))
+            error = with_shown_paths(str(result.error), result.case.paths)
+            kept.append(Failure(case=result.case.name, scan=scan, error=error))
         if kept:
             write_text(path, json.dumps([failure.model_dump() for failure in kept], indent=2) + "\n")
         else:

@@ -88,6 +88,9 @@ class Job:
                 changed.append(label.name)
         why = "held-out cases had another clean-up"
         settled = apply_to(doubt, labels, self.model.doubt, unlike=changed, why=why)
+        if self.labels != self.model.labels:
+            reason = "no expected Dice: held-out cases have it for all labels of the model"
+            return replace(settled, expected_dice=None, interval=None, reasons=(*settled.reasons, reason))
         if changed and doubt.expected_dice is not None:
             reason = f"no expected Dice: {why} of {', '.join(changed)}"
             return replace(settled, expected_dice=None, interval=None, reasons=(*settled.reasons, reason))

@@ -54,11 +54,7 @@ class Subject:
 
     def surfaces(self) -> list[Mesh]:
         """Return the meshes, the surface of each label, and the surface of the scan at the threshold value."""
-        meshes = [*self.meshes, *self._of_labels(self.labels)]
-        if self.volume is not None and self.threshold is not None:
-            mesh = extract_isosurface(self.volume, self.threshold, name=_threshold_name(self.threshold))
-            meshes.append(replace(mesh, colour=_THRESHOLD_COLOUR))
-        return meshes
+        return [*self.meshes, *self._of_labels(self.labels), *self._of_threshold()]
 
     def side_by_side(self, reference: tuple[Path, LabelMap] | None = None) -> dict[str, list[Mesh]] | None:
         """Return the surfaces of two label maps to compare, by the names of their files.
@@ -84,7 +80,14 @@ class Subject:
         first, second = titles_of([path for path, _ in files])
         if first == second:
             second = f"{second} (reference)"
-        return {first: [*self.meshes, *self._of_labels(files[0][1])], second: self._of_labels(files[1][1])}
+        also = [*self.meshes, *self._of_threshold()]
+        return {first: [*self._of_labels(files[0][1]), *also], second: self._of_labels(files[1][1])}
+
+    def _of_threshold(self) -> list[Mesh]:
+        if self.volume is None or self.threshold is None:
+            return []
+        mesh = extract_isosurface(self.volume, self.threshold, name=_threshold_name(self.threshold))
+        return [replace(mesh, colour=_THRESHOLD_COLOUR)]
 
     def _of_labels(self, layers: Sequence[LabelMap]) -> list[Mesh]:
         if any(1 in layer.grid.shape for layer in layers):

@@ -117,9 +117,11 @@ def predict(
                 show_trace(result.error)
     for result in results:
         list_files(result.written)
-    if report:
-        _report(output, results)
-    _raise_failures(results)
+    try:
+        if report:
+            _report(output, results)
+    finally:
+        _raise_failures(results)
 
 
 def _report(output: Path, results: list[CaseResult]) -> None:

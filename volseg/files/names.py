@@ -175,3 +175,20 @@ def shown_path(path: str | Path, *, full: bool = False) -> str:
         return whole.as_posix()
     here = Path.cwd()
     return whole.relative_to(here).as_posix() if here in whole.parents else whole.name
+
+
+def with_shown_paths(text: str, paths: Iterable[Path], *, full: bool = False) -> str:
+    """Return a message with the paths of a scan as records show them.
+
+    Parameters
+    ----------
+    text : str
+    paths : iterable of path
+        Names without a folder are left as they are.
+    full : bool
+        As for `shown_path`.
+    """
+    for path in paths:
+        if path.name != str(path) and path.parent != path:
+            text = text.replace(str(path), shown_path(path, full=full))
+    return text

@@ -43,7 +43,8 @@ class SoftCounts:
 
     def __init__(self, temperatures: Sequence[float]) -> None:
         self.temperatures = tuple(temperatures)
-        self._rows: list[NDArray[np.float64]] = []
+        self._sums: NDArray[np.float64] | float = 0.0
+        self._rows: list[NDArray[np.float64]] = []  # of each slice, at the first temperature
 
     def add(
         self, scores: Tensor, classes: NDArray[np.int64], probabilities_of: Callable[[Tensor], Tensor] | None = None
@@ -70,7 +71,8 @@ class SoftCounts:
                 telling = likely[0] <= 1 - CERTAIN
                 of_chosen = torch.from_numpy(decided[places[::step]]).to(scores.device)
                 row += step * self._count(likely[:, telling], of_chosen[telling])
-            self._rows.append(row)
+            self._sums = self._sums + row
+            self._rows.append(row[0])
 
     def _count(self, likely: Tensor, chosen: Tensor) -> NDArray[np.float64]:
         """Return (T, 3, K): the sum of (K, N) probabilities, the same where their class is chosen, and its voxels."""
@@ -87,12 +89,12 @@ class SoftCounts:
 
     def of_labels(self) -> NDArray[np.float64]:
         """Return the (T, L) soft Dice of each label; NaN for a label without a voxel."""
-        mass, hits, voxels = np.moveaxis(np.sum(self._rows, axis=0)[..., 1:], 1, 0)
+        mass, hits, voxels = np.moveaxis(np.asarray(self._sums)[..., 1:], 1, 0)
         return _divide(2 * hits, np.where(voxels > 0, mass + voxels, 0))
 
     def of_slices(self) -> SliceSums:
         """Return the sums of each slice, at the first temperature."""
-        mass, hits, voxels = np.stack(self._rows)[:, 0, :, 1:].sum(axis=-1).T
+        mass, hits, voxels = np.stack(self._rows)[..., 1:].sum(axis=-1).T
         return SliceSums(2 * hits, np.where(voxels > 0, mass + voxels, 0))
 
 

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote_from_bytes
 
@@ -221,7 +221,8 @@ def _facts(folder: Path, content: dict[str, Any], labels: LabelMap) -> Iterator[
     made_by, versions = content.get("made_by") or {}, content.get("versions") or {}
     written = (content.get("written") or {}).get(LABELS)
     digests = [str(entry) for entry in made_by.get("model") or ()][:2]
-    yield "model", " ".join(filter(None, [content.get("model"), f"({digests[1][:12]})" if len(digests) > 1 else ""]))
+    model = PurePath(str(content.get("model") or "")).name
+    yield "model", " ".join(filter(None, [model, f"({digests[1][:12]})" if len(digests) > 1 else ""]))
     yield "made by", ", ".join(f"{name} {version}" for name, version in versions.items())
     if written:
         yield "date", time.strftime("%Y-%m-%d %H:%M", time.localtime(written["modified_ns"] / 1e9))

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from volseg._version import __version__
 from volseg.cases.failures import read_failures
 from volseg.cases.outputs import LABELS, PAGE
-from volseg.errors import InputError, OutputError, VolsegError
+from volseg.errors import InputError, OutputError
 from volseg.files.atomic import check_free, check_writable, write_text
 from volseg.files.plain_text import plain
 from volseg.files.regular import read_json
@@ -70,9 +70,16 @@ class _Folder:
             check_free([path], overwrite=overwrite)
         return cls(path, {} if overwrite else earlier)
 
+    def begin(self) -> None:
+        """Mark the folder as that of a report, so that one that is interrupted is gone on with."""
+        self._note(self.earlier)
+
+    def _note(self, made: Mapping[str, _Made]) -> None:
+        write_text(self.path / _MADE, json.dumps({case: entry.model_dump() for case, entry in made.items()}))
+
     def close(self, made: Mapping[str, _Made]) -> None:
         """Remember what was made, and remove the pages of cases that are gone."""
-        write_text(self.path / _MADE, json.dumps({case: entry.model_dump() for case, entry in made.items()}))
+        self._note(made)
         for case in self.earlier.keys() - made.keys():
             self.page(case).unlink(missing_ok=True)
 
@@ -89,7 +96,7 @@ def report(
     The files are in ``OUT/report``: ``index.html``, ``cases/<case>.html``, and the index as ``cases.csv`` and
     ``cases.json``. They open by double click and need no network. Only what has changed since an earlier call is made
     anew. Ratings that were saved from the pages (``*rating*.json``) are read from the folders OUT, ``OUT/report`` and
-    of the cases. Names of patients are not shown, nor paths; a case is called as its folder is.
+    of the cases. Names of patients are not shown; a case is called as its folder is.
 
     Parameters
     ----------
@@ -128,8 +135,9 @@ def report(
     records = _records(output)
     folder = _Folder.opened(output / REPORT, overwrite=overwrite)
     check_writable(folder.path)
+    folder.begin()
     ratings = read_ratings([output, folder.path, *(output / case for case in records)])
-    failed = [Row(case=one.case, error=one.error) for one in read_failures(output) if one.case not in records]
+    failed = [Row(case=one.case, error=one.error) for one in read_failures(output)]
     if not records and not failed:
         raise InputError(f"{output}: has no predicted cases; give the output folder of `volseg predict`")
     pages, made = Pages(), dict[str, _Made]()
@@ -178,7 +186,7 @@ def _case(
         write_text(folder.page(case.name), pages.case(view, rating))
     except OutputError:
         raise
-    except VolsegError as error:
+    except Exception as error:  # noqa: BLE001 (a record of another form must not end the report of all others)
         _LOG.warning("%s: is reported as failed: %s", case.name, error)
         folder.page(case.name).unlink(missing_ok=True)
         return _Made(key=key, row=Row(case=case.name, error=plain(str(error).replace(str(case), case.name))))
@@ -188,10 +196,10 @@ def _case(
 def _key(case: Path, images: Path | Sequence[Path] | None, rating: Rating | None) -> str:
     """Return a digest of what the page of a case is made from."""
     states: list[Any] = [__version__, str(images), None if rating is None else rating.model_dump()]
-    for name in (RECORD, LABELS, PAGE):
-        path = case / name
+    scan = [images] if isinstance(images, Path) else list(images or ())
+    for path in (case / RECORD, case / LABELS, case / PAGE, *scan):
         found = path.stat() if path.exists() else None
-        states.append((name, found and (found.st_size, found.st_mtime_ns)))
+        states.append((path.name, found and (found.st_size, found.st_mtime_ns)))
     return hashlib.sha256(repr(states).encode("utf-8", "backslashreplace")).hexdigest()
 
 

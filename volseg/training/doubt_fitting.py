@@ -71,7 +71,8 @@ def fit_doubt(cases: Sequence[HeldOutScores]) -> DoubtFit:
 def _keep(scores: NDArray[np.float64]) -> tuple[float, ...]:
     if len(scores) > _KEPT:
         scores = np.quantile(scores, np.linspace(0, 1, _KEPT))
-    return tuple(np.sort(scores).round(_DIGITS).tolist())
+    # Sums of single precision may be a little above what they are a share of.
+    return tuple(np.sort(scores).clip(0, 1).round(_DIGITS).tolist())
 
 
 def percentiles_by_others(scores: NDArray[np.float64]) -> NDArray[np.float64]:

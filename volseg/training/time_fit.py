@@ -85,7 +85,7 @@ def plan_to_fit(
 
 def _most_lost(steps: float) -> float:
     """Return what labels may lose of their Dice by coarser slices, where there are so many steps without these."""
-    return _MOST_LOST * sqrt(_ENOUGH / max(1.0, steps))
+    return _MOST_LOST * min(5.0, sqrt(_ENOUGH / max(1.0, steps)))
 
 
 def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Config]:

@@ -112,9 +112,21 @@ class Display:
         """The plane of the slices as they were scanned; axial if they are nearly as thick as pixels are wide."""
         return coarse_plane(self.grid)
 
+    @cached_property
+    def _labelled(self) -> tuple[tuple[int, int], ...]:
+        """The first and one-past-last labelled slice along each axis; all slices if nothing is labelled."""
+        present = np.zeros(self.grid.shape, dtype=np.bool_)
+        for layer in self.values:
+            present |= layer != 0
+        found = []
+        for axis, size in enumerate(self.grid.shape):
+            where = np.flatnonzero(present.any(axis=tuple({0, 1, 2} - {axis})))
+            found.append((int(where[0]), int(where[-1]) + 1) if where.size else (0, size))
+        return tuple(found)
+
     def extent(self, plane: Plane) -> tuple[int, int]:
         """Return the first slice of a plane that has labels, and the one after the last; all if nothing is labelled."""
-        along = _box_around(self.values, self.grid, plane)[NORMAL_AXIS[plane]]
+        along = _box_around(self._labelled, self.grid, plane)[NORMAL_AXIS[plane]]
         return along.start, along.stop
 
     def sheet(self, plane: Plane, indices: Sequence[int]) -> Sheet:
@@ -126,7 +138,7 @@ class Display:
         indices : sequence of int
             Along the normal axis of the plane, from the head, front or right onwards.
         """
-        box, normal = _box_around(self.values, self.grid, plane), NORMAL_AXIS[plane]
+        box, normal = _box_around(self._labelled, self.grid, plane), NORMAL_AXIS[plane]
         row_axis, column_axis = in_plane(plane)[::-1]
         # stack_slices gives (S, column axis, row axis) here, hence the transposition.
         crop = (slice(None), box[column_axis], box[row_axis])
@@ -238,15 +250,11 @@ def _values_on(grid: Grid, labels: LabelMap, *, described: str) -> NDArray[Any]:
     return placed
 
 
-def _box_around(values: Sequence[NDArray[Any]], grid: Grid, plane: Plane) -> list[slice]:
-    """Return the box of all labels, with a margin within the plane."""
+def _box_around(labelled: Sequence[tuple[int, int]], grid: Grid, plane: Plane) -> list[slice]:
+    """Return the box of what is labelled along each axis, with a margin within the plane."""
     box = []
-    present = np.zeros(grid.shape, dtype=np.bool_)
-    for layer in values:
-        present |= layer != 0
     for axis, (size, spacing) in enumerate(zip(grid.shape, grid.spacing, strict=True)):
-        where = np.flatnonzero(present.any(axis=tuple({0, 1, 2} - {axis})))
-        first, last = (int(where[0]), int(where[-1]) + 1) if where.size else (0, size)
+        first, last = labelled[axis]
         margin = int(np.ceil(_MARGIN_MM / spacing + _MARGIN_FRACTION * (last - first)))
         margin = 0 if axis == NORMAL_AXIS[plane] else margin
         box.append(slice(max(first - margin, 0), min(last + margin, size)))

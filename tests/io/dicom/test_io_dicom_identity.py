@@ -191,9 +191,12 @@ def write_series(folder: Path, start: int, height: float, **values: object) -> V
 
 def test_patients_of_one_uid_are_told_and_chosen(tmp_path: Path) -> None:
     scans = [write_series(tmp_path, 200 * n, 12.0 * n, PatientID=f"P{n}", PatientName="X") for n in (1, 2)]
-    with pytest.raises(AmbiguousError, match=r"2 volumes in 1 DICOM series; .*'scan_patient1' of patient P1 .* P2 CT"):
+    with pytest.raises(AmbiguousError, match=r"2 volumes in 1 DICOM series; .*'scan_patient1' CT .*'scan_patient2'"):
         read(tmp_path)
     assert list(read_all(tmp_path)) == ["scan_patient1", "scan_patient2"]
+    for entry in inspect(tmp_path).entries:
+        assert "but differ in PatientID" in entry.notes[0]
+        assert "P1" not in entry.notes[0]  # notes are kept in records and reports
     for n, scan in enumerate(scans, start=1):
         for wanted in (f"P{n}", f"patient{n}", f"scan_patient{n}", f"1.2.3#{n}"):
             volume = read(tmp_path, series=wanted)

@@ -33,6 +33,8 @@ _WORDS = {
 }
 _UIDS = ("StudyInstanceUID", "FrameOfReferenceUID")
 _SHOWN, _ENDING = 5, 12
+# Messages are kept in records and reports, which shall not tell who a patient is.
+_PERSONAL = ("PatientID", "PatientName", "PatientBirthDate", "AccessionNumber")
 
 
 def identity_of(frame: FrameHeader) -> dict[str, str]:
@@ -253,10 +255,13 @@ def differences_of(parts: Sequence[Frames]) -> list[str]:
     if not differing:
         return [""] * len(parts)
     keyword, *others = differing
-    what = f"{keyword} ({_listed(parts, keyword)})"
+    personal = keyword in _PERSONAL
+    what = keyword if personal else f"{keyword} ({_listed(parts, keyword)})"
     if others:
         what += f" and {', '.join(others)}"
     told = f"several series have its SeriesInstanceUID, but differ in {what}"
+    if personal:
+        return [told] * len(parts)
     return [f"{told}; this one has {keyword} {_shown(frame, keyword)}" for frame in firsts]
 
 

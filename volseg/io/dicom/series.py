@@ -94,10 +94,9 @@ class Series:
         return self.frames[0].columns, self.frames[0].rows, len(self.frames)
 
     def describe(self) -> str:
-        """One phrase for messages: number, name, modality, size, end of the id; the patient if there are several."""
+        """One phrase for messages: number, name, modality, size, end of the id."""
         size = "x".join(map(str, self.size))
-        patient = f" of patient {self.patient_id}" if self.label.startswith("patient") else ""
-        return f"{self.number or '-'} '{self.name}'{patient} {self.modality} {size} [...{self.id[-12:]}]"
+        return f"{self.number or '-'} '{self.name}' {self.modality} {size} [...{self.id[-12:]}]"
 
 
 def group_frames(frames: Iterable[FrameHeader]) -> Iterator[Series]:

@@ -42,7 +42,7 @@ const ways = { before: here > 0 ? order[here - 1] : null, after: here >= 0 ? ord
 for (const [id, name] of Object.entries(ways)) {
   const link = document.getElementById(id);
   link.hidden = !name;
-  if (name) link.href = `${name}.html${location.hash}`;
+  if (name) link.href = `./${name}.html${location.hash}`;
 }
 if (here >= 0) document.getElementById("place").textContent = `${here + 1} of ${order.length}`;
 
