@@ -103,7 +103,7 @@ class Doubt:
     >>> array = np.random.default_rng(0).normal(size=(32, 32, 32))
     >>> scan = volseg.Volume(array, volseg.Grid.from_spacing(array.shape))
     >>> doubt = volseg.predict(volseg.load_model("hippocampus"), scan).doubt
-    >>> doubt.expected_dice is None, doubt.reasons[0]
+    >>> doubt.expected_dice is None, doubt.reasons[-1]
     (True, 'the model knows no held-out cases to compare with')
     """
 
