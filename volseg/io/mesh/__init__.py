@@ -10,8 +10,8 @@ from volseg.io.mesh.formats import (
     WRITTEN_SUFFIXES,
     MeshFormat,
 )
+from volseg.io.mesh.grades import write_report
 from volseg.io.mesh.reading import read_meshes
-from volseg.io.mesh.report import write_report
 from volseg.io.mesh.writing import (
     TOGETHER,
     mesh_targets,
