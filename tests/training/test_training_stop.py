@@ -94,7 +94,7 @@ MOMENTS = [
     "torch.optim.AdamW.step",
     "volseg.training.loop.validate",
     "volseg.training.validation.read_images",
-    "volseg.training.validation.predict",
+    "volseg.training.validation.answer_scan",
     "volseg.training.validation.dice",
     "volseg.training.validation.fit_temperature",
     "volseg.training.loop.save_model",
