@@ -194,7 +194,11 @@ def test_disk_full_leaves_nothing(folder: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 
     command = [sys.executable, "-m", "volseg", "predict", "big.nii.gz", "-m", "model.safetensors", "-o", "out"]
-    run = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, check=False, cwd=folder)
+    # Python would take a compiled module that was cut for whole.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(
+        command, capture_output=True, text=True, preexec_fn=limit, check=False, cwd=folder, env=environment
+    )
     assert run.returncode == 1
     assert "labels.nii.gz: cannot be written (File too large)" in run.stderr
     assert "Traceback" not in run.stderr

@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from full_disk import at_most
 from published_archives import FOLDER, NAME, UNPACKS, dead_address, pack, publish, serving
 from toy_dataset import write_dataset
 
@@ -264,19 +265,15 @@ def test_an_interrupt_leaves_nothing(
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files, which this system cannot")
 @pytest.mark.parametrize("local", [True, False])
 def test_a_full_disk(local: bool, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import resource
-
     publish(monkeypatch, archive)
     mine = tmp_path / "mine.tar"
     mine.write_bytes(archive)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with serving(archive) as url:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
-        try:
-            with pytest.raises(OutputError, match=r"set: cannot be written \(File too large\); check"):
-                get_dataset(NAME, tmp_path / "set", **({"archive": mine} if local else {"url": url}))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with (
+        serving(archive) as url,
+        at_most(300),
+        pytest.raises(OutputError, match=r"set: cannot be written \(File too large\); check"),
+    ):
+        get_dataset(NAME, tmp_path / "set", **({"archive": mine} if local else {"url": url}))
     assert list(tmp_path.iterdir()) == [mine]
 
 
