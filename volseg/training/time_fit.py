@@ -35,6 +35,7 @@ _FEWEST_SLICES = 4  # of a batch that was made smaller
 _FACTORS = (1.5, 2.0, 3.0)  # of the spacing within slices
 _SHORTEST_SIDE = 64  # pixels that a coarser slice still has
 _MOST_LOST = 0.02  # of the labels' Dice, where the steps are nearly enough
+_MOST_LOST_EVER = 0.1
 _CASES = 6  # whose labels are looked at
 _SLICES = 12  # of each plane of such a case
 
@@ -85,7 +86,7 @@ def plan_to_fit(
 
 def _most_lost(steps: float) -> float:
     """Return what labels may lose of their Dice by coarser slices, where there are so many steps without these."""
-    return _MOST_LOST * min(5.0, sqrt(_ENOUGH / max(1.0, steps)))
+    return min(_MOST_LOST_EVER, _MOST_LOST * sqrt(_ENOUGH / max(1.0, steps)))
 
 
 def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Config]:
