@@ -144,4 +144,5 @@ def count_events(folder: Path, line: str) -> int:
 
 def limit_files(size: int) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    sys.dont_write_bytecode = True  # Python would take a compiled module that was cut for whole
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
