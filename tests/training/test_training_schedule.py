@@ -34,7 +34,7 @@ def test_nothing_ends_the_validation_of_a_training_by_epochs() -> None:
 
 def test_validations_on_the_way_keep_to_a_share_of_the_hour() -> None:
     hour = Budget(steps=10**6, most_minutes=60)
-    assert hour.seconds_on_the_way(elapsed=3000, validations=50) == pytest.approx(0.15 * 3600 / 50)
+    assert hour.seconds_on_the_way(elapsed=3000, validations=50) == pytest.approx(0.08 * 3600 / 50)
     assert hour.seconds_on_the_way(elapsed=100, validations=3) == 60
     assert hour.has_time_for(50, elapsed=100, checked=0.0)
     assert not hour.has_time_for(300, elapsed=1000, checked=0.0)

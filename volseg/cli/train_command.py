@@ -134,6 +134,7 @@ def _follow(events: Iterator[TrainingEvent], output: Path) -> Finished | None:
     threads = Threads()
     finished: Finished | None = None
     before: StepsMade | None = None
+    validating = 0.0  # seconds since then
     with progress_bar(counts=False, time_left=False) as bar:
         task = bar.add_task("reading", total=1.0)
         for event in events:
@@ -145,10 +146,11 @@ def _follow(events: Iterator[TrainingEvent], output: Path) -> Finished | None:
                     say(*plan_lines(event), f"watch it in {output / PAGE}", above=bar)
                 case StepsMade():
                     threads.adjust()
-                    bar.update(task, description=_describe(event, before), completed=event.progress)
-                    before = event
+                    bar.update(task, description=_describe(event, before, validating), completed=event.progress)
+                    before, validating = event, 0.0
                 case Validated():
                     say(*_dice_lines(event), above=bar)
+                    validating += event.result.seconds
                 case Finished():
                     finished = event
     return finished
@@ -162,14 +164,15 @@ def _fold(text: str) -> Fold:
     return int(text)
 
 
-def _describe(event: StepsMade, before: StepsMade | None) -> str:
+def _describe(event: StepsMade, before: StepsMade | None, validating: float) -> str:
+    """Describe the steps since an event before, in whose time validations took so many seconds."""
     from volseg.training.outlook import told_time
 
     losses = ", ".join(f"{name} {value:.3f}" for name, value in event.losses.items())
     steps, seconds = event.step, event.seconds
     if before is not None and before.seconds < event.seconds:
         steps, seconds = steps - before.step, seconds - before.seconds
-    pace = f"{steps / seconds:.2g} steps/s, " if seconds else ""
+    pace = f"{steps / (seconds - validating):.2g} steps/s, " if seconds > validating else ""
     return f"step {event.step}: {losses}; {pace}{told_time(event.seconds_left)} left"
 
 
