@@ -20,6 +20,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -181,6 +182,11 @@ def processor() -> str:
     return platform.processor()
 
 
+def file_name(*words: str) -> str:
+    """Join words by hyphens, in small letters, without other signs."""
+    return "-".join(re.findall(r"[a-z0-9]+", " ".join(words).lower().replace("(r)", "")))
+
+
 def make_row(system: System, job: Job) -> dict:
     shutil.rmtree(job.folder, ignore_errors=True)  # what was cut off has used its time
     job.folder.mkdir(parents=True)
@@ -204,15 +210,8 @@ def run_rows(options: argparse.Namespace) -> None:
     for minutes in options.minutes:
         for name, root in options.set:
             for system in systems:
-                words = [
-                    name,
-                    f"fold{options.fold}",
-                    system.name,
-                    system.version,
-                    f"{minutes:g}min",
-                    f"seed{options.seed}",
-                ]
-                file = "-".join(word for word in words if word).lower().replace(" ", "-").replace(",", "")
+                words = [name, f"fold{options.fold}", system.name, system.version, f"{minutes:g}min"]
+                file = file_name(*words, f"seed{options.seed}", processor())
                 if (RESULTS / f"{file}.json").exists():
                     continue
                 job = Job(name, root, options.fold, minutes, options.seed, options.work / file)

@@ -20,12 +20,14 @@ def print_tables(folder: Path, picture: Path) -> None:
         return
     figure = Figure(layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    names = sorted({(row["set"], row["fold"]) for row in rows})
-    figure.set_size_inches(4.2 * len(names), 3.6)
-    for number, (name, fold) in enumerate(names, 1):
-        chosen = [row for row in rows if (row["set"], row["fold"]) == (name, fold)]
-        print_set(f"{name}, fold {fold}", chosen)
-        draw_set(figure.add_subplot(1, len(names), number), f"{name}, fold {fold}", chosen)
+    # Minutes of different processors cannot be compared.
+    groups: dict[tuple, Rows] = {}
+    for row in sorted(rows, key=lambda row: (row["set"], row["fold"], row["processor"])):
+        groups.setdefault((row["set"], row["fold"], row["processor"]), []).append(row)
+    figure.set_size_inches(4.2 * len(groups), 3.6)
+    for number, ((name, fold, processor), chosen) in enumerate(groups.items(), 1):
+        print_set(f"{name}, fold {fold}, {processor}", chosen)
+        draw_set(figure.add_subplot(1, len(groups), number), f"{name}, fold {fold}\n{processor}", chosen)
     figure.savefig(picture, dpi=100)
 
 
