@@ -1,9 +1,11 @@
 """Does the doubt of a prediction tell which cases, slices and volumes are wrong? On held-out cases, and on spoilt ones.
 
     python benchmarks/doubt.py DATASET RUN [--fold 0] [--every 4] [--json FILE]
+    python benchmarks/doubt.py DATASET CROSSVAL --folds 0,1,2,3,4 [--every 4] [--json FILE]
 
-RUN is what `volseg train DATASET -o RUN --fold 0` has made. What a model keeps of held-out cases is fitted here on the
-predictions of its held-out cases, so that models of any version can be used. Printed are:
+RUN is what `volseg train DATASET -o RUN --fold 0` has made, CROSSVAL what `volseg crossval DATASET -o CROSSVAL` has;
+each of its models predicts the cases of its fold. What a model keeps of held-out cases is fitted here on these
+predictions, so that models of any version can be used. Printed are:
 
 * cases: Spearman's correlation with the Dice, and the area under the ROC curve (AUROC) for the worst tenth and quarter;
 * intervals: fitted on half of the cases, tried on the others, 200 times;
@@ -311,14 +313,20 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--folds", type=lambda text: [int(part) for part in text.split(",")], default=[])
     parser.add_argument("--every", type=int, default=4, help="of how many cases one is spoilt")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    start, model = time.process_time(), volseg.load_model(options.run)
-    ready, cases = ReadyModel(model, "cpu"), split(read_dataset(options.dataset), options.fold)[1]
+    start, dataset = time.process_time(), read_dataset(options.dataset)
+    runs = {fold: options.run / f"fold_{fold}" for fold in options.folds} or {options.fold: options.run}
+    jobs = []
+    for fold, run in runs.items():
+        model = volseg.load_model(run)
+        ready = ReadyModel(model, "cpu")
+        jobs += [(ready, case) for case in split(dataset, fold)[1]]
     sound, spoilt = [], {name: list[Found]() for name in SPOILT}
-    for number, case in enumerate(cases):
+    for number, (ready, case) in enumerate(jobs):
         volumes, reference = read_images(case), read_reference(case)
         sound.append(find(ready, volumes, reference))
         if number % options.every:
