@@ -34,14 +34,14 @@ THICK = facts((256, 256, 20), (1.0, 1.0, 4.0))
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that takes 10 s for a batch whose first level has 256x256 pixels; labels survive coarser slices."""
+    """A machine that takes 10 s for a batch of 256x256 pixels, and labels that survive coarser slices."""
+    rate = 10 / 256**2
 
     def measured(config: Config, *_: object, **__: object) -> Pace:
         stages = time_fit.plan_stages(config, config.preparation.planes or ())
         pixels = [
             stage.batch_size * time_fit.mean_pixels(stage.size, config.preparation.planes or ()) for stage in stages
         ]
-        rate = 10 / (256 * (config.network.stride or 1)) ** 2
         return Pace(tuple(rate * count for count in pixels), 0.0)
 
     monkeypatch.setattr(time_fit, "measure_pace", measured)

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.config import Config, NetworkConfig, Normalisation
+from volseg.config import Config, Normalisation
 from volseg.core.intensity import percentiles
 from volseg.core.planes import PLANES, Plane
 from volseg.core.slices import ANISOTROPIC, NORMAL_AXIS, in_plane
 from volseg.datasets import Case, Dataset, describe_patients, split
-from volseg.errors import ConfigError, DatasetError
+from volseg.errors import DatasetError
 from volseg.files.atomic import write_text
 from volseg.network.generator import NETWORKS
 from volseg.prediction.cleanup import resolve_cleanup
@@ -26,7 +26,7 @@ from volseg.training.sizes import plan_sizes
 
 Fold = int | Literal["all"]
 
-_LARGEST_SLICE = 256  # pixels, where the first convolution has its usual stride
+_LARGEST_SLICE = 256  # pixels
 _NARROW = 32  # pixels: slices that are narrower, and by far narrower than in another plane, are strips
 _WORTH_CROPPING = 0.25  # of the voxels
 _BELOW_IS_AIR_HU = -700  # the lowest value of a scan of unknown modality
@@ -75,8 +75,7 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, c
     without those whose slices are narrow strips. Spacing: the median; finer, by a factor of at most 2, where slices are
     smaller than the network needs. Normalisation: CT by the labels' intensities over all cases, others each scan by
     itself, clipped unless that takes half of a label. Slice size: the median slice, at most 256 pixels; larger slices
-    are cropped at random. First size: 64 pixels, where that is by far smaller. Both are pixels of the network's first
-    level, twice as many of the slice where its stride is 2 and not the usual one. Depth and batch: from the slice size.
+    are cropped at random. First size: 64 pixels, where that is by far smaller. Depth and batch: from the slice size.
     Empty borders are left out, and do not count for any of this, if half of the cases lose a quarter of their voxels
     with them.
 
@@ -96,7 +95,6 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, c
     if crop:
         facts = [case.inside or case for case in facts]
     network = NETWORKS[config.network.block]
-    config = _replace(config, network={"stride": _stride(config.network)})
     planes = preparation.planes or _planes(facts)
     spacing = preparation.spacing_mm or _coarser(
         _spacing(facts, planes, short_side=network.short_side), planes, coarser
@@ -107,8 +105,7 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, c
             f"preparation.normalisation has {len(normalisation)} entries, the dataset {len(dataset.channel_names)} "
             "channels; give one for each channel"
         )
-    largest = _LARGEST_SLICE * (config.network.stride or 1) // network.strides[0]
-    sizes = plan_sizes(config, planes, training.slice_size or _slice_size(facts, spacing, largest))
+    sizes = plan_sizes(config, planes, training.slice_size or _slice_size(facts, spacing))
     # One full entry a label: what is set and what is a default cannot be told apart in a file.
     cleanup = resolve_cleanup([label.name for label in dataset.labels], config.cleanup)
     return _replace(
@@ -120,17 +117,6 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, c
             "first_size": sizes.first_size,
             "batch_size": sizes.batch_size,
         },
-    )
-
-
-def _stride(config: NetworkConfig) -> int:
-    """Return the stride of the first convolution."""
-    possible = NETWORKS[config.block].strides
-    if config.stride is None or config.stride in possible:
-        return config.stride or possible[0]
-    raise ConfigError(
-        f"network.stride is {config.stride}; the first convolution of the network {config.block} has a stride of "
-        f"{' or '.join(map(str, possible))}: leave it out, or choose another network.block"
     )
 
 
@@ -181,7 +167,7 @@ def _median_spacing(facts: Sequence[CaseFacts]) -> tuple[float, float, float]:
 def _spacing(facts: Sequence[CaseFacts], planes: Sequence[Plane], *, short_side: int) -> tuple[float, float, float]:
     """Return the median spacing; a finer one where the median slice would be shorter than `short_side` pixels."""
     scanned = _median_spacing(facts)
-    shape = _slice_size(facts, scanned, _LARGEST_SLICE)
+    shape = _slice_size(facts, scanned)
     shortest = min(min(plane_size(shape, plane)) for plane in planes)
     finer = min(_MOST_FINER, max(1.0, short_side / shortest))
     x, y, z = (round(mm / finer, 4) for mm in scanned)
@@ -195,9 +181,9 @@ def _coarser(spacing: tuple[float, float, float], planes: Sequence[Plane], facto
     return x, y, z
 
 
-def _slice_size(facts: Sequence[CaseFacts], spacing: tuple[float, float, float], largest: int) -> Size:
+def _slice_size(facts: Sequence[CaseFacts], spacing: tuple[float, float, float]) -> Size:
     sizes = _shapes(facts) * _spacings(facts) / np.array(spacing)
-    x, y, z = np.clip(np.median(sizes, axis=0).round(), 8, largest).astype(int).tolist()
+    x, y, z = np.clip(np.median(sizes, axis=0).round(), 8, _LARGEST_SLICE).astype(int).tolist()
     return x, y, z
 
 

@@ -12,7 +12,7 @@ from volseg.network.discriminator import RECEPTIVE_FIELD, discriminator_layers
 from volseg.network.generator import NETWORKS
 from volseg.training.growth import Size, most_pixels, plane_size
 
-_FIRST_SLICE = 64  # pixels, where the first convolution has its usual stride
+_FIRST_SLICE = 64  # pixels
 _WORTH_GROWING = 2  # slices at the end have so many times the pixels of the first ones, at least
 # More steps of small batches teach more in the same time (benchmarks/accuracy.md, "Batches").
 _PIXELS_PER_BATCH = 256 * 256
@@ -77,8 +77,7 @@ def _multiples(size: Sequence[int], multiple: int, least: int) -> Size:
 
 def _first_patch(whole: Size, config: Config, planes: Sequence[Plane]) -> Size:
     """Return the size of the smallest patches that are worth learning from."""
-    usual = NETWORKS[config.network.block].strides[0]
-    pixels = _FIRST_SLICE * (config.network.stride or usual) // usual
+    pixels = _FIRST_SLICE
     if config.loss.adversarial_weight > 0:  # as large as what the discriminator judges at once
         shortest = min(min(plane_size(whole, plane)) for plane in planes)
         layers = discriminator_layers((shortest, shortest), max_layers=config.discriminator.max_layers)

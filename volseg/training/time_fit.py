@@ -1,16 +1,15 @@
-"""A plan that the time allows: where a training could make too few steps, these become cheaper.
+"""A plan that the time allows: where a training could make too few steps, batches are smaller and slices coarser.
 
-First batches are smaller. Then the network begins at half of the resolution, which costs a quarter, in training and in
-prediction, and its answers keep the spacing of the slices. Then slices are coarser. What is learnt in minutes is far
-better (benchmarks/accuracy.md, "Spacing and time"). What coarser slices lose is measured on the label maps themselves,
-so small structures keep the spacing of the scans.
+A slice at twice the spacing costs a quarter, in training and in prediction, and what is learnt from it in minutes is
+far better (benchmarks/accuracy.md, "Spacing and time"). What is lost is measured on the label maps themselves, so small
+structures keep the spacing of the scans.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
@@ -44,12 +43,12 @@ _SLICES = 12  # of each plane of such a case
 def plan_to_fit(
     settings: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, fold: Fold, device: torch.device
 ) -> Config:
-    """Fill every setting that is still None as `make_plan` does, for the time there is, and tell what became coarser.
+    """Fill every setting that is still None as `make_plan` does, for the time there is; coarser slices are told.
 
-    Where the time allows too few steps, batches are smaller, then networks begin at half of the resolution, and then
-    slices are coarser than the scans. Small slices stay as they are, and so do labels that would suffer: the mean of
-    their Dice with themselves, made coarser and back, must stay above 0.98, or less where the scans' spacing would
-    leave by far too few steps. Nothing is fitted where epochs are set, nor what is set.
+    Where the time allows too few steps, batches are smaller, and then slices coarser than the scans, unless they are
+    small or the labels would suffer: the mean of their Dice with themselves, made coarser and back, must stay above
+    0.98, or less where the scans' spacing would leave by far too few steps. Nothing is fitted where epochs are set, nor
+    what is set.
 
     Parameters
     ----------
@@ -65,31 +64,22 @@ def plan_to_fit(
     if len(plans) == 1:
         return plans[0]
     cases, held_out = choose_cases(dataset, fold)
-    forecast = _Forecast(dataset, facts, len(held_out), device)
-    full = fine = fitted = plans[0]  # at full resolution, at the spacing of the scans, and what is returned
+    forecast = _Forecast.of(plans[0], dataset, facts, held_out=len(held_out), device=device)
+    planned = fitted = plans[0]
     for plan in plans[1:]:
         if forecast.steps(fitted) >= _ENOUGH:
             break
-        if plan.preparation.spacing_mm != fine.preparation.spacing_mm:
-            if 1 - kept_dice(cases, plan.preparation) > _most_lost(forecast.steps(fine)):
-                break
-        else:
-            fine = plan
-            if plan.network.stride == full.network.stride:
-                full = plan
+        if plan.preparation.spacing_mm == planned.preparation.spacing_mm:
+            planned = plan
+        elif 1 - kept_dice(cases, plan.preparation) > _most_lost(forecast.steps(planned)):
+            break
         fitted = plan
-    if fine is not full:
+    coarse, fine = fitted.preparation.spacing_mm, planned.preparation.spacing_mm
+    if coarse != fine:
         _LOG.warning(
-            "the networks begin at half of the resolution of the slices (network.stride 2): the time allows only about "
-            f"{forecast.steps(full):,.0f} steps a plane otherwise; more --minutes or --set network.stride=1 keep the "
-            "full resolution"
-        )
-    if fitted is not fine:
-        coarse, scanned = fitted.preparation.spacing_mm, fine.preparation.spacing_mm
-        _LOG.warning(
-            f"slices are prepared at {_told(coarse)} mm, where the scans have {_told(scanned)} mm: the time allows "
-            f"only about {forecast.steps(fine):,.0f} steps a plane there; more --minutes or "
-            f"--set preparation.spacing_mm={list(scanned or ())} keep the spacing of the scans"
+            f"slices are prepared at {_told(coarse)} mm, where the scans have {_told(fine)} mm: the time allows "
+            f"only about {forecast.steps(planned):,.0f} steps a plane there; more --minutes or "
+            f"--set preparation.spacing_mm={list(fine or ())} keep the spacing of the scans"
         )
     return fitted
 
@@ -116,13 +106,8 @@ def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts
         while batch > _FEWEST_SLICES:
             batch = max(_FEWEST_SLICES, batch // 2)
             yield make_plan(_with_batch(settings, batch), dataset, facts)
-        # What is coarser is so for more steps, so its batches stay small.
+        # Coarser slices are for more steps, so their batches stay small.
         settings = _with_batch(settings, _FEWEST_SLICES)
-    if _can_halve(settings, planned):
-        network = settings.network.model_copy(update={"stride": 2})
-        settings = settings.model_copy(update={"network": network})
-        planned = make_plan(settings, dataset, facts)
-        yield planned
     if _is_size_set(settings):
         return
     for factor in _FACTORS:
@@ -135,14 +120,6 @@ def _with_batch(settings: Config, batch: int) -> Config:
     return settings.model_copy(update={"training": training})
 
 
-def _can_halve(settings: Config, planned: Config) -> bool:
-    """Whether the network may begin at half of the resolution; how deep it is belongs together with that."""
-    network = settings.network
-    if network.stride or network.levels or planned.network.stride == 2:
-        return False
-    return 2 in NETWORKS[network.block].strides and _keeps_pixels(planned, 2)
-
-
 def _is_size_set(settings: Config) -> bool:
     training = settings.training
     return bool(training.slice_size or training.first_size or settings.preparation.spacing_mm)
@@ -153,53 +130,49 @@ def _told(spacing: Sequence[float] | None) -> str:
 
 
 def _keeps_pixels(planned: Config, factor: float) -> bool:
-    """Whether slices that are coarser by a factor keep enough pixels."""
+    """Whether slices keep enough pixels."""
     size, planes = planned.training.slice_size, planned.preparation.planes
     if size is None or planes is None:
         return False
     shortest = min(min(plane_size(size, plane)) for plane in planes)
-    network = NETWORKS[planned.network.block]
-    first = shortest * network.strides[0] / (planned.network.stride or 1)  # pixels at the first level
-    return first / factor >= max(_SHORTEST_SIDE, network.short_side)
+    return shortest / factor >= max(_SHORTEST_SIDE, NETWORKS[planned.network.block].short_side)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Forecast:
     """How many steps plans of a data set make in their time on this machine."""
 
-    dataset: Dataset
+    pixel_seconds: float  # of a step
+    predicted_pixel_seconds: float
     facts: Sequence[CaseFacts]
     held_out: int
     device: torch.device
-    _paces: dict[int | None, tuple[float, float]] = field(default_factory=dict)
 
-    def _pixel_seconds(self, plan: Config) -> tuple[float, float]:
-        """Return the seconds of a pixel in a step and in prediction, measured once for networks of a stride."""
-        stride = plan.network.stride
-        if stride not in self._paces:
-            channels, labels = len(self.dataset.channel_names), len(self.dataset.labels)
-            draws = random_draws(plan, channels=channels, labels=labels)
-            pace = measure_pace(plan, draws, channels=channels, labels=labels, device=self.device)
-            planes = plan.preparation.planes or ()
-            last = plan_stages(plan, planes)[-1]
-            step = pace.step_seconds[-1] / (last.batch_size * mean_pixels(last.size, planes))
-            self._paces[stride] = step, pace.pixel_seconds
-        return self._paces[stride]
+    @classmethod
+    def of(
+        cls, planned: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, held_out: int, device: torch.device
+    ) -> _Forecast:
+        channels, labels = len(dataset.channel_names), len(dataset.labels)
+        draws = random_draws(planned, channels=channels, labels=labels)
+        pace = measure_pace(planned, draws, channels=channels, labels=labels, device=device)
+        planes = planned.preparation.planes or ()
+        last = plan_stages(planned, planes)[-1]
+        pixel_seconds = pace.step_seconds[-1] / (last.batch_size * mean_pixels(last.size, planes))
+        return cls(pixel_seconds, pace.pixel_seconds, facts, held_out, device)
 
     def steps(self, plan: Config) -> float:
         """Return the steps of each plane in the time of a plan."""
         planes = plan.preparation.planes or ()
         stages = plan_stages(plan, planes)
-        of_step, of_prediction = self._pixel_seconds(plan)
         seconds = []
         for stage in stages:
-            seconds.append(of_step * stage.batch_size * mean_pixels(stage.size, planes))
+            seconds.append(self.pixel_seconds * stage.batch_size * mean_pixels(stage.size, planes))
         # How many slices hold a label does not matter here: these steps end by the clock.
         budget = plan_budget(
             plan.training, stages, slices=1, planes=len(planes), held_out=self.held_out, device=self.device.type
         )
         pixels = [count_pixels(case.shape, case.spacing, plan.preparation) for case in self.facts]
-        pace = Pace(tuple(seconds), of_prediction)
+        pace = Pace(tuple(seconds), self.predicted_pixel_seconds)
         work = Workload(1, float(np.mean(pixels)))
         return look_ahead(plan.training, budget, stages, pace, work)[1].steps / len(planes)
 
