@@ -13,6 +13,7 @@ from volseg.network.generator import NETWORKS
 from volseg.training.growth import Size, most_pixels, plane_size
 
 _FIRST_SLICE = 64  # pixels
+_MOST_LEFT_OUT = 0.05  # of a side, where that spares a frame of padding
 _WORTH_GROWING = 2  # slices at the end have so many times the pixels of the first ones, at least
 # More steps of small batches teach more in the same time (benchmarks/accuracy.md, "Batches").
 _PIXELS_PER_BATCH = 256 * 256
@@ -58,6 +59,8 @@ def plan_sizes(config: Config, planes: Sequence[Plane], usual: Size) -> Sizes:
     levels = config.network.levels or max(map(network.levels_for, used))
     least = network.least_pixels
     whole = _multiples(usual, 2**levels, least)
+    if training.slice_size is None:
+        whole = _nearly_whole(usual, whole, 2**levels)
     first = training.first_size
     if training.slice_size is None and first is None:
         first = _multiples(_first_patch(whole, config, planes), 2**levels, least)
@@ -72,6 +75,15 @@ def plan_sizes(config: Config, planes: Sequence[Plane], usual: Size) -> Sizes:
 def _multiples(size: Sequence[int], multiple: int, least: int) -> Size:
     """Round a size up to multiples, `least` of them at least."""
     right, front, foot = (max(least, ceil(n / multiple)) * multiple for n in size)
+    return right, front, foot
+
+
+def _nearly_whole(usual: Size, whole: Size, multiple: int) -> Size:
+    """Return a size that leaves a little out of a slice where that spares a frame of padding; steps are quicker."""
+    right, front, foot = (
+        n // multiple * multiple if n % multiple <= _MOST_LEFT_OUT * n else padded
+        for n, padded in zip(usual, whole, strict=True)
+    )
     return right, front, foot
 
 
