@@ -147,9 +147,10 @@ class _Files:
 
         title = (subject.volume.name if subject.volume is not None else None) or case_name(given)
         if reference is not None:
-            made = page(subject.volume, subject.labels, reference=reference[1], title=title)
+            made = page(subject.volume, subject.labels, reference=reference[1], title=title, doubt=subject.doubt)
         else:
-            made = page(subject.volume, subject.outlines(), meshes=subject.surfaces(), title=title)
+            outlines, surfaces = subject.outlines(), subject.surfaces()
+            made = page(subject.volume, outlines, meshes=surfaces, title=title, doubt=subject.doubt)
         if self.html is not None:
             list_files([made.save(self.html)])
 

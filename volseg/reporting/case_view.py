@@ -12,6 +12,7 @@ from urllib.parse import quote_from_bytes
 
 import numpy as np
 
+from volseg.cases.case_doubt import nothing_known, read_doubt
 from volseg.cases.outputs import LABELS, PAGE
 from volseg.core.labelmap import LabelMap
 from volseg.core.volume import Volume
@@ -21,7 +22,6 @@ from volseg.io import read_labels
 from volseg.io.case_record import CaseRecord
 from volseg.io.scan_files import ScanFiles, find_scan_files, find_scan_of
 from volseg.prediction.doubt import Doubt, LabelDoubt
-from volseg.reporting.doubt import nothing_known, read_doubt
 from volseg.reporting.fit import edge_contrast, tissues
 from volseg.reporting.flags import (
     Flag,

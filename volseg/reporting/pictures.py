@@ -16,12 +16,11 @@ from volseg.core.planes import Plane
 from volseg.core.resample import Reorientation
 from volseg.core.slices import NORMAL_AXIS
 from volseg.prediction.doubt import SliceDoubt
+from volseg.prediction.shown_doubt import APART_MM, FIRST_SLICES, first_slices
 from volseg.view.sheet_slices import DISPLAYED, EDGES, Display, SheetSlice, spread_slices
 
-CHECKED = 6
 _MOST_SLICES = 60
 _LARGE, _SMALL = 640, 256  # pixels along the longer side
-_APART_MM = 4.0  # slices nearer than this show nearly the same
 _QUALITY = 90
 
 
@@ -104,14 +103,14 @@ class Pictures:
         ranked : sequence of SliceDoubt
         """
         if ranked:
-            chosen = self._apart(ranked)
+            chosen = first_slices([one for one in ranked if self._is_displayed(one)], self.labels.grid)
             notes = [f"agreement {one.agreement:.2f}" for one in chosen]
             places = [(one.plane, self._on_display(one.plane, one.index)) for one in chosen]
             pictures = [self.draw(plane, n, _LARGE, note=note) for (plane, n), note in zip(places, notes, strict=True)]
-            why = f"the least sure first; slices within {_APART_MM:g} mm of one that is shown are left out"
+            why = f"the least sure first; slices within {APART_MM:g} mm of one that is shown are left out"
             return Chosen(tuple(pictures), why)
         plane = self.display.plane
-        spread = spread_slices(self.display.extent(plane), CHECKED)
+        spread = spread_slices(self.display.extent(plane), FIRST_SLICES)
         why = "no slice is known to be more doubtful than others, so these are spread evenly over the labels"
         return Chosen(tuple(self.draw(plane, n, _LARGE) for n in spread), why)
 
@@ -169,16 +168,8 @@ class Pictures:
                 outlines.append(Outline(label.name, css(label.colour), path))
         return outlines
 
-    def _apart(self, ranked: Sequence[SliceDoubt]) -> list[SliceDoubt]:
-        """Return the first slices of a ranking that are not next to each other."""
-        chosen: list[SliceDoubt] = []
-        for one in ranked:
-            axis = NORMAL_AXIS[one.plane]
-            mm, count = self.display.grid.spacing[axis], self.display.grid.shape[axis]
-            near = any(abs(one.index - kept.index) * mm < _APART_MM for kept in chosen if kept.plane == one.plane)
-            if not near and 0 <= self._on_display(one.plane, one.index) < count:
-                chosen.append(one)
-        return chosen[:CHECKED]
+    def _is_displayed(self, one: SliceDoubt) -> bool:
+        return 0 <= self._on_display(one.plane, one.index) < self.display.grid.shape[NORMAL_AXIS[one.plane]]
 
     def _on_display(self, plane: Plane, index: int) -> int:
         """Return the number of a slice of the stored labels in the order of display."""
