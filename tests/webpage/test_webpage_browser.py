@@ -264,6 +264,7 @@ def test_doubt_is_switched_on_and_its_slices_are_jumped_to(browser: Browser, tmp
     assert browser.run("page.scene.at")[0] == 29
     press(browser, "#first button:nth-child(2)")
     assert browser.run("page.scene.at")[2] == 15
+    browser.settle()
     assert "S 30.0 mm" in browser.run("document.querySelector(\".tile[data-plane='axial'] .title\").textContent")
     browser.run("page.scene.outline = 0; page.scene.crosshair = false; page.scene.set('fill', 0)")
     off = {plane: browser.pixels(plane) for plane in ("axial", "coronal", "sagittal")}
@@ -288,13 +289,16 @@ def shown(browser: Browser, selector: str) -> bool:
 
 
 def seen(browser: Browser, plane: str) -> int:
-    """Count the yellow pixels of a view: red and green, and hardly any blue."""
+    """Count the pixels of a view that are no grey: those with clearly more red than blue."""
     browser.settle()
     found = browser.run(
         f"""((canvas) => {{
-          const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+          const copy = document.createElement("canvas");
+          [copy.width, copy.height] = [canvas.width, canvas.height];
+          copy.getContext("2d").drawImage(canvas, 0, 0);
+          const data = copy.getContext("2d").getImageData(0, 0, copy.width, copy.height).data;
           let count = 0;
-          for (let n = 0; n < data.length; n += 4) count += data[n] > 200 && data[n + 1] > 140 && data[n + 2] < 150;
+          for (let n = 0; n < data.length; n += 4) count += data[n] - data[n + 2] > 30;
           return count;
         }})(document.querySelector(".tile[data-plane='{plane}'] canvas"))"""
     )
