@@ -163,7 +163,8 @@ class _Files:
         if self.turntable is not None:
             list_files([save_turntable(self.turntable, meshes=meshes, volume=scan, size=pixels or _FILM)])
         if not self.given:
-            show(meshes=meshes, volume=scan, size=pixels or _WINDOW)
+            doubt = subject.doubt.voxels if subject.doubt is not None and scan is not None else None
+            show(meshes=meshes, volume=scan, size=pixels or _WINDOW, doubt=doubt)
 
 
 def _read(reference: Path, labels: Path | None, only: str | None, subject: Subject) -> LabelMap:
