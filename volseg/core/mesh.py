@@ -188,15 +188,15 @@ class Mesh:
         return sums
 
     def _signed_volumes(self) -> Iterator[NDArray[np.float64]]:
-        for _, a, b, c in self._parts():
+        for _, (a, b, c) in self._parts():
             yield (a * np.cross(b, c, axis=0)).sum(axis=0) / 6
 
     def _normals(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
         """Yield some faces at a time and their (3, F) normals, whose length is twice the face's area."""
-        for faces, a, b, c in self._parts():
+        for faces, (a, b, c) in self._parts():
             yield faces, np.cross(b - a, c - a, axis=0)
 
-    def _parts(self) -> Iterator[tuple[NDArray[np.int64], *tuple[NDArray[np.float64], ...]]]:
+    def _parts(self) -> Iterator[tuple[NDArray[np.int64], list[NDArray[np.float64]]]]:
         """Yield some faces at a time and their three corners, each (3, F).
 
         Corners are relative to a vertex of the mesh: the scanner's origin may be far away, which would cost digits.
@@ -205,8 +205,7 @@ class Mesh:
         axes = np.subtract(self.vertices.T, self.vertices[:1].T, order="C")
         for start in range(0, len(self.faces), _AT_ONCE):
             faces = self.faces[start : start + _AT_ONCE]
-            a, b, c = (axes.take(faces[:, n], axis=1) for n in range(3))
-            yield faces, a, b, c
+            yield faces, [axes.take(faces[:, n], axis=1) for n in range(3)]
 
     @property
     def bounds(self) -> NDArray[np.float64]:
