@@ -49,8 +49,20 @@ def doubt(expected: float | None, *, percentile: float = 40.0) -> dict[str, Any]
     }
 
 
+def unsure_at_the_bar(labels: LabelMap) -> Volume:
+    """Return how unsure each voxel is: 0.9 within the bar, and nothing elsewhere."""
+    return Volume(np.where(labels.array == 2, 0.9, 0).astype(np.float32), labels.grid)
+
+
 def write_case(
-    output: Path, name: str, scan: Volume, labels: LabelMap, *, input_: Path | None = None, **facts: Any
+    output: Path,
+    name: str,
+    scan: Volume,
+    labels: LabelMap,
+    *,
+    input_: Path | None = None,
+    unsure: Volume | None = None,
+    **facts: Any,
 ) -> Path:
     """Write the folder of a case, and its scan beside the output folder unless that is there."""
     path = input_ or output.parent / "scans" / f"{name}.nii.gz"
@@ -60,6 +72,8 @@ def write_case(
     folder = output / name
     folder.mkdir(parents=True)
     volseg.write(labels, folder / "labels.nii.gz")
+    if unsure is not None:
+        volseg.write(unsure, folder / "doubt.nii.gz")
     written = {file.name: state_of(file).model_dump() for file in sorted(folder.iterdir())}
     record = {
         "case": name,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, opened_browser
-from reported_cases import ball_and_bar, doubt, write_case
+from reported_cases import ball_and_bar, doubt, unsure_at_the_bar, write_case
 
 import volseg
 
@@ -26,7 +26,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, expected, percentile in (("a", 0.9, 50.0), ("b & <b>", 0.6, 30.0), ("c", 0.95, 1.0)):
         known = doubt(expected, percentile=percentile)
         known["labels"] = {}
-        write_case(out, name, *ball_and_bar(), doubt=known)
+        scan, labels = ball_and_bar()
+        write_case(out, name, scan, labels, doubt=known, unsure=unsure_at_the_bar(labels) if name == "a" else None)
     return volseg.report(out)
 
 
@@ -87,3 +88,35 @@ def test_light_dark_and_a_phone(browser: Browser, index: Path) -> None:
     assert browser.run("document.documentElement.scrollWidth") <= 380
     browser.open(index.parent / "cases" / "a.html", size=(380, 800))
     assert browser.run("document.documentElement.scrollWidth") <= 380
+
+
+def test_doubt_lies_where_the_bar_is_when_it_is_switched_on(browser: Browser, index: Path) -> None:
+    browser.complaints.clear()
+    browser.open(index.parent / "cases" / "a.html")
+    visible = "getComputedStyle(document.querySelector('.tile .doubt')).visibility"
+    assert browser.run(visible) == "hidden"
+    browser.run("document.dispatchEvent(new KeyboardEvent('keydown', {key: 'd'}))")
+    assert browser.run(visible) == "visible"
+    assert "0.9 least sure here" in browser.run("document.querySelector('.scale').textContent")
+    # The share of the picture at which the colours lie, and the box of the bar's outline: both of the first slice.
+    low, high = browser.run(
+        """(async () => {
+          const image = document.querySelector(".tile .doubt"), canvas = document.createElement("canvas");
+          await image.decode();
+          [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+          const context = canvas.getContext("2d");
+          context.drawImage(image, 0, 0);
+          const data = context.getImageData(0, 0, canvas.width, canvas.height).data, places = [];
+          for (let n = 0; n < data.length; n += 4)
+            if (data[n + 3] > 128) places.push([(n / 4) % canvas.width, Math.floor(n / 4 / canvas.width)]);
+          const ends = (axis) => [Math.min(...places.map((p) => p[axis])), Math.max(...places.map((p) => p[axis])) + 1];
+          return [[ends(0)[0], ends(1)[0]], [ends(0)[1], ends(1)[1]]];
+        })()"""
+    )
+    box = browser.run(
+        "(({x, y, width, height}) => [x, y, x + width, y + height])(document.querySelector('.tile path').getBBox())"
+    )
+    assert [2 * place for place in (*low, *high)] == box  # outlines are in half pixels
+    assert not browser.complaints
+    browser.open(index.parent / "cases" / "c.html")
+    assert browser.run("document.getElementById('unsure') === null")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from reported_cases import LABELS, ball_and_bar, doubt
 
+from volseg.cases.case_doubt import nothing_known, read_doubt
 from volseg.core.grid import Grid
 from volseg.core.labelmap import LabelMap
 from volseg.prediction.doubt import Doubt
-from volseg.reporting.doubt import nothing_known, read_doubt
 from volseg.reporting.flags import Flag, flag_doubt, flag_intensities, flag_record, flag_sizes
 from volseg.reporting.sizes import size_labels
 

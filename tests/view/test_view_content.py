@@ -9,7 +9,7 @@ import pytest
 from volseg.core.grid import Grid
 from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
-from volseg.errors import InputError
+from volseg.errors import InputError, UsageError
 from volseg.view.content import make_scene
 
 TETRAHEDRON = np.array([[0, 1, 2], [0, 3, 1], [1, 3, 2], [0, 2, 3]])
@@ -74,6 +74,35 @@ def test_a_movable_scene_starts_with_the_same_slices(oblique_grid: Grid) -> None
         again = scene.block.cut(axis, scene.start[axis], window)
         assert np.allclose(again.corners, picture.corners)
         assert np.abs(again.grey.astype(int) - picture.grey).max() <= 3
+
+
+@pytest.mark.parametrize("movable", [False, True])
+def test_doubt_lies_on_the_slices_that_it_is_about(oblique_grid: Grid, movable: bool) -> None:
+    array = np.zeros(oblique_grid.shape, np.float32)
+    array[13, 6, 7] = 0.9
+    at = oblique_grid.to_world((13, 6, 7))
+    scan, doubt = Volume(np.zeros(oblique_grid.shape, np.int16), oblique_grid), Volume(array, oblique_grid)
+    scene = make_scene(meshes=[marker(at)], volume=scan, doubt=doubt, movable=movable)
+    assert scene.doubt_texts == ("0 sure", "0.9 least sure here")
+    pictures = [*scene.slices]
+    if scene.block is not None:
+        window = next(iter(scene.block.windows.values()))
+        pictures += [scene.block.cut(axis, scene.start[axis], window) for axis in range(3)]
+    for picture in pictures:
+        assert picture.doubt is not None
+        assert sorted(np.unique(picture.doubt)) == [0, 255]
+        ((row, column),) = np.argwhere(picture.doubt)
+        down, right = picture.corners[3] - picture.corners[0], picture.corners[1] - picture.corners[0]
+        height, width = picture.doubt.shape
+        seen = picture.corners[0] + (row + 0.5) / height * down + (column + 0.5) / width * right
+        assert np.allclose(seen, at)
+
+
+def test_doubt_needs_the_scan_that_it_is_laid_over() -> None:
+    grid = Grid.from_spacing((10, 10, 10))
+    with pytest.raises(UsageError, match="doubt is drawn on the slices of a scan, and there is none"):
+        make_scene(meshes=[marker(np.zeros(3))], doubt=Volume(np.zeros(grid.shape), grid))
+    assert make_scene(volume=Volume(np.zeros(grid.shape), grid)).doubt_texts is None
 
 
 def test_compared_meshes_share_rows_and_colours_by_name() -> None:

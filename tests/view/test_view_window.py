@@ -29,8 +29,8 @@ red, blue = [Mesh(ball.vertices + (shift, 0, 0), ball.faces, name, colour) for s
              ((-14, "one", (255, 0, 0)), (14, "two", (0, 0, 255)))]
 
 
-def opened(meshes, scan):
-    return Window(make_scene(meshes=meshes, volume=scan, movable=True), (400, 300), off_screen=True)
+def opened(meshes, scan, doubt=None):
+    return Window(make_scene(meshes=meshes, volume=scan, movable=True, doubt=doubt), (400, 300), off_screen=True)
 
 
 def picture(window):
@@ -122,4 +122,51 @@ assert towards[1] > 50 and abs(towards[0]) < 1e-6 and abs(towards[2]) < 1e-6
 window.change(window.state.switched(0))
 assert count(window, 0) == 0
 keys(window, "v", "w", "Up", "c")  # there is no scan, but a plane to cut at
+""")
+
+
+def test_doubt_is_laid_over_the_slices_by_its_key() -> None:
+    draw("""
+unsure = Volume(np.where(np.indices(grid.shape)[2] == 20, 0.5, 0).astype(np.float32), grid)
+window = opened([], volume, unsure)
+keys(window, "3", "s", "2", "s", "1")  # the axial slice alone
+while window.state.at[2] < 20:
+    keys(window, "Up")
+
+
+def coloured():
+    seen = picture(window)
+    return int((seen[..., 0] > seen[..., 2] + 60)[40:, 70:].sum())  # without the marker of axes
+
+off = coloured()
+keys(window, "d")
+on = coloured()
+assert off < 30 and on > 2000, (off, on)
+keys(window, "Up")  # there it is sure; the legend stays
+legend = coloured()
+assert 100 < legend < on / 2, (legend, on)
+keys(window, "d")
+assert coloured() == off
+""")
+
+
+def test_another_size_of_the_window_keeps_letters_and_places() -> None:
+    draw("""
+window = opened([red, blue], volume)
+for size in ((900, 640), (480, 360), (420, 300)):
+    window.plotter.render_window.SetSize(*size)
+    window.resize(size)
+    layout = window._drawn.layout
+    assert layout.size == size
+    fresh = Window(make_scene(meshes=[red, blue], volume=volume, movable=True), size, off_screen=True)
+    bar = slice(int(size[1] * (1 - layout.bar.top)) + 1, None)
+    legend = slice(int(size[0] * layout.legend.left) + 1, None)
+    now, anew = picture(window), picture(fresh)
+    assert now.shape == (size[1], size[0], 3)
+    assert (anew[bar] > 120).any() and np.abs(now[bar] - anew[bar]).max() < 12
+    assert (anew[:, legend] > 120).any() and np.abs(now[:, legend] - anew[:, legend]).max() < 12
+    fresh.plotter.close()
+x, y = middle(layout.track(0))
+assert window.click(x, y) and window.release() and window.click(*middle(layout.row(1)))
+assert window.state.hidden == {1}
 """)

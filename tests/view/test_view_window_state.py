@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from volseg.view.keys import HELP, help_line, help_text, press
+from volseg.view.keys import HELP, help_entries, help_text, press
 from volseg.view.window_state import OPACITIES, VIEWS, Limits, WindowState
 
-LIMITS = Limits((20, 30, 10), 3, ("soft tissue", "lung"))
+LIMITS = Limits((20, 30, 10), 3, ("soft tissue", "lung"), has_doubt=True)
 STATE = WindowState(LIMITS, (10, 15, 5))
 
 
@@ -71,6 +71,12 @@ def test_windows_follow_each_other_and_are_told_with_their_values() -> None:
     assert after("w").describe((-1350.0, 150.0), "HU") == "window: lung, -1350 to 150 HU"
 
 
+def test_doubt_is_off_at_first_and_switched() -> None:
+    assert not STATE.unsure
+    assert after("d").unsure
+    assert after("d", "d") == STATE
+
+
 def test_each_look_is_one_even_at_the_same_side() -> None:
     front = after("f")
     assert VIEWS[front.view][0] == "front"
@@ -88,12 +94,13 @@ def test_caps_lock_does_not_make_keys_dead() -> None:
 
 def test_keys_for_what_is_not_there_do_nothing_and_are_not_in_the_help() -> None:
     meshes_only = WindowState(Limits((5, 5, 5), 2), (2, 2, 2))
-    assert after("v", "w", "s", state=meshes_only) == meshes_only
-    assert "volume" not in help_line(meshes_only.limits)
+    assert after("v", "w", "s", "d", state=meshes_only) == meshes_only
+    assert not {"v volume", "d doubt"} & {*help_entries(meshes_only.limits)}
     scan_only = WindowState(Limits((5, 5, 5), 0, ("all",)), (2, 2, 2))
-    assert after("t", "n", state=scan_only) == scan_only
-    assert "transparency" not in help_line(scan_only.limits)
-    assert "volume" in help_line(scan_only.limits)
+    assert after("t", "n", "d", state=scan_only) == scan_only
+    assert not {"t transparency", "d doubt"} & {*help_entries(scan_only.limits)}
+    assert "v volume" in help_entries(scan_only.limits)
+    assert "d doubt" in help_entries(LIMITS)
 
 
 def test_no_key_has_two_meanings_and_each_is_explained() -> None:

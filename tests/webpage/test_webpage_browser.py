@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Browser, opened_browser
+from reported_cases import ball_and_bar, unsure_at_the_bar
 
 import volseg
 from volseg.core.grid import Grid
@@ -16,6 +17,8 @@ from volseg.core.labelmap import Label, LabelMap
 from volseg.core.resample import reorient
 from volseg.core.volume import Volume
 from volseg.phantoms import make_ct_phantom
+from volseg.prediction.doubt import SliceDoubt
+from volseg.prediction.shown_doubt import ShownDoubt
 from volseg.webpage import scene_page
 from volseg.webpage.niivue import find_niivue
 
@@ -245,3 +248,58 @@ def test_surfaces_alone_and_labels_alone(browser: Browser, tmp_path: Path) -> No
     press(browser, "#none")
     assert browser.pixels("3D") != ""
     assert not browser.complaints
+
+
+@pytest.mark.usefixtures("without_picture")
+def test_doubt_is_switched_on_and_its_slices_are_jumped_to(browser: Browser, tmp_path: Path) -> None:
+    scan, labels = ball_and_bar()
+    slices = (SliceDoubt("sagittal", 29, 0.4), SliceDoubt("axial", 15, 0.51))
+    doubt = ShownDoubt(unsure_at_the_bar(labels), slices, labels.grid)
+    browser.requests.clear()
+    browser.complaints.clear()
+    path = volseg.page(scan, labels, meshes=[], doubt=doubt).save(tmp_path / "doubt.html")
+    browser.open(path)
+    assert [shown(browser, part) for part in ("#check-unsure", ".gradient")] == [True, False]
+    press(browser, "#first button:nth-child(1)")
+    assert browser.run("page.scene.at")[0] == 29
+    press(browser, "#first button:nth-child(2)")
+    assert browser.run("page.scene.at")[2] == 15
+    browser.settle()
+    assert "S 30.0 mm" in browser.run("document.querySelector(\".tile[data-plane='axial'] .title\").textContent")
+    browser.run("page.scene.outline = 0; page.scene.crosshair = false; page.scene.set('fill', 0)")
+    off = {plane: browser.pixels(plane) for plane in ("axial", "coronal", "sagittal")}
+    assert seen(browser, "axial") == 0
+    press(browser, "#check-unsure")
+    assert {plane: browser.pixels(plane) for plane in off}["sagittal"] != off["sagittal"]
+    assert seen(browser, "axial") > 100
+    assert "doubt 0.90" in browser.run("(page.scene.moveTo([29, 15, 10]), page.scene.describe())")
+    assert shown(browser, ".gradient")
+    assert browser.run("document.querySelector('.gradient').textContent") == "0 sure0.9 least sure here"
+    browser.run("(layout => (layout.value = 'coronal', layout.onchange()))(document.getElementById('layout'))")
+    press(browser, "#first button:nth-child(2)")
+    assert shown(browser, ".tile[data-plane='axial']")
+    press(browser, "#check-unsure")
+    assert seen(browser, "axial") == 0
+    assert not browser.complaints
+    assert [url for url in browser.requests if not url.startswith("data:")] == [path.as_uri()]
+
+
+def shown(browser: Browser, selector: str) -> bool:
+    return bool(browser.run(f'document.querySelector("{selector}").checkVisibility()'))
+
+
+def seen(browser: Browser, plane: str) -> int:
+    """Count the pixels of a view that are no grey: those with clearly more red than blue."""
+    browser.settle()
+    found = browser.run(
+        f"""((canvas) => {{
+          const copy = document.createElement("canvas");
+          [copy.width, copy.height] = [canvas.width, canvas.height];
+          copy.getContext("2d").drawImage(canvas, 0, 0);
+          const data = copy.getContext("2d").getImageData(0, 0, copy.width, copy.height).data;
+          let count = 0;
+          for (let n = 0; n < data.length; n += 4) count += data[n] - data[n + 2] > 30;
+          return count;
+        }})(document.querySelector(".tile[data-plane='{plane}'] canvas"))"""
+    )
+    return int(found)

@@ -23,7 +23,7 @@ def test_a_scan_that_does_not_fit_is_cropped_and_then_halved() -> None:
     levels = grey_levels(volume)
 
     def choose(room: int) -> Shown:
-        return choose_shown(volume.grid, volume, levels, [labels], room)
+        return choose_shown(volume.grid, [(volume, levels)], [labels], room)
 
     assert choose(10**7).grid.shape == volume.grid.shape
     cropped = choose(200_000)

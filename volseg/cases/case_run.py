@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg._version import __version__
+from volseg.cases.case_doubt import read_doubt
 from volseg.cases.case_folder import CaseFolder, claimed_folder
 from volseg.cases.inputs import CaseInput
 from volseg.cases.job import Job
@@ -117,6 +118,7 @@ class _Stages:
             prediction,
             model_labels=self.job.model.labels,
             wanted_labels=self.job.labels,
+            doubtful_slices=read_doubt(self.facts.get("doubt")).slices,
         )
         for output in self.work.outputs:
             with self._timed(output.stage):

@@ -25,13 +25,14 @@ from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
 from volseg.errors import InputError
 from volseg.files.names import IMAGE_SUFFIXES, has_suffix
-from volseg.io import LABEL_FORMS, write
+from volseg.io import LABEL_FORMS, read, write
 from volseg.io.case_record import RECORD
 from volseg.io.images.nifti import write_nifti
 from volseg.io.mesh import WRITTEN_SUFFIXES
 from volseg.io.scan_files import ScanFiles
 
 if TYPE_CHECKING:
+    from volseg.prediction.doubt import SliceDoubt
     from volseg.prediction.inference import Prediction
 
 _LOG = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ class SegmentedCase:
         All labels of the model, in its order.
     wanted_labels : tuple of Label
         The wanted ones among them.
+    doubtful_slices : tuple of SliceDoubt
+        Of the label map, the least sure first.
     """
 
     name: str
@@ -78,6 +81,7 @@ class SegmentedCase:
     prediction: Prediction | None
     model_labels: tuple[Label, ...]
     wanted_labels: tuple[Label, ...]
+    doubtful_slices: tuple[SliceDoubt, ...] = ()
 
     def probabilities(self, *, by_value: bool) -> NDArray[np.float16] | None:
         """Return (L, I, J, K) probabilities of the wanted labels; None if they were not predicted.
@@ -97,6 +101,11 @@ class SegmentedCase:
         if labels == list(self.model_labels):
             return every
         return every[[self.model_labels.index(label) for label in labels]]
+
+    @property
+    def doubt_voxels(self) -> Volume | None:
+        """How unsure each voxel is; None if the case does not hold it."""
+        return read(self.folder / DOUBT) if self.settings.doubt else None
 
     @cached_property
     def surfaces(self) -> list[Mesh]:
@@ -313,9 +322,11 @@ def _write_meshes(case: SegmentedCase, folder: Path) -> None:
 
 
 def _write_page(case: SegmentedCase, folder: Path) -> None:
+    from volseg.prediction.shown_doubt import ShownDoubt
     from volseg.webpage import page
 
-    page(case.volumes[0], case.labels, meshes=case.surfaces, title=case.name).save(folder / PAGE)
+    doubt = ShownDoubt(case.doubt_voxels, case.doubtful_slices, case.labels.grid)
+    page(case.volumes[0], case.labels, meshes=case.surfaces, title=case.name, doubt=doubt).save(folder / PAGE)
 
 
 def _dicom_output(form: str) -> Output:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from volseg.cases.case_doubt import read_shown_doubt
 from volseg.core.labelmap import Colour, Label, LabelMap, default_colour, present_values
 from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
@@ -29,6 +30,7 @@ from volseg.io.labels import (
 )
 from volseg.io.mesh import MESH_SUFFIXES, OTHER_MESH_SUFFIXES, read_meshes
 from volseg.io.scan_files import find_scan_of
+from volseg.prediction.shown_doubt import ShownDoubt
 from volseg.surface import extract_isosurface, extract_surfaces
 from volseg.view.shown_labels import tell_apart, titles_of
 
@@ -42,7 +44,7 @@ class Subject:
     """The objects to look at, in one world.
 
     `advice` is for labels on a single slice, which have no surface. `by_file` has the label maps of each file under
-    their own names, which `labels` tells apart.
+    their own names, which `labels` tells apart. `doubt` is that about a predicted case, if one alone is looked at.
     """
 
     volume: Volume | None = None
@@ -51,6 +53,7 @@ class Subject:
     threshold: float | None = None
     advice: str | None = None
     by_file: tuple[tuple[Path, tuple[LabelMap, ...]], ...] = ()
+    doubt: ShownDoubt | None = None
 
     def surfaces(self) -> list[Mesh]:
         """Return the meshes, the surface of each label, and the surface of the scan at the threshold value."""
@@ -157,7 +160,8 @@ def read_subject(
         layers = _Labels(map_, labels, only, None if is_of_scan else series).read(scan)
         advice = advice or one_slice_advice(layers, map_, image=scan)
         maps.append((map_.path, layers))
-    return Subject(scan, tell_apart(maps), tuple(found.meshes), threshold, advice, tuple(maps))
+    doubt = _doubt_of_case(found.cases, maps)
+    return Subject(scan, tell_apart(maps), tuple(found.meshes), threshold, advice, tuple(maps), doubt)
 
 
 @dataclass(frozen=True)
@@ -317,6 +321,14 @@ def _labels(layers: Sequence[LabelMap]) -> list[Label]:
 
 def _threshold_name(threshold: float) -> str:
     return f"threshold {threshold:g}"
+
+
+def _doubt_of_case(cases: Sequence[Path], maps: Sequence[tuple[Path, tuple[LabelMap, ...]]]) -> ShownDoubt | None:
+    """Read the doubt about the only predicted case."""
+    if len(cases) != 1:
+        return None
+    grids = [layers[0].grid for path, layers in maps if path.parent == cases[0]]
+    return read_shown_doubt(cases[0], grids[0]) if grids else None
 
 
 def _scan_of_case(folder: Path) -> Volume | None:

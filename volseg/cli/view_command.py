@@ -147,9 +147,10 @@ class _Files:
 
         title = (subject.volume.name if subject.volume is not None else None) or case_name(given)
         if reference is not None:
-            made = page(subject.volume, subject.labels, reference=reference[1], title=title)
+            made = page(subject.volume, subject.labels, reference=reference[1], title=title, doubt=subject.doubt)
         else:
-            made = page(subject.volume, subject.outlines(), meshes=subject.surfaces(), title=title)
+            outlines, surfaces = subject.outlines(), subject.surfaces()
+            made = page(subject.volume, outlines, meshes=surfaces, title=title, doubt=subject.doubt)
         if self.html is not None:
             list_files([made.save(self.html)])
 
@@ -162,7 +163,8 @@ class _Files:
         if self.turntable is not None:
             list_files([save_turntable(self.turntable, meshes=meshes, volume=scan, size=pixels or _FILM)])
         if not self.given:
-            show(meshes=meshes, volume=scan, size=pixels or _WINDOW)
+            doubt = subject.doubt.voxels if subject.doubt is not None and scan is not None else None
+            show(meshes=meshes, volume=scan, size=pixels or _WINDOW, doubt=doubt)
 
 
 def _read(reference: Path, labels: Path | None, only: str | None, subject: Subject) -> LabelMap:

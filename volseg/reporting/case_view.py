@@ -12,6 +12,7 @@ from urllib.parse import quote_from_bytes
 
 import numpy as np
 
+from volseg.cases.case_doubt import nothing_known, read_doubt, read_doubt_voxels
 from volseg.cases.outputs import LABELS, PAGE
 from volseg.core.labelmap import LabelMap
 from volseg.core.volume import Volume
@@ -21,7 +22,6 @@ from volseg.io import read_labels
 from volseg.io.case_record import CaseRecord
 from volseg.io.scan_files import ScanFiles, find_scan_files, find_scan_of
 from volseg.prediction.doubt import Doubt, LabelDoubt
-from volseg.reporting.doubt import nothing_known, read_doubt
 from volseg.reporting.fit import edge_contrast, tissues
 from volseg.reporting.flags import (
     Flag,
@@ -34,6 +34,7 @@ from volseg.reporting.flags import (
 )
 from volseg.reporting.pictures import Chosen, Picture, Pictures, css
 from volseg.reporting.sizes import LabelSize, size_labels
+from volseg.view.doubt_map import DoubtMap
 from volseg.view.greyscale import is_in_hu
 from volseg.view.sheet_slices import Display
 
@@ -73,6 +74,8 @@ class CaseView:
         Address of its page of slices and surfaces, seen from the page of the case; empty if there is none.
     without_scan : str
         Why there is no scan in the pictures; empty if there is.
+    doubt_texts : (str, str), optional
+        What the ends of the colours of doubt mean; None if it is not known how unsure each voxel is.
     """
 
     case: str
@@ -86,6 +89,7 @@ class CaseView:
     facts: tuple[tuple[str, str], ...]
     scene: str
     without_scan: str
+    doubt_texts: tuple[str, str] | None = None
 
 
 def find_scan(folder: Path, record: CaseRecord, images: Path | Sequence[Path] | None) -> ScanFiles:
@@ -163,14 +167,16 @@ def view_case(folder: Path, record: CaseRecord, images: Path | Sequence[Path] | 
         display, volume = Display.of(None, [labels]), None
         without = "the labels do not lie on its voxels"
     doubt = read_doubt(content.get("doubt"))
-    if LABELS in record.written and LABELS not in record.whole_files(folder):
+    changed = LABELS in record.written and LABELS not in record.whole_files(folder)
+    if changed:
         flags.append(Flag("changed", "The labels were changed after they were predicted."))
         doubt = nothing_known("the labels were changed after they were predicted")
     sizes = size_labels(labels)
     flags += [*flag_doubt(doubt), *flag_sizes(sizes, doubt), *flag_record(content, labels.grid)]
     if volume is not None:
         flags += _flag_scan(volume, display, labels, content)
-    drawn = Pictures(display, labels)
+    unsure = None if changed else _doubt_map(folder, record, display)
+    drawn = Pictures(display, labels, unsure)
     measured = []
     for size in sizes:
         of_label = doubt.labels.get(size.label.name, LabelDoubt(None, None))
@@ -188,6 +194,7 @@ def view_case(folder: Path, record: CaseRecord, images: Path | Sequence[Path] | 
         facts=tuple(_facts(folder, content, labels)),
         scene=f"../../{quote_from_bytes(_bytes(folder.name))}/{PAGE}" if (folder / PAGE).is_file() else "",
         without_scan=without,
+        doubt_texts=None if unsure is None else unsure.texts,
     )
 
 
@@ -203,6 +210,16 @@ def _scan(folder: Path, record: CaseRecord, images: Path | Sequence[Path] | None
     except VolsegError as error:
         _LOG.info("%s: reported without its scan (%s)", folder.name, error)
         return None, "its scan is not where it was, or has changed; give the folder of the scans (--images FOLDER)"
+
+
+def _doubt_map(folder: Path, record: CaseRecord, display: Display) -> DoubtMap | None:
+    """Return how unsure each voxel of a case is; None if that is not known, or lies on voxels of another scan."""
+    voxels = read_doubt_voxels(folder, record)
+    try:
+        return None if voxels is None else DoubtMap.on(display.grid, voxels)
+    except GeometryError as error:
+        _LOG.warning("%s: shown without its doubt (%s)", folder.name, error)
+        return None
 
 
 def _flag_scan(volume: Volume, display: Display, labels: LabelMap, content: dict[str, Any]) -> list[Flag]:

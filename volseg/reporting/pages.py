@@ -22,6 +22,7 @@ from volseg.reporting.case_view import CaseView
 from volseg.reporting.pictures import Picture
 from volseg.reporting.ratings import Rating
 from volseg.reporting.rows import Row, label_names, shown_labels, table, told
+from volseg.view.doubt_map import doubt_colours
 from volseg.webpage.structures import volume_text
 
 _RATINGS = ("good", "minor", "bad")
@@ -60,7 +61,7 @@ class Pages:
         """
         content = {"case": view.case, "labels": view.rated_labels, "version": __version__, "rating": _rating(rating)}
         return self._environment.get_template("case.html").render(
-            view=view, content=_data(content), script=_script("case.js")
+            view=view, doubt_gradient=_gradient(), content=_data(content), script=_script("case.js")
         )
 
     def index(self, title: str, rows: Sequence[Row], thumbnails: Mapping[str, Picture]) -> str:
@@ -130,6 +131,14 @@ def _index_row(row: Row, labels: Sequence[str]) -> dict[str, Any]:
         "sort": [*sort, *(volumes.get(name) for name in labels)],
         "rating": _rating(row.rating),
     }
+
+
+def _gradient() -> str:
+    """Return the colours of doubt as a background for CSS, on the black that their opacity lets through."""
+    colours = [
+        f"rgb({red} {green} {blue} / {opacity / 255:.2f})" for red, green, blue, opacity in doubt_colours()[::15]
+    ]
+    return f"linear-gradient(to right, {', '.join(colours)}), #000"
 
 
 def _rating(rating: Rating | None) -> dict[str, str] | None:

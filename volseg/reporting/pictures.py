@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +14,18 @@ from skimage.measure import find_contours
 
 from volseg.core.labelmap import Colour, Label, LabelMap, label_boxes
 from volseg.core.planes import Plane
-from volseg.core.resample import Reorientation
+from volseg.core.resample import Reorientation, reorient
 from volseg.core.slices import NORMAL_AXIS
 from volseg.prediction.doubt import SliceDoubt
+from volseg.prediction.shown_doubt import APART_MM, FIRST_SLICES, first_slices
+from volseg.view.doubt_map import DoubtMap, doubt_colours
 from volseg.view.sheet_slices import DISPLAYED, EDGES, Display, SheetSlice, spread_slices
 
-CHECKED = 6
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 _MOST_SLICES = 60
 _LARGE, _SMALL = 640, 256  # pixels along the longer side
-_APART_MM = 4.0  # slices nearer than this show nearly the same
 _QUALITY = 90
 
 
@@ -54,6 +58,8 @@ class Picture:
     data : str
         A JPEG in base64; empty without a scan.
     outlines : tuple of Outline
+    doubt : str
+        A PNG in base64 of the colours of doubt, clear where the model is sure; empty without doubt.
     """
 
     plane: Plane
@@ -66,6 +72,7 @@ class Picture:
     proportion: float
     data: str
     outlines: tuple[Outline, ...]
+    doubt: str = ""
 
     @property
     def letters(self) -> str:
@@ -90,10 +97,13 @@ class Pictures:
         Scan and labels.
     labels : LabelMap
         The same labels as stored.
+    unsure : DoubtMap, optional
+        On the voxels of the display; the slices to check first have it.
     """
 
-    def __init__(self, display: Display, labels: LabelMap) -> None:
+    def __init__(self, display: Display, labels: LabelMap, unsure: DoubtMap | None = None) -> None:
         self.display, self.labels = display, labels
+        self._doubt = None if unsure is None else _as_display(unsure, display)
         self.by_value = {label.value: label for label in labels.labels}
 
     def checked(self, ranked: Sequence[SliceDoubt]) -> Chosen:
@@ -104,16 +114,18 @@ class Pictures:
         ranked : sequence of SliceDoubt
         """
         if ranked:
-            chosen = self._apart(ranked)
+            chosen = first_slices([one for one in ranked if self._is_displayed(one)], self.labels.grid)
             notes = [f"agreement {one.agreement:.2f}" for one in chosen]
             places = [(one.plane, self._on_display(one.plane, one.index)) for one in chosen]
-            pictures = [self.draw(plane, n, _LARGE, note=note) for (plane, n), note in zip(places, notes, strict=True)]
-            why = f"the least sure first; slices within {_APART_MM:g} mm of one that is shown are left out"
+            pictures = []
+            for (plane, n), note in zip(places, notes, strict=True):
+                pictures.append(self._with_doubt(self.draw(plane, n, _LARGE, note=note), n))
+            why = f"the least sure first; slices within {APART_MM:g} mm of one that is shown are left out"
             return Chosen(tuple(pictures), why)
         plane = self.display.plane
-        spread = spread_slices(self.display.extent(plane), CHECKED)
+        spread = spread_slices(self.display.extent(plane), FIRST_SLICES)
         why = "no slice is known to be more doubtful than others, so these are spread evenly over the labels"
-        return Chosen(tuple(self.draw(plane, n, _LARGE) for n in spread), why)
+        return Chosen(tuple(self._with_doubt(self.draw(plane, n, _LARGE), n) for n in spread), why)
 
     def every(self) -> Chosen:
         """Return all slices with labels in the plane of the scan, thinned out where they are many."""
@@ -160,6 +172,13 @@ class Pictures:
             outlines=tuple(self._outlines(one)),
         )
 
+    def _with_doubt(self, picture: Picture, index: int) -> Picture:
+        """Add the colours of doubt to the picture of a slice."""
+        if self._doubt is None:
+            return picture
+        levels = self._doubt.sheet(picture.plane, [index]).slices[0].grey
+        return replace(picture, doubt=_png(levels, _LARGE))
+
     def _outlines(self, one: SheetSlice) -> list[Outline]:
         outlines = []
         for values in one.values:
@@ -169,16 +188,8 @@ class Pictures:
                 outlines.append(Outline(label.name, css(label.colour), path))
         return outlines
 
-    def _apart(self, ranked: Sequence[SliceDoubt]) -> list[SliceDoubt]:
-        """Return the first slices of a ranking that are not next to each other."""
-        chosen: list[SliceDoubt] = []
-        for one in ranked:
-            axis = NORMAL_AXIS[one.plane]
-            mm, count = self.display.grid.spacing[axis], self.display.grid.shape[axis]
-            near = any(abs(one.index - kept.index) * mm < _APART_MM for kept in chosen if kept.plane == one.plane)
-            if not near and 0 <= self._on_display(one.plane, one.index) < count:
-                chosen.append(one)
-        return chosen[:CHECKED]
+    def _is_displayed(self, one: SliceDoubt) -> bool:
+        return 0 <= self._on_display(one.plane, one.index) < self.display.grid.shape[NORMAL_AXIS[one.plane]]
 
     def _on_display(self, plane: Plane, index: int) -> int:
         """Return the number of a slice of the stored labels in the order of display."""
@@ -206,15 +217,34 @@ def css(colour: Colour) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def _jpeg(grey: NDArray[np.uint8], pixels: int) -> str:
-    from PIL import Image
+def _as_display(unsure: DoubtMap, display: Display) -> Display:
+    """Return a display whose grey values are levels of doubt, so that slices are cut and cropped in the same way."""
+    array, _ = reorient(unsure.volume.array, unsure.volume.grid, DISPLAYED)
+    return replace(display, array=array, window=(0.0, unsure.limit))
 
-    image = Image.fromarray(grey)
+
+def _jpeg(grey: NDArray[np.uint8], pixels: int) -> str:
+    return _encoded(_reduced(grey, pixels), format="jpeg", quality=_QUALITY)
+
+
+def _png(levels: NDArray[np.uint8], pixels: int) -> str:
+    """Return levels of doubt in their colours."""
+    image, colours = _reduced(levels, pixels), doubt_colours()
+    image.putpalette(colours[:, :3].tobytes())
+    return _encoded(image, format="png", optimize=True, transparency=colours[:, 3].tobytes())
+
+
+def _reduced(grey: NDArray[np.uint8], pixels: int) -> Image:
+    from PIL.Image import fromarray
+
+    image = fromarray(grey)
     step = -(-max(grey.shape) // pixels)
-    if step > 1:
-        image = image.reduce(step)
+    return image.reduce(step) if step > 1 else image
+
+
+def _encoded(image: Image, **options: Any) -> str:
     buffer = BytesIO()
-    image.save(buffer, format="jpeg", quality=_QUALITY)
+    image.save(buffer, **options)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

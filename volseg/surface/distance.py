@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyvista as pv
+from vtkmodules.vtkFiltersModeling import vtkHausdorffDistancePointSetFilter
 
 from volseg.core.grid import Float
 from volseg.core.mesh import Mesh
@@ -41,10 +42,14 @@ def distances(a: Mesh, b: Mesh) -> Float:
     """
     spacing = min(_edge_lengths(a).mean(), _edge_lengths(b).mean())
     points = np.concatenate([a.vertices, _points_within(a, float(spacing))])
-    surface = pv.PolyData.from_regular_faces(b.vertices, b.faces)  # type: ignore[arg-type]
+    # The filter measures both ways. Only the way from the points is of use, so they get a single cell.
     # VTK's implicit distance is not used: beside triangles without area it is wrong by millimetres.
-    _, nearest = surface.find_closest_cell(points, return_closest_point=True)
-    return np.asarray(np.linalg.norm(np.asarray(nearest) - points, axis=1), dtype=np.float64)
+    measure = vtkHausdorffDistancePointSetFilter()
+    measure.SetTargetDistanceMethodToPointToCell()
+    measure.SetInputData(0, pv.PolyData(points, verts=[1, 0]))
+    measure.SetInputData(1, pv.PolyData.from_regular_faces(b.vertices, b.faces))  # type: ignore[arg-type]
+    measure.Update()
+    return np.array(pv.wrap(measure.GetOutputDataObject(0)).point_data["Distance"], dtype=np.float64)
 
 
 def signed_distances(a: Mesh, b: Mesh) -> Float:

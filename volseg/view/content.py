@@ -11,7 +11,8 @@ from volseg.core.grid import Float
 from volseg.core.labelmap import Colour
 from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
-from volseg.errors import InputError
+from volseg.errors import InputError, UsageError
+from volseg.view.doubt_map import DoubtMap
 from volseg.view.grey_block import GreyBlock, SlicePicture, slice_corners
 from volseg.view.greyscale import display_window, to_grey
 from volseg.view.shown_voxels import Shown
@@ -55,6 +56,8 @@ class Scene:
         The voxel layers of the slices in the block.
     block : GreyBlock, optional
         The part of the scan that slices which move are cut from.
+    doubt_texts : (str, str), optional
+        What the ends of the colours of doubt mean; None without doubt.
     """
 
     panes: tuple[Pane, ...]
@@ -63,6 +66,7 @@ class Scene:
     title: str
     start: tuple[int, int, int] = (0, 0, 0)
     block: GreyBlock | None = None
+    doubt_texts: tuple[str, str] | None = None
 
     @property
     def meshes(self) -> tuple[Mesh, ...]:
@@ -70,7 +74,9 @@ class Scene:
         return tuple(mesh for pane in self.panes for mesh in pane.meshes)
 
 
-def make_scene(*, meshes: Meshes = (), volume: Volume | None = None, movable: bool = False) -> Scene:
+def make_scene(
+    *, meshes: Meshes = (), volume: Volume | None = None, movable: bool = False, doubt: Volume | None = None
+) -> Scene:
     """Put meshes and three orthogonal slices of a scan together.
 
     The slices run along the scan's own voxel axes through the middle of the meshes, and reach a little beyond them.
@@ -84,12 +90,18 @@ def make_scene(*, meshes: Meshes = (), volume: Volume | None = None, movable: bo
     volume : Volume, optional
     movable : bool
         Whether the scene has the block of the scan that slices are cut from.
+    doubt : Volume, optional
+        How unsure each voxel is; placed by its affine.
 
     Raises
     ------
     InputError
         Neither a mesh with faces nor a scan is given.
+    UsageError
+        Doubt is given without a scan.
     """
+    if doubt is not None and volume is None:
+        raise UsageError("doubt is drawn on the slices of a scan, and there is none; give the scan too")
     panes, structures = _panes(meshes if isinstance(meshes, Mapping) else {"": meshes})
     scene = Scene(panes, structures, (), "")
     if not scene.meshes and volume is None:
@@ -98,12 +110,15 @@ def make_scene(*, meshes: Meshes = (), volume: Volume | None = None, movable: bo
     if volume is None:
         return replace(scene, title=title)
     shown, middle = _part(volume, bounds_of(scene.meshes))
-    block = GreyBlock.of(volume, shown) if movable else None
-    if block is not None:
-        at = np.rint(block.grid.to_voxel(shown.grid.to_world(middle))).astype(int)
-        i, j, k = at.clip(0, np.subtract(block.grid.shape, 1)).tolist()
-        return replace(scene, title=title, slices=_slices(volume, shown, middle), block=block, start=(i, j, k))
-    return replace(scene, title=title, slices=_slices(volume, shown, middle))
+    unsure = None if doubt is None else DoubtMap.on(volume.grid, doubt, [doubt.grid])
+    texts = None if unsure is None else unsure.texts
+    scene = replace(scene, title=title, slices=_slices(volume, shown, middle, unsure), doubt_texts=texts)
+    if not movable:
+        return scene
+    block = GreyBlock.of(volume, shown, unsure)
+    at = np.rint(block.grid.to_voxel(shown.grid.to_world(middle))).astype(int)
+    i, j, k = at.clip(0, np.subtract(block.grid.shape, 1)).tolist()
+    return replace(scene, block=block, start=(i, j, k))
 
 
 def bounds_of(meshes: Sequence[Mesh]) -> Float | None:
@@ -153,9 +168,13 @@ def _part(volume: Volume, bounds: Float | None) -> tuple[Shown, tuple[int, int, 
     return shown, (i, j, k)
 
 
-def _slices(volume: Volume, shown: Shown, middle: tuple[int, int, int]) -> tuple[SlicePicture, ...]:
+def _slices(
+    volume: Volume, shown: Shown, middle: tuple[int, int, int], unsure: DoubtMap | None
+) -> tuple[SlicePicture, ...]:
     array, window = shown.voxels_of(volume), display_window(volume)
     pictures = []
     for axis, index in enumerate(middle):
-        pictures.append(SlicePicture(to_grey(array.take(index, axis), window), slice_corners(shown.grid, axis, index)))
+        grey = to_grey(array.take(index, axis), window)
+        doubt = None if unsure is None else unsure.numbers(shown.voxels_of(unsure.volume).take(index, axis))
+        pictures.append(SlicePicture(grey, slice_corners(shown.grid, axis, index), doubt))
     return tuple(pictures)

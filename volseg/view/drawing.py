@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +12,10 @@ import pyvista as pv
 from volseg.core.grid import Float
 from volseg.view.camera import axes_towards, best_direction
 from volseg.view.content import Scene
+from volseg.view.doubt_map import doubt_colours
 from volseg.view.grey_block import SlicePicture
 from volseg.view.layout import Layout, short_name
-from volseg.view.lettering import BOTTOM, TEXT, TOP, draw_legend, write
+from volseg.view.lettering import BOTTOM, TEXT, TOP, draw_legend, draw_scale, write
 
 SLICE_OPACITY = 0.5
 _OPAQUE_GREY = 60.0
@@ -37,6 +39,10 @@ class Drawn:
         World mm of what has to be seen.
     towards : (3,) float
         The direction towards the viewer at the start.
+    titles : list of actors
+        Of the panes.
+    entries : tuple of str
+        Of the help of a window.
     """
 
     plotter: Any
@@ -46,9 +52,29 @@ class Drawn:
     towards: Float
     surfaces: list[tuple[int, int, Any]] = field(default_factory=list)
     slices: list[list[Any]] = field(default_factory=list)
+    titles: list[Any] = field(default_factory=list)
+    entries: tuple[str, ...] = ()
+
+    def layout_of(self, size: tuple[int, int]) -> Layout:
+        """Return where the parts lie in a window of another size.
+
+        Parameters
+        ----------
+        size : (int, int)
+        """
+        names = [structure.name for structure in self.scene.structures]
+        panes, old = len(self.scene.panes), self.layout
+        return Layout.of(size, names, panes=panes, sliders=old.sliders, entries=self.entries)
 
 
-def draw_scene(scene: Scene, size: tuple[int, int], *, off_screen: bool | None = None, sliders: int = 0) -> Drawn:
+def draw_scene(
+    scene: Scene,
+    size: tuple[int, int],
+    *,
+    off_screen: bool | None = None,
+    sliders: int = 0,
+    entries: Sequence[str] = (),
+) -> Drawn:
     """Draw a scene: the meshes in their panes, the slices in each pane, and the legend; seen from near the front.
 
     Parameters
@@ -60,13 +86,15 @@ def draw_scene(scene: Scene, size: tuple[int, int], *, off_screen: bool | None =
         Default: as pyvista decides.
     sliders : int
         Of a window, in a bar below the panes.
+    entries : sequence of str
+        Of the help of a window.
     """
     names = [structure.name for structure in scene.structures]
-    layout = Layout.of(size, names, panes=len(scene.panes), sliders=sliders)
+    layout = Layout.of(size, names, panes=len(scene.panes), sliders=sliders, entries=entries)
     shape = (1, len(layout.boxes))
     plotter: Any = pv.Plotter(shape=shape, border=False, off_screen=off_screen, window_size=list(size))
-    drawn = Drawn(plotter, layout, scene, _points(scene), _direction(scene))
-    _divide(plotter, layout)
+    drawn = Drawn(plotter, layout, scene, _points(scene), _direction(scene), entries=tuple(entries))
+    divide(drawn, layout)
     for number, pane in enumerate(scene.panes):
         plotter.subplot(0, number)
         for mesh, row in zip(pane.meshes, pane.rows, strict=True):
@@ -80,8 +108,9 @@ def draw_scene(scene: Scene, size: tuple[int, int], *, off_screen: bool | None =
         # Translucent slices cross each other, so no order of drawing them is right.
         plotter.enable_depth_peeling(8)
         plotter.add_axes(xlabel="R", ylabel="A", zlabel="S", color=TEXT, line_width=4, viewport=(0, 0, 0.16, 0.2))
-        if pane.title:
-            write(plotter, short_name(pane.title), (0.02, 1 - 1.6 * layout.letter / size[1]), 1.1 * layout.letter)
+        if scene.doubt_texts and not sliders:
+            draw_scale(plotter, layout, scene.doubt_texts)
+    write_titles(drawn)
     look(drawn, drawn.towards)
     if scene.structures and not sliders:
         plotter.subplot(0, len(layout.panes))
@@ -121,7 +150,25 @@ def look(drawn: Drawn, towards: Float, points: Float | None = None) -> None:
     plotter.renderers[0].reset_camera_clipping_range()
 
 
-def texture_of(picture: SlicePicture, most_opaque: float = SLICE_OPACITY) -> Any:
+def write_titles(drawn: Drawn) -> None:
+    """Write the titles of the panes, in place of those before.
+
+    Parameters
+    ----------
+    drawn : Drawn
+    """
+    plotter, layout = drawn.plotter, drawn.layout
+    plotter.remove_actor(drawn.titles, reset_camera=False, render=False)
+    drawn.titles = []
+    for number, pane in enumerate(drawn.scene.panes):
+        if pane.title:
+            plotter.subplot(0, number)
+            place = (0.02, 1 - 1.6 * layout.letter / layout.size[1])
+            drawn.titles.append(write(plotter, short_name(pane.title), place, 1.1 * layout.letter))
+    plotter.subplot(0, 0)
+
+
+def texture_of(picture: SlicePicture, most_opaque: float = SLICE_OPACITY, *, unsure: bool = True) -> Any:
     """Return a slice as a texture. Black (air) is transparent, so that it shows the body and not the field of view.
 
     Parameters
@@ -129,10 +176,17 @@ def texture_of(picture: SlicePicture, most_opaque: float = SLICE_OPACITY) -> Any
     picture : SlicePicture
     most_opaque : float
         Of what is not dark.
+    unsure : bool
+        Whether the doubt of the slice, if it is known, is laid over it.
     """
-    grey = picture.grey
-    opacity = np.minimum(grey / _OPAQUE_GREY, most_opaque) * 255
-    texture = pv.Texture(np.dstack([grey, grey, grey, opacity.astype(np.uint8)]))
+    colours = np.repeat(picture.grey[..., None], 3, axis=-1)
+    opacity = np.minimum(picture.grey / _OPAQUE_GREY, most_opaque)
+    if unsure and picture.doubt is not None:
+        over = doubt_colours()[picture.doubt] / 255
+        share = over[..., 3:]
+        colours = np.round(colours * (1 - share) + 255 * over[..., :3] * share).astype(np.uint8)
+        opacity = np.maximum(opacity, over[..., 3])
+    texture = pv.Texture(np.dstack([colours, (opacity * 255).astype(np.uint8)]))
     texture.interpolate, texture.repeat = True, False
     return texture
 
@@ -160,9 +214,17 @@ def _direction(scene: Scene) -> Float:
     return best_direction(fullest.meshes)
 
 
-def _divide(plotter: Any, layout: Layout) -> None:
-    """Give each renderer its place; legend and bar do not turn."""
-    for renderer, box in zip(plotter.renderers, layout.boxes, strict=True):
+def divide(drawn: Drawn, layout: Layout) -> None:
+    """Give each renderer its place; legend and bar do not turn.
+
+    Parameters
+    ----------
+    drawn : Drawn
+    layout : Layout
+        The one to have from now on.
+    """
+    drawn.layout = layout
+    for renderer, box in zip(drawn.plotter.renderers, layout.boxes, strict=True):
         renderer.SetViewport(*box.corners)
         renderer.SetInteractive(box in layout.panes)
         renderer.set_background(BOTTOM, top=None if box == layout.bar else TOP)

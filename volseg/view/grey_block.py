@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from volseg.core.grid import Float, Grid
 from volseg.core.volume import Volume
+from volseg.view.doubt_map import DoubtMap
 from volseg.view.greyscale import grey_levels, to_grey, window_presets
 from volseg.view.shown_voxels import Shown
 
@@ -27,10 +28,13 @@ class SlicePicture:
     grey : (H, W) uint8
     corners : (4, 3) float
         World mm of the outer corners of pixels (0, 0), (0, W-1), (H-1, W-1), (H-1, 0).
+    doubt : (H, W) uint8, optional
+        Level of doubt of each pixel; see `volseg.view.doubt_map`.
     """
 
     grey: NDArray[np.uint8]
     corners: Float
+    doubt: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,8 @@ class GreyBlock:
         Windows to choose from, by name: the intensities that are black and white. The first is the usual one.
     unit : str
         Of the intensities; empty if it is not known.
+    doubt : (I, J, K) uint8, optional
+        Level of doubt of each voxel.
     """
 
     numbers: NDArray[np.uint8]
@@ -56,9 +62,10 @@ class GreyBlock:
     grid: Grid
     windows: dict[str, tuple[float, float]]
     unit: str = ""
+    doubt: NDArray[np.uint8] | None = None
 
     @classmethod
-    def of(cls, volume: Volume, shown: Shown) -> GreyBlock:
+    def of(cls, volume: Volume, shown: Shown, unsure: DoubtMap | None = None) -> GreyBlock:
         """Make a block of a part of a scan.
 
         It has 33 million voxels at most (512 x 512 x 128). A larger part is halved along its finest axes until it fits;
@@ -69,12 +76,15 @@ class GreyBlock:
         volume : Volume
         shown : Shown
             A box of the volume's grid.
+        unsure : DoubtMap, optional
+            On the voxels of the volume.
         """
         while np.prod(shown.grid.shape, dtype=np.int64) > _MOST_VOXELS:
             shown = shown.halved()
         levels = grey_levels(volume)
         numbers = shown.levels_of(volume, levels)
-        return cls(numbers, levels, shown.grid, window_presets(volume), volume.unit or "")
+        doubt = None if unsure is None else shown.levels_of(unsure.volume, unsure.levels)
+        return cls(numbers, levels, shown.grid, window_presets(volume), volume.unit or "", doubt)
 
     def cut(self, axis: int, index: int, window: tuple[float, float]) -> SlicePicture:
         """Cut a slice.
@@ -88,7 +98,8 @@ class GreyBlock:
         window : (low, high)
         """
         grey = to_grey(self.levels, window)[self.numbers.take(index, axis)]
-        return SlicePicture(grey, slice_corners(self.grid, axis, index))
+        doubt = None if self.doubt is None else np.take(self.doubt, index, axis)
+        return SlicePicture(grey, slice_corners(self.grid, axis, index), doubt)
 
     def volume_colours(self, window: tuple[float, float]) -> Float:
         """(256, 4) red, green, blue and opacity of each level in a volume rendering, 0 to 1.

@@ -23,7 +23,7 @@ class Help:
         For the line that is always seen; empty if the row is not in it.
     long : str
     needs : str
-        What there must be for it: a scan, structures, or nothing.
+        What there must be for it: a scan, structures, doubt, or nothing.
     changes : dict of str to function
         What each key does, by VTK's name of the key. Empty for the mouse.
     """
@@ -31,12 +31,12 @@ class Help:
     label: str
     short: str
     long: str
-    needs: Literal["", "scan", "structures"] = ""
+    needs: Literal["", "scan", "structures", "doubt"] = ""
     changes: Mapping[str, Change] = field(default_factory=dict)
 
     def fits(self, limits: Limits) -> bool:
         """Whether there is what it needs."""
-        there = {"": True, "scan": limits.has_scan, "structures": limits.structures > 0}
+        there = {"": True, "scan": limits.has_scan, "structures": limits.structures > 0, "doubt": limits.has_doubt}
         return there[self.needs]
 
 
@@ -76,6 +76,13 @@ HELP = (
         "next window of grey values; W: the one before",
         "scan",
         {"w": lambda state: state.window_changed(1), "W": lambda state: state.window_changed(-1)},
+    ),
+    Help(
+        "d",
+        "doubt",
+        "lay how unsure the model is in colour over the slices, or take it away",
+        "doubt",
+        {"d": WindowState.doubt_switched},
     ),
     Help("v", "volume", "draw the scan as a volume, or not", "scan", {"v": WindowState.volume_switched}),
     Help("click a name", "hide", "hide a structure, or show it; with the right button: it alone", "structures"),
@@ -131,14 +138,14 @@ def press(state: WindowState, key: str) -> WindowState:
     return press(state, key.lower()) if len(key) == 1 and key.lower() != key else state
 
 
-def help_line(limits: Limits) -> str:
-    """Return the line that is always seen.
+def help_entries(limits: Limits) -> list[str]:
+    """Return the keys that are always named, each with a word or two.
 
     Parameters
     ----------
     limits : Limits
     """
-    return "   ".join(f"{row.label} {row.short}" for row in HELP if row.short and row.fits(limits))
+    return [f"{row.label} {row.short}" for row in HELP if row.short and row.fits(limits)]
 
 
 def help_text(limits: Limits) -> str:

@@ -13,9 +13,11 @@ from vtkmodules.vtkRenderingCore import vtkActor2D, vtkCoordinate, vtkPolyDataMa
 from volseg.core.grid import Float
 from volseg.core.labelmap import Colour
 from volseg.view.content import Structure
+from volseg.view.doubt_map import doubt_colours
 from volseg.view.layout import Box, Layout, short_name
 
 BOTTOM, TOP, TEXT, DIM = (11, 13, 16), (29, 35, 43), (232, 234, 237), (150, 157, 166)
+_STEPS = 32  # of the colours of doubt
 _SHOWN, _HIDDEN = "■", "□"
 
 
@@ -62,6 +64,11 @@ def flat_box(plotter: Any, box: Box, colour: Colour) -> Any:
         In fractions of the renderer.
     colour : (red, green, blue)
     """
+    return _flat_actor(plotter, box, colour)[0]
+
+
+def _flat_actor(plotter: Any, box: Box, colour: Colour) -> tuple[Any, Any]:
+    """Draw a rectangle, and return its corners as a surface and its actor."""
     surface = pv.PolyData.from_regular_faces(box_points(box), np.array([[0, 1, 2, 3]]))
     place = vtkCoordinate()
     place.SetCoordinateSystemToNormalizedViewport()
@@ -72,7 +79,7 @@ def flat_box(plotter: Any, box: Box, colour: Colour) -> Any:
     actor.SetMapper(mapper)
     actor.GetProperty().SetColor(*np.divide(colour, 255))
     plotter.renderer.AddViewProp(actor)
-    return surface
+    return surface, actor
 
 
 def box_points(box: Box) -> Float:
@@ -84,6 +91,30 @@ def box_points(box: Box) -> Float:
     """
     left, bottom, right, top = box.corners
     return np.array([(left, bottom, 0.0), (right, bottom, 0.0), (right, top, 0.0), (left, top, 0.0)])
+
+
+def draw_scale(plotter: Any, layout: Layout, texts: tuple[str, str]) -> list[Any]:
+    """Draw the colours of doubt with their meaning at the foot of the active pane, and return the actors.
+
+    Parameters
+    ----------
+    plotter : pyvista.Plotter
+    layout : Layout
+    texts : (str, str)
+        What the lower and the upper end mean.
+    """
+    box, colours = layout.scale(), doubt_colours()[:: 256 // _STEPS]
+    # On black, which the opacity darkens them towards.
+    shades = np.round(colours[:, :3] * (colours[:, 3:] / 255)).astype(np.uint8)
+    edges, actors = np.linspace(box.left, box.right, len(shades) + 1), []
+    for left, right, shade in zip(edges, edges[1:], shades, strict=False):
+        actors.append(_flat_actor(plotter, Box(left, box.bottom, right, box.top), tuple(shade.tolist()))[1])
+    height = layout.bar_letter
+    below = box.bottom - 1.5 * (box.top - box.bottom) / 0.7
+    actors.append(write(plotter, texts[0], (box.left, below), height, DIM))
+    actors.append(write(plotter, texts[1], (box.right, below), height, DIM))
+    actors[-1].prop.justification_horizontal = "right"
+    return actors
 
 
 def _written(plotter: Any, text: str, place: tuple[float, float], height: float, style: tuple[Colour, str]) -> Any:

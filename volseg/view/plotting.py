@@ -22,6 +22,7 @@ def scene(
     volume: Volume | None = None,
     size: tuple[int, int] = (1200, 900),
     off_screen: bool | None = None,
+    doubt: Volume | None = None,
 ) -> pv.Plotter:
     """Draw meshes and three orthogonal slices of a scan into a pyvista plotter, to go on with.
 
@@ -31,7 +32,7 @@ def scene(
 
     Parameters
     ----------
-    meshes, volume, size
+    meshes, volume, size, doubt
         As for `save_screenshot`.
     off_screen : bool, optional
         Whether no window is wanted. Default: as pyvista decides.
@@ -44,6 +45,8 @@ def scene(
     ------
     InputError
         Neither a mesh with faces nor a scan is given.
+    UsageError
+        Doubt is given without a scan.
     RenderError
         No renderer works on this machine; the message says what to install.
 
@@ -57,7 +60,7 @@ def scene(
     >>> plotter.add_points(meshes[0].vertices[:1], color="white", point_size=20)  # doctest: +SKIP
     >>> plotter.screenshot("with_point.png")  # doctest: +SKIP
     """
-    content = make_scene(meshes=meshes, volume=volume)
+    content = make_scene(meshes=meshes, volume=volume, doubt=doubt)
     renderer = available_renderer()
     if renderer is None:
         raise RenderError(f"nothing on this machine can draw 3D pictures; {ADVICE}")

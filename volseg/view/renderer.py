@@ -57,7 +57,12 @@ class Job:
 
 
 def save_screenshot(
-    path: str | Path, *, meshes: Meshes = (), volume: Volume | None = None, size: tuple[int, int] = (1600, 1200)
+    path: str | Path,
+    *,
+    meshes: Meshes = (),
+    volume: Volume | None = None,
+    size: tuple[int, int] = (1600, 1200),
+    doubt: Volume | None = None,
 ) -> Path:
     """Draw meshes and three orthogonal slices of a scan into a PNG, with the head up.
 
@@ -75,6 +80,8 @@ def save_screenshot(
         Its slices run through the middle of the meshes, along its own axes; black is transparent.
     size : (int, int)
         Width and height in pixels.
+    doubt : Volume, optional
+        How unsure each voxel is, as in ``doubt.nii.gz``; placed by its affine, in colour on the slices.
 
     Returns
     -------
@@ -88,18 +95,24 @@ def save_screenshot(
     RenderError
         No renderer works on this machine; the message says what to install.
     UsageError
-        The name does not end in ``.png``.
+        The name does not end in ``.png``, or doubt is given without a scan.
     OutputError
         The file cannot be written.
     """
-    scene = make_scene(meshes=meshes, volume=volume)
+    scene = make_scene(meshes=meshes, volume=volume, doubt=doubt)
     with png_path(path) as temporary:
         if problem := _draw(Job(scene, size, temporary), renderer=_found_renderer(), seconds=_PICTURE_SECONDS):
             raise RenderError(f"{path}: the 3D picture could not be drawn ({problem})")
     return Path(path)
 
 
-def show(*, meshes: Meshes = (), volume: Volume | None = None, size: tuple[int, int] = (1200, 900)) -> None:
+def show(
+    *,
+    meshes: Meshes = (),
+    volume: Volume | None = None,
+    size: tuple[int, int] = (1200, 900),
+    doubt: Volume | None = None,
+) -> None:
     """Open a window with what `save_screenshot` draws, and return when it is closed.
 
     Slices of the scan move, structures are switched on and off in the legend, surfaces become transparent or are cut,
@@ -110,15 +123,19 @@ def show(*, meshes: Meshes = (), volume: Volume | None = None, size: tuple[int, 
     ----------
     meshes, volume, size
         As for `save_screenshot`. What is side by side turns together.
+    doubt : Volume, optional
+        As for `save_screenshot`; the key ``d`` lays it over the slices.
 
     Raises
     ------
     InputError
         Neither a mesh with faces nor a scan is given.
+    UsageError
+        Doubt is given without a scan.
     RenderError
         There is no display.
     """
-    scene = make_scene(meshes=meshes, volume=volume, movable=True)
+    scene = make_scene(meshes=meshes, volume=volume, movable=True, doubt=doubt)
     problem = _draw(Job(scene, size), renderer="") if _has_display() else "DISPLAY is not set"
     if problem:
         raise RenderError(f"no window can be opened here ({problem}); write a picture with --screenshot FILE.png")

@@ -116,17 +116,28 @@ class Shown:
         ----------
         labels : LabelMap
         """
-        grid = self.grid
-        to_labels = np.linalg.solve(labels.grid.affine, grid.affine)[:3]
-        in_plane = np.indices(grid.shape[:2]).reshape(2, -1).T @ to_labels[:, :2].T + to_labels[:, 3]
-        last = np.array(labels.grid.shape) - 1
+        return self.nearest(labels.array, labels.grid)
+
+    def nearest(self, array: NDArray[Any], grid: Grid) -> NDArray[Any]:
+        """(I, J, K) value of an array on any grid that is nearest to the centre of each voxel; 0 outside it.
+
+        Parameters
+        ----------
+        array : (A, B, C)
+        grid : Grid
+            Of the array.
+        """
+        own = self.grid
+        to_array = np.linalg.solve(grid.affine, own.affine)[:3]
+        in_plane = np.indices(own.shape[:2]).reshape(2, -1).T @ to_array[:, :2].T + to_array[:, 3]
+        last = np.array(grid.shape) - 1
         slices = []
-        for k in range(grid.shape[2]):
-            place = np.rint(in_plane + to_labels[:, 2] * k).astype(np.int64)
+        for k in range(own.shape[2]):
+            place = np.rint(in_plane + to_array[:, 2] * k).astype(np.int64)
             inside = ((place >= 0) & (place <= last)).all(axis=1)
-            values = np.zeros(len(place), dtype=labels.array.dtype)
-            values[inside] = labels.array[tuple(place[inside].T)]
-            slices.append(values.reshape(grid.shape[:2]))
+            values = np.zeros(len(place), dtype=array.dtype)
+            values[inside] = array[tuple(place[inside].T)]
+            slices.append(values.reshape(own.shape[:2]))
         return np.stack(slices, axis=2)
 
 

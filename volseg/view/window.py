@@ -11,8 +11,8 @@ import numpy as np
 from volseg.core.grid import Grid
 from volseg.view.camera import direction
 from volseg.view.content import Scene, bounds_of
-from volseg.view.drawing import draw_scene, look
-from volseg.view.keys import press
+from volseg.view.drawing import divide, draw_scene, look, write_titles
+from volseg.view.keys import help_entries, press
 from volseg.view.window_parts import Panel, Space, plane_at
 from volseg.view.window_state import VIEWS, Limits, WindowState
 
@@ -52,10 +52,11 @@ class Window:
     """
 
     def __init__(self, scene: Scene, size: tuple[int, int], *, off_screen: bool = False) -> None:
-        self._drawn = draw_scene(scene, size, off_screen=off_screen, sliders=_SLIDERS)
-        self.plotter: Any = self._drawn.plotter
         grid = _grid_of_planes(scene)
         self.state = first_state(scene, grid)
+        entries = help_entries(self.state.limits)
+        self._drawn = draw_scene(scene, size, off_screen=off_screen, sliders=_SLIDERS, entries=entries)
+        self.plotter: Any = self._drawn.plotter
         self._space, self._panel = Space(self._drawn, grid), Panel(self._drawn, grid)
         self._held: int | None = None  # the slider that the mouse holds
         for part in (
@@ -84,9 +85,28 @@ class Window:
                 part(state)
         self.plotter.render()
 
+    def resize(self, size: tuple[int, int]) -> None:
+        """Place and write everything anew for another size of the window; letters keep a size that can be read.
+
+        Parameters
+        ----------
+        size : (int, int)
+            Width and height in pixels.
+        """
+        if size == self._drawn.layout.size or min(size) < 1:
+            return
+        divide(self._drawn, self._drawn.layout_of(size))
+        write_titles(self._drawn)
+        self.state = self.state.scrolled(0, self._drawn.layout.rows)
+        for part in (self._panel.show_legend, self._panel.show_texts, self._panel.show_sliders, self._panel.show_scale):
+            part(self.state)
+        self.plotter.render()
+
     def listen(self) -> None:
-        """Follow keys and the mouse."""
+        """Follow keys, the mouse and the size of the window."""
         interactor = self.plotter.iren.interactor
+        window = self.plotter.render_window
+        window.AddObserver("WindowResizeEvent", lambda *_: self.resize(tuple(window.GetSize())))
         self.plotter.iren.clear_key_event_callbacks()
         # An observer of the style takes the place of VTK's own keys, such as w for wire frames and e for the end.
         interactor.GetInteractorStyle().AddObserver("CharEvent", _ignore)
@@ -163,14 +183,16 @@ class Window:
     def _parts(self) -> tuple[tuple[Callable[[WindowState], None], tuple[str, ...]], ...]:
         """Return what shows which fields of the state."""
         texts = ("at", "plane", "hidden", "opacity", "cut", "window", "help")
+        slices = ("at", "slices", "window", "cut", "plane", "unsure")
         return (
-            (self._space.show_slices, ("at", "slices", "window", "cut", "plane")),
+            (self._space.show_slices, slices),
             (self._space.show_surfaces, ("hidden", "opacity")),
             (self._space.show_volume, ("volume", "window")),
             (self._space.cut, ("cut", "at", "plane")),
             (self._panel.show_legend, ("hidden", "first")),
             (self._panel.show_texts, texts),
             (self._panel.show_sliders, ("at",)),
+            (self._panel.show_scale, ("unsure",)),
             (self._look, ("looks",)),
         )
 
@@ -198,7 +220,8 @@ def first_state(scene: Scene, grid: Grid) -> WindowState:
         Its voxel layers are the places of the planes.
     """
     block = scene.block
-    limits = Limits(grid.shape, len(scene.structures), tuple(block.windows) if block else ())
+    windows = tuple(block.windows) if block else ()
+    limits = Limits(grid.shape, len(scene.structures), windows, has_doubt=scene.doubt_texts is not None)
     middle = scene.start if block else (_STEPS // 2, _STEPS // 2, _STEPS // 2)
     return WindowState(limits, middle)
 

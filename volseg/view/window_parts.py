@@ -11,9 +11,9 @@ from vtkmodules.vtkCommonDataModel import vtkPlane
 from volseg.core.grid import Grid
 from volseg.view.drawing import SLICE_OPACITY, Drawn, texture_of
 from volseg.view.grey_block import PLANES, SIDES, GreyBlock, slice_corners
-from volseg.view.keys import help_line, help_text
+from volseg.view.keys import help_text
 from volseg.view.layout import Box
-from volseg.view.lettering import DIM, TEXT, box_points, draw_legend, flat_box, write, write_block
+from volseg.view.lettering import DIM, TEXT, box_points, draw_legend, draw_scale, flat_box, write, write_block
 from volseg.view.window_state import OPACITIES, WindowState
 
 _TRACK, _HANDLE = (70, 77, 87), (122, 176, 235)
@@ -48,7 +48,8 @@ class Space:
                 actor.visibility = axis in state.slices
             if axis in state.slices:
                 picture = self._block.cut(axis, state.at[axis], window)
-                texture = texture_of(picture, _CUT_OPACITY if state.cut and axis == state.plane else SLICE_OPACITY)
+                most = _CUT_OPACITY if state.cut and axis == state.plane else SLICE_OPACITY
+                texture = texture_of(picture, most, unsure=state.unsure)
                 for actor in actors:
                     actor.mapper.dataset.points = picture.corners
                     actor.texture = texture
@@ -115,6 +116,8 @@ class Panel:
         self._legend: list[Any] = []
         self._texts: list[Any] = []
         self._handles: dict[int, Any] = {}
+        self._tracks: dict[int, Any] = {}
+        self._scale: list[Any] = []
 
     def show_legend(self, state: WindowState) -> None:
         """Write the rows of the legend that fit, as they are shown or hidden."""
@@ -132,7 +135,9 @@ class Panel:
             plotter.remove_actor(actor, reset_camera=False, render=False)
         plotter.subplot(0, len(layout.boxes) - 1)
         small, width, height = layout.bar_letter, *layout.size
-        self._texts = [write(plotter, help_line(state.limits), (0.012, 0.12), small, DIM)]
+        self._texts = []
+        for number, line in enumerate(layout.help):
+            self._texts.append(write(plotter, line, layout.help_place(number), small, DIM))
         for slider, plane in enumerate(_SLIDERS):
             track = layout.track(slider)
             x, y = layout.bar.place(
@@ -159,12 +164,21 @@ class Panel:
             share = state.at[plane] / max(state.limits.shape[plane] - 1, 1)
             x, y = box.left + share * (box.right - box.left), (box.bottom + box.top) / 2
             handle = self._in_bar(x, y, _HANDLE_PX)
+            line = self._in_bar((box.left + box.right) / 2, y, (layout.size[0] * (box.right - box.left), _TRACK_PX))
             if plane not in self._handles:
-                line = self._in_bar((box.left + box.right) / 2, y, (layout.size[0] * (box.right - box.left), _TRACK_PX))
-                flat_box(plotter, line, _TRACK)
+                self._tracks[plane] = flat_box(plotter, line, _TRACK)
                 self._handles[plane] = flat_box(plotter, handle, _HANDLE)
+            self._tracks[plane].points = box_points(line)
             self._handles[plane].points = box_points(handle)
         plotter.subplot(0, 0)
+
+    def show_scale(self, state: WindowState) -> None:
+        """Draw the colours of doubt with their meaning, or take them away."""
+        plotter, texts = self._drawn.plotter, self._drawn.scene.doubt_texts
+        plotter.subplot(0, 0)
+        for actor in self._scale:
+            plotter.renderer.RemoveViewProp(actor)
+        self._scale = draw_scale(plotter, self._drawn.layout, texts) if state.unsure and texts else []
 
     def _in_bar(self, x: float, y: float, size_px: tuple[float, float]) -> Box:
         """Return a rectangle around a point of the window, in fractions of the bar."""

@@ -31,11 +31,14 @@ class Limits:
         Rows of the legend.
     windows : tuple of str
         Grey-value windows; none without a scan.
+    has_doubt : bool
+        Whether it is known how unsure each voxel is.
     """
 
     shape: tuple[int, int, int]
     structures: int = 0
     windows: tuple[str, ...] = ()
+    has_doubt: bool = False
 
     @property
     def has_scan(self) -> bool:
@@ -68,6 +71,8 @@ class WindowState:
         Whether the scan is drawn as a volume.
     window : int
         Index of the grey-value window.
+    unsure : bool
+        Whether doubt is laid over the slices.
     view : int
         Index in `VIEWS` of the last direction that was asked for.
     looks : int
@@ -87,6 +92,7 @@ class WindowState:
     cut: int = 0
     volume: bool = False
     window: int = 0
+    unsure: bool = False
     view: int = 0
     looks: int = 0
     help: bool = False
@@ -153,6 +159,10 @@ class WindowState:
     def window_changed(self, steps: int) -> WindowState:
         """Take another grey-value window."""
         return replace(self, window=(self.window + steps) % max(len(self.limits.windows), 1))
+
+    def doubt_switched(self) -> WindowState:
+        """Lay doubt over the slices, or not."""
+        return replace(self, unsure=not self.unsure)
 
     def looked(self, steps: int) -> WindowState:
         """Look from the next direction; with 0 from that of the start."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,20 @@ from volseg.core.grid import Float, Grid
 from volseg.core.labelmap import LabelMap, label_extent
 from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
+from volseg.prediction.shown_doubt import ShownDoubt
+from volseg.view.doubt_map import DoubtMap
 from volseg.view.greyscale import display_window, grey_levels, window_presets
 from volseg.view.sheet_slices import common_grid
 from volseg.view.shown_voxels import ORIENTATION, Shown
 from volseg.webpage.blocks import packed
 from volseg.webpage.comparison import Comparison
+from volseg.webpage.doubt_layer import packed_doubt, slices_to_see
 from volseg.webpage.shown import choose_shown
 from volseg.webpage.structures import lighter, numbered, packed_mesh, structures_of
 
 _STRAIGHT_DEGREES = 1.0
 _LAYER_BYTES = 250_000  # kept free for each label map
+_NO_VOXELS: dict[str, Any] = {"grid": None, "scan": None, "layers": [], "start": None, "doubt": None, "first": []}
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ def gather(
     *,
     most_bytes: int,
     comparison: Comparison | None = None,
+    doubt: ShownDoubt | None = None,
 ) -> Content:
     """Gather what a page holds.
 
@@ -62,9 +67,10 @@ def gather(
     meshes : sequence of Mesh
         With faces.
     most_bytes : int
-        Of the whole object; the scan is cropped and halved until it fits.
+        Of the whole object; scan and doubt are cropped and halved until they fit.
     comparison : Comparison, optional
         Its agreement takes the place of the layers, and its surfaces that of the meshes.
+    doubt : ShownDoubt, optional
     """
     colours: Mapping[int, NDArray[np.uint8]] = {}
     if comparison is not None:
@@ -74,35 +80,55 @@ def gather(
     if sum(len(mesh.faces) for mesh in light) < sum(len(mesh.faces) for mesh in meshes):
         notes.append("The surfaces are drawn with fewer triangles than they have.")
     surfaces = [packed_mesh(mesh, colours.get(number)) for number, mesh in enumerate(light)]
-    values: dict[str, Any] = {"grid": None, "scan": None, "layers": [], "meshes": surfaces, "start": None}
-    facts: list[str] = []
-    numbers = []
-    warnings: list[str] = []
+    on_voxels = _OnVoxels()
     if volume is not None or layers:
-        grid = volume.grid if volume is not None else common_grid(layers, ORIENTATION)
-        levels = grey_levels(volume) if volume is not None else np.arange(256.0)
         room = most_bytes - len(json.dumps(surfaces)) - _LAYER_BYTES * len(layers)
-        shown = choose_shown(grid, volume, levels, layers, room)
-        numbers = [numbered(layer, shown) for layer in layers]
-        values["grid"] = {"shape": shown.grid.shape, "affine": shown.grid.affine[:3].tolist()}
-        values["layers"] = [packed(layer) for layer in numbers]
-        values["start"] = _middle_of(numbers)
-        if volume is not None:
-            values["scan"] = _scan(volume, shown, levels)
-        facts += _facts(volume, grid)
-        warnings = _notes_outside(layers, grid)
-        notes += [*_notes_on(shown), *warnings]
-    structures = structures_of(layers, meshes, numbers)
+        on_voxels = _gather_voxels(volume, layers, doubt, room)
+    structures = structures_of(layers, meshes, on_voxels.numbers)
+    values = on_voxels.values | {"meshes": surfaces}
     values["structures"] = [asdict(structure) for structure in structures]
-    values["notes"] = notes
+    values["notes"] = [*notes, *on_voxels.notes, *on_voxels.warnings]
     values["table"] = comparison.table if comparison is not None else None
     values["legend"] = comparison.legend if comparison is not None and colours else None
+    facts = [*on_voxels.facts]
     if structures:
         facts.append(f"{len(structures)} structure{'s' if len(structures) > 1 else ''}")
-    return Content(values, tuple(facts), tuple(warnings))
+    return Content(values, tuple(facts), on_voxels.warnings)
 
 
-def _scan(volume: Volume, shown: Shown, levels: Float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _OnVoxels:
+    """The part of a page's content that lies on voxels; `numbers` are those of `numbered` for each label map."""
+
+    values: dict[str, Any] = field(default_factory=lambda: dict(_NO_VOXELS))
+    numbers: tuple[NDArray[Any], ...] = ()
+    facts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _gather_voxels(volume: Volume | None, layers: Sequence[LabelMap], doubt: ShownDoubt | None, room: int) -> _OnVoxels:
+    grid = volume.grid if volume is not None else common_grid(layers, ORIENTATION)
+    scanned = None if volume is None else (volume, grey_levels(volume))
+    unsure = None
+    if doubt is not None and doubt.voxels is not None:
+        unsure = DoubtMap.on(grid, doubt.voxels, [layer.grid for layer in layers])
+    coloured = None if unsure is None else (unsure.volume, unsure.levels)
+    shown = choose_shown(grid, [*filter(None, (scanned, coloured))], layers, room)
+    numbers = tuple(numbered(layer, shown) for layer in layers)
+    values = {
+        "grid": {"shape": shown.grid.shape, "affine": shown.grid.affine[:3].tolist()},
+        "scan": None if scanned is None else _scan(*scanned, shown),
+        "layers": [packed(layer) for layer in numbers],
+        "start": _middle_of(numbers),
+        "doubt": None if unsure is None else packed_doubt(unsure, shown),
+        "first": [] if doubt is None else slices_to_see(doubt, shown),
+    }
+    warnings = tuple(_notes_outside(layers, grid))
+    return _OnVoxels(values, numbers, tuple(_facts(volume, grid)), tuple(_notes_on(shown)), warnings)
+
+
+def _scan(volume: Volume, levels: Float, shown: Shown) -> dict[str, Any]:
     presets = []
     for name, (low, high) in window_presets(volume).items():
         presets.append({"name": name, "low": low, "high": high})

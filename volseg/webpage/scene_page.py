@@ -24,6 +24,7 @@ from volseg.files.names import PAGE_SUFFIXES, check_suffix
 from volseg.files.page_theme import THEME_STYLE
 from volseg.files.plain_text import plain
 from volseg.files.script_data import script_data
+from volseg.prediction.shown_doubt import ShownDoubt
 from volseg.view.renderer import save_screenshot
 from volseg.webpage.blocks import zipped
 from volseg.webpage.comparison import compare_labels
@@ -112,6 +113,7 @@ def page(
     meshes: Sequence[Mesh] | None = None,
     reference: LabelMap | None = None,
     title: str | None = None,
+    doubt: Volume | ShownDoubt | None = None,
 ) -> Page:
     """Make one HTML file that shows a scan, labels and surfaces in a browser, without a network.
 
@@ -133,6 +135,9 @@ def page(
         `volseg.evaluate`. Meshes are not shown then.
     title : str, optional
         Default: the name of the scan.
+    doubt : Volume or ShownDoubt, optional
+        How unsure each voxel is, on the voxels of the scan or of a label map, as in ``doubt.nii.gz``; a switch lays it
+        in colour over the slices. A `ShownDoubt` also has the slices to look at first, which become buttons.
 
     Returns
     -------
@@ -144,9 +149,10 @@ def page(
     InputError
         There is nothing to show.
     GeometryError
-        Without a scan: the label maps lie far apart. With a reference: its grid is another one.
+        Without a scan: the label maps lie far apart. With a reference: its grid is another one. The doubt lies on
+        voxels neither of the scan nor of a label map.
     UsageError
-        A reference is given for no label map or several.
+        A reference is given for no label map or several; doubt, and no scan or label map.
     RenderError
         The installed ipyniivue is not one that is known.
 
@@ -171,6 +177,8 @@ def page(
     found = [mesh for mesh in meshes if len(mesh.faces)]
     if scan is None and not layers and not found:
         raise InputError("nothing to show; a page needs a scan, a label map or a mesh with faces")
+    if doubt is not None and scan is None and not layers:
+        raise UsageError("doubt is laid over slices, and there are none; give the scan or the label map too")
     named = plain(title or (scan.name if scan else None) or (found[0].name if found else "labels"))
     niivue = find_niivue()
     if niivue is None:
@@ -178,7 +186,8 @@ def page(
     script = zipped(niivue.script.encode()) if niivue else ""
     picture = _picture(scan, found)
     room = _MOST_BYTES - len(script) - len(picture)
-    content = gather(scan, layers, found, most_bytes=room, comparison=comparison)
+    seen = ShownDoubt(doubt) if isinstance(doubt, Volume) else doubt
+    content = gather(scan, layers, found, most_bytes=room, comparison=comparison, doubt=seen)
     for note in content.warnings:
         _LOG.warning("%s: %s", named, note)
     return Page(named, _filled(named, content, picture, script, niivue.licence if niivue else None))

@@ -17,23 +17,22 @@ _MOST_HALVINGS = 6
 _SAMPLED_SLICES = 12
 
 
-def choose_shown(grid: Grid, volume: Volume | None, levels: Float, layers: Sequence[LabelMap], room: int) -> Shown:
+def choose_shown(grid: Grid, volumes: Sequence[tuple[Volume, Float]], layers: Sequence[LabelMap], room: int) -> Shown:
     """Choose as much of a scan as fits: all, else cropped around the labels, else halved along the finest axes.
 
     Parameters
     ----------
     grid : Grid
         Of the scan; without a scan, a grid of the labels.
-    volume : Volume or None
-    levels : (256,) float
-        From `grey_levels`.
+    volumes : sequence of (Volume, (256,) float)
+        What the page has of the voxels of the grid, as the scan and the doubt, and the levels of each.
     layers : sequence of LabelMap
     room : int
-        Most bytes of the scan in the page.
+        Most bytes of the volumes in the page.
     """
     attempts = list(_attempts(Shown.all_of(grid), layers))
     for shown in attempts:
-        if volume is None or _size(shown, volume, levels) <= room:
+        if sum(_size(shown, volume, levels) for volume, levels in volumes) <= room:
             return shown
     return attempts[-1]
 
@@ -55,7 +54,7 @@ def _attempts(shown: Shown, layers: Sequence[LabelMap]) -> Iterator[Shown]:
 
 
 def _size(shown: Shown, volume: Volume, levels: Float) -> int:
-    """Estimate the bytes of the scan in the page from a few slices."""
+    """Estimate the bytes of a volume in the page from a few slices."""
     count = shown.grid.shape[2]
     every = max(1, count // _SAMPLED_SLICES)
     sampled = shown.levels_of(volume, levels, every)

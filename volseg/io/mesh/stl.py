@@ -16,7 +16,7 @@ from volseg.io.mesh.content import MeshContent, weld
 
 _HEADER_BYTES = 80
 _START_BYTES = _HEADER_BYTES + 4
-_AT_ONCE = 1 << 18  # triangles
+_AT_ONCE = 1 << 15  # triangles; their corners fit into the cache of a core
 _RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 _SOLID = re.compile(rb"(\xef\xbb\xbf)?\s*solid\b", re.IGNORECASE)
 # For text in lower case, which is ten times as quick as patterns that ignore case.
@@ -40,18 +40,22 @@ def write_stl(meshes: Sequence[Mesh], stream: BinaryIO, space: str) -> None:
     stream.write(f"volseg SPACE={space}".encode("ascii").ljust(_HEADER_BYTES, b"\0"))
     stream.write(np.uint32(sum(len(mesh.faces) for mesh in meshes)).astype("<u4").tobytes())
     for mesh in meshes:
-        vertices = mesh.vertices.astype("<f4")
+        axes = np.ascontiguousarray(mesh.vertices.T, dtype=np.float32)
         for start in range(0, len(mesh.faces), _AT_ONCE):
-            stream.write(_stl_records(vertices[mesh.faces[start : start + _AT_ONCE]]))
+            stream.write(_stl_records(axes, mesh.faces[start : start + _AT_ONCE]))
 
 
-def _stl_records(corners: NDArray[np.float32]) -> memoryview:
-    """Return triangles in the form of STL; the computation takes many times their memory."""
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    records = np.zeros(len(corners), _RECORD)
-    records["normal"] = np.divide(normals, lengths, where=lengths > 0, out=np.zeros_like(normals))
-    records["corners"] = corners
+def _stl_records(axes: NDArray[np.float32], faces: NDArray[np.int64]) -> memoryview:
+    """Return triangles in the form of STL; rows of x, y and z are quicker to compute with than rows of corners."""
+    a, b, c = (axes.take(faces[:, n], axis=1) for n in range(3))
+    normals = np.cross(b - a, c - a, axis=0)
+    lengths = np.linalg.norm(normals, axis=0)
+    normals = np.divide(normals, lengths, where=lengths > 0, out=np.zeros_like(normals))
+    records = np.zeros(len(faces), _RECORD)
+    for axis in range(3):
+        records["normal"][:, axis] = normals[axis]
+        for n, corner in enumerate((a, b, c)):
+            records["corners"][:, n, axis] = corner[axis]
     return records.view(np.uint8).data
 
 

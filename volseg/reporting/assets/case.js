@@ -31,6 +31,8 @@ showRating();
 
 const outlines = document.getElementById("outlines");
 outlines.onchange = () => document.body.classList.toggle("plain", !outlines.checked);
+const unsure = document.getElementById("unsure"); // missing where it is not known
+if (unsure) unsure.onchange = () => document.body.classList.toggle("unsure", unsure.checked);
 for (const figure of document.querySelectorAll(".slices figure")) {
   figure.querySelector(".tile").onclick = () => figure.classList.toggle("big");
 }
@@ -53,6 +55,7 @@ document.addEventListener("keydown", (event) => {
   if (link && !link.hidden) link.click();
   else if (WORDS[event.key]) rate(WORDS[event.key]);
   else if (event.key === "o") outlines.click();
+  else if (event.key === "d") unsure?.click();
 });
 window.addEventListener("hashchange", () => location.reload());
 document.body.dataset.ready = "all";

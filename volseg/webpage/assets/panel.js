@@ -75,6 +75,47 @@ function viewGroup(scene, tiles) {
   return group("View", ...parts);
 }
 
+function doubtGroup(scene, tiles) {
+  const parts = [];
+  if (scene.doubt) {
+    const { colours, texts, meaning } = scene.doubt;
+    const legend = [gradientBar(colours.filter((_, n) => n % 15 === 0), texts)];
+    legend.push(make("div", { className: "wide note", textContent: meaning }));
+    const follow = () => legend.forEach((part) => (part.hidden = !scene.unsure));
+    scene.listeners.push((what) => what === "unsure" && follow());
+    follow();
+    parts.push(check(scene, "show in colour, without fill", "unsure"), ...legend);
+  }
+  if (scene.first.length) {
+    const buttons = scene.first.map(({ plane, place, agreement }) => firstButton(scene, tiles, plane, place, agreement));
+    parts.push(make("div", { className: "wide", textContent: "Look at first, the least sure first:" }));
+    parts.push(make("div", { className: "wide row", id: "first" }, ...buttons));
+  }
+  return group("Doubt", ...parts);
+}
+
+function firstButton(scene, tiles, plane, place, agreement) {
+  const { normal } = PLANES[plane], middle = [...scene.middle];
+  middle[normal] = place;
+  const textContent = `${plane} ${scene.position(middle, normal)}`;
+  const button = make("button", { type: "button", textContent, title: `agreement ${agreement.toFixed(2)}: 1 is full` });
+  button.onclick = () => {
+    const voxel = [...scene.at];
+    voxel[normal] = place;
+    scene.moveTo(voxel);
+    showTile(tiles, plane);
+  };
+  return button;
+}
+
+// Let a plane be seen, if another one alone is.
+function showTile(tiles, plane) {
+  const layout = document.getElementById("layout");
+  if (layout.value === "all") return;
+  layout.value = plane;
+  maximise(tiles, plane);
+}
+
 function maximise(tiles, wanted) {
   for (const tile of tiles) tile.hidden = wanted !== "all" && tile.dataset.plane !== wanted;
   document.getElementById("stage").classList.toggle("one", wanted !== "all" || tiles.length === 1);
@@ -110,10 +151,18 @@ function scoreTable({ headings, rows }) {
   return make("table", {}, make("thead", {}, row("th", headings)), make("tbody", {}, ...body));
 }
 
-function legendOf({ colours, texts }) {
+// Colours beside each other, and below them what they mean. A colour may have an opacity, up to 255.
+function gradientBar(colours, texts) {
   const bar = make("div", { className: "bar" });
-  bar.style.background = `linear-gradient(to right, ${colours.map((colour) => `rgb(${colour})`)})`;
-  return make("div", { className: "legend" }, bar, ...texts.map((text) => make("span", { textContent: text })));
+  const css = colours.map(([red, green, blue, opacity]) => `rgb(${red} ${green} ${blue} / ${(opacity ?? 255) / 255})`);
+  bar.style.background = `linear-gradient(to right, ${css}), #000`;
+  return make("div", { className: "gradient wide" }, bar, ...texts.map((text) => make("span", { textContent: text })));
+}
+
+function legendOf({ colours, texts }) {
+  const legend = gradientBar(colours, texts);
+  legend.classList.add("legend");
+  return legend;
 }
 
 function fillPanel(scene, tiles) {
@@ -125,6 +174,7 @@ function fillPanel(scene, tiles) {
   if (scene.scan) looks.push(check(scene, "slices in 3D", "slicesIn3D"));
   if (looks.length) panel.append(group("Opacity", ...looks));
   panel.append(viewGroup(scene, tiles));
+  if (scene.doubt || scene.first.length) panel.append(doubtGroup(scene, tiles));
   if (scene.notes.length) panel.append(group("About", ...scene.notes.map((note) => make("div", { className: "wide note", textContent: note }))));
   if (scene.structures.length) panel.append(...structureList(scene));
   if (scene.legend) tiles.at(-1).append(legendOf(scene.legend));

@@ -9,6 +9,7 @@ class Scene {
     this.outline = 0.9;
     this.surfaces = 1;
     this.slicesIn3D = Boolean(this.scan) && !this.legend; // slices would hide the colours of surfaces
+    this.unsure = false; // whether the doubt is seen
     this.radiological = true;
     this.crosshair = true;
     this.zoom = 1;
@@ -23,6 +24,7 @@ class Scene {
 
   async decode() {
     if (this.scan) this.voxels = await unpack(this.scan.block);
+    if (this.doubt) this.doubtVoxels = await unpack(this.doubt.block);
     this.layerVoxels = await Promise.all(this.layers.map(unpack));
     // The structure of each value of each layer; value 0 is background.
     this.structureOf = this.layers.map(() => [-1]);
@@ -60,7 +62,14 @@ class Scene {
       const structure = this.structures[this.structureOf[layer][voxels[offset]]];
       if (structure) parts.push(structure.name);
     });
+    if (this.doubt) parts.push(`doubt ${((this.doubt.limit * this.doubtVoxels[offset]) / 255).toFixed(2)}`);
     return parts.join("  ·  ");
+  }
+
+  // Side and distance from the origin along the axis of a plane, as in "S 43.5 mm".
+  position(voxel, normal) {
+    const mm = this.world(voxel)[normal];
+    return `${SIDES[normal][mm < 0 ? 0 : 1]} ${Math.abs(mm).toFixed(1)} mm`;
   }
 
   moveTo(voxel) {

@@ -75,7 +75,11 @@ class SliceView {
     const context = canvas.getContext("2d");
     const frame = this.frame();
     if (scene.scan) this.drawScan(context, frame);
-    scene.layerVoxels.forEach((_, layer) => this.drawLayer(context, frame, layer, ratio));
+    const structures = scene.layerVoxels.map((_, layer) => this.structuresOf(layer));
+    // Colours of labels would change those of the doubt.
+    if (scene.unsure) this.drawDoubt(context, frame);
+    else if (scene.fill > 0) structures.forEach((values) => this.drawFill(context, frame, values));
+    if (scene.outline > 0) structures.forEach((values) => this.drawOutlines(context, frame, values, ratio));
     if (scene.crosshair) this.drawCrosshair(context, frame, ratio);
     this.write();
   }
@@ -112,19 +116,32 @@ class SliceView {
     this.paint(context, frame, pixels, true);
   }
 
-  drawLayer(context, frame, layer, ratio) {
+  drawDoubt(context, frame) {
+    const { doubtVoxels, doubt } = this.scene;
+    const pixels = new Uint8ClampedArray(4 * this.size(this.across) * this.size(this.down));
+    this.eachVoxel((place, n) => pixels.set(doubt.colours[doubtVoxels[place]], 4 * n));
+    this.paint(context, frame, pixels, true);
+  }
+
+  // The number of the structure at each voxel, from 1 on; 0 where there is none that is switched on.
+  structuresOf(layer) {
     const { scene } = this, voxels = scene.layerVoxels[layer], structureOf = scene.structureOf[layer];
-    const count = this.size(this.across) * this.size(this.down);
-    const pixels = new Uint8ClampedArray(4 * count), values = new Int32Array(count);
+    const values = new Int32Array(this.size(this.across) * this.size(this.down));
     this.eachVoxel((place, n) => {
       const structure = structureOf[voxels[place]];
-      if (structure < 0 || !scene.shown[structure]) return;
-      values[n] = structure + 1;
-      pixels.set(scene.structures[structure].colour, 4 * n);
+      if (structure >= 0 && scene.shown[structure]) values[n] = structure + 1;
+    });
+    return values;
+  }
+
+  drawFill(context, frame, values) {
+    const { scene } = this, pixels = new Uint8ClampedArray(4 * values.length);
+    values.forEach((value, n) => {
+      if (!value) return;
+      pixels.set(scene.structures[value - 1].colour, 4 * n);
       pixels[4 * n + 3] = 255 * scene.fill;
     });
-    if (scene.fill > 0) this.paint(context, frame, pixels, false);
-    if (scene.outline > 0) this.drawOutlines(context, frame, values, ratio);
+    this.paint(context, frame, pixels, false);
   }
 
   drawOutlines(context, frame, values, ratio) {
@@ -151,8 +168,14 @@ class SliceView {
         }
       }
     context.globalAlpha = this.scene.outline;
-    context.lineWidth = 1.6 * ratio;
     context.lineCap = "round";
+    if (this.scene.unsure) {
+      // On a dark ground, as labels may have colours of the doubt.
+      context.lineWidth = 3.4 * ratio;
+      context.strokeStyle = "#000";
+      for (const path of paths.values()) context.stroke(path);
+    }
+    context.lineWidth = 1.6 * ratio;
     for (const [structure, path] of paths) {
       context.strokeStyle = `rgb(${this.scene.structures[structure - 1].colour})`;
       context.stroke(path);
@@ -183,10 +206,8 @@ class SliceView {
     const across = SIDES[this.across], down = SIDES[this.down];
     const ends = this.flipAcross ? [across[1], across[0]] : across;
     [...ends, down[1], down[0]].forEach((letter, n) => (this.letters[n].textContent = letter));
-    const mm = scene.world(scene.at)[this.normal];
-    const side = SIDES[this.normal][mm < 0 ? 0 : 1];
     const count = `${scene.at[this.normal] + 1}/${this.size(this.normal)}`;
-    this.title.textContent = `${this.plane}  ${side} ${Math.abs(mm).toFixed(1)} mm  ${count}`;
+    this.title.textContent = `${this.plane}  ${scene.position(scene.at, this.normal)}  ${count}`;
     this.slider.value = scene.at[this.normal];
   }
 
