@@ -12,6 +12,7 @@ import torch
 from volseg.config import Config, PreparationConfig, load_config
 from volseg.core.grid import Grid
 from volseg.core.labelmap import LabelMap
+from volseg.core.planes import PLANES
 from volseg.datasets import Case, read_dataset
 from volseg.errors import UsageError
 from volseg.io import write
@@ -133,6 +134,20 @@ def test_batches_of_small_slices_shrink_before_slices_do(dataset_folder: Path) -
     assert fit(dataset_folder, small, "training.minutes=1", "training.batch_size=9").training.batch_size == 9
     large = fit(dataset_folder, THICK, "training.minutes=60")
     assert large.training.batch_size == 4
+
+
+@pytest.mark.usefixtures("slow")
+def test_one_plane_gets_the_time_of_three(dataset_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cube = facts((110, 126, 100), (1.0, 1.0, 1.0))
+    assert fit(dataset_folder, cube, "training.minutes=6000").preparation.planes == PLANES
+    with caplog.at_level(logging.WARNING):
+        alone = fit(dataset_folder, cube, "training.minutes=60")
+    assert alone.preparation.planes == ("coronal",)
+    assert alone.training.batch_size == 4
+    assert "scans are cut along the coronal plane alone: the time allows only about" in caplog.text
+    assert "--set preparation.planes=[axial,coronal,sagittal] keep all" in caplog.text
+    kept = fit(dataset_folder, cube, "training.minutes=60", "preparation.planes=[axial,coronal,sagittal]")
+    assert kept.preparation.planes == PLANES
 
 
 @pytest.mark.usefixtures("slow")

@@ -1,9 +1,10 @@
 """A plan that the time allows: where a training could make too few steps, these become cheaper.
 
-Batches shrink first, then slices are coarser. A slice at twice the spacing costs a quarter, in training and in
-prediction, and what is learnt from it in minutes is far better (benchmarks/accuracy.md, "Spacing and time"). What is
-lost is measured on the label maps themselves, so small structures keep the spacing of the scans. Their networks begin
-at half of the resolution instead, which costs a quarter too ("Half of the resolution").
+Batches shrink first. Then scans are cut along one plane, so that its network gets the time of all three
+(benchmarks/accuracy.md, "One plane, and half of the resolution"). Then slices are coarser: one at twice the spacing
+costs a quarter, in training and in prediction, and what is learnt from it in minutes is far better ("Spacing and
+time"). What is lost is measured on the label maps themselves, so small structures keep the spacing of the scans. Their
+networks begin at half of the resolution instead, which costs a quarter too.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from volseg.config import Config, PreparationConfig
+from volseg.core.planes import PLANES, Plane
 from volseg.core.resample import Reorientation, resample_plane
-from volseg.core.slices import in_plane, stack_slices
+from volseg.core.slices import NORMAL_AXIS, in_plane, stack_slices
 from volseg.datasets import Case, Dataset, read_reference
 from volseg.network.generator import NETWORKS
 from volseg.training.facts import CaseFacts
@@ -45,10 +47,10 @@ def plan_to_fit(
 ) -> Config:
     """Fill every setting that is still None as `make_plan` does, for the time there is, and tell what became coarser.
 
-    Where the time allows too few steps, batches are smaller, and then slices coarser than the scans, unless they are
-    small or the labels would suffer: the mean of their Dice with themselves, made coarser and back, must stay above
-    0.98. If the steps are still too few, networks begin at half of the resolution. Nothing is fitted where epochs are
-    set, nor what is set.
+    Where the time allows too few steps, batches are smaller, then scans are cut along the plane of most slices alone,
+    and then slices are coarser than the scans, unless they are small or the labels would suffer: the mean of their Dice
+    with themselves, made coarser and back, must stay above 0.98. If the steps are still too few, networks begin at half
+    of the resolution. Nothing is fitted where epochs are set, nor what is set.
 
     Parameters
     ----------
@@ -65,15 +67,25 @@ def plan_to_fit(
         return plans[0]
     cases, held_out = choose_cases(dataset, fold)
     forecast = _Forecast.of(plans[0], dataset, facts, held_out=len(held_out), device=device)
-    planned = fitted = plans[0]
+    all_planes = planned = fitted = plans[0]
     for plan in plans[1:]:
         if forecast.steps(fitted) >= _ENOUGH:
             break
         if plan.preparation.spacing_mm == planned.preparation.spacing_mm:
             planned = plan
+            if plan.preparation.planes == plans[0].preparation.planes:
+                all_planes = plan
         elif kept_dice(cases, plan.preparation) < _KEPT:
             break
         fitted = plan
+    if fitted.preparation.planes != all_planes.preparation.planes:
+        (plane,) = fitted.preparation.planes or ()
+        planes = list(all_planes.preparation.planes or ())
+        _LOG.warning(
+            f"scans are cut along the {plane} plane alone: the time allows only about "
+            f"{forecast.steps(all_planes):,.0f} steps a plane of {len(planes)}; more --minutes or "
+            f"--set preparation.planes=[{','.join(planes)}] keep all"
+        )
     coarse, fine = fitted.preparation.spacing_mm, planned.preparation.spacing_mm
     if coarse != fine:
         _LOG.warning(
@@ -123,6 +135,12 @@ def _full_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts]) 
             yield make_plan(_with_batch(settings, batch), dataset, facts)
         # Coarser slices are for more steps, so their batches stay small.
         settings = _with_batch(settings, _FEWEST_SLICES)
+    planes = planned.preparation.planes or ()
+    if settings.preparation.planes is None and len(planes) > 1:
+        preparation = settings.preparation.model_copy(update={"planes": (_longest(planned, facts),)})
+        settings = settings.model_copy(update={"preparation": preparation})
+        planned = make_plan(settings, dataset, facts)
+        yield planned
     if _is_size_set(settings):
         return
     for factor in _FACTORS:
@@ -133,6 +151,13 @@ def _full_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts]) 
 def _with_batch(settings: Config, batch: int) -> Config:
     training = settings.training.model_copy(update={"batch_size": batch})
     return settings.model_copy(update={"training": training})
+
+
+def _longest(planned: Config, facts: Sequence[CaseFacts]) -> Plane:
+    """Return the plane of most slices, which are the smallest ones too."""
+    shapes = [(case.inside or case).shape if planned.preparation.crop else case.shape for case in facts]
+    counts = np.median(shapes, axis=0)
+    return max(planned.preparation.planes or PLANES, key=lambda plane: float(counts[NORMAL_AXIS[plane]]))
 
 
 def _can_halve(settings: Config, planned: Config) -> bool:
@@ -146,7 +171,9 @@ def _can_halve(settings: Config, planned: Config) -> bool:
 def _half_plan(settings: Config, planned: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Config:
     """Return the plan of networks that begin at half of the resolution, for slices of the same spacing."""
     network = settings.network.model_copy(update={"stride": 2})
-    preparation = settings.preparation.model_copy(update={"spacing_mm": planned.preparation.spacing_mm})
+    preparation = settings.preparation.model_copy(
+        update={"planes": planned.preparation.planes, "spacing_mm": planned.preparation.spacing_mm}
+    )
     changed = settings.model_copy(update={"network": network, "preparation": preparation})
     return make_plan(_with_batch(changed, settings.training.batch_size or _BATCH_OF_HALF), dataset, facts)
 
