@@ -4,8 +4,7 @@
 
 No scan is read: what planning must know of a case is written down below. The steps are timed on this machine, so times
 and steps differ from machine to machine; planes, spacing, sizes, batches and levels do not. They are the plans of those
-who have the time: `volseg.training.time_fit`, which needs label maps, makes batches smaller, slices coarser and
-networks begin at half of the resolution.
+who have the time: `volseg.training.time_fit`, which needs label maps, makes batches smaller and slices coarser.
 """
 
 import argparse

@@ -11,7 +11,6 @@ from volseg.config import Block, NetworkConfig, load_config
 from volseg.network.base import Generator
 from volseg.network.generator import NETWORKS, build_generator
 
-KINDS = [(block, stride) for block, network in NETWORKS.items() for stride in network.strides]
 PUBLISHED = load_config(preset="pix2pix-paper").network
 
 # The paper's encoder C64-C128-C256-C512-C512-C512-C512-C512 and U-Net decoder CD512-CD512-CD512-C512-C256-C128-C64, to
@@ -36,15 +35,15 @@ def layers(module: nn.Module) -> list[nn.Module]:
     return [m for m in module.modules() if not list(m.children()) and not isinstance(m, nn.Identity)]
 
 
-@pytest.mark.parametrize(("block", "stride"), KINDS)
+@pytest.mark.parametrize("block", NETWORKS)
 @pytest.mark.parametrize("decoder", ["transpose", "upsample"])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (48, 48), (64, 40)])
 @pytest.mark.parametrize("levels", [1, 3])
 def test_logits_have_the_size_of_the_slice(
-    block: str, stride: int, decoder: str, norm: str, size: tuple[int, int], levels: int
+    block: str, decoder: str, norm: str, size: tuple[int, int], levels: int
 ) -> None:
-    network = generator(block=block, stride=stride, decoder=decoder, norm=norm, levels=levels, dropout=0.5)
+    network = generator(block=block, decoder=decoder, norm=norm, levels=levels, dropout=0.5)
     for mode in (True, False):
         logits = network.train(mode)(torch.randn(1, 2, *size))
         assert logits.shape == (1, 3, *size)
@@ -52,11 +51,11 @@ def test_logits_have_the_size_of_the_slice(
     assert torch.isfinite(network.eval()(torch.zeros(2, 2, *size))).all()
 
 
-@pytest.mark.parametrize(("block", "stride"), KINDS)
+@pytest.mark.parametrize("block", NETWORKS)
 @pytest.mark.parametrize("decoder", ["transpose", "upsample"])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
-def test_a_slice_is_answered_alike_in_any_company(block: str, stride: int, decoder: str, norm: str) -> None:
-    network = generator(block=block, stride=stride, decoder=decoder, norm=norm, dropout=0.5, levels=3)
+def test_a_slice_is_answered_alike_in_any_company(block: str, decoder: str, norm: str) -> None:
+    network = generator(block=block, decoder=decoder, norm=norm, dropout=0.5, levels=3)
     for _ in range(3):
         network.train()(torch.randn(5, 2, 24, 24) * 3 + 1)  # running statistics that are not 0 and 1
     network.eval()
@@ -69,19 +68,19 @@ def test_a_slice_is_answered_alike_in_any_company(block: str, stride: int, decod
             assert torch.allclose(network(slices[n : n + 1]), together[n : n + 1], atol=1e-5)
 
 
-@pytest.mark.parametrize(("block", "stride"), KINDS)
+@pytest.mark.parametrize("block", NETWORKS)
 @pytest.mark.parametrize("decoder", ["transpose", "upsample"])
-def test_every_weight_learns(block: str, stride: int, decoder: str) -> None:
-    network = generator(block=block, stride=stride, decoder=decoder, levels=3)
+def test_every_weight_learns(block: str, decoder: str) -> None:
+    network = generator(block=block, decoder=decoder, levels=3)
     network(torch.randn(2, 2, 32, 32)).square().sum().backward()
     without = [name for name, weight in network.named_parameters() if weight.grad is None]
     assert without == []
 
 
-@pytest.mark.parametrize(("block", "stride"), KINDS)
-def test_what_lies_beyond_the_padding_does_not_turn_the_picture(block: str, stride: int) -> None:
+@pytest.mark.parametrize("block", NETWORKS)
+def test_what_lies_beyond_the_padding_does_not_turn_the_picture(block: str) -> None:
     """The crop takes the corner at which the slice was: a mark in a corner changes the logits there most."""
-    network = generator(block=block, stride=stride, levels=3).eval()
+    network = generator(block=block, levels=3).eval()
     blank = torch.zeros(1, 2, 17, 25)  # padded by 7 pixels
     for row, column in ((2, 2), (2, 22), (14, 2), (14, 22)):
         marked = blank.clone()
@@ -90,22 +89,6 @@ def test_what_lies_beyond_the_padding_does_not_turn_the_picture(block: str, stri
         strongest = divmod(int(change.argmax()), 25)
         assert abs(strongest[0] - row) <= 3
         assert abs(strongest[1] - column) <= 3
-
-
-@pytest.mark.parametrize("decoder", ["transpose", "upsample"])
-def test_a_stride_of_2_leaves_only_the_answer_at_full_resolution(decoder: str) -> None:
-    sides: dict[int, list[int]] = {}
-    for stride in (1, 2):
-        network = generator(decoder=decoder, stride=stride, levels=3)
-        convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
-        found = sides.setdefault(stride, [])
-        for convolution in convolutions:
-            convolution.register_forward_hook(lambda _, __, answer, found=found: found.append(answer.shape[-1]))
-        network(torch.randn(2, 2, 32, 32))
-    assert sides[2].count(32) == 1
-    assert sides[2][-1] == 32
-    assert min(sides[1]) == min(sides[2]) == 4  # as deep
-    assert sides[1].count(32) == 6
 
 
 def test_dropout_acts_in_training_only_and_only_where_asked_for() -> None:

@@ -14,7 +14,7 @@ from volseg.config import Config, load_config
 from volseg.core.planes import PLANES
 from volseg.core.slices import in_plane
 from volseg.datasets import read_dataset, split
-from volseg.errors import ConfigError, DatasetError
+from volseg.errors import DatasetError
 from volseg.io import read, read_labels, write
 from volseg.training.facts import CaseFacts, find_facts
 from volseg.training.plan import fingerprint, make_plan
@@ -102,14 +102,6 @@ def test_small_slices_are_enlarged_for_a_network_that_halves_them_at_once(
         assert np.all(np.array(plan.training.slice_size) >= 0.95 * least)
     set_by_hand = load_config(overrides=("network.block=pix2pix", "preparation.spacing_mm=[1,1,1]"))
     assert make_plan(set_by_hand, dataset, found).preparation.spacing_mm == (1, 1, 1)
-
-
-def test_the_stride_is_planned_and_an_impossible_one_refused(dataset_folder: Path) -> None:
-    dataset = read_dataset(dataset_folder)
-    assert make_plan(load_config(), dataset, [facts()]).network.stride == 1
-    assert make_plan(load_config(preset="pix2pix"), dataset, [facts()]).network.stride == 2
-    with pytest.raises(ConfigError, match=r"network.stride is 1; .* pix2pix has a stride of 2: leave it out"):
-        make_plan(load_config(preset="pix2pix", overrides=("network.stride=1",)), dataset, [facts()])
 
 
 def test_how_long_a_training_is_stays_as_it_was_set(dataset_folder: Path) -> None:

@@ -18,7 +18,6 @@ from volseg.errors import UsageError
 from volseg.io import write
 from volseg.training import planning, time_fit
 from volseg.training.facts import CaseFacts
-from volseg.training.growth import plan_stages
 from volseg.training.pace import Pace
 from volseg.training.plan import make_plan
 from volseg.training.time_fit import kept_dice, plan_to_fit
@@ -97,32 +96,10 @@ def test_small_slices_are_not_coarser(dataset_folder: Path) -> None:
 def test_labels_that_would_suffer_keep_the_spacing(dataset_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_fit, "kept_dice", lambda _, preparation: 1.02 - 0.025 * preparation.spacing_mm[0])
     found = []
-    for minutes in (6000, 100, 1):
+    for minutes in (300, 100, 60, 1):
         spacing = fit(dataset_folder, THICK, f"training.minutes={minutes}").preparation.spacing_mm
         found.append(None if spacing is None else spacing[0])
-    assert found == [1.0, 1.5, 1.5]
-
-
-@pytest.mark.usefixtures("slow")
-def test_networks_begin_at_half_of_the_resolution_where_coarser_slices_do_not_do(
-    dataset_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(time_fit, "kept_dice", lambda *_: 0.9)
-    with caplog.at_level(logging.WARNING):
-        half = fit(dataset_folder, THICK, "training.minutes=60")
-    assert (half.network.stride, half.preparation.spacing_mm) == (2, (1.0, 1.0, 4.0))
-    assert (half.training.batch_size, (half.training.first_size or ())[:2]) == (8, (96, 96))
-    assert plan_stages(half, ("axial",))[0].batch_size == 16
-    assert "begin at half of the resolution of the slices: the time allows only about" in caplog.text
-    assert "--set network.stride=1" in caplog.text
-    for setting in ("network.stride=1", "network.levels=5", "training.minutes=6000", "training.epochs=1"):
-        assert fit(dataset_folder, THICK, "training.minutes=60", setting).network.stride == 1
-    small = facts((110, 110, 20), (1.0, 1.0, 4.0))
-    assert fit(dataset_folder, small, "training.minutes=1").network.stride == 1
-    plans = list(
-        time_fit.possible_plans(load_config(overrides=("training.minutes=60",)), read_dataset(dataset_folder), THICK)
-    )
-    assert half in plans
+    assert found == [1.0, 1.5, 2.0, 3.0]  # the fewer steps, the more may be lost
 
 
 @pytest.mark.usefixtures("slow")

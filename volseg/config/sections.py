@@ -92,16 +92,14 @@ class PreparationConfig(_Section):
 class NetworkConfig(_Section):
     """The generator.
 
-    ``double``: two 3x3 convolutions at each level. ``pix2pix``: one 4x4 convolution of stride 2 at each level, as
-    published. ``stride``: that of the first convolution. With 1, ``double`` begins at full resolution; with 2 it begins
-    at half of it, as ``pix2pix`` always does, at a quarter of the cost, and its last layer doubles both sides.
+    ``double``: two 3x3 convolutions at each level, from full resolution down. ``pix2pix``: one 4x4 convolution of
+    stride 2 at each level, as published.
     """
 
     block: Block = "double"
     decoder: Literal["transpose", "upsample"] = "transpose"
     width: Channels = 32
     max_width: Channels = 320
-    stride: Literal[1, 2] | None = None
     levels: Annotated[int, Field(ge=1, le=8)] | None = None
     norm: Literal["instance", "batch"] = "instance"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -39,9 +39,6 @@ class Generator(nn.Module, ABC):
     least_pixels: ClassVar[int] = 1
     """Pixels along each side of the deepest level, at least."""
 
-    strides: ClassVar[tuple[int, ...]] = (1, 2)
-    """What the stride of the first convolution can be, the usual one first."""
-
     short_side: ClassVar[int] = 1
     """Pixels along the short side of a slice, at least: slices of fewer are planned at a finer spacing."""
 

@@ -1,4 +1,4 @@
-"""The default generator: a U-Net with two 3x3 convolutions a level, from full resolution down or from half of it.
+"""The default generator: a U-Net with two 3x3 convolutions a level, from full resolution down.
 
 O. Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015, arXiv:1505.04597; here
 with padding, strided convolutions in place of pooling, and normalisation.
@@ -24,22 +24,18 @@ class DoubleUNet(Generator):
 
     def __init__(self, in_channels: int, classes: int, config: NetworkConfig) -> None:
         super().__init__(in_channels, classes, config)
-        norm, stride = config.norm, config.stride or 1
-        first = stride - 1  # level of the stem: 0 is full resolution
-        levels = self.levels - first
-        widths = [min(config.width * 2**level, config.max_width) for level in range(levels + 1)]
-        self.stem = _double(in_channels, widths[0], norm, stride=stride)
+        norm = config.norm
+        widths = [min(config.width * 2**level, config.max_width) for level in range(self.levels + 1)]
+        self.stem = _double(in_channels, widths[0], norm)
         self.downs, self.ups, self.merges = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        for level in range(levels):
+        for level in range(self.levels):
             self.downs.append(_double(widths[level], widths[level + 1], norm, stride=2))
-        for level in reversed(range(levels)):
+        for level in reversed(range(self.levels)):
             grow = make_growth(widths[level + 1], widths[level], config.decoder, kernel=2)
-            self.ups.append(nn.Sequential(*grow, *make_dropout(first + level, config)))
-        for level in reversed(range(levels)):
+            self.ups.append(nn.Sequential(*grow, *make_dropout(level, config)))
+        for level in reversed(range(self.levels)):
             self.merges.append(_double(2 * widths[level], widths[level], norm))
-        self.head: nn.Module = nn.Conv2d(widths[0], classes, 1)
-        if stride == 2:
-            self.head = nn.Sequential(*make_growth(widths[0], classes, config.decoder, kernel=2))
+        self.head = nn.Conv2d(widths[0], classes, 1)
 
     @staticmethod
     def levels_for(slice_size: tuple[int, int]) -> int:

@@ -31,16 +31,6 @@ def build_generator(in_channels: int, classes: int, config: NetworkConfig) -> Ge
     return NETWORKS[config.block](in_channels, classes, config)
 
 
-def begins_at_half(config: NetworkConfig) -> bool:
-    """Whether a network that usually begins at the full resolution of a slice begins at half of it.
-
-    Parameters
-    ----------
-    config : NetworkConfig
-    """
-    return config.stride == 2 and NETWORKS[config.block].strides[0] == 1
-
-
 def fold_norms(network: nn.Module) -> nn.Module:
     """Return a copy for use at test time, with batch norms folded into the convolutions before them.
 

@@ -21,7 +21,6 @@ class Pix2PixGenerator(Generator):
 
     # Its first convolution halves at once. The published code enlarges its pictures for that reason as well.
     short_side = 96
-    strides = (2,)
 
     def __init__(self, in_channels: int, classes: int, config: NetworkConfig) -> None:
         super().__init__(in_channels, classes, config)

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from volseg.config import Config
 from volseg.core.planes import Plane
 from volseg.core.slices import in_plane
-from volseg.network.generator import begins_at_half
 
 Size = tuple[int, int, int]
 
 _GROWING_BATCH = 4  # slices of a batch at most while they grow, as more steps teach more than larger batches
-_GROWING_BATCH_OF_HALF = 16  # where the network begins at half of the resolution, whose steps cost a quarter
 _STAGES = 4  # at most
 _LAST = 0.3  # of the training, for whole slices
 
@@ -98,8 +96,7 @@ def _pixels(size: Size, planes: Sequence[Plane]) -> list[int]:
 def plan_stages(config: Config, planes: Sequence[Plane]) -> tuple[Stage, ...]:
     """Return the stages of a training: from `first_size` to `slice_size` by equal factors.
 
-    Smaller slices make batches of more, as many as have the pixels of a batch at the end, up to 4, or up to 16 where
-    the network begins at half of the resolution.
+    Smaller slices make batches of more, as many as have the pixels of a batch at the end, up to 4.
 
     Parameters
     ----------
@@ -118,11 +115,10 @@ def plan_stages(config: Config, planes: Sequence[Plane]) -> tuple[Stage, ...]:
         raise ValueError("slice_size, batch_size and levels are not planned")
     sizes = _sizes(training.first_size or last, last, 2**levels)
     stages = []
-    most = _GROWING_BATCH_OF_HALF if begins_at_half(config.network) else _GROWING_BATCH
     for number, size in enumerate(sizes, 1):
         end = (1 - _LAST) * number / max(1, len(sizes) - 1) if number < len(sizes) else 1.0
         as_many = batch_size * most_pixels(last, planes) // most_pixels(size, planes)
-        stages.append(Stage(end, size, max(batch_size, min(most, as_many))))
+        stages.append(Stage(end, size, max(batch_size, min(_GROWING_BATCH, as_many))))
     return tuple(stages)
 
 

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.config import Config, NetworkConfig, Normalisation
+from volseg.config import Config, Normalisation
 from volseg.core.intensity import percentiles
 from volseg.core.planes import PLANES, Plane
 from volseg.core.slices import ANISOTROPIC, NORMAL_AXIS, in_plane
 from volseg.datasets import Case, Dataset, describe_patients, split
-from volseg.errors import ConfigError, DatasetError
+from volseg.errors import DatasetError
 from volseg.files.atomic import write_text
 from volseg.network.generator import NETWORKS
 from volseg.prediction.cleanup import resolve_cleanup
@@ -75,10 +75,9 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, c
     without those whose slices are narrow strips. Spacing: the median; finer, by a factor of at most 2, where slices are
     smaller than the network needs. Normalisation: CT by the labels' intensities over all cases, others each scan by
     itself, clipped unless that takes half of a label. Slice size: the median slice, at most 256 pixels; larger slices
-    are cropped at random; up to a twentieth of a side is left out where that spares a frame of padding. First size: 64
-    pixels, 96 where the network begins at half of the resolution, if that is by far smaller. Depth and batch: from the
-    slice size. Stride: the usual one of the network. Empty borders are left out, and do not count for any of
-    this, if half of the cases lose a quarter of their voxels with them.
+    are cropped at random, and up to a twentieth of a side is left out where that spares a frame of padding. First size:
+    64 pixels, where that is by far smaller. Depth and batch: from the slice size. Empty borders are left out, and do
+    not count for any of this, if half of the cases lose a quarter of their voxels with them.
 
     Parameters
     ----------
@@ -96,7 +95,6 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, c
     if crop:
         facts = [case.inside or case for case in facts]
     network = NETWORKS[config.network.block]
-    config = _replace(config, network={"stride": _stride(config.network)})
     planes = preparation.planes or _planes(facts)
     spacing = preparation.spacing_mm or _coarser(
         _spacing(facts, planes, short_side=network.short_side), planes, coarser
@@ -119,17 +117,6 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, c
             "first_size": sizes.first_size,
             "batch_size": sizes.batch_size,
         },
-    )
-
-
-def _stride(config: NetworkConfig) -> int:
-    """Return the stride of the first convolution."""
-    possible = NETWORKS[config.block].strides
-    if config.stride is None or config.stride in possible:
-        return config.stride or possible[0]
-    raise ConfigError(
-        f"network.stride is {config.stride}; the first convolution of the network {config.block} has a stride of "
-        f"{' or '.join(map(str, possible))}: leave it out, or choose another network.block"
     )
 
 

@@ -9,11 +9,10 @@ from math import ceil
 from volseg.config import Config
 from volseg.core.planes import Plane
 from volseg.network.discriminator import RECEPTIVE_FIELD, discriminator_layers
-from volseg.network.generator import NETWORKS, begins_at_half
+from volseg.network.generator import NETWORKS
 from volseg.training.growth import Size, most_pixels, plane_size
 
 _FIRST_SLICE = 64  # pixels
-_FIRST_OF_HALF = 96  # pixels, where the network begins at half of the resolution
 _MOST_LEFT_OUT = 0.05  # of a side, where that spares a frame of padding
 _WORTH_GROWING = 2  # slices at the end have so many times the pixels of the first ones, at least
 # More steps of small batches teach more in the same time (benchmarks/accuracy.md, "Batches").
@@ -90,7 +89,7 @@ def _nearly_whole(usual: Size, whole: Size, multiple: int) -> Size:
 
 def _first_patch(whole: Size, config: Config, planes: Sequence[Plane]) -> Size:
     """Return the size of the smallest patches that are worth learning from."""
-    pixels = _FIRST_OF_HALF if begins_at_half(config.network) else _FIRST_SLICE
+    pixels = _FIRST_SLICE
     if config.loss.adversarial_weight > 0:  # as large as what the discriminator judges at once
         shortest = min(min(plane_size(whole, plane)) for plane in planes)
         layers = discriminator_layers((shortest, shortest), max_layers=config.discriminator.max_layers)

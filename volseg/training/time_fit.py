@@ -1,10 +1,9 @@
 """A plan that the time allows: where a training could make too few steps, these become cheaper.
 
 Batches shrink first. Then scans are cut along one plane, so that its network gets the time of all three
-(benchmarks/accuracy.md, "One plane, and half of the resolution"). Then slices are coarser: one at twice the spacing
-costs a quarter, in training and in prediction, and what is learnt from it in minutes is far better ("Spacing and
-time"). What is lost is measured on the label maps themselves, so small structures keep the spacing of the scans. Their
-networks begin at half of the resolution instead, which costs a quarter too.
+(benchmarks/accuracy.md, "One plane or three"). Then slices are coarser: one at twice the spacing costs a quarter, in
+training and in prediction, and what is learnt from it in minutes is far better ("Spacing and time"). What is lost is
+measured on the label maps themselves, so small structures keep the spacing of the scans.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 import torch
@@ -36,8 +36,8 @@ _ENOUGH = 2_000  # steps for each plane
 _FEWEST_SLICES = 4  # of a batch that was made smaller
 _FACTORS = (1.5, 2.0, 3.0)  # of the spacing within slices
 _SHORTEST_SIDE = 64  # pixels that a coarser slice still has
-_KEPT = 0.98  # Dice of the labels with themselves, at least
-_BATCH_OF_HALF = 8  # slices, where the network begins at half of the resolution
+_MOST_LOST = 0.02  # of the labels' Dice, where the steps are nearly enough
+_MOST_LOST_EVER = 0.1
 _CASES = 6  # whose labels are looked at
 _SLICES = 12  # of each plane of such a case
 
@@ -45,12 +45,12 @@ _SLICES = 12  # of each plane of such a case
 def plan_to_fit(
     settings: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, fold: Fold, device: torch.device
 ) -> Config:
-    """Fill every setting that is still None as `make_plan` does, for the time there is, and tell what became coarser.
+    """Fill every setting that is still None as `make_plan` does, for the time there is, and tell what is left out.
 
     Where the time allows too few steps, batches are smaller, then scans are cut along the plane of most slices alone,
     and then slices are coarser than the scans, unless they are small or the labels would suffer: the mean of their Dice
-    with themselves, made coarser and back, must stay above 0.98. If the steps are still too few, networks begin at half
-    of the resolution. Nothing is fitted where epochs are set, nor what is set.
+    with themselves, made coarser and back, must stay above 0.98, or less where the scans' spacing would leave by far
+    too few steps. Nothing is fitted where epochs are set, nor what is set.
 
     Parameters
     ----------
@@ -62,28 +62,27 @@ def plan_to_fit(
     fold : int or "all"
     device : torch.device
     """
-    plans = list(_full_plans(settings, dataset, facts))
-    if _has_no_clock(settings, facts):
+    plans = list(possible_plans(settings, dataset, facts))
+    if len(plans) == 1:
         return plans[0]
     cases, held_out = choose_cases(dataset, fold)
     forecast = _Forecast.of(plans[0], dataset, facts, held_out=len(held_out), device=device)
-    all_planes = planned = fitted = plans[0]
+    together = planned = fitted = plans[0]  # with all planes, with the spacing of the scans, and what is returned
     for plan in plans[1:]:
         if forecast.steps(fitted) >= _ENOUGH:
             break
         if plan.preparation.spacing_mm == planned.preparation.spacing_mm:
             planned = plan
-            if plan.preparation.planes == plans[0].preparation.planes:
-                all_planes = plan
-        elif kept_dice(cases, plan.preparation) < _KEPT:
+            if plan.preparation.planes == together.preparation.planes:
+                together = plan
+        elif 1 - kept_dice(cases, plan.preparation) > _most_lost(forecast.steps(planned)):
             break
         fitted = plan
-    if fitted.preparation.planes != all_planes.preparation.planes:
-        (plane,) = fitted.preparation.planes or ()
-        planes = list(all_planes.preparation.planes or ())
+    planes = together.preparation.planes or ()
+    if fitted.preparation.planes != planes:
         _LOG.warning(
-            f"scans are cut along the {plane} plane alone: the time allows only about "
-            f"{forecast.steps(all_planes):,.0f} steps a plane of {len(planes)}; more --minutes or "
+            f"scans are cut along the {' '.join(fitted.preparation.planes or ())} plane alone: the time allows only "
+            f"about {forecast.steps(together):,.0f} steps for each of {len(planes)} planes; more --minutes or "
             f"--set preparation.planes=[{','.join(planes)}] keep all"
         )
     coarse, fine = fitted.preparation.spacing_mm, planned.preparation.spacing_mm
@@ -93,40 +92,25 @@ def plan_to_fit(
             f"only about {forecast.steps(planned):,.0f} steps a plane there; more --minutes or "
             f"--set preparation.spacing_mm={list(fine or ())} keep the spacing of the scans"
         )
-    steps = forecast.steps(fitted)
-    if steps < _ENOUGH and _can_halve(settings, fitted):
-        _LOG.warning(
-            f"the networks begin at half of the resolution of the slices: the time allows only about {steps:,.0f} "
-            "steps a plane otherwise; more --minutes or --set network.stride=1 keep the full resolution"
-        )
-        return _half_plan(settings, fitted, dataset, facts)
     return fitted
 
 
+def _most_lost(steps: float) -> float:
+    """Return what labels may lose of their Dice by coarser slices, where there are so many steps without these."""
+    return min(_MOST_LOST_EVER, _MOST_LOST * sqrt(_ENOUGH / max(1.0, steps)))
+
+
 def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Config]:
-    """Yield the plans that `plan_to_fit` may return.
+    """Yield the plans that `plan_to_fit` may return, from the slowest step to the quickest.
 
     Parameters
     ----------
     settings, dataset, facts
         As for `plan_to_fit`.
     """
-    for plan in _full_plans(settings, dataset, facts):
-        yield plan
-        if not _has_no_clock(settings, facts) and _can_halve(settings, plan):
-            yield _half_plan(settings, plan, dataset, facts)
-
-
-def _has_no_clock(settings: Config, facts: Sequence[CaseFacts]) -> bool:
-    """Whether the time does not matter: epochs are set, or nothing is planned from the scans."""
-    return bool(settings.training.epochs) or not facts
-
-
-def _full_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Config]:
-    """Yield plans of networks with their usual stride, from the slowest step to the quickest."""
     planned = make_plan(settings, dataset, facts)
     yield planned
-    if _has_no_clock(settings, facts):
+    if settings.training.epochs or not facts:
         return
     if settings.training.batch_size is None:
         batch = planned.training.batch_size or _FEWEST_SLICES
@@ -158,24 +142,6 @@ def _longest(planned: Config, facts: Sequence[CaseFacts]) -> Plane:
     shapes = [(case.inside or case).shape if planned.preparation.crop else case.shape for case in facts]
     counts = np.median(shapes, axis=0)
     return max(planned.preparation.planes or PLANES, key=lambda plane: float(counts[NORMAL_AXIS[plane]]))
-
-
-def _can_halve(settings: Config, planned: Config) -> bool:
-    """Whether the network may begin at half of the resolution. With the depth that is set, the stride is."""
-    network = settings.network
-    if network.stride or network.levels:
-        return False
-    return NETWORKS[network.block].strides == (1, 2) and _keeps_pixels(planned, 2)
-
-
-def _half_plan(settings: Config, planned: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Config:
-    """Return the plan of networks that begin at half of the resolution, for slices of the same spacing."""
-    network = settings.network.model_copy(update={"stride": 2})
-    preparation = settings.preparation.model_copy(
-        update={"planes": planned.preparation.planes, "spacing_mm": planned.preparation.spacing_mm}
-    )
-    changed = settings.model_copy(update={"network": network, "preparation": preparation})
-    return make_plan(_with_batch(changed, settings.training.batch_size or _BATCH_OF_HALF), dataset, facts)
 
 
 def _is_size_set(settings: Config) -> bool:
