@@ -119,8 +119,7 @@ def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts
             yield make_plan(_with_batch(settings, batch), dataset, facts)
         # Coarser slices are for more steps, so their batches stay small.
         settings = _with_batch(settings, _FEWEST_SLICES)
-    planes = planned.preparation.planes or ()
-    if settings.preparation.planes is None and len(planes) > 1:
+    if _can_leave_out_planes(settings, planned):
         preparation = settings.preparation.model_copy(update={"planes": (_longest(planned, facts),)})
         settings = settings.model_copy(update={"preparation": preparation})
         planned = make_plan(settings, dataset, facts)
@@ -135,6 +134,12 @@ def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts
 def _with_batch(settings: Config, batch: int) -> Config:
     training = settings.training.model_copy(update={"batch_size": batch})
     return settings.model_copy(update={"training": training})
+
+
+def _can_leave_out_planes(settings: Config, planned: Config) -> bool:
+    """Whether one of several planes may do; with an adversarial term it was not tried."""
+    is_open = settings.preparation.planes is None and not settings.loss.adversarial_weight
+    return is_open and len(planned.preparation.planes or ()) > 1
 
 
 def _longest(planned: Config, facts: Sequence[CaseFacts]) -> Plane:
