@@ -170,6 +170,16 @@ def test_slices_grow_from_patches_to_whole_slices(dataset_folder: Path) -> None:
     assert (plan.training.slice_size or ())[:2] == (224, 256)
 
 
+def test_what_is_nearly_whole_has_no_frame_of_padding(dataset_folder: Path) -> None:
+    dataset = read_dataset(dataset_folder)
+    sizes = []
+    for side in (256, 165, 170, 33):
+        found = [facts(shape=(256, 256, side), spacing=(1.0, 1.0, 1.0))]
+        config = load_config(overrides=("preparation.planes=[axial]", "network.levels=5"))
+        sizes.append((make_plan(config, dataset, found).training.slice_size or ())[2])
+    assert sizes == [256, 160, 192, 64]  # the deepest level has two pixels at least
+
+
 def test_slices_that_are_small_already_do_not_grow(dataset_folder: Path) -> None:
     for shape in ((36, 50, 36), (80, 64, 70)):
         training = make_plan(load_config(), read_dataset(dataset_folder), [facts(shape=shape)]).training

@@ -34,6 +34,14 @@ def test_the_range_ends_near_the_largest_value_and_says_what_it_is(most: float, 
     assert ("equally likely" in found.meaning) == (most <= 1)
 
 
+def test_infinite_values_do_not_set_the_range() -> None:
+    array = np.array([0.0, 0.4, np.inf, np.nan], np.float32).reshape(4, 1, 1)
+    volume = Volume(array, Grid.from_spacing(array.shape))
+    assert DoubtMap.on(volume.grid, volume).limit == 0.4
+    nearly = Volume(np.full((2, 2, 2), 1 + 1e-6, np.float32), Grid.from_spacing((2, 2, 2)))
+    assert DoubtMap.on(nearly.grid, nearly).is_share
+
+
 def test_numbers_are_shares_of_the_range_and_what_is_not_finite_is_sure() -> None:
     found = DoubtMap.on(GRID, constant(0.4))
     assert found.numbers(np.array([0.0, 0.2, 0.4, np.nan], np.float32)).tolist() == [0, 128, 255, 0]

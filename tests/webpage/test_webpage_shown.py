@@ -34,3 +34,9 @@ def test_a_scan_that_does_not_fit_is_cropped_and_then_halved() -> None:
     assert halved.factors == (2, 2, 1)
     assert halved.values_of(labels).any()
     assert choose(1).grid.shape >= (1, 1, 1)
+
+
+def test_without_a_scan_labels_stay_whole_however_little_room_there_is() -> None:
+    grid = Grid.from_spacing((40, 40, 40))
+    labels = LabelMap.from_array(np.ones(grid.shape, np.uint8), grid)
+    assert choose_shown(grid, [], [labels], -1).grid.shape == grid.shape

@@ -169,10 +169,10 @@ def _describe(event: StepsMade, before: StepsMade | None, validating: float) -> 
     from volseg.training.outlook import told_time
 
     losses = ", ".join(f"{name} {value:.3f}" for name, value in event.losses.items())
-    steps, seconds = event.step, event.seconds
-    if before is not None and before.seconds < event.seconds:
-        steps, seconds = steps - before.step, seconds - before.seconds
-    pace = f"{steps / (seconds - validating):.2g} steps/s, " if seconds > validating else ""
+    pace = ""
+    if before is not None and event.seconds - before.seconds > validating:
+        seconds = event.seconds - before.seconds - validating
+        pace = f"{(event.step - before.step) / seconds:.2g} steps/s, "
     return f"step {event.step}: {losses}; {pace}{told_time(event.seconds_left)} left"
 
 

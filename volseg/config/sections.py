@@ -177,7 +177,7 @@ class TrainingConfig(_Section):
     slices of all planes, and each plane goes on from it; not with an adversarial term.
     ``temperature``: temperature of the model's probabilities; by default fitted on the held-out cases, or 1 if there
     are none. ``validations``: number of validations during training. Each has ``validation_cases`` cases, or as many
-    as take 15 % of the time or a minute.
+    as take 8 % of the time or a minute.
     """
 
     epochs: Count | None = None

@@ -60,7 +60,7 @@ def plan_sizes(config: Config, planes: Sequence[Plane], usual: Size) -> Sizes:
     least = network.least_pixels
     whole = _multiples(usual, 2**levels, least)
     if training.slice_size is None:
-        whole = _nearly_whole(usual, whole, 2**levels)
+        whole = _nearly_whole(usual, whole, 2**levels, least)
     first = training.first_size
     if training.slice_size is None and first is None:
         first = _multiples(_first_patch(whole, config, planes), 2**levels, least)
@@ -78,12 +78,14 @@ def _multiples(size: Sequence[int], multiple: int, least: int) -> Size:
     return right, front, foot
 
 
-def _nearly_whole(usual: Size, whole: Size, multiple: int) -> Size:
+def _nearly_whole(usual: Size, whole: Size, multiple: int, least: int) -> Size:
     """Return a size that leaves a little out of a slice where that spares a frame of padding; steps are quicker."""
-    right, front, foot = (
-        n // multiple * multiple if n % multiple <= _MOST_LEFT_OUT * n else padded
-        for n, padded in zip(usual, whole, strict=True)
-    )
+    sides = []
+    for n, padded in zip(usual, whole, strict=True):
+        smaller = n // multiple * multiple
+        is_nearly_whole = n - smaller <= _MOST_LEFT_OUT * n and smaller >= least * multiple
+        sides.append(smaller if is_nearly_whole else padded)
+    right, front, foot = sides
     return right, front, foot
 
 

@@ -71,12 +71,13 @@ def plan_to_fit(
     for plan in plans[1:]:
         if forecast.steps(fitted) >= _ENOUGH:
             break
-        if plan.preparation.spacing_mm == planned.preparation.spacing_mm:
+        has_same_planes = plan.preparation.planes == planned.preparation.planes
+        if has_same_planes and plan.preparation.spacing_mm != planned.preparation.spacing_mm:
+            if 1 - kept_dice(cases, plan.preparation) > _most_lost(forecast.steps(planned)):
+                break
+        else:
             planned = plan
-            if plan.preparation.planes == together.preparation.planes:
-                together = plan
-        elif 1 - kept_dice(cases, plan.preparation) > _most_lost(forecast.steps(planned)):
-            break
+            together = plan if has_same_planes else together
         fitted = plan
     planes = together.preparation.planes or ()
     if fitted.preparation.planes != planes:
@@ -120,8 +121,7 @@ def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts
         # Coarser slices are for more steps, so their batches stay small.
         settings = _with_batch(settings, _FEWEST_SLICES)
     if _can_leave_out_planes(settings, planned):
-        preparation = settings.preparation.model_copy(update={"planes": (_longest(planned, facts),)})
-        settings = settings.model_copy(update={"preparation": preparation})
+        settings = _with_plane(settings, _longest(planned, facts))
         planned = make_plan(settings, dataset, facts)
         yield planned
     if _is_size_set(settings):
@@ -134,6 +134,11 @@ def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts
 def _with_batch(settings: Config, batch: int) -> Config:
     training = settings.training.model_copy(update={"batch_size": batch})
     return settings.model_copy(update={"training": training})
+
+
+def _with_plane(settings: Config, plane: Plane) -> Config:
+    preparation = settings.preparation.model_copy(update={"planes": (plane,)})
+    return settings.model_copy(update={"preparation": preparation})
 
 
 def _can_leave_out_planes(settings: Config, planned: Config) -> bool:

@@ -43,7 +43,7 @@ class DoubtMap:
         """Put a map onto the voxels of a grid: as it is, or the nearest of its voxels.
 
         The upper end of the range is chosen by the largest value, so that small differences are seen; but not below
-        0.2, so that noise is not blown up.
+        0.2, so that noise is not blown up. Values are taken for shares unless one is above 1.
 
         Parameters
         ----------
@@ -66,8 +66,8 @@ class DoubtMap:
         shown, own = Shown.all_of(grid), Shown.all_of(doubt.grid)
         is_on_scan = own.whole.is_close(shown.whole)
         array = own.voxels_of(doubt) if is_on_scan else shown.nearest(doubt.array, doubt.grid)
-        most = float(np.nanmax(doubt.array, initial=0))
-        # Rounded, so that 0.4 as a float32 does not count as more than 0.4.
+        # Rounded, so that 0.4 or 1 as a float32 does not count as more than that.
+        most = round(float(np.max(doubt.array, initial=0, where=np.isfinite(doubt.array))), 4)
         limit = most if most > 1 else float(np.clip(np.ceil(round(most / _STEP, 4)) * _STEP, _LEAST, 1))
         return cls(Volume(array, shown.whole), round(limit, 6), is_share=most <= 1)
 

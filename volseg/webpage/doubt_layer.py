@@ -45,12 +45,16 @@ def slices_to_see(doubt: ShownDoubt, shown: Shown) -> list[dict[str, Any]]:
     """
     if doubt.grid is None:
         return []
-    found = []
-    for one in first_slices(doubt.slices, doubt.grid):
-        place = _place_of(one, doubt.grid, shown.grid)
+    grid, places = doubt.grid, {}
+    for one in doubt.slices:
+        place = _place_of(one, grid, shown.grid)
         if 0 <= place < shown.grid.shape[NORMAL_AXIS[one.plane]]:
-            found.append({"plane": one.plane, "place": place, "agreement": round(one.agreement, 2)})
-    return found
+            places[one.plane, one.index] = place
+    seen = [one for one in doubt.slices if (one.plane, one.index) in places]
+    return [
+        {"plane": one.plane, "place": places[one.plane, one.index], "agreement": round(one.agreement, 2)}
+        for one in first_slices(seen, grid)
+    ]
 
 
 def _place_of(one: SliceDoubt, grid: Grid, shown: Grid) -> int:

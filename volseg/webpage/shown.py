@@ -32,7 +32,7 @@ def choose_shown(grid: Grid, volumes: Sequence[tuple[Volume, Float]], layers: Se
     """
     attempts = list(_attempts(Shown.all_of(grid), layers))
     for shown in attempts:
-        if sum(_size(shown, volume, levels) for volume, levels in volumes) <= room:
+        if not volumes or sum(_size(shown, volume, levels) for volume, levels in volumes) <= room:
             return shown
     return attempts[-1]
 
