@@ -78,3 +78,5 @@ def test_a_map_of_another_scan_is_refused() -> None:
     other = Grid.from_spacing((6, 5, 4), (1, 1, 3), (-10, 20, 90))
     with pytest.raises(GeometryError, match=r"the doubt \(6x5x4 .* 90\.0\)\) lies on voxels neither of the scan"):
         DoubtMap.on(GRID, constant(0.5, other))
+    with pytest.raises(GeometryError, match=r"the doubt \(6x5x4 .* 90\.0\)\) lies beside the scan"):
+        DoubtMap.on(GRID, constant(0.5, other), [other])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from volseg.core.grid import Grid
 from volseg.core.volume import Volume
 from volseg.errors import VolsegError
 from volseg.io import read
-from volseg.io.case_record import CaseRecord, read_record
+from volseg.io.case_record import read_record
 from volseg.prediction.doubt import Doubt
 from volseg.prediction.shown_doubt import ShownDoubt
 
@@ -48,17 +49,17 @@ def nothing_known(reason: str) -> Doubt:
     return Doubt(None, None, 0, None, None, None, (reason,), ())
 
 
-def read_doubt_voxels(folder: Path, record: CaseRecord) -> Volume | None:
+def read_doubt_voxels(folder: Path, whole: Set[str]) -> Volume | None:
     """Read how unsure each voxel of a case is; None if its folder does not have it as it was written.
 
     Parameters
     ----------
     folder : Path
         Of the case.
-    record : CaseRecord
-        Its ``run.json``.
+    whole : set of str
+        Names of its files that are as they were written.
     """
-    if DOUBT not in record.whole_files(folder):
+    if DOUBT not in whole:
         return None
     try:
         return read(folder / DOUBT)
@@ -78,7 +79,8 @@ def read_shown_doubt(folder: Path, grid: Grid) -> ShownDoubt | None:
         Of its label map.
     """
     record = read_record(folder)
-    if record is None or LABELS not in record.whole_files(folder):
+    whole = set() if record is None else record.whole_files(folder)
+    if record is None or LABELS not in whole:
         return None
     doubt = read_doubt(record.model_dump().get("doubt"))
-    return ShownDoubt(read_doubt_voxels(folder, record), doubt.slices, grid)
+    return ShownDoubt(read_doubt_voxels(folder, whole), doubt.slices, grid)

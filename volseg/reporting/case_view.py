@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -167,7 +167,8 @@ def view_case(folder: Path, record: CaseRecord, images: Path | Sequence[Path] | 
         display, volume = Display.of(None, [labels]), None
         without = "the labels do not lie on its voxels"
     doubt = read_doubt(content.get("doubt"))
-    changed = LABELS in record.written and LABELS not in record.whole_files(folder)
+    whole = record.whole_files(folder)
+    changed = LABELS in record.written and LABELS not in whole
     if changed:
         flags.append(Flag("changed", "The labels were changed after they were predicted."))
         doubt = nothing_known("the labels were changed after they were predicted")
@@ -175,7 +176,7 @@ def view_case(folder: Path, record: CaseRecord, images: Path | Sequence[Path] | 
     flags += [*flag_doubt(doubt), *flag_sizes(sizes, doubt), *flag_record(content, labels.grid)]
     if volume is not None:
         flags += _flag_scan(volume, display, labels, content)
-    unsure = None if changed else _doubt_map(folder, record, display)
+    unsure = None if changed else _doubt_map(folder, whole, display)
     drawn = Pictures(display, labels, unsure)
     measured = []
     for size in sizes:
@@ -212,9 +213,9 @@ def _scan(folder: Path, record: CaseRecord, images: Path | Sequence[Path] | None
         return None, "its scan is not where it was, or has changed; give the folder of the scans (--images FOLDER)"
 
 
-def _doubt_map(folder: Path, record: CaseRecord, display: Display) -> DoubtMap | None:
+def _doubt_map(folder: Path, whole: Set[str], display: Display) -> DoubtMap | None:
     """Return how unsure each voxel of a case is; None if that is not known, or lies on voxels of another scan."""
-    voxels = read_doubt_voxels(folder, record)
+    voxels = read_doubt_voxels(folder, whole)
     try:
         return None if voxels is None else DoubtMap.on(display.grid, voxels)
     except GeometryError as error:

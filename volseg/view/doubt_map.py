@@ -56,12 +56,17 @@ class DoubtMap:
         Raises
         ------
         GeometryError
-            The map is on none of these grids.
+            The map is on none of these grids, or beside the scan.
         """
         if not any(_is_on(doubt.grid, one) for one in (grid, *others)):
             raise GeometryError(
                 f"the doubt ({doubt.grid.describe()}) lies on voxels neither of the scan ({grid.describe()}) nor of a "
                 "label map; give the doubt of this scan"
+            )
+        if not _overlap(doubt.grid, grid):
+            raise GeometryError(
+                f"the doubt ({doubt.grid.describe()}) lies beside the scan ({grid.describe()}); give the doubt of "
+                "this scan"
             )
         shown, own = Shown.all_of(grid), Shown.all_of(doubt.grid)
         is_on_scan = own.whole.is_close(shown.whole)
@@ -109,6 +114,13 @@ def doubt_colours() -> NDArray[np.uint8]:
     channels = [np.interp(places, stops, [colour[channel] for colour in _COLOURS]) for channel in range(3)]
     opacity = np.clip((places - _CLEAR) / (_FULL - _CLEAR), 0, 1) * _MOST_OPAQUE * 255
     return np.rint(np.stack([*channels, opacity], axis=1)).astype(np.uint8)
+
+
+def _overlap(grid: Grid, other: Grid) -> bool:
+    """Whether the box around a grid, along the axes of another one, has a voxel of that one."""
+    corners = other.to_voxel(grid.corners())
+    last = np.array(other.shape) - 1
+    return bool(np.all(corners.max(axis=0) >= 0) and np.all(corners.min(axis=0) <= last))
 
 
 def _is_on(grid: Grid, other: Grid) -> bool:
