@@ -290,7 +290,8 @@ def test_without_a_length_steps_are_what_a_training_is_long(
 def test_steps_are_counted_for_each_plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_dataset(tmp_path / "Task98_Cubes", spacing=(1.0, 1.0, 1.2))
     monkeypatch.setattr("volseg.training.schedule.STEPS", 40)
-    list(iterate_training(folder, tmp_path / "run", config=small("training.epochs=null"), fold="all"))
+    config = small("training.epochs=null", "preparation.planes=[axial, coronal, sagittal]")
+    list(iterate_training(folder, tmp_path / "run", config=config, fold="all"))
     assert read_events(tmp_path / "run" / "log.jsonl")[-2]["step"] == 3 * 40
 
 
