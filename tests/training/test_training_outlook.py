@@ -42,7 +42,7 @@ def test_a_slow_machine_ends_by_the_clock_and_a_quick_one_by_its_steps() -> None
 def test_validations_take_their_share_of_the_time(budget: Budget) -> None:
     dear = Workload(slices=100, case_pixels=1e9)
     whole = look_ahead(TrainingConfig(), budget, STAGES, Pace((1.0, 2.0), 1.0), dear)[1]
-    assert (whole.steps, whole.seconds) == (round(45 * 0.65), pytest.approx(60))
+    assert (whole.steps, whole.seconds) == (round(45 * 0.72), pytest.approx(60))  # 8 % and 20 %
 
 
 def test_the_time_that_is_left_takes_account_of_larger_slices_to_come() -> None:
