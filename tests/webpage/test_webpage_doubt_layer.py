@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
-import re
 from typing import Any
 
 import numpy as np
 import pytest
+from page_content import content_of
 
 import volseg
 from volseg.core.grid import Grid
@@ -17,19 +16,8 @@ from volseg.core.volume import Volume
 from volseg.errors import UsageError
 from volseg.prediction.doubt import SliceDoubt
 from volseg.prediction.shown_doubt import ShownDoubt
-from volseg.webpage import scene_page
 
-
-@pytest.fixture(autouse=True)
-def without_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the picture of the scene, which takes seconds."""
-    monkeypatch.setattr(scene_page, "_picture", lambda scan, meshes: "")
-
-
-def content_of(page: volseg.Page) -> dict[str, Any]:
-    (found,) = re.findall(r'<script type="application/json" id="content">(.*?)</script>', page.text, re.DOTALL)
-    content: dict[str, Any] = json.loads(found)
-    return content
+pytestmark = pytest.mark.usefixtures("without_picture")
 
 
 def doubt_in(content: dict[str, Any]) -> np.ndarray:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from page_content import content_of
 
 import volseg
 from volseg.core.grid import Grid
@@ -17,17 +16,7 @@ from volseg.errors import InputError, UsageError
 from volseg.phantoms import make_ct_phantom
 from volseg.webpage import scene_page
 
-
-@pytest.fixture(autouse=True)
-def without_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the picture of the scene, which takes seconds; the tests in the browser have it."""
-    monkeypatch.setattr(scene_page, "_picture", lambda scan, meshes: "")
-
-
-def content_of(page: volseg.Page) -> dict[str, Any]:
-    (found,) = re.findall(r'<script type="application/json" id="content">(.*?)</script>', page.text, re.DOTALL)
-    content: dict[str, Any] = json.loads(found)
-    return content
+pytestmark = pytest.mark.usefixtures("without_picture")
 
 
 def test_structures_have_names_colours_volumes_and_places() -> None:

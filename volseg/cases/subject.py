@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from volseg.cases.case_doubt import read_shown_doubt
+from volseg.core.grid import Grid
 from volseg.core.labelmap import Colour, Label, LabelMap, default_colour, present_values
 from volseg.core.mesh import Mesh
 from volseg.core.volume import Volume
@@ -44,7 +46,8 @@ class Subject:
     """The objects to look at, in one world.
 
     `advice` is for labels on a single slice, which have no surface. `by_file` has the label maps of each file under
-    their own names, which `labels` tells apart. `doubt` is that about a predicted case, if one alone is looked at.
+    their own names, which `labels` tells apart. `case` is the folder of a predicted case and the grid of its label map,
+    if one alone is looked at.
     """
 
     volume: Volume | None = None
@@ -53,7 +56,12 @@ class Subject:
     threshold: float | None = None
     advice: str | None = None
     by_file: tuple[tuple[Path, tuple[LabelMap, ...]], ...] = ()
-    doubt: ShownDoubt | None = None
+    case: tuple[Path, Grid] | None = None
+
+    @cached_property
+    def doubt(self) -> ShownDoubt | None:
+        """What is to be seen of the doubt about the case; read when it is first asked for, as few pictures need it."""
+        return read_shown_doubt(*self.case) if self.case is not None else None
 
     def surfaces(self) -> list[Mesh]:
         """Return the meshes, the surface of each label, and the surface of the scan at the threshold value."""
@@ -160,8 +168,8 @@ def read_subject(
         layers = _Labels(map_, labels, only, None if is_of_scan else series).read(scan)
         advice = advice or one_slice_advice(layers, map_, image=scan)
         maps.append((map_.path, layers))
-    doubt = _doubt_of_case(found.cases, maps)
-    return Subject(scan, tell_apart(maps), tuple(found.meshes), threshold, advice, tuple(maps), doubt)
+    case = _only_case(found.cases, maps)
+    return Subject(scan, tell_apart(maps), tuple(found.meshes), threshold, advice, tuple(maps), case)
 
 
 @dataclass(frozen=True)
@@ -323,12 +331,12 @@ def _threshold_name(threshold: float) -> str:
     return f"threshold {threshold:g}"
 
 
-def _doubt_of_case(cases: Sequence[Path], maps: Sequence[tuple[Path, tuple[LabelMap, ...]]]) -> ShownDoubt | None:
-    """Read the doubt about the only predicted case."""
+def _only_case(cases: Sequence[Path], maps: Sequence[tuple[Path, tuple[LabelMap, ...]]]) -> tuple[Path, Grid] | None:
+    """Return the folder of the only predicted case and the grid of its label map."""
     if len(cases) != 1:
         return None
     grids = [layers[0].grid for path, layers in maps if path.parent == cases[0]]
-    return read_shown_doubt(cases[0], grids[0]) if grids else None
+    return (cases[0], grids[0]) if grids else None
 
 
 def _scan_of_case(folder: Path) -> Volume | None:

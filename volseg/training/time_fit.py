@@ -77,7 +77,8 @@ def plan_to_fit(
                 break
         else:
             planned = plan
-            together = plan if has_same_planes else together
+            if has_same_planes:
+                together = plan
         fitted = plan
     planes = together.preparation.planes or ()
     if fitted.preparation.planes != planes:

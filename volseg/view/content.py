@@ -99,6 +99,8 @@ def make_scene(
         Neither a mesh with faces nor a scan is given.
     UsageError
         Doubt is given without a scan.
+    GeometryError
+        The doubt lies beside the scan.
     """
     if doubt is not None and volume is None:
         raise UsageError("doubt is drawn on the slices of a scan, and there is none; give the scan too")
@@ -110,6 +112,7 @@ def make_scene(
     if volume is None:
         return replace(scene, title=title)
     shown, middle = _part(volume, bounds_of(scene.meshes))
+    # A scene knows no label maps, so the doubt may lie on any voxels that meet the scan.
     unsure = None if doubt is None else DoubtMap.on(volume.grid, doubt, [doubt.grid])
     texts = None if unsure is None else unsure.texts
     scene = replace(scene, title=title, slices=_slices(volume, shown, middle, unsure), doubt_texts=texts)

@@ -47,6 +47,8 @@ def scene(
         Neither a mesh with faces nor a scan is given.
     UsageError
         Doubt is given without a scan.
+    GeometryError
+        The doubt lies beside the scan.
     RenderError
         No renderer works on this machine; the message says what to install.
 

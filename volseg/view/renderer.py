@@ -96,6 +96,8 @@ def save_screenshot(
         No renderer works on this machine; the message says what to install.
     UsageError
         The name does not end in ``.png``, or doubt is given without a scan.
+    GeometryError
+        The doubt lies beside the scan.
     OutputError
         The file cannot be written.
     """
@@ -132,6 +134,8 @@ def show(
         Neither a mesh with faces nor a scan is given.
     UsageError
         Doubt is given without a scan.
+    GeometryError
+        The doubt lies beside the scan.
     RenderError
         There is no display.
     """
