@@ -155,7 +155,7 @@ def test_another_size_of_the_window_keeps_letters_and_places() -> None:
 window = opened([red, blue], volume)
 for size in ((900, 640), (480, 360), (420, 300)):
     window.plotter.render_window.SetSize(*size)
-    window.resize(size)
+    window.plotter.render_window.Render()
     layout = window._drawn.layout
     assert layout.size == size
     fresh = Window(make_scene(meshes=[red, blue], volume=volume, movable=True), size, off_screen=True)

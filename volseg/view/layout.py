@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 _LEGEND_LIMIT = 45  # rows of a picture
 _NAME_LIMIT = 32
-_LEAST_LETTER = 11.0  # px, of a window's legend
+_LETTERS = 9.0, 15.0  # px, of a window but for its legend
+_LEGEND_LETTERS = 11.0, 1.3  # px at least, and letters of the window at most
 _ROW = 1.5  # letters
 _WIDEST_LEGEND = 0.4
 _LETTER = 0.6  # mean width of a letter by its height
@@ -100,11 +101,11 @@ class Layout:
         width, height = size
         shown = names[:_LEGEND_LIMIT]
         letter = min(height / 50, 0.6 * height / max(len(shown), 1))
+        bar_letter = min(max(width / 75, _LETTERS[0]), _LETTERS[1])
         if sliders:
-            letter = max(letter, _LEAST_LETTER)
+            letter = max(min(letter, _LEGEND_LETTERS[1] * bar_letter), _LEGEND_LETTERS[0])
         longest = max((len(short_name(name)) for name in names), default=0)
         strip = min(letter * (3.5 + _LETTER * longest) / width, _WIDEST_LEGEND) if names else 0.0
-        bar_letter = min(max(width / 88, 9.0), 15.0)
         lines = _in_lines(entries, int(0.976 * width / (_LETTER * bar_letter)))
         bar = min((_BAR_LINES + _HELP_LINE * len(lines)) * bar_letter / height, _MOST_BAR) if sliders else 0.0
         step = (1 - strip) / panes

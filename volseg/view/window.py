@@ -66,6 +66,8 @@ class Window:
             self._panel.show_sliders,
         ):
             part(self.state)
+        # VTK tells no new size where a key is followed while the size changes, so each drawing looks at it.
+        self.plotter.render_window.AddObserver("StartEvent", lambda *_: self.fit())
 
     def change(self, state: WindowState) -> None:
         """Show another state.
@@ -85,14 +87,9 @@ class Window:
                 part(state)
         self.plotter.render()
 
-    def resize(self, size: tuple[int, int]) -> None:
-        """Place and write everything anew for another size of the window; letters keep a size that can be read.
-
-        Parameters
-        ----------
-        size : (int, int)
-            Width and height in pixels.
-        """
+    def fit(self) -> None:
+        """Place and write everything for the size that the window has; letters keep a size that can be read."""
+        size = tuple(self.plotter.render_window.GetSize())
         if size == self._drawn.layout.size or min(size) < 1:
             return
         divide(self._drawn, self._drawn.layout_of(size))
@@ -100,13 +97,11 @@ class Window:
         self.state = self.state.scrolled(0, self._drawn.layout.rows)
         for part in (self._panel.show_legend, self._panel.show_texts, self._panel.show_sliders, self._panel.show_scale):
             part(self.state)
-        self.plotter.render()
 
     def listen(self) -> None:
         """Follow keys, the mouse and the size of the window."""
         interactor = self.plotter.iren.interactor
-        window = self.plotter.render_window
-        window.AddObserver("WindowResizeEvent", lambda *_: self.resize(tuple(window.GetSize())))
+        self.plotter.render_window.AddObserver("WindowResizeEvent", lambda *_: self.plotter.render())
         self.plotter.iren.clear_key_event_callbacks()
         # An observer of the style takes the place of VTK's own keys, such as w for wire frames and e for the end.
         interactor.GetInteractorStyle().AddObserver("CharEvent", _ignore)

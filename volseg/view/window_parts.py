@@ -147,7 +147,7 @@ class Panel:
             self._texts.append(write(plotter, self._place_of(plane, state), (x, y), small, colour))
         plotter.subplot(0, 0)
         window = None if block is None else window_of(block, state)
-        top = 1 - (3.4 if self._drawn.scene.panes[0].title else 1.6) * layout.letter / height
+        top = 1 - (3.4 if self._drawn.scene.panes[0].title else 1.6) * max(layout.letter, small) / height
         told = state.describe(window, "" if block is None else block.unit)
         if told:
             self._texts.append(write(plotter, told, (14 / width, top), small, DIM))
