@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import importlib
 import re
-from types import SimpleNamespace
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from volseg import notebook
 from volseg.core.grid import Grid
 from volseg.core.labelmap import Label, LabelMap
 from volseg.phantoms import make_ct_phantom, sphere_labelmap
+from volseg.prediction.doubt import Doubt, SliceDoubt
 from volseg.prediction.inference import Prediction
 
 
@@ -29,9 +31,7 @@ class Formatter:
 @pytest.fixture
 def formatter() -> Formatter:
     formatter = Formatter()
-    volseg.load_ipython_extension(
-        SimpleNamespace(display_formatter=SimpleNamespace(formatters={"text/html": formatter}))
-    )
+    notebook.register(formatter)
     return formatter
 
 
@@ -62,3 +62,24 @@ def test_a_mesh_without_faces_is_a_table_alone() -> None:
     text = notebook.html_of_mesh(volseg.Mesh(np.zeros((0, 3)), np.zeros((0, 3), int)))
     assert "<img" not in text
     assert "triangles" in text
+
+
+def test_a_prediction_says_how_far_it_is_in_doubt() -> None:
+    doubt = Doubt(0.861, (0.789, 0.912), 52, 0.9, 0.9, 40.0, (), (SliceDoubt("axial", 7, 0.5),))
+    labels = sphere_labelmap(Grid.from_spacing((24, 24, 24)), radius_mm=8)
+    text = notebook.html_of_prediction(Prediction(labels, doubt=doubt))
+    assert "<div>expected Dice 0.86 [0.79, 0.91]; look at axial slice 7 first</div>" in text
+
+
+def test_a_running_ipython_shows_pictures_from_the_import_on() -> None:
+    pytest.importorskip("IPython")
+    code = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+import numpy, volseg
+grid = volseg.Grid.from_spacing((8, 8, 8))
+shown, _ = shell.display_formatter.format(volseg.Volume(numpy.zeros(grid.shape), grid))
+assert "<img" in shown["text/html"], shown
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -13,6 +13,7 @@ Everything here, modules such as `volseg.view` too, is loaded when first used, s
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
@@ -120,21 +121,21 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'volseg' has no attribute {name!r}")
 
 
-def load_ipython_extension(shell: Any) -> None:
-    """Show volumes, label maps, meshes, predictions and evaluations with a picture in a notebook: ``%load_ext volseg``.
-
-    Parameters
-    ----------
-    shell : IPython.core.interactiveshell.InteractiveShell
-    """
-    from volseg.notebook import register
-
-    register(shell.display_formatter.formatters["text/html"])
-
-
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, *_submodules()})
 
 
 def _submodules() -> set[str]:
     return {module.name for module in iter_modules(__path__) if not module.name.startswith("_")}
+
+
+def _show_in_notebook() -> None:
+    """Have IPython show volumes, label maps, meshes, predictions and evaluations with a picture, if it runs."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        from volseg.notebook import register
+
+        register(shell.display_formatter.formatters["text/html"])
+
+
+_show_in_notebook()

@@ -1,8 +1,8 @@
 """Volumes, label maps, meshes, predictions and evaluations as a small picture and a table in a notebook.
 
-``%load_ext volseg`` switches it on. The classes themselves know nothing of it: they lie in rooms below those that draw,
-and IPython can be told how to show a class by its name. The pictures are still, and need neither WebGL nor VTK; for a
-page to turn and scroll see `volseg.page`.
+``import volseg`` in a notebook switches it on. The classes themselves know nothing of it: they lie in rooms below those
+that draw, and IPython can be told how to show a class by its name. The pictures are still, and need neither WebGL nor
+VTK; for a page to turn and scroll see `volseg.page`.
 """
 
 from __future__ import annotations
@@ -84,14 +84,16 @@ def html_of_labels(labels: LabelMap) -> str:
 
 
 def html_of_prediction(prediction: Prediction) -> str:
-    """Show what was predicted, and whether the probabilities were kept.
+    """Show what was predicted, whether the probabilities were kept, and how far it is in doubt.
 
     Parameters
     ----------
     prediction : Prediction
     """
-    kept = "kept" if prediction.probabilities is not None else "not kept"
-    return html_of_labels(prediction.labels) + f"<div>probabilities: {kept}</div>"
+    lines = ["probabilities: " + ("kept" if prediction.probabilities is not None else "not kept")]
+    if prediction.doubt is not None:
+        lines.append(prediction.doubt.describe())
+    return html_of_labels(prediction.labels) + "".join(f"<div>{html.escape(line)}</div>" for line in lines)
 
 
 def html_of_mesh(mesh: Mesh) -> str:

@@ -20,7 +20,7 @@ from volseg.network.doubt_fit import DiceFit, DoubtFit, VolumeFit
 from volseg.network.file import Model
 from volseg.prediction.answers import SOFTENING
 from volseg.prediction.calibration import soften
-from volseg.prediction.doubt import Doubt, entropy
+from volseg.prediction.doubt import Doubt, SliceDoubt, entropy
 from volseg.prediction.doubt_counts import SliceSums, SoftCounts
 from volseg.prediction.inference import Prediction, predict
 
@@ -281,3 +281,12 @@ def test_as_json_it_has_short_numbers_and_all_reasons_together() -> None:
         "training_range_ml",
     }
     assert content["soft_dice"] == round(found.soft_dice or 0, 4)
+
+
+def test_a_case_has_its_expected_dice_or_the_reason_why_not() -> None:
+    slices = tuple(SliceDoubt("axial", index, 0.5) for index in (31, 30, 7, 2))
+    sure = Doubt(0.861, (0.789, 0.912), 52, 0.9, 0.9, 40.0, (), slices)
+    assert sure.describe() == "expected Dice 0.86 [0.79, 0.91]; look at axial slices 31, 30, 7 first"
+    unsure = replace(sure, expected_dice=None, interval=None, reasons=("one plane", "too few cases"))
+    assert unsure.describe() == "no expected Dice: too few cases; look at axial slices 31, 30, 7 first"
+    assert replace(unsure, slices=()).describe() == "no expected Dice: too few cases"

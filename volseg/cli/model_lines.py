@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.cli.cleanup_line import cleanup_line
-from volseg.cli.doubt_lines import fit_line
+from volseg.cli.fit_line import fit_line
 from volseg.files.plain_text import plain
 
 

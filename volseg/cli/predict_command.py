@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.console import FullPaths, Only, Series, list_files, parse_only, say, show_trace, split_list
-from volseg.cli.doubt_lines import doubt_line
 from volseg.cli.mesh_space import Space, parse_space
 from volseg.cli.progress import progress_bar, progress_on, show_progress
 from volseg.cli.stopping import check_stopped
@@ -112,7 +111,7 @@ def predict(
             bar.update(overall, advance=1)
             say(f"[{len(results)}/{len(cases)}] {_ending(result)}", above=bar)
             if result.doubt is not None:
-                say(doubt_line(result.doubt), above=bar)
+                say(result.doubt.describe(), above=bar)
             if result.error:
                 show_trace(result.error)
     for result in results:

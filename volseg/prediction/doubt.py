@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from volseg.prediction.doubt_counts import Counted
 
 _DIGITS = 4
+_FIRST = 3  # slices to look at
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,19 @@ class Doubt:
     labels: Mapping[str, LabelDoubt] = field(default_factory=dict)
     volume_reasons: tuple[str, ...] = ()
     coverage: float = COVERAGE
+
+    def describe(self) -> str:
+        """Say in a line what Dice is expected, or why none is, and which slices to look at first."""
+        if self.expected_dice is not None and self.interval is not None:
+            low, high = self.interval
+            quality = f"expected Dice {self.expected_dice:.2f} [{low:.2f}, {high:.2f}]"
+        else:
+            quality = f"no expected Dice: {self.reasons[-1]}"
+        if not self.slices:
+            return quality
+        places = [str(one.index) for one in self.slices[:_FIRST]]
+        word = "slice" if len(places) == 1 else "slices"
+        return f"{quality}; look at {self.slices[0].plane} {word} {', '.join(places)} first"
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry ``doubt`` of ``run.json``, with numbers of four decimals and all reasons together."""

@@ -1,33 +1,9 @@
-"""How far a prediction is in doubt, and what a model knows to say so, each in a line."""
+"""What a model knows to say how far its predictions are in doubt, in a line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from volseg.prediction.doubt import Doubt
-
-_SLICES = 3
-
-
-def doubt_line(doubt: Doubt) -> str:
-    """Say what Dice is expected of a case, or why none is, and which slices to look at first.
-
-    Parameters
-    ----------
-    doubt : Doubt
-    """
-    if doubt.expected_dice is not None and doubt.interval is not None:
-        low, high = doubt.interval
-        quality = f"expected Dice {doubt.expected_dice:.2f} [{low:.2f}, {high:.2f}]"
-    else:
-        quality = f"no expected Dice: {doubt.reasons[-1]}"
-    first = doubt.slices[:_SLICES]
-    if not first:
-        return quality
-    places = ", ".join(str(one.index) for one in first)
-    return f"{quality}; look at {first[0].plane} slices {places} first"
+from typing import Any
 
 
 def fit_line(fit: Mapping[str, Any] | None) -> str:
