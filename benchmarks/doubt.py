@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,14 @@ SPOILT: dict[str, Callable[[Array], Array]] = {
     "half field": half,
     "inverted contrast": lambda array: array.max() + array.min() - array,
 }
+
+
+def spoil(volumes: Sequence[volseg.Volume], reference: LabelMap) -> Iterator[tuple[str, list[volseg.Volume], LabelMap]]:
+    """Yield each kind of spoilt scan, with its reference."""
+    for name, change in SPOILT.items():
+        changed = [volume.with_array(change(volume.array.astype(np.float32))) for volume in volumes]
+        turned = FLIPS[name](reference.array) if name in FLIPS else reference.array
+        yield name, changed, LabelMap(turned, reference.grid, reference.labels)
 
 
 @dataclass(frozen=True)
@@ -331,10 +339,8 @@ def main() -> None:
         sound.append(find(ready, volumes, reference))
         if number % options.every:
             continue
-        for name, change in SPOILT.items():
-            changed = [volume.with_array(change(volume.array.astype(np.float32))) for volume in volumes]
-            turned = FLIPS[name](reference.array) if name in FLIPS else reference.array
-            spoilt[name].append(find(ready, changed, LabelMap(turned, reference.grid, reference.labels)))
+        for name, changed, turned in spoil(volumes, reference):
+            spoilt[name].append(find(ready, changed, turned))
     fit = fit_doubt([one.scores for one in sound])
     told = {
         "run": options.run.name,
