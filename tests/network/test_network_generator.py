@@ -105,7 +105,7 @@ def test_the_settings_know_the_names_of_the_networks() -> None:
 
 
 def test_levels_must_be_planned() -> None:
-    with pytest.raises(ValueError, match="levels must be set"):
+    with pytest.raises(ValueError, match="levels and width must be set"):
         generator(levels=None)
 
 

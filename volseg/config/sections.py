@@ -93,12 +93,13 @@ class NetworkConfig(_Section):
     """The generator.
 
     ``double``: two 3x3 convolutions at each level, from full resolution down. ``pix2pix``: one 4x4 convolution of
-    stride 2 at each level, as published.
+    stride 2 at each level, as published. ``width``: channels of the first level; each level has twice as many, up to
+    `max_width`.
     """
 
     block: Block = "double"
     decoder: Literal["transpose", "upsample"] = "transpose"
-    width: Channels = 32
+    width: Channels | None = None
     max_width: Channels = 320
     levels: Annotated[int, Field(ge=1, le=8)] | None = None
     norm: Literal["instance", "batch"] = "instance"

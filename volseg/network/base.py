@@ -23,7 +23,7 @@ class Generator(nn.Module, ABC):
     classes : int
         Classes with background.
     config : NetworkConfig
-        With `levels` set.
+        With `levels` and `width` set.
 
     Notes
     -----
@@ -44,9 +44,9 @@ class Generator(nn.Module, ABC):
 
     def __init__(self, in_channels: int, classes: int, config: NetworkConfig) -> None:
         super().__init__()
-        if config.levels is None:
-            raise ValueError("levels must be set")
-        self.in_channels, self.classes, self.levels = in_channels, classes, config.levels
+        if config.levels is None or config.width is None:
+            raise ValueError("levels and width must be set")
+        self.in_channels, self.classes, self.levels, self.width = in_channels, classes, config.levels, config.width
 
     @staticmethod
     @abstractmethod

@@ -26,6 +26,7 @@ from volseg.training.sizes import plan_sizes
 
 Fold = int | Literal["all"]
 
+_WIDTH = 24  # channels
 _LARGEST_SLICE = 256  # pixels
 _NARROW = 32  # pixels: slices that are narrower, and by far narrower than in another plane, are strips
 _WORTH_CROPPING = 0.25  # of the voxels
@@ -76,8 +77,8 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, c
     smaller than the network needs. Normalisation: CT by the labels' intensities over all cases, others each scan by
     itself, clipped unless that takes half of a label. Slice size: the median slice, at most 256 pixels; larger slices
     are cropped at random, and up to a twentieth of a side is left out where that spares a frame of padding. First size:
-    64 pixels, where that is by far smaller. Depth and batch: from the slice size. Empty borders are left out, and do
-    not count for any of this, if half of the cases lose a quarter of their voxels with them.
+    64 pixels, where that is by far smaller. Width: 24 channels. Depth and batch: from the slice size. Empty borders are
+    left out, and do not count for any of this, if half of the cases lose a quarter of their voxels with them.
 
     Parameters
     ----------
@@ -108,10 +109,10 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, c
     sizes = plan_sizes(config, planes, training.slice_size or _slice_size(facts, spacing))
     # One full entry a label: what is set and what is a default cannot be told apart in a file.
     cleanup = resolve_cleanup([label.name for label in dataset.labels], config.cleanup)
-    return _replace(
+    return replaced(
         config.model_copy(update={"cleanup": cleanup}),
         preparation={"planes": planes, "spacing_mm": spacing, "normalisation": normalisation, "crop": crop},
-        network={"levels": sizes.levels},
+        network={"levels": sizes.levels, "width": config.network.width or _WIDTH},
         training={
             "slice_size": sizes.slice_size,
             "first_size": sizes.first_size,
@@ -126,8 +127,15 @@ def _has_broad_borders(facts: Sequence[CaseFacts]) -> bool:
     return float(np.median(lost)) >= _WORTH_CROPPING
 
 
-def _replace(config: Config, **sections: dict[str, Any]) -> Config:
-    """Return the config with some keys of some sections changed."""
+def replaced(config: Config, **sections: dict[str, Any]) -> Config:
+    """Return a config with some keys of some sections changed.
+
+    Parameters
+    ----------
+    config : Config
+    **sections : dict
+        Values that are valid.
+    """
     changed = {name: getattr(config, name).model_copy(update=values) for name, values in sections.items()}
     return config.model_copy(update=changed)
 

@@ -87,6 +87,6 @@ def plan_checked(
 
 def _is_open(config: Config) -> bool:
     """Whether anything is left to plan from the scans."""
-    preparation, training = config.preparation, config.training
-    planned = (preparation.planes, preparation.spacing_mm, preparation.normalisation, config.network.levels)
+    preparation, network, training = config.preparation, config.network, config.training
+    planned = (preparation.planes, preparation.spacing_mm, preparation.normalisation, network.levels, network.width)
     return None in (*planned, training.slice_size, training.batch_size)

@@ -1,16 +1,16 @@
 """A plan that the time allows: where a training could make too few steps, these become cheaper.
 
-Batches shrink first. Then scans are cut along one plane, so that its network gets the time of all three
-(benchmarks/accuracy.md, "One plane or three"). Then slices are coarser: one at twice the spacing costs a quarter, in
-training and in prediction, and what is learnt from it in minutes is far better ("Spacing and time"). What is lost is
-measured on the label maps themselves, so small structures keep the spacing of the scans.
+Networks of fewer channels come first: they make twice the steps, and learn about as much from each
+(benchmarks/accuracy.md, "Width and time"). Then batches shrink. Then scans are cut along one plane, so that its
+network gets the time of all three ("One plane or three"). Then slices are coarser: one at twice the spacing costs a
+quarter, in training and in prediction, and what is learnt from it in minutes is far better ("Spacing and time"). What
+is lost is measured on the label maps themselves, so small structures keep the spacing of the scans.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
@@ -27,12 +27,13 @@ from volseg.training.facts import CaseFacts
 from volseg.training.growth import mean_pixels, plan_stages, plane_size
 from volseg.training.outlook import Workload, count_pixels, look_ahead
 from volseg.training.pace import Pace, measure_pace, random_draws
-from volseg.training.plan import Fold, choose_cases, make_plan
+from volseg.training.plan import Fold, choose_cases, make_plan, replaced
 from volseg.training.schedule import plan_budget
 
 _LOG = logging.getLogger(__name__)
 
 _ENOUGH = 2_000  # steps for each plane
+_NARROW = 16  # channels of a network that makes more steps
 _FEWEST_SLICES = 4  # of a batch that was made smaller
 _FACTORS = (1.5, 2.0, 3.0)  # of the spacing within slices
 _SHORTEST_SIDE = 64  # pixels that a coarser slice still has
@@ -47,10 +48,10 @@ def plan_to_fit(
 ) -> Config:
     """Fill every setting that is still None as `make_plan` does, for the time there is, and tell what is left out.
 
-    Where the time allows too few steps, batches are smaller, then scans are cut along the plane of most slices alone,
-    and then slices are coarser than the scans, unless they are small or the labels would suffer: the mean of their Dice
-    with themselves, made coarser and back, must stay above 0.98, or less where the scans' spacing would leave by far
-    too few steps. Nothing is fitted where epochs are set, nor what is set.
+    Where the time allows too few steps, networks are narrower, then batches are smaller, then scans are cut along the
+    plane of most slices alone, and then slices are coarser than the scans, unless they are small or the labels would
+    suffer: the mean of their Dice with themselves, made coarser and back, must stay above 0.98, or less where the
+    scans' spacing would leave by far too few steps. Nothing is fitted where epochs are set, nor what is set.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def plan_to_fit(
     if len(plans) == 1:
         return plans[0]
     cases, held_out = choose_cases(dataset, fold)
-    forecast = _Forecast.of(plans[0], dataset, facts, held_out=len(held_out), device=device)
+    forecast = _Forecast(dataset, facts, held_out=len(held_out), device=device)
     together = planned = fitted = plans[0]  # with all planes, with the spacing of the scans, and what is returned
     for plan in plans[1:]:
         if forecast.steps(fitted) >= _ENOUGH:
@@ -114,15 +115,19 @@ def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts
     yield planned
     if settings.training.epochs or not facts:
         return
+    if settings.network.width is None:
+        settings = replaced(settings, network={"width": _NARROW})
+        planned = make_plan(settings, dataset, facts)
+        yield planned
     if settings.training.batch_size is None:
         batch = planned.training.batch_size or _FEWEST_SLICES
         while batch > _FEWEST_SLICES:
             batch = max(_FEWEST_SLICES, batch // 2)
-            yield make_plan(_with_batch(settings, batch), dataset, facts)
+            yield make_plan(replaced(settings, training={"batch_size": batch}), dataset, facts)
         # Coarser slices are for more steps, so their batches stay small.
-        settings = _with_batch(settings, _FEWEST_SLICES)
+        settings = replaced(settings, training={"batch_size": _FEWEST_SLICES})
     if _can_leave_out_planes(settings, planned):
-        settings = _with_plane(settings, _longest(planned, facts))
+        settings = replaced(settings, preparation={"planes": (_longest(planned, facts),)})
         planned = make_plan(settings, dataset, facts)
         yield planned
     if _is_size_set(settings):
@@ -130,16 +135,6 @@ def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts
     for factor in _FACTORS:
         if _keeps_pixels(planned, factor):
             yield make_plan(settings, dataset, facts, coarser=factor)
-
-
-def _with_batch(settings: Config, batch: int) -> Config:
-    training = settings.training.model_copy(update={"batch_size": batch})
-    return settings.model_copy(update={"training": training})
-
-
-def _with_plane(settings: Config, plane: Plane) -> Config:
-    preparation = settings.preparation.model_copy(update={"planes": (plane,)})
-    return settings.model_copy(update={"preparation": preparation})
 
 
 def _can_leave_out_planes(settings: Config, planned: Config) -> bool:
@@ -173,41 +168,39 @@ def _keeps_pixels(planned: Config, factor: float) -> bool:
     return shortest / factor >= max(_SHORTEST_SIDE, NETWORKS[planned.network.block].short_side)
 
 
-@dataclass(frozen=True, eq=False)
 class _Forecast:
     """How many steps plans of a data set make in their time on this machine."""
 
-    pixel_seconds: float  # of a step
-    predicted_pixel_seconds: float
-    facts: Sequence[CaseFacts]
-    held_out: int
-    device: torch.device
+    def __init__(self, dataset: Dataset, facts: Sequence[CaseFacts], *, held_out: int, device: torch.device) -> None:
+        self.dataset, self.facts, self.held_out, self.device = dataset, facts, held_out, device
+        self._rates: dict[int | None, tuple[float, float]] = {}
 
-    @classmethod
-    def of(
-        cls, planned: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, held_out: int, device: torch.device
-    ) -> _Forecast:
-        channels, labels = len(dataset.channel_names), len(dataset.labels)
-        draws = random_draws(planned, channels=channels, labels=labels)
-        pace = measure_pace(planned, draws, channels=channels, labels=labels, device=device)
-        planes = planned.preparation.planes or ()
-        last = plan_stages(planned, planes)[-1]
-        pixel_seconds = pace.step_seconds[-1] / (last.batch_size * mean_pixels(last.size, planes))
-        return cls(pixel_seconds, pace.pixel_seconds, facts, held_out, device)
+    def _rate(self, plan: Config) -> tuple[float, float]:
+        """Return the seconds of a pixel in a step and in prediction; they are measured once for each width."""
+        width, planes = plan.network.width, plan.preparation.planes or ()
+        if width not in self._rates:
+            channels, labels = len(self.dataset.channel_names), len(self.dataset.labels)
+            draws = random_draws(plan, channels=channels, labels=labels)
+            pace = measure_pace(plan, draws, channels=channels, labels=labels, device=self.device)
+            last = plan_stages(plan, planes)[-1]
+            of_step = pace.step_seconds[-1] / (last.batch_size * mean_pixels(last.size, planes))
+            self._rates[width] = of_step, pace.pixel_seconds
+        return self._rates[width]
 
     def steps(self, plan: Config) -> float:
         """Return the steps of each plane in the time of a plan."""
         planes = plan.preparation.planes or ()
         stages = plan_stages(plan, planes)
+        of_step, predicted = self._rate(plan)
         seconds = []
         for stage in stages:
-            seconds.append(self.pixel_seconds * stage.batch_size * mean_pixels(stage.size, planes))
+            seconds.append(of_step * stage.batch_size * mean_pixels(stage.size, planes))
         # How many slices hold a label does not matter here: these steps end by the clock.
         budget = plan_budget(
             plan.training, stages, slices=1, planes=len(planes), held_out=self.held_out, device=self.device.type
         )
         pixels = [count_pixels(case.shape, case.spacing, plan.preparation) for case in self.facts]
-        pace = Pace(tuple(seconds), self.predicted_pixel_seconds)
+        pace = Pace(tuple(seconds), predicted)
         work = Workload(1, float(np.mean(pixels)))
         return look_ahead(plan.training, budget, stages, pace, work)[1].steps / len(planes)
 
