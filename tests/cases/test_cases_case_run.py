@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+import pyvista as pv
 import torch
 from threshold_model import BRIGHT, Threshold, run
 from torch import Tensor
@@ -24,7 +25,7 @@ from volseg.io.dicom.writing import write_dicom_series
 from volseg.io.images.nifti import write_nifti
 from volseg.io.mesh.reading import read_meshes
 from volseg.network.description import CleanupDecision
-from volseg.network.doubt_fit import DiceFit, DoubtFit, VolumeFit
+from volseg.network.doubt_fit import DiceFit, DoubtFit, SurfaceFit, VolumeFit
 from volseg.network.file import Model
 
 
@@ -154,6 +155,30 @@ def test_doubt_is_written_for_each_voxel_where_it_is_asked_for(model: Model, sca
     assert found.grid.is_close(scan.grid)
     assert found.array.max() < 0.01  # a threshold is sure
     assert not (tmp_path / "out" / "scan" / "probabilities.nii.gz").exists()
+
+
+def test_surfaces_say_how_far_they_may_be_off(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    told = {}
+    for factor in (1.0, 3.0, None):
+        fitted = replace(model, doubt=DoubtFit(30, (0.0,), surface=SurfaceFit(40, factor)))
+        out = tmp_path / str(factor)
+        (result,) = run(fitted, [str(tmp_path / "scan.nii.gz")], out, doubt=True, mesh_formats=("vtp", "stl"))
+        assert result.doubt is not None
+        told[factor] = result.doubt.labels["bright"].surface_sd_mm
+        written = pv.read(out / "scan" / "meshes" / "bright.vtp").point_data
+        assert ("sd_mm" in written) == (factor is not None)
+        if factor is not None:
+            expected = np.percentile(written["sd_mm"], [50, 95])
+            assert told[factor] == pytest.approx(expected, rel=1e-4)
+            content = json.loads((out / "scan" / "run.json").read_text(encoding="utf-8"))["doubt"]["labels"]["bright"]
+            assert content["surface_sd_mm"] == pytest.approx(expected, abs=1e-4)
+    assert told[None] is None
+    assert told[1.0] is not None
+    assert told[3.0] == pytest.approx([3 * mm for mm in told[1.0]])
+    (result,) = run(fitted, [str(tmp_path / "scan.nii.gz")], tmp_path / "unasked", mesh_formats=("vtp",))
+    assert result.doubt is not None
+    assert result.doubt.labels["bright"].surface_sd_mm is None
 
 
 def test_single_slice_is_segmented(model: Model, tmp_path: Path) -> None:

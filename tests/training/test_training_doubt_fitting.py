@@ -103,3 +103,14 @@ def test_of_many_cases_quantiles_are_kept() -> None:
     assert len(fit.soft_dice) == 101
     scores = [case.soft_dice for case in drawn(500)]
     assert fit.soft_dice[50] == pytest.approx(np.median(scores), abs=1e-6)
+
+
+@pytest.mark.parametrize(("count", "told"), [(FEWEST - 1, None), (FEWEST, 1.5), (50, 1.5)])
+def test_surfaces_are_scaled_so_that_nine_tenths_of_the_distances_are_within(count: int, told: float | None) -> None:
+    true = 1.5 * np.abs(np.random.default_rng(0).normal(size=(count, 500))) / 1.645
+    cases = [replace(case, surfaces=(row,)) for case, row in zip(drawn(count), true, strict=True)]
+    fit = fit_doubt(cases).surface
+    assert fit is not None
+    assert fit.surfaces == count
+    assert fit.factor == (None if told is None else pytest.approx(told, rel=0.03))
+    assert fit_doubt(drawn(30)).surface is None

@@ -18,6 +18,7 @@ from volseg.config import CleanupConfig, parse_config
 from volseg.core.labelmap import LabelMap
 from volseg.datasets import Case, read_dataset, read_images
 from volseg.io import read, read_labels, write
+from volseg.network.doubt_fit import SurfaceFit
 from volseg.network.file import Model
 from volseg.prediction.answers import SOFTENING, Answers
 from volseg.prediction.calibration import calibration_error, fit_temperature, soften
@@ -184,6 +185,7 @@ def test_doubt_is_fitted_on_what_users_get(temperature: float | None, dataset_fo
     assert found.doubt.plane_agreement == (1.0,) * 6
     assert (found.doubt.cases, found.doubt.dice) == (6, None)
     assert {name: volume.cases for name, volume in found.doubt.volumes.items()} == {"ball": 6, "bar": 0}
+    assert found.doubt.surface == SurfaceFit(6)  # too few for a factor
 
 
 def test_the_time_to_decide_is_kept_free(dataset_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ from volseg.io.case_record import RECORD, state_of
 from volseg.io.scan_files import ScanFiles, find_scan_files
 from volseg.network.devices import choose_device
 from volseg.prediction.cleanup import clean_labels
-from volseg.prediction.doubt import Doubt
+from volseg.prediction.doubt import Doubt, with_surfaces
 from volseg.prediction.inference import Prediction, predict_scan
 from volseg.progress import Progress
 
@@ -119,10 +119,14 @@ class _Stages:
             model_labels=self.job.model.labels,
             wanted_labels=self.job.labels,
             doubtful_slices=read_doubt(self.facts.get("doubt")).slices,
+            surface_factor=self.job.surface_factor,
         )
         for output in self.work.outputs:
             with self._timed(output.stage):
                 output.make(case, self.new)
+        if self.doubt is not None and case.has_surfaces:
+            self.doubt = with_surfaces(self.doubt, case.surfaces)
+            self.facts["doubt"] = self.doubt.to_json()
 
     def _keep(self, name: str) -> None:
         """Take over a file that is there, by a link where the file system has links."""

@@ -71,6 +71,12 @@ class Job:
             "cleanup": cleanup,
         }
 
+    @property
+    def surface_factor(self) -> float | None:
+        """By what held-out cases multiply the standard deviations of surfaces; None if they do not tell."""
+        fit = None if self.model.doubt is None else self.model.doubt.surface
+        return None if fit is None else fit.factor
+
     def settle_doubt(self, doubt: Doubt, labels: LabelMap) -> Doubt:
         """Return the doubt about the labels as they are written.
 

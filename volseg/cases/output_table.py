@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
@@ -71,6 +71,8 @@ class SegmentedCase:
         The wanted ones among them.
     doubtful_slices : tuple of SliceDoubt
         Of the label map, the least sure first.
+    surface_factor : float, optional
+        Of the model; see `volseg.network.doubt_fit.SurfaceFit`.
     """
 
     name: str
@@ -82,6 +84,7 @@ class SegmentedCase:
     model_labels: tuple[Label, ...]
     wanted_labels: tuple[Label, ...]
     doubtful_slices: tuple[SliceDoubt, ...] = ()
+    surface_factor: float | None = None
 
     def probabilities(self, *, by_value: bool) -> NDArray[np.float16] | None:
         """Return (L, I, J, K) probabilities of the wanted labels; None if they were not predicted.
@@ -107,6 +110,11 @@ class SegmentedCase:
         """How unsure each voxel is; None if the case does not hold it."""
         return read(self.folder / DOUBT) if self.settings.doubt else None
 
+    @property
+    def has_surfaces(self) -> bool:
+        """Whether an output has made them."""
+        return "surfaces" in vars(self)
+
     @cached_property
     def surfaces(self) -> list[Mesh]:
         """The surface of each label that occurs; none on a single slice."""
@@ -122,7 +130,19 @@ class SegmentedCase:
             sharp = kept_probabilities(self.folder / LABELS, self.labels)
         elif self.settings.probabilities:
             sharp = self.probabilities(by_value=True)
-        return extract_surfaces(self.labels, probabilities=sharp)
+        return [self._with_sd(mesh) for mesh in extract_surfaces(self.labels, probabilities=sharp)]
+
+    def _with_sd(self, mesh: Mesh) -> Mesh:
+        """Add how far each vertex may lie from the true surface, where that is asked for and the model can tell."""
+        from volseg.prediction.surface_doubt import SD_NAME, surface_sd
+
+        if self.surface_factor is None or not self.settings.doubt or self.prediction is None:
+            return mesh
+        if self.prediction.probabilities is None:
+            return mesh
+        number = 1 + [label.name for label in self.model_labels].index(mesh.name)
+        sd = self.surface_factor * surface_sd(mesh, self.prediction.probabilities[number], self.labels.grid)
+        return replace(mesh, point_data={SD_NAME: sd.astype(np.float32)})
 
 
 class Manner(NamedTuple):

@@ -14,7 +14,7 @@ from volseg.crossvalidation.cleanup import FoldCleanup
 from volseg.datasets import Dataset, count_folds, describe_patients
 from volseg.evaluation import Evaluation, Row, Statistics
 from volseg.evaluation.scores import DEFINITIONS, METRICS
-from volseg.network.doubt_fit import DoubtFit
+from volseg.network.doubt_fit import DoubtFit, SurfaceFit
 from volseg.network.file import Model, load_model, save_model
 from volseg.training.data import ranges_of
 from volseg.training.folds import FoldTrainer
@@ -124,13 +124,23 @@ def _number(value: float) -> float | None:
 
 
 def _with_ranges(doubt: DoubtFit, models: Sequence[Model]) -> DoubtFit:
-    """Add the range of volumes in the training cases of all models."""
+    """Add what the models know themselves: the range of volumes in their training cases, and of their surfaces."""
     ends = []
     for model in models:
         ranges = model.doubt.training_ml if model.doubt else {}
         for end in (0, 1):
             ends.append({name: volumes[end] for name, volumes in ranges.items()})
-    return replace(doubt, training_ml=ranges_of(ends))
+    return replace(doubt, training_ml=ranges_of(ends), surface=_of_all_folds(models))
+
+
+def _of_all_folds(models: Sequence[Model]) -> SurfaceFit | None:
+    """Return the mean factor of the models, each of which measured surfaces of its own held-out cases."""
+    fits = [model.doubt.surface for model in models if model.doubt is not None and model.doubt.surface is not None]
+    factors = [fit.factor for fit in fits if fit.factor is not None]
+    if not fits:
+        return None
+    factor = float(np.mean(factors)) if len(factors) == len(models) else None
+    return SurfaceFit(sum(fit.surfaces for fit in fits), factor)
 
 
 def _ensemble(models: Sequence[Model]) -> Model:

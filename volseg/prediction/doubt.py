@@ -15,17 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.core.labelmap import LabelMap, volumes_ml
+from volseg.core.mesh import Mesh
 from volseg.core.planes import Plane
 from volseg.core.resample import Reorientation
 from volseg.core.slices import NORMAL_AXIS
 from volseg.network.doubt_fit import COVERAGE, FEWEST, DoubtFit
 from volseg.prediction.calibration import LEAST
+from volseg.prediction.surface_doubt import SD_NAME
 
 if TYPE_CHECKING:
     from volseg.prediction.doubt_counts import Counted
 
 _DIGITS = 4
 _FIRST = 3  # slices to look at
+_OF_SURFACE = (50, 95)  # percentiles
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ class LabelDoubt:
         In which the true volume is expected.
     training_range_ml : (float, float), optional
         The smallest and largest volume in the training cases that have the label.
+    surface_sd_mm : (float, float), optional
+        How far the surface may lie from the true one: the median and the 95th percentile over its vertices of the
+        standard deviation. Only where surfaces are made with ``--doubt``.
     """
 
     soft_dice: float | None
@@ -67,6 +73,7 @@ class LabelDoubt:
     volume_ml: float = 0.0
     interval_ml: tuple[float, float] | None = None
     training_range_ml: tuple[float, float] | None = None
+    surface_sd_mm: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -223,6 +230,23 @@ def entropy(probabilities: NDArray[np.float16]) -> NDArray[np.float16]:
         likely = np.maximum(slab, LEAST, dtype=np.float32)
         found[number] = np.minimum(-(likely * np.log(likely)).sum(axis=0) / np.log(len(likely)), 1)
     return found
+
+
+def with_surfaces(doubt: Doubt, meshes: Iterable[Mesh]) -> Doubt:
+    """Return a doubt that also tells of the surfaces.
+
+    Parameters
+    ----------
+    doubt : Doubt
+    meshes : iterable of Mesh
+        Of its labels, by name; those with `volseg.prediction.surface_doubt.SD_NAME` in their point data tell.
+    """
+    labels = dict(doubt.labels)
+    for mesh in meshes:
+        if mesh.name in labels and SD_NAME in mesh.point_data:
+            middle, most = np.percentile(mesh.point_data[SD_NAME], _OF_SURFACE).tolist()
+            labels[mesh.name] = replace(labels[mesh.name], surface_sd_mm=(middle, most))
+    return replace(doubt, labels=labels)
 
 
 def lower_percentile(fit: DoubtFit, soft_dice: float, plane_agreement: float | None) -> float:

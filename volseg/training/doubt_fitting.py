@@ -15,10 +15,11 @@ from math import ceil, floor
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.network.doubt_fit import COVERAGE, FEWEST, DiceFit, DoubtFit, VolumeFit
+from volseg.network.doubt_fit import COVERAGE, FEWEST, DiceFit, DoubtFit, SurfaceFit, VolumeFit
 
 _KEPT = 101  # scores
 _DIGITS = 6
+_LEAST_FACTOR = 0.01
 _TAIL = (1 - COVERAGE) / 2
 
 
@@ -34,12 +35,15 @@ class HeldOutScores:
         Mean over labels, after clean-up.
     volumes_ml : dict of str to (float, float)
         For each label the predicted volume after clean-up, and that of the reference.
+    surfaces : tuple of (N,) arrays
+        For each surface that was measured, distances from the true one as multiples of 1.645 standard deviations.
     """
 
     soft_dice: float
     plane_agreement: float
     dice: float
     volumes_ml: Mapping[str, tuple[float, float]]
+    surfaces: tuple[NDArray[np.float64], ...] = ()
 
 
 def fit_doubt(cases: Sequence[HeldOutScores]) -> DoubtFit:
@@ -65,6 +69,7 @@ def fit_doubt(cases: Sequence[HeldOutScores]) -> DoubtFit:
         plane_agreement=kept[1] if compared else (),
         dice=_fit_dice(percentiles_by_others(scores), np.array([case.dice for case in scored])),
         volumes=volumes,
+        surface=_fit_surface([distances for case in cases for distances in case.surfaces]),
     )
 
 
@@ -113,6 +118,15 @@ def _fit_volume(volumes: Sequence[tuple[float, float]]) -> VolumeFit:
         return VolumeFit(len(ratios))
     low, high = _interval(ratios)
     return VolumeFit(len(ratios), round(low, _DIGITS), round(high, _DIGITS))
+
+
+def _fit_surface(surfaces: Sequence[NDArray[np.float64]]) -> SurfaceFit | None:
+    if not surfaces:
+        return None
+    if len(surfaces) < FEWEST:
+        return SurfaceFit(len(surfaces))
+    factor = float(np.quantile(np.concatenate(surfaces), COVERAGE))
+    return SurfaceFit(len(surfaces), round(max(factor, _LEAST_FACTOR), _DIGITS))
 
 
 def _interval(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -27,14 +27,17 @@ from volseg.prediction.inference import answer_scan
 from volseg.prediction.networks import ReadyModel
 from volseg.training.cleanup_choice import CleanupTrial, Steps, group_cases
 from volseg.training.doubt_fitting import HeldOutScores, fit_doubt
+from volseg.training.surface_distances import surface_distances
 
 _VOXELS = 500_000  # of all cases together, to calibrate with
+_SURFACES = 40  # of all cases together, that are measured
 
 # At which probabilities are counted, as the temperature is fitted when all cases are predicted.
 _TEMPERATURES = tuple(np.geomspace(*TEMPERATURES, 13).tolist())
 
 _LOG = logging.getLogger(__name__)
 Voxels = tuple[NDArray[np.float16], NDArray[np.int64]]  # probabilities (K, N) and classes (N,)
+Distances = tuple[NDArray[np.float64], ...]  # of each surface of a case
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ def validate(
     rows: list[list[float]] = []
     voxels: list[Voxels] = []
     counted: list[Counted] = []
+    surfaces: list[Distances] = []
     trial = CleanupTrial(model.labels, model.config.cleanup, heed) if fit else None
     given, ready = model.config.training.temperature, ReadyModel(model, device)
     for case in cases:
@@ -155,6 +159,8 @@ def validate(
         rows.append([dice(labels.mask(label), reference.mask(label)) for label in model.labels])
         if answers.probabilities is not None:
             voxels.append(_telling_voxels(answers.probabilities, reference, model, count=_VOXELS // len(cases)))
+            if sum(map(len, surfaces)) < _SURFACES:
+                surfaces.append(surface_distances(labels, reference, answers.probabilities, model.labels))
         if trial is not None:
             counted.append(answers.counter.finish())
             trial.add(partial(_load_pair, PackedLabels.pack(labels, ""), case))
@@ -170,7 +176,9 @@ def validate(
         found,
         calibration=calibration,
         cleanup=_clean(trial, by_others, done),
-        doubt=_fit_doubt(trial, by_others, counted, temperature),
+        doubt=_fit_doubt(
+            trial, by_others, counted, _calibrated(surfaces, temperature / model.temperature), temperature
+        ),
     )
     return replace(found, seconds=time.monotonic() - start)
 
@@ -193,16 +201,29 @@ def _clean(trial: CleanupTrial, by_others: Sequence[Steps], cases: Sequence[Case
     return Cleaned(trial.sum_up(trial.decide(), by_others), mean, per_label)
 
 
+def _calibrated(surfaces: Sequence[Distances], temperature: float) -> list[Distances]:
+    """Return distances as multiples of what the standard deviations are after calibration by a temperature.
+
+    It divides all logits, so the standard deviation of a surface grows by as much.
+    """
+    return [tuple(distances / temperature for distances in of_case) for of_case in surfaces]
+
+
 def _fit_doubt(
-    trial: CleanupTrial, by_others: Sequence[Steps], counted: Sequence[Counted], temperature: float
+    trial: CleanupTrial,
+    by_others: Sequence[Steps],
+    counted: Sequence[Counted],
+    surfaces: Sequence[Distances],
+    temperature: float,
 ) -> DoubtFit:
     """Fit the doubt on cases that are cleaned as the others decide, and calibrated by a temperature."""
     dices, volumes, cases = trial.table(by_others), trial.volumes_ml(by_others), []
-    for of_case, row, of_labels in zip(counted, dices, volumes, strict=True):
+    measured = [*surfaces, *[()] * (len(counted) - len(surfaces))]
+    for of_case, row, of_labels, of_surfaces in zip(counted, dices, volumes, measured, strict=True):
         soft = np.interp(np.log(temperature), np.log(of_case.soft.temperatures), of_case.soft_dice())
         mean = _mean(row)
         dice = float("nan") if mean is None else mean
-        cases.append(HeldOutScores(float(soft), of_case.plane_agreement(), dice, of_labels))
+        cases.append(HeldOutScores(float(soft), of_case.plane_agreement(), dice, of_labels, of_surfaces))
     return fit_doubt(cases)
 
 

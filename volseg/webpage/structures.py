@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -140,9 +140,8 @@ def lighter(meshes: Sequence[Mesh]) -> list[Mesh]:
         return list(meshes)
     keep, simpler = _MOST_FACES / total, []
     for mesh in meshes:
-        # Without point data a surface has no colours that would be lost.
-        plain_and_closed = len(mesh.faces) and not mesh.point_data and mesh.is_closed
-        simpler.append(simplify_mesh(mesh, keep=keep) if plain_and_closed else mesh)
+        can_be_simpler = len(mesh.faces) and mesh.is_closed
+        simpler.append(simplify_mesh(replace(mesh, point_data={}), keep=keep) if can_be_simpler else mesh)
     return simpler
 
 

@@ -1,0 +1,41 @@
+"""Surfaces of held-out predictions beside the true ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from volseg.core.grid import Grid
+from volseg.core.labelmap import Label, LabelMap
+from volseg.prediction.surface_doubt import surface_sd
+from volseg.surface import extract_surfaces
+from volseg.training.surface_distances import WITHIN, surface_distances
+
+GRID = Grid.from_spacing((48, 48, 48), (1, 1, 1), (-24, -24, -24))
+FIRST, SECOND = Label(7, "ball", (200, 0, 0)), Label(3, "other", (0, 200, 0))
+DISTANCE = np.linalg.norm(GRID.to_world(np.moveaxis(np.indices(GRID.shape), 0, -1)), axis=-1)
+
+
+def balls(radius: float, *, value: int = 7) -> LabelMap:
+    return LabelMap((radius > DISTANCE).astype(np.uint8) * value, GRID, (FIRST, SECOND))
+
+
+def test_distances_are_multiples_of_what_the_probabilities_say() -> None:
+    probability = 1 / (1 + np.exp(DISTANCE - 14))
+    probabilities = np.stack([1 - probability, probability, np.zeros(GRID.shape)]).astype(np.float16)
+    labels = balls(14)
+    (found,) = surface_distances(labels, balls(16), probabilities, (FIRST, SECOND))  # not in the order of values
+    (mesh,) = extract_surfaces(labels)
+    sd = float(np.median(surface_sd(mesh, probabilities[1], GRID)))
+    assert 400 < len(found) <= 500
+    assert np.median(found) * WITHIN * sd == pytest.approx(2, abs=0.1)  # mm
+
+
+def test_what_only_one_has_is_not_measured() -> None:
+    probabilities = np.zeros((3, *GRID.shape), np.float16)
+    assert surface_distances(balls(14), balls(14, value=3), probabilities, (FIRST, SECOND)) == ()
+    foreign = LabelMap((DISTANCE < 9).astype(np.uint8) * 9, GRID, (Label(9, "ball", (1, 2, 3)),))
+    assert surface_distances(balls(14), foreign, probabilities, (FIRST, SECOND)) == ()
+    thin = Grid.from_spacing((8, 8, 1))
+    single = LabelMap(np.ones(thin.shape, np.uint8) * 7, thin, (FIRST,))
+    assert surface_distances(single, single, np.zeros((2, *thin.shape), np.float16), (FIRST,)) == ()

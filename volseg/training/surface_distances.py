@@ -1,0 +1,55 @@
+"""How far predicted surfaces lie from the true ones, beside what their probabilities say of that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volseg.core.labelmap import Label, LabelMap
+from volseg.core.mesh import Mesh
+from volseg.prediction.surface_doubt import surface_sd
+
+WITHIN = 1.645  # standard deviations hold 90 % of a normal distribution
+_VERTICES = 500  # of a surface
+
+
+def surface_distances(
+    labels: LabelMap, reference: LabelMap, probabilities: NDArray[np.float16], order: Sequence[Label]
+) -> tuple[NDArray[np.float64], ...]:
+    """Measure the surface of each label that both label maps have.
+
+    Parameters
+    ----------
+    labels : LabelMap
+        As predicted.
+    reference : LabelMap
+        On the same grid; labels are matched by value.
+    probabilities : (K, I, J, K) float16
+        Of background and each label.
+    order : sequence of Label
+        That of the probabilities.
+
+    Returns
+    -------
+    tuple of (N,) arrays
+        For each surface, at some of its vertices: the distance from the true surface, as a multiple of 1.645 standard
+        deviations.
+    """
+    from volseg.surface import extract_surfaces
+    from volseg.surface.distance import signed_distances
+
+    if 1 in labels.grid.shape:
+        return ()
+    numbers = {label.name: number for number, label in enumerate(order, 1)}
+    known = np.isin(reference.array, [label.value for label in order])
+    truth = LabelMap(np.where(known, reference.array, 0), reference.grid, labels.labels)
+    true = {mesh.name: mesh for mesh in extract_surfaces(truth) if len(mesh.faces)}
+    found = []
+    for mesh in extract_surfaces(labels):
+        if mesh.name in true and len(mesh.faces):
+            some = Mesh(mesh.vertices[:: -(-len(mesh.vertices) // _VERTICES)], np.zeros((0, 3), dtype=np.int64))
+            sd = surface_sd(some, probabilities[numbers[mesh.name]], labels.grid)
+            found.append(np.abs(signed_distances(some, true[mesh.name])) / (WITHIN * sd))
+    return tuple(found)
