@@ -10,6 +10,7 @@ predictions, so that models of any version can be used. Printed are:
 * cases: Spearman's correlation with the Dice, and the area under the ROC curve (AUROC) for the worst tenth and quarter;
 * intervals: fitted on half of the cases, tried on the others, 200 times;
 * spoilt scans, of every n-th case: the share with a score below 95 % of the sound ones, and what Dice is expected;
+* surfaces: how far they lie off beside the standard deviation that is told, with the factor of the other half;
 * slices: AUROC for a Dice below 0.7, and the share of all wrong voxels in the slices that are ranked first.
 
 The entropy at the boundary of the labels stands beside them, as what does not work.
@@ -22,6 +23,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +37,15 @@ import volseg
 from volseg.core.labelmap import LabelMap, volumes_ml
 from volseg.datasets import read_dataset, read_images, read_reference, split
 from volseg.evaluation.metrics import dice
-from volseg.network.doubt_fit import FEWEST, DoubtFit
+from volseg.network.doubt_fit import COVERAGE, FEWEST, DoubtFit
 from volseg.network.file import Model
 from volseg.prediction.cleanup import clean_labels, model_cleanup
 from volseg.prediction.doubt import estimate_doubt, lower_percentile
 from volseg.prediction.doubt_counts import Counted
 from volseg.prediction.inference import answer_scan
 from volseg.prediction.networks import ReadyModel
-from volseg.training.doubt_fitting import HeldOutScores, fit_doubt, percentiles_by_others
+from volseg.training.doubt_fitting import WITHIN, HeldOutScores, fit_doubt, percentiles_by_others
+from volseg.training.surface_distances import surface_distances
 
 Array = NDArray[Any]
 SPLITS = 200
@@ -109,6 +112,7 @@ class Found:
     slice_boundary: Array
     slice_dice: Array
     slice_wrong: Array
+    surfaces: tuple[Array, ...]  # (N, 2) signed distance and standard deviation, mm
 
 
 def find(ready: ReadyModel, volumes: Sequence[volseg.Volume], reference: LabelMap) -> Found:
@@ -152,6 +156,7 @@ def find(ready: ReadyModel, volumes: Sequence[volseg.Volume], reference: LabelMa
         by_slice(boundary).sum(axis=1)[kept],
         (2 * ((ours == theirs) & (ours > 0)).sum(axis=1) / np.maximum(voxels, 1))[kept],
         (ours != theirs).sum(axis=1)[kept],
+        surface_distances(labels, reference, answers.probabilities, model.labels),
     )
 
 
@@ -298,6 +303,31 @@ def tell_slices(found: Sequence[Found]) -> dict[str, Any]:
     return told
 
 
+def tell_surfaces(found: Sequence[Found]) -> dict[str, Any]:
+    """Compare distances with standard deviations, with the factor of the other half of the cases."""
+    halves = [[s for one in found[start::2] for s in one.surfaces] for start in (0, 1)]
+    factors, distances, deviations = [], [], []
+    for here, other in (halves, halves[::-1]):
+        pooled = np.concatenate(other)
+        factors.append(float(np.quantile(np.abs(pooled[:, 0]) / (WITHIN * pooled[:, 1]), COVERAGE)))
+        for surface in here:
+            distances.append(surface[:, 0])
+            deviations.append(factors[-1] * surface[:, 1])
+    mm, sd = np.concatenate(distances), np.concatenate(deviations)
+    ranks = [spearmanr(s, np.abs(d)).statistic for s, d in zip(deviations, distances, strict=True)]
+    ends, steps = np.quantile(sd, np.linspace(0, 1, 6)), []
+    for low, high in pairwise(ends):
+        inside = (sd >= low) & (sd <= high)
+        steps.append([float(sd[inside].mean()), float(np.sqrt((mm[inside] ** 2).mean()))])
+    return {
+        "surfaces": len(ranks),
+        "factors of the halves": factors,
+        "within 1.645 standard deviations": float((np.abs(mm) <= WITHIN * sd).mean()),
+        "Spearman within a surface, mean": float(np.nanmean(ranks)),
+        **{f"fifth {n}, told and true": step for n, step in enumerate(steps, 1)},
+    }
+
+
 def show(told: Any, indent: int = 0) -> None:
     for name, value in told.items():
         if isinstance(value, dict) and any(isinstance(entry, dict) for entry in value.values()):
@@ -348,6 +378,7 @@ def main() -> None:
         "cases": tell_cases(sound, fit),
         "intervals": tell_intervals(sound, model),
         "spoilt scans": tell_spoilt(sound, spoilt, fit),
+        "surfaces": tell_surfaces(sound),
         "slices": tell_slices(sound),
         "CPU seconds": round(time.process_time() - start),
     }

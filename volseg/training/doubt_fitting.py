@@ -20,6 +20,7 @@ from volseg.network.doubt_fit import COVERAGE, FEWEST, DiceFit, DoubtFit, Surfac
 _KEPT = 101  # scores
 _DIGITS = 6
 _LEAST_FACTOR = 0.01
+WITHIN = 1.645  # standard deviations hold 90 % of a normal distribution
 _TAIL = (1 - COVERAGE) / 2
 
 

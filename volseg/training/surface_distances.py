@@ -11,7 +11,6 @@ from volseg.core.labelmap import Label, LabelMap
 from volseg.core.mesh import Mesh
 from volseg.prediction.surface_doubt import surface_sd
 
-WITHIN = 1.645  # standard deviations hold 90 % of a normal distribution
 _VERTICES = 500  # of a surface
 
 
@@ -33,9 +32,9 @@ def surface_distances(
 
     Returns
     -------
-    tuple of (N,) arrays
-        For each surface, at some of its vertices: the distance from the true surface, as a multiple of 1.645 standard
-        deviations.
+    tuple of (N, 2) arrays
+        For each surface, at some of its vertices: the distance from the true surface, positive outside of it, and its
+        standard deviation by the probabilities, mm.
     """
     from volseg.surface import extract_surfaces
     from volseg.surface.distance import signed_distances
@@ -51,5 +50,5 @@ def surface_distances(
         if mesh.name in true and len(mesh.faces):
             some = Mesh(mesh.vertices[:: -(-len(mesh.vertices) // _VERTICES)], np.zeros((0, 3), dtype=np.int64))
             sd = surface_sd(some, probabilities[numbers[mesh.name]], labels.grid)
-            found.append(np.abs(signed_distances(some, true[mesh.name])) / (WITHIN * sd))
+            found.append(np.stack([signed_distances(some, true[mesh.name]), sd], axis=1))
     return tuple(found)

@@ -26,7 +26,7 @@ from volseg.prediction.doubt_counts import Counted
 from volseg.prediction.inference import answer_scan
 from volseg.prediction.networks import ReadyModel
 from volseg.training.cleanup_choice import CleanupTrial, Steps, group_cases
-from volseg.training.doubt_fitting import HeldOutScores, fit_doubt
+from volseg.training.doubt_fitting import WITHIN, HeldOutScores, fit_doubt
 from volseg.training.surface_distances import surface_distances
 
 _VOXELS = 500_000  # of all cases together, to calibrate with
@@ -37,7 +37,7 @@ _TEMPERATURES = tuple(np.geomspace(*TEMPERATURES, 13).tolist())
 
 _LOG = logging.getLogger(__name__)
 Voxels = tuple[NDArray[np.float16], NDArray[np.int64]]  # probabilities (K, N) and classes (N,)
-Distances = tuple[NDArray[np.float64], ...]  # of each surface of a case
+Distances = tuple[NDArray[np.float64], ...]  # at some vertices of each surface of a case
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,7 @@ def validate(
         found,
         calibration=calibration,
         cleanup=_clean(trial, by_others, done),
-        doubt=_fit_doubt(
-            trial, by_others, counted, _calibrated(surfaces, temperature / model.temperature), temperature
-        ),
+        doubt=_fit_doubt(trial, by_others, counted, _beside_sd(surfaces, temperature / model.temperature), temperature),
     )
     return replace(found, seconds=time.monotonic() - start)
 
@@ -201,12 +199,12 @@ def _clean(trial: CleanupTrial, by_others: Sequence[Steps], cases: Sequence[Case
     return Cleaned(trial.sum_up(trial.decide(), by_others), mean, per_label)
 
 
-def _calibrated(surfaces: Sequence[Distances], temperature: float) -> list[Distances]:
-    """Return distances as multiples of what the standard deviations are after calibration by a temperature.
+def _beside_sd(surfaces: Sequence[Distances], temperature: float) -> list[Distances]:
+    """Return distances as multiples of 1.645 standard deviations, after calibration by a temperature.
 
     It divides all logits, so the standard deviation of a surface grows by as much.
     """
-    return [tuple(distances / temperature for distances in of_case) for of_case in surfaces]
+    return [tuple(np.abs(mm) / (WITHIN * temperature * sd) for mm, sd in map(np.transpose, case)) for case in surfaces]
 
 
 def _fit_doubt(
