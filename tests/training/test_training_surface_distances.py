@@ -20,11 +20,12 @@ def balls(radius: float, *, value: int = 7) -> LabelMap:
     return LabelMap((radius > DISTANCE).astype(np.uint8) * value, GRID, (FIRST, SECOND))
 
 
-def test_distances_stand_beside_what_the_probabilities_say() -> None:
+def test_distances_stand_beside_what_the_probabilities_say(caplog: pytest.LogCaptureFixture) -> None:
     probability = 1 / (1 + np.exp(DISTANCE - 14))
     probabilities = np.stack([1 - probability, probability, np.zeros(GRID.shape)]).astype(np.float16)
     labels = balls(14)
     (found,) = surface_distances(labels, balls(16), probabilities, (FIRST, SECOND))  # not in the order of values
+    assert not caplog.records  # a label that is not there is not worth a word
     (mesh,) = extract_surfaces(labels)
     sd = float(np.median(surface_sd(mesh, probabilities[1], GRID)))
     assert 400 < len(found) <= 500

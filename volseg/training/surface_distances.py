@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.core.labelmap import Label, LabelMap
+from volseg.core.labelmap import Label, LabelMap, label_boxes
 from volseg.core.mesh import Mesh
 from volseg.prediction.surface_doubt import surface_sd
 
@@ -42,13 +42,18 @@ def surface_distances(
     if 1 in labels.grid.shape:
         return ()
     numbers = {label.name: number for number, label in enumerate(order, 1)}
-    known = np.isin(reference.array, [label.value for label in order])
-    truth = LabelMap(np.where(known, reference.array, 0), reference.grid, labels.labels)
-    true = {mesh.name: mesh for mesh in extract_surfaces(truth) if len(mesh.faces)}
+    in_both = label_boxes(labels.array).keys() & label_boxes(reference.array).keys()
+    shared = tuple(label for label in order if label.value in in_both)
+    if not shared:
+        return ()
+    ours, theirs = (
+        extract_surfaces(LabelMap(np.where(np.isin(array, list(in_both)), array, 0), labels.grid, shared))
+        for array in (labels.array, reference.array)
+    )
     found = []
-    for mesh in extract_surfaces(labels):
-        if mesh.name in true and len(mesh.faces):
+    for mesh, true in zip(ours, theirs, strict=True):
+        if len(mesh.faces) and len(true.faces):
             some = Mesh(mesh.vertices[:: -(-len(mesh.vertices) // _VERTICES)], np.zeros((0, 3), dtype=np.int64))
             sd = surface_sd(some, probabilities[numbers[mesh.name]], labels.grid)
-            found.append(np.stack([signed_distances(some, true[mesh.name]), sd], axis=1))
+            found.append(np.stack([signed_distances(some, true), sd], axis=1))
     return tuple(found)
