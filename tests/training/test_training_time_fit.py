@@ -106,7 +106,7 @@ def test_labels_that_would_suffer_keep_the_spacing(dataset_folder: Path, monkeyp
 def test_batches_of_small_slices_shrink_before_slices_do(dataset_folder: Path) -> None:
     small = facts((80, 80, 20), (1.0, 1.0, 4.0))
     assert fit(dataset_folder, small, "training.minutes=6000").training.batch_size == 10
-    assert fit(dataset_folder, small, "training.minutes=200").training.batch_size == 5
+    assert fit(dataset_folder, small, "training.minutes=500").training.batch_size == 5
     assert fit(dataset_folder, small, "training.minutes=1").training.batch_size == 4
     assert fit(dataset_folder, small, "training.minutes=1", "training.batch_size=9").training.batch_size == 9
     large = fit(dataset_folder, THICK, "training.minutes=60")

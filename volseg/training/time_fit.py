@@ -32,12 +32,12 @@ from volseg.training.schedule import plan_budget
 
 _LOG = logging.getLogger(__name__)
 
-_ENOUGH = 2_000  # steps for each plane
+_ENOUGH = 5_000  # steps for each plane
 _NARROW = 16  # channels of a network that makes more steps
 _FEWEST_SLICES = 4  # of a batch that was made smaller
 _FACTORS = (1.5, 2.0, 3.0)  # of the spacing within slices
 _SHORTEST_SIDE = 64  # pixels that a coarser slice still has
-_MOST_LOST = 0.02  # of the labels' Dice, where the steps are nearly enough
+_MOST_LOST, _AT_STEPS = 0.02, 2_000  # of the labels' Dice, where the scans' spacing allows so many steps a plane
 _MOST_LOST_EVER = 0.1
 _CASES = 6  # whose labels are looked at
 _SLICES = 12  # of each plane of such a case
@@ -50,8 +50,9 @@ def plan_to_fit(
 
     Where the time allows too few steps, networks are narrower, then batches are smaller, then scans are cut along the
     plane of most slices alone, and then slices are coarser than the scans, unless they are small or the labels would
-    suffer: the mean of their Dice with themselves, made coarser and back, must stay above 0.98, or less where the
-    scans' spacing would leave by far too few steps. Nothing is fitted where epochs are set, nor what is set.
+    suffer: the mean of their Dice with themselves, made coarser and back, must stay above 0.98 where the scans' spacing
+    would leave 2,000 steps a plane. The limit is higher where it would leave more, and lower where fewer. Nothing is
+    fitted where epochs are set, nor what is set.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def plan_to_fit(
 
 def _most_lost(steps: float) -> float:
     """Return what labels may lose of their Dice by coarser slices, where there are so many steps without these."""
-    return min(_MOST_LOST_EVER, _MOST_LOST * sqrt(_ENOUGH / max(1.0, steps)))
+    return min(_MOST_LOST_EVER, _MOST_LOST * sqrt(_AT_STEPS / max(1.0, steps)))
 
 
 def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Config]:
