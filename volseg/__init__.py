@@ -131,8 +131,8 @@ def _submodules() -> set[str]:
 
 def _show_in_notebook() -> None:
     """Have IPython show volumes, label maps, meshes, predictions and evaluations with a picture, if it runs."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is not None:
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    if get_shell is not None and (shell := get_shell()) is not None:
         from volseg.notebook import register
 
         register(shell.display_formatter.formatters["text/html"])

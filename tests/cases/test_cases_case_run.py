@@ -176,9 +176,24 @@ def test_surfaces_say_how_far_they_may_be_off(model: Model, scan: Volume, tmp_pa
     assert told[None] is None
     assert told[1.0] is not None
     assert told[3.0] == pytest.approx([3 * mm for mm in told[1.0]])
+    below = replace(model, doubt=DoubtFit(30, (1.0,) * 2, surface=SurfaceFit(40, 1.0)))
+    (result,) = run(below, [str(tmp_path / "scan.nii.gz")], tmp_path / "below", doubt=True, mesh_formats=("vtp",))
+    assert result.doubt is not None
+    assert (result.doubt.percentile, result.doubt.labels["bright"].surface_sd_mm) == (0, None)
     (result,) = run(fitted, [str(tmp_path / "scan.nii.gz")], tmp_path / "unasked", mesh_formats=("vtp",))
     assert result.doubt is not None
     assert result.doubt.labels["bright"].surface_sd_mm is None
+
+
+def test_surfaces_that_are_added_say_it_too(model: Model, scan: Volume, tmp_path: Path) -> None:
+    volseg.write(scan, tmp_path / "scan.nii.gz")
+    fitted = replace(model, doubt=DoubtFit(30, (0.0,), surface=SurfaceFit(40, 1.0)))
+    out = tmp_path / "out"
+    for settings in ({"doubt": True}, {"mesh_formats": ("vtp",)}, {"mesh_formats": ("vtp", "stl")}):
+        run(fitted, [str(tmp_path / "scan.nii.gz")], out, **settings)
+    assert "sd_mm" in pv.read(out / "scan" / "meshes" / "bright.vtp").point_data
+    content = json.loads((out / "scan" / "run.json").read_text(encoding="utf-8"))
+    assert content["doubt"]["labels"]["bright"]["surface_sd_mm"] is not None
 
 
 def test_single_slice_is_segmented(model: Model, tmp_path: Path) -> None:

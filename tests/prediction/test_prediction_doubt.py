@@ -279,6 +279,7 @@ def test_as_json_it_has_short_numbers_and_all_reasons_together() -> None:
         "volume_ml",
         "interval_ml",
         "training_range_ml",
+        "surface_sd_mm",
     }
     assert content["soft_dice"] == round(found.soft_dice or 0, 4)
 
@@ -289,4 +290,5 @@ def test_a_case_has_its_expected_dice_or_the_reason_why_not() -> None:
     assert sure.describe() == "expected Dice 0.86 [0.79, 0.91]; look at axial slices 31, 30, 7 first"
     unsure = replace(sure, expected_dice=None, interval=None, reasons=("one plane", "too few cases"))
     assert unsure.describe() == "no expected Dice: too few cases; look at axial slices 31, 30, 7 first"
+    assert replace(unsure, reasons=(), slices=()).describe() == "no expected Dice"
     assert replace(unsure, slices=()).describe() == "no expected Dice: too few cases"

@@ -40,6 +40,24 @@ def test_a_surface_of_known_spread_has_its_standard_deviation(
     assert np.corrcoef(found, expected)[0, 1] > 0.7
 
 
+@pytest.mark.parametrize("thickness", [1.0, 3.0, 5.0])
+def test_no_place_is_surer_than_its_voxel(thickness: float) -> None:
+    grid = Grid.from_spacing((44, 44, round(44 / thickness)), (1, 1, thickness), (-22, -22, -22))
+    mesh, probability = fading_ball(grid, 0.05)
+    found = surface_sd(mesh, probability, grid)
+    up = np.abs(mesh.vertices[:, 2]) / np.linalg.norm(mesh.vertices, axis=1)
+    assert found.min() > 0.99 / sqrt(12)
+    assert found[up > 0.95].min() > 0.5 * thickness / sqrt(12)
+
+
+def test_slabs_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = Grid.from_spacing((44, 44, 44), (1, 1, 1), (-22, -22, -22))
+    mesh, probability = fading_ball(grid, 0.9)
+    expected = surface_sd(mesh, probability, grid)
+    monkeypatch.setattr("volseg.prediction.surface_doubt._SLAB", 5)
+    np.testing.assert_allclose(surface_sd(mesh, probability, grid), expected, rtol=1e-5)
+
+
 def test_the_frame_of_the_grid_does_not_matter() -> None:
     grid = Grid.from_spacing((44, 44, 44), (1, 1, 1), (-22, -22, -22))
     mesh, probability = fading_ball(grid, 0.9)

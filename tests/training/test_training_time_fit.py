@@ -36,9 +36,9 @@ THICK = facts((256, 256, 20), (1.0, 1.0, 4.0))
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that takes 10 s for a batch of 256x256 pixels, and labels that survive coarser slices."""
-    rate = 10 / 256**2
 
     def measured(config: Config, *_: object, **__: object) -> Pace:
+        rate = 10 / 256**2 if (config.network.width or 0) > 16 else 8 / 256**2
         stages = time_fit.plan_stages(config, config.preparation.planes or ())
         pixels = [
             stage.batch_size * time_fit.mean_pixels(stage.size, config.preparation.planes or ()) for stage in stages
@@ -68,6 +68,16 @@ def test_a_short_time_makes_slices_coarser_and_a_long_one_does_not(
     assert fit(dataset_folder, THICK, "training.minutes=6000") == make_plan(
         settings, read_dataset(dataset_folder), THICK
     )
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_short_time_makes_networks_narrower_first(dataset_folder: Path) -> None:
+    small = facts((80, 80, 20), (1.0, 1.0, 4.0))
+    assert fit(dataset_folder, small, "training.minutes=6000").network.width == 24
+    short = fit(dataset_folder, small, "training.minutes=750")
+    assert (short.network.width, short.training.batch_size) == (16, 10)
+    for setting, width in (("network.width=24", 24), ("network.width=20", 20), ("training.epochs=1", 24)):
+        assert fit(dataset_folder, small, "training.minutes=1", setting).network.width == width
 
 
 @pytest.mark.usefixtures("slow")
@@ -135,9 +145,15 @@ def test_a_plan_that_is_there_is_not_fitted_again(
     settings = load_config(overrides=("training.minutes=60",))
     list(planning.iterate_planning(read_dataset(dataset_folder), tmp_path, config=settings, device="cpu"))
     before = (tmp_path / "plan.yaml").read_bytes()
+    assert b"width: 16" in before
     monkeypatch.setattr(time_fit, "_ENOUGH", 0)  # the machine has become quick
     list(planning.iterate_planning(read_dataset(dataset_folder), tmp_path, config=settings, device="cpu"))
     assert (tmp_path / "plan.yaml").read_bytes() == before
+    # Older versions did not make networks narrower.
+    wide = before.replace(b"width: 16", b"width: 24")
+    (tmp_path / "plan.yaml").write_bytes(wide)
+    list(planning.iterate_planning(read_dataset(dataset_folder), tmp_path, config=settings, device="cpu"))
+    assert (tmp_path / "plan.yaml").read_bytes() == wide
     longer = load_config(overrides=("training.minutes=90",))
     with pytest.raises(UsageError, match="is another plan"):
         list(planning.iterate_planning(read_dataset(dataset_folder), tmp_path, config=longer, device="cpu"))

@@ -119,7 +119,7 @@ class _Stages:
             model_labels=self.job.model.labels,
             wanted_labels=self.job.labels,
             doubtful_slices=read_doubt(self.facts.get("doubt")).slices,
-            surface_factor=self.job.surface_factor,
+            surface_factor=self._surface_factor(),
         )
         for output in self.work.outputs:
             with self._timed(output.stage):
@@ -127,6 +127,10 @@ class _Stages:
         if self.doubt is not None and case.has_surfaces:
             self.doubt = with_surfaces(self.doubt, case.surfaces)
             self.facts["doubt"] = self.doubt.to_json()
+
+    def _surface_factor(self) -> float | None:
+        """Return the model's factor; none where the prediction is unlike those of held-out cases."""
+        return self.job.surface_factor if self.doubt is not None and self.doubt.percentile else None
 
     def _keep(self, name: str) -> None:
         """Take over a file that is there, by a link where the file system has links."""

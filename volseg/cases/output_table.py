@@ -172,6 +172,8 @@ class Output:
         Writes the files into a folder.
     needs : Needs
         What it is made from.
+    needs_with_doubt : Needs
+        What it is made from as well where the doubt is asked for.
     setting : str, optional
         The field of `OutputSettings` that asks for it; None: it is always made.
     choice : str, optional
@@ -187,6 +189,7 @@ class Output:
     files: tuple[str, ...]
     make: Callable[[SegmentedCase, Path], None]
     needs: Needs = Needs.LABELS
+    needs_with_doubt: Needs = Needs.LABELS
     setting: str | None = None
     choice: str | None = None
     manner: Manner | None = None
@@ -204,6 +207,15 @@ class Output:
             return True
         value = getattr(settings, self.setting)
         return value if self.choice is None else self.choice in value
+
+    def needs_for(self, settings: OutputSettings) -> Needs:
+        """Return what it is made from in a case with these settings.
+
+        Parameters
+        ----------
+        settings : OutputSettings
+        """
+        return max(self.needs, self.needs_with_doubt) if settings.doubt else self.needs
 
     def owns(self, name: str) -> bool:
         """Whether a file in a case's folder has the name of a file of this output.
@@ -377,6 +389,7 @@ OUTPUTS: tuple[Output, ...] = (
     Output(
         tuple(f"{MESHES}/*{suffix}" for suffix in WRITTEN_SUFFIXES),
         _write_meshes,
+        needs_with_doubt=Needs.PROBABILITIES,  # the vertices tell their doubt
         setting="mesh_formats",
         manner=Manner("mesh_space", "--space"),
         stage="mesh",

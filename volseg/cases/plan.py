@@ -38,7 +38,7 @@ class Work:
     @property
     def needs(self) -> Needs:
         """The inputs that all these outputs need together."""
-        return max((output.needs for output in self.outputs), default=Needs.LABELS)
+        return max((output.needs_for(self.settings) for output in self.outputs), default=Needs.LABELS)
 
 
 @dataclass(frozen=True)

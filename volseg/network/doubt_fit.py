@@ -66,7 +66,8 @@ class SurfaceFit:
     surfaces : int
         Of labels in held-out cases, that were measured.
     factor : float, optional
-        Of the standard deviations; with it 90 % of the distances are within 1.645 of them. None below 20 surfaces.
+        Of the standard deviations; with it 90 % of the distances are within 1.645 of them. None below 20 surfaces. Of
+        an ensemble the mean of its folds; None if one of them has none.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT

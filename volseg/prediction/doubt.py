@@ -133,7 +133,7 @@ class Doubt:
             low, high = self.interval
             quality = f"expected Dice {self.expected_dice:.2f} [{low:.2f}, {high:.2f}]"
         else:
-            quality = f"no expected Dice: {self.reasons[-1]}"
+            quality = ": ".join(["no expected Dice", *self.reasons[-1:]])
         if not self.slices:
             return quality
         places = [str(one.index) for one in self.slices[:_FIRST]]

@@ -2,7 +2,8 @@
 
 Across a surface the calibrated probability p of its label falls from 1 to 0. It is taken as the probability that the
 true surface lies further out, which for a logistic distribution has the standard deviation pi / sqrt(3) * p (1 - p) /
-|grad p|. Held-out cases tell by how much their true distances differ from that; the model keeps the factor.
+|grad p|. It is not below that of a place that is known to a voxel: the size of the voxel across the surface / sqrt(12).
+Held-out cases tell by how much their true distances differ from that; the model keeps the factor.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from volseg.core.grid import Float, Grid
 from volseg.core.mesh import Mesh
 
 SD_NAME = "sd_mm"  # of the point data of a mesh
-_MARGIN = 3  # voxels around a surface
 _SMOOTH = 0.7  # voxels: surfaces are smoothed too
+_MARGIN = 4  # voxels around vertices, which smoothing and slopes reach
+_SLAB = 32  # voxels at once along the first axis, to save memory
 _FLATTEST = 0.01  # of p a mm
 
 
@@ -37,18 +39,31 @@ def surface_sd(mesh: Mesh, probability: NDArray[np.floating], grid: Grid) -> Flo
     Returns
     -------
     (V,) float64
-        mm.
+        mm, above 0.
     """
-    if not len(mesh.vertices):
-        return np.zeros(0)
-    places = grid.to_voxel(mesh.vertices)
+    found, places = np.empty(len(mesh.vertices)), grid.to_voxel(mesh.vertices)
+    slabs = places[:, 0] // _SLAB
+    for slab in np.unique(slabs):
+        found[slabs == slab] = _sd_at(places[slabs == slab], probability, grid.spacing)
+    return found
+
+
+def _sd_at(places: Float, probability: NDArray[np.floating], spacing: tuple[float, float, float]) -> Float:
+    """Return the standard deviations at some voxel coordinates (N, 3)."""
     low = np.maximum(np.floor(places.min(axis=0)).astype(int) - _MARGIN, 0)
-    high = np.minimum(np.ceil(places.max(axis=0)).astype(int) + _MARGIN + 1, grid.shape)
+    high = np.minimum(np.ceil(places.max(axis=0)).astype(int) + _MARGIN + 1, probability.shape)
     box = tuple(slice(start, stop) for start, stop in zip(low.tolist(), high.tolist(), strict=True))
     p = probability[box].astype(np.float32)
-    steep = np.sqrt(sum(slope**2 for slope in np.gradient(p, *grid.spacing)))
-    spread, slope = (
-        map_coordinates(gaussian_filter(field, _SMOOTH), (places - low).T, order=1, mode="nearest")
-        for field in (p * (1 - p), steep)
-    )
-    return np.asarray(pi / sqrt(3) * spread / np.maximum(slope, _FLATTEST), dtype=np.float64)
+
+    def at_places(field: NDArray[np.float32]) -> Float:
+        smooth = gaussian_filter(field, _SMOOTH)
+        return np.asarray(map_coordinates(smooth, (places - low).T, order=1, mode="nearest"), dtype=np.float64)
+
+    slopes = np.stack([at_places(np.asarray(slope)) for slope in np.gradient(p, *spacing)])
+    steep = np.linalg.norm(slopes, axis=0)
+    # Where p is flat, no direction is known: a voxel is as large as it is along its diagonal.
+    across = np.where(steep > 0, np.abs(slopes), 1.0)
+    across = across / np.linalg.norm(across, axis=0)
+    voxel = np.linalg.norm(across * np.array(spacing)[:, None], axis=0)
+    sd = pi / sqrt(3) * at_places(p * (1 - p)) / np.maximum(steep, _FLATTEST)
+    return np.asarray(np.maximum(sd, voxel / sqrt(12)))

@@ -26,7 +26,7 @@ from volseg.training.sizes import plan_sizes
 
 Fold = int | Literal["all"]
 
-_WIDTH = 24  # channels
+USUAL_WIDTH = 24  # channels
 _LARGEST_SLICE = 256  # pixels
 _NARROW = 32  # pixels: slices that are narrower, and by far narrower than in another plane, are strips
 _WORTH_CROPPING = 0.25  # of the voxels
@@ -112,7 +112,7 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, c
     return replaced(
         config.model_copy(update={"cleanup": cleanup}),
         preparation={"planes": planes, "spacing_mm": spacing, "normalisation": normalisation, "crop": crop},
-        network={"levels": sizes.levels, "width": config.network.width or _WIDTH},
+        network={"levels": sizes.levels, "width": config.network.width or USUAL_WIDTH},
         training={
             "slice_size": sizes.slice_size,
             "first_size": sizes.first_size,

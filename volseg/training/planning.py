@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from volseg.errors import UsageError
 from volseg.network.devices import choose_device
 from volseg.training.facts import CaseFacts, find_facts
 from volseg.training.kept_scans import KeptScans
-from volseg.training.plan import Fold, choose_cases, write_plan
+from volseg.training.plan import USUAL_WIDTH, Fold, choose_cases, replaced, write_plan
 from volseg.training.time_fit import plan_to_fit, possible_plans
 
 
@@ -76,13 +76,20 @@ def plan_checked(
         yield number, len(cases)
     path = output / "plan.yaml"
     before = load_config(path) if path.exists() else None
-    if before is not None and before in possible_plans(settings, dataset, facts):
+    if before is not None and before in _possible(settings, dataset, facts):
         planned = before  # what was fitted to the time then may be fitted otherwise now
     elif before in (None, config):
         planned = plan_to_fit(settings, dataset, facts, fold=fold, device=device)
     else:
         raise UsageError(f"{path}: is another plan; use it with --config {path}, or delete it to plan anew")
     write_plan(planned, dataset, path)
+
+
+def _possible(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Config]:
+    """Yield the plans that may have been made, also by versions in which networks had one width."""
+    yield from possible_plans(settings, dataset, facts)
+    if settings.network.width is None:
+        yield from possible_plans(replaced(settings, network={"width": USUAL_WIDTH}), dataset, facts)
 
 
 def _is_open(config: Config) -> bool:

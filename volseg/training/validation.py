@@ -159,8 +159,11 @@ def validate(
         rows.append([dice(labels.mask(label), reference.mask(label)) for label in model.labels])
         if answers.probabilities is not None:
             voxels.append(_telling_voxels(answers.probabilities, reference, model, count=_VOXELS // len(cases)))
-            if sum(map(len, surfaces)) < _SURFACES:
-                surfaces.append(surface_distances(labels, reference, answers.probabilities, model.labels))
+            if sum(map(len, surfaces)) < _SURFACES and not is_late:
+                first, order = 4 * len(surfaces), model.labels
+                surfaces.append(
+                    surface_distances(labels, reference, answers.probabilities, order, first=first, heed=heed)
+                )
         if trial is not None:
             counted.append(answers.counter.finish())
             trial.add(partial(_load_pair, PackedLabels.pack(labels, ""), case))
@@ -214,7 +217,10 @@ def _fit_doubt(
     surfaces: Sequence[Distances],
     temperature: float,
 ) -> DoubtFit:
-    """Fit the doubt on cases that are cleaned as the others decide, and calibrated by a temperature."""
+    """Fit the doubt on cases that are cleaned as the others decide, and calibrated by a temperature.
+
+    Surfaces are those before clean-up.
+    """
     dices, volumes, cases = trial.table(by_others), trial.volumes_ml(by_others), []
     measured = [*surfaces, *[()] * (len(counted) - len(surfaces))]
     for of_case, row, of_labels, of_surfaces in zip(counted, dices, volumes, measured, strict=True):
