@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from volseg.core.labelmap import Label, LabelMap, label_boxes
 from volseg.core.mesh import Mesh
 from volseg.errors import InputError
+from volseg.inspection.reader_notes import collected_notes
 from volseg.prediction.surface_doubt import surface_sd
 
 _VERTICES = 500  # of a surface
@@ -81,7 +82,8 @@ def _surface(labels: LabelMap, label: Label) -> Mesh | None:
 
     alone = LabelMap((labels.array == label.value).astype(np.uint8), labels.grid, (replace(label, value=1),))
     try:
-        (mesh,) = extract_surfaces(alone)
+        with collected_notes():  # which are not about files of the user
+            (mesh,) = extract_surfaces(alone)
     except InputError:
         return None
     return mesh if len(mesh.faces) else None
