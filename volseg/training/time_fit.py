@@ -1,9 +1,10 @@
 """A plan that the time allows: where a training could make too few steps, these become cheaper.
 
-Networks of fewer channels come first: they make about twice the steps (benchmarks/accuracy.md, "Width and time"). Then batches shrink. Then scans are cut along one plane, so that its
-network gets the time of all three ("One plane or three"). Then slices are coarser: one at twice the spacing costs a
-quarter, in training and in prediction, and what is learnt from it in minutes is far better ("Spacing and time"). What
-is lost is measured on the label maps themselves, so small structures keep the spacing of the scans.
+Networks of fewer channels come first: they make about twice the steps (benchmarks/accuracy.md, "Width and time"). Then
+batches shrink. Then scans are cut along one plane, so that its network gets the time of all three ("One plane or
+three"). Then slices are coarser: one at twice the spacing costs a quarter, in training and in prediction, and what is
+learnt from it in minutes is far better ("Spacing and time"). What is lost is measured on the label maps themselves, so
+small structures keep the spacing of the scans.
 """
 
 from __future__ import annotations
