@@ -45,7 +45,7 @@ def doubt(expected: float | None, *, percentile: float = 40.0) -> dict[str, Any]
         "percentile": percentile,
         "reasons": [],
         "slices": [{"plane": "sagittal", "index": 29, "agreement": 0.4}, *slices],
-        "labels": {"ball": known, "bar": {**known, "training_range_ml": [2.0, 3.0]}},
+        "labels": {"ball": {**known, "surface_sd_mm": [0.3, 0.981]}, "bar": {**known, "training_range_ml": [2.0, 3.0]}},
     }
 
 

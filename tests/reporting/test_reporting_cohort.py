@@ -82,6 +82,8 @@ def test_a_case_has_its_doubt_flags_slices_and_measurements(output: Path) -> Non
     assert "data:image/jpeg;base64," in text
     assert "PATIENT" not in text
     assert "no flag" not in text.lower()
+    assert "surface ± mm (95 %)</th>" in text
+    assert "<td>0.30 (0.98)</td>" in text
 
 
 def test_without_doubt_and_without_scan_the_page_says_why(tmp_path: Path) -> None:
