@@ -15,9 +15,11 @@ from toy_dataset import write_case
 import volseg
 from volseg.config import CleanupConfig, Config, load_config
 from volseg.crossvalidation import compare_runs, iterate_crossvalidation
+from volseg.crossvalidation.doubt import join_surface_fits
 from volseg.datasets import Dataset, forget_patients, read_dataset, split
 from volseg.errors import DatasetError, InputError, PartialError, UsageError, VolsegError
 from volseg.network.description import CleanupDecision
+from volseg.network.doubt_fit import SurfaceFit
 from volseg.network.file import save_model
 from volseg.training.events import StepsMade
 from volseg.training.folds import FoldTrainer, is_trained
@@ -117,6 +119,21 @@ def test_folds_are_trained_continued_and_summed_up(dataset_folder: Path, tmp_pat
     volumes = [row["reference_volume_ml"] for row in summary["rows"] if row["label"] == "bar"]
     low, high = ensemble.doubt.training_ml["bar"]
     assert low <= min(volumes) < max(volumes) <= high  # every case trains some fold
+
+
+@pytest.mark.parametrize(
+    ("fits", "expected"),
+    [
+        ((SurfaceFit(24, 1.0), SurfaceFit(30, 2.0)), SurfaceFit(54, 1.5)),
+        ((SurfaceFit(24, 1.0), SurfaceFit(8)), SurfaceFit(32)),
+        ((SurfaceFit(24, 1.0), None), SurfaceFit(24)),
+        ((None, None), None),
+    ],
+)
+def test_an_ensemble_has_the_mean_factor_of_its_folds(
+    fits: tuple[SurfaceFit | None, ...], expected: SurfaceFit | None
+) -> None:
+    assert join_surface_fits(fits) == expected
 
 
 def test_a_fold_that_fails_is_named_and_the_others_count(dataset_folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from volseg.core.labelmap import Label
 from volseg.crossvalidation.cleanup import FoldCleanup, HeldOut
 from volseg.evaluation.scores import Scores
 from volseg.io.case_record import read_record
-from volseg.network.doubt_fit import DoubtFit
+from volseg.network.doubt_fit import DoubtFit, SurfaceFit
 from volseg.training.doubt_fitting import HeldOutScores, fit_doubt
 
 
@@ -42,6 +42,22 @@ def fit_across_folds(labels: Sequence[Label], held_out: Sequence[HeldOut], clean
         if told is not None:
             cases.append(_scores(told["soft_dice"], told["plane_agreement"], rows.get(entry.case.name, {})))
     return fit_doubt(cases)
+
+
+def join_surface_fits(fits: Sequence[SurfaceFit | None]) -> SurfaceFit | None:
+    """Return the mean factor of the folds, each of which measured surfaces of its own held-out cases.
+
+    Parameters
+    ----------
+    fits : sequence of SurfaceFit or None
+        Of each fold. If one has no factor, there is none.
+    """
+    known = [fit for fit in fits if fit is not None]
+    if not known:
+        return None
+    factors = [fit.factor for fit in known if fit.factor is not None]
+    factor = float(np.mean(factors)) if len(factors) == len(fits) else None
+    return SurfaceFit(sum(fit.surfaces for fit in known), factor)
 
 
 def _scores(soft_dice: float | None, plane_agreement: float | None, rows: Mapping[str, Scores]) -> HeldOutScores:

@@ -11,10 +11,11 @@ import numpy as np
 
 from volseg._version import __version__
 from volseg.crossvalidation.cleanup import FoldCleanup
+from volseg.crossvalidation.doubt import join_surface_fits
 from volseg.datasets import Dataset, count_folds, describe_patients
 from volseg.evaluation import Evaluation, Row, Statistics
 from volseg.evaluation.scores import DEFINITIONS, METRICS
-from volseg.network.doubt_fit import DoubtFit, SurfaceFit
+from volseg.network.doubt_fit import DoubtFit
 from volseg.network.file import Model, load_model, save_model
 from volseg.training.data import ranges_of
 from volseg.training.folds import FoldTrainer
@@ -130,17 +131,8 @@ def _with_ranges(doubt: DoubtFit, models: Sequence[Model]) -> DoubtFit:
         ranges = model.doubt.training_ml if model.doubt else {}
         for end in (0, 1):
             ends.append({name: volumes[end] for name, volumes in ranges.items()})
-    return replace(doubt, training_ml=ranges_of(ends), surface=_of_all_folds(models))
-
-
-def _of_all_folds(models: Sequence[Model]) -> SurfaceFit | None:
-    """Return the mean factor of the models, each of which measured surfaces of its own held-out cases."""
-    fits = [model.doubt.surface for model in models if model.doubt is not None and model.doubt.surface is not None]
-    factors = [fit.factor for fit in fits if fit.factor is not None]
-    if not fits:
-        return None
-    factor = float(np.mean(factors)) if len(factors) == len(models) else None
-    return SurfaceFit(sum(fit.surfaces for fit in fits), factor)
+    surfaces = [model.doubt.surface if model.doubt else None for model in models]
+    return replace(doubt, training_ml=ranges_of(ends), surface=join_surface_fits(surfaces))
 
 
 def _ensemble(models: Sequence[Model]) -> Model:
