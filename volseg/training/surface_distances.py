@@ -16,7 +16,7 @@ from volseg.inspection.reader_notes import collected_notes
 from volseg.prediction.surface_doubt import surface_sd
 
 _VERTICES = 500  # of a surface
-_MOST = 4  # surfaces of a case: those of one case are alike, and take time
+MOST_OF_A_CASE = 4  # surfaces: those of one case are alike, and take time
 
 
 def surface_distances(
@@ -61,7 +61,7 @@ def surface_distances(
     shared = [(number, label) for number, label in enumerate(order, 1) if label.value in in_both]
     turn = first % max(1, len(shared))
     found = []
-    for number, label in [*shared[turn:], *shared[:turn]][:_MOST]:
+    for number, label in [*shared[turn:], *shared[:turn]][:MOST_OF_A_CASE]:
         heed()
         mesh, true = _surface(labels, label), _surface(reference, label)
         if mesh is None or true is None:

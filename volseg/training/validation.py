@@ -27,7 +27,7 @@ from volseg.prediction.inference import answer_scan
 from volseg.prediction.networks import ReadyModel
 from volseg.training.cleanup_choice import CleanupTrial, Steps, group_cases
 from volseg.training.doubt_fitting import WITHIN, HeldOutScores, fit_doubt
-from volseg.training.surface_distances import surface_distances
+from volseg.training.surface_distances import MOST_OF_A_CASE, surface_distances
 
 _VOXELS = 500_000  # of all cases together, to calibrate with
 _SURFACES = 40  # of all cases together, that are measured
@@ -160,7 +160,7 @@ def validate(
         if answers.probabilities is not None:
             voxels.append(_telling_voxels(answers.probabilities, reference, model, count=_VOXELS // len(cases)))
             if sum(map(len, surfaces)) < _SURFACES and not is_late:
-                first, order = 4 * len(surfaces), model.labels
+                first, order = MOST_OF_A_CASE * len(surfaces), model.labels
                 surfaces.append(
                     surface_distances(labels, reference, answers.probabilities, order, first=first, heed=heed)
                 )
