@@ -13,7 +13,6 @@ sound scans, where `run.json` has the least of two.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from doubt import SPOILT, Array, auroc, find, show, spoil
+from doubt import SPOILT, Array, auroc, find, give, spoil
 from scipy.stats import rankdata, spearmanr
 from torch import nn
 
@@ -144,9 +143,7 @@ def main() -> None:
             spoilt[name].append(score(changed, turned))
     told = {"run": options.run.name, "held-out cases": len(sound), **tell(sound, spoilt)}
     told["CPU seconds"] = round(time.process_time() - start)
-    show(told)
-    if options.json:
-        options.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    give(told, options.json)
 
 
 if __name__ == "__main__":

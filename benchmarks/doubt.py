@@ -346,6 +346,13 @@ def _short(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def give(told: dict[str, Any], file: Path | None) -> None:
+    """Print the figures, and write them to a file."""
+    show(told)
+    if file:
+        file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
@@ -382,9 +389,7 @@ def main() -> None:
         "slices": tell_slices(sound),
         "CPU seconds": round(time.process_time() - start),
     }
-    show(told)
-    if options.json:
-        options.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    give(told, options.json)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ samples.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from doubt import Array, auroc, find, gamma, show
+from doubt import Array, auroc, find, gamma, give
 from scipy.stats import rankdata, spearmanr
 from torch.nn.functional import dropout2d
 
@@ -145,9 +144,7 @@ def main() -> None:
         rows.append(look(ready, dropping, read_images(case), read_reference(case)))
     told = {"run": options.run.name, "held-out cases": len(rows), **tell(rows)}
     told["CPU seconds"] = round(time.process_time() - start)
-    show(told)
-    if options.json:
-        options.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    give(told, options.json)
 
 
 if __name__ == "__main__":
