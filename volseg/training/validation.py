@@ -159,12 +159,12 @@ def validate(
         rows.append([dice(labels.mask(label), reference.mask(label)) for label in model.labels])
         if answers.probabilities is not None:
             voxels.append(_telling_voxels(answers.probabilities, reference, model, count=_VOXELS // len(cases)))
-            if sum(map(len, surfaces)) < _SURFACES and not is_late:
-                first, order = MOST_OF_A_CASE * len(surfaces), model.labels
-                surfaces.append(
-                    surface_distances(labels, reference, answers.probabilities, order, first=first, heed=heed)
-                )
         if trial is not None:
+            of_case: Distances = ()
+            if answers.probabilities is not None and sum(map(len, surfaces)) < _SURFACES and not is_late:
+                first, order = MOST_OF_A_CASE * len(surfaces), model.labels
+                of_case = surface_distances(labels, reference, answers.probabilities, order, first=first, heed=heed)
+            surfaces.append(of_case)
             counted.append(answers.counter.finish())
             trial.add(partial(_load_pair, PackedLabels.pack(labels, ""), case))
     done = cases[: len(rows)]
@@ -207,7 +207,10 @@ def _beside_sd(surfaces: Sequence[Distances], temperature: float) -> list[Distan
 
     It divides all logits, so the standard deviation of a surface grows by as much.
     """
-    return [tuple(np.abs(mm) / (WITHIN * temperature * sd) for mm, sd in map(np.transpose, case)) for case in surfaces]
+    found = []
+    for of_case in surfaces:
+        found.append(tuple(np.abs(mm) / (WITHIN * temperature * sd) for mm, sd in map(np.transpose, of_case)))
+    return found
 
 
 def _fit_doubt(
@@ -222,8 +225,7 @@ def _fit_doubt(
     Surfaces are those before clean-up.
     """
     dices, volumes, cases = trial.table(by_others), trial.volumes_ml(by_others), []
-    measured = [*surfaces, *[()] * (len(counted) - len(surfaces))]
-    for of_case, row, of_labels, of_surfaces in zip(counted, dices, volumes, measured, strict=True):
+    for of_case, row, of_labels, of_surfaces in zip(counted, dices, volumes, surfaces, strict=True):
         soft = np.interp(np.log(temperature), np.log(of_case.soft.temperatures), of_case.soft_dice())
         mean = _mean(row)
         dice = float("nan") if mean is None else mean

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 _LEGEND_LIMIT = 45  # rows of a picture
 _NAME_LIMIT = 32
 _LETTERS = 9.0, 15.0  # px, of a window but for its legend
-_LEGEND_LETTERS = 11.0, 1.3  # px at least, and letters of the window at most
+_LEAST_LEGEND = 11.0  # px, of a letter of the legend
+_MOST_LEGEND = 1.3  # times the other letters
 _ROW = 1.5  # letters
 _WIDEST_LEGEND = 0.4
 _LETTER = 0.6  # mean width of a letter by its height
@@ -103,7 +104,7 @@ class Layout:
         letter = min(height / 50, 0.6 * height / max(len(shown), 1))
         bar_letter = min(max(width / 75, _LETTERS[0]), _LETTERS[1])
         if sliders:
-            letter = max(min(letter, _LEGEND_LETTERS[1] * bar_letter), _LEGEND_LETTERS[0])
+            letter = max(min(letter, _MOST_LEGEND * bar_letter), _LEAST_LEGEND)
         longest = max((len(short_name(name)) for name in names), default=0)
         strip = min(letter * (3.5 + _LETTER * longest) / width, _WIDEST_LEGEND) if names else 0.0
         lines = _in_lines(entries, int(0.976 * width / (_LETTER * bar_letter)))
