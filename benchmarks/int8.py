@@ -4,10 +4,10 @@
     OMP_NUM_THREADS=1 python benchmarks/int8.py DATASET RUN [--fold N] [--cases N]
 
 RUN is the folder of a training of that fold. The same held-out scans are predicted by volseg as it is (in bfloat16
-where the processor is quick at it), with OpenVINO in float32 in place of torch, and with OpenVINO in int8, scan by scan in
-turns, on one thread. NNCF chooses the scales of int8 from 300 slices of training cases. Printed are the CPU seconds of
-the networks alone and of whole predictions in all, what volseg takes as a multiple of each, the class-mean Dice before
-clean-up, and its difference to volseg's, paired over cases.
+where the processor is quick at it), with OpenVINO in float32 in place of torch, and with OpenVINO in int8, scan by
+scan in turns, on one thread. NNCF chooses the scales of int8 from 300 slices of training cases. Printed are the CPU
+seconds of the networks alone and of whole predictions in all, what volseg takes as a multiple of each, the class-mean
+Dice before clean-up, and its difference to volseg's, paired over cases.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ preparation = {
     "normalisation": [{"kind": "zscore"}],
     "neighbours": 1,
 }
-config = parse_config({"preparation": preparation, "network": {"levels": 5, "norm": "batch"}})
+network = {"levels": 5, "width": 24, "max_width": 320, "norm": "batch"}
+config = parse_config({"preparation": preparation, "network": network})
 networks = {}
 for plane in planes:
     for fold in range(3 if subject == "folds" else 1):

@@ -73,9 +73,11 @@ def test_a_short_time_makes_slices_coarser_and_a_long_one_does_not(
 @pytest.mark.usefixtures("slow")
 def test_a_short_time_makes_networks_narrower_first(dataset_folder: Path) -> None:
     small = facts((80, 80, 20), (1.0, 1.0, 4.0))
-    assert fit(dataset_folder, small, "training.minutes=6000").network.width == 24
+    long = fit(dataset_folder, small, "training.minutes=6000").network
+    assert (long.width, long.max_width) == (24, 320)
     short = fit(dataset_folder, small, "training.minutes=750")
-    assert (short.network.width, short.training.batch_size) == (16, 10)
+    assert (short.network.width, short.network.max_width, short.training.batch_size) == (16, 64, 10)
+    assert fit(dataset_folder, small, "training.minutes=750", "network.max_width=99").network.max_width == 99
     for setting, width in (("network.width=24", 24), ("network.width=20", 20), ("training.epochs=1", 24)):
         assert fit(dataset_folder, small, "training.minutes=1", setting).network.width == width
 
@@ -150,7 +152,8 @@ def test_a_plan_that_is_there_is_not_fitted_again(
     list(planning.iterate_planning(read_dataset(dataset_folder), tmp_path, config=settings, device="cpu"))
     assert (tmp_path / "plan.yaml").read_bytes() == before
     # Older versions did not make networks narrower.
-    wide = before.replace(b"width: 16", b"width: 24")
+    wide = before.replace(b"width: 16, max_width: 64", b"width: 24, max_width: 320")
+    assert wide != before
     (tmp_path / "plan.yaml").write_bytes(wide)
     list(planning.iterate_planning(read_dataset(dataset_folder), tmp_path, config=settings, device="cpu"))
     assert (tmp_path / "plan.yaml").read_bytes() == wide

@@ -94,13 +94,13 @@ class NetworkConfig(_Section):
 
     ``double``: two 3x3 convolutions at each level, from full resolution down. ``pix2pix``: one 4x4 convolution of
     stride 2 at each level, as published. ``width``: channels of the first level; each level has twice as many, up to
-    `max_width`.
+    `max_width` if it is set, as it is by a plan.
     """
 
     block: Block = "double"
     decoder: Literal["transpose", "upsample"] = "transpose"
     width: Channels | None = None
-    max_width: Channels = 320
+    max_width: Channels | None = None
     levels: Annotated[int, Field(ge=1, le=8)] | None = None
     norm: Literal["instance", "batch"] = "instance"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -46,7 +46,10 @@ class Generator(nn.Module, ABC):
         super().__init__()
         if config.levels is None or config.width is None:
             raise ValueError("levels and width must be set")
-        self.in_channels, self.classes, self.levels, self.width = in_channels, classes, config.levels, config.width
+        self.in_channels, self.classes, self.levels = in_channels, classes, config.levels
+        self.widths = [config.width * 2**level for level in range(self.levels + 1)]
+        if config.max_width is not None:
+            self.widths = [min(width, config.max_width) for width in self.widths]
 
     @staticmethod
     @abstractmethod

@@ -24,8 +24,7 @@ class DoubleUNet(Generator):
 
     def __init__(self, in_channels: int, classes: int, config: NetworkConfig) -> None:
         super().__init__(in_channels, classes, config)
-        norm = config.norm
-        widths = [min(self.width * 2**level, config.max_width) for level in range(self.levels + 1)]
+        norm, widths = config.norm, self.widths
         self.stem = _double(in_channels, widths[0], norm)
         self.downs, self.ups, self.merges = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for level in range(self.levels):

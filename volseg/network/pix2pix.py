@@ -24,7 +24,7 @@ class Pix2PixGenerator(Generator):
 
     def __init__(self, in_channels: int, classes: int, config: NetworkConfig) -> None:
         super().__init__(in_channels, classes, config)
-        widths = [min(self.width * 2**level, config.max_width) for level in range(self.levels)]
+        widths = self.widths[: self.levels]  # full resolution has no level
         self.downs, self.ups = nn.ModuleList(), nn.ModuleList()
         for level in range(self.levels):
             self.downs.append(_down(level, [in_channels, *widths], config))

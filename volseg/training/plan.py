@@ -26,7 +26,7 @@ from volseg.training.sizes import plan_sizes
 
 Fold = int | Literal["all"]
 
-USUAL_WIDTH = 24  # channels
+USUAL_WIDTH, USUAL_MAX_WIDTH = 24, 320  # channels of the first level, and of any
 _LARGEST_SLICE = 256  # pixels
 _NARROW = 32  # pixels: slices that are narrower, and by far narrower than in another plane, are strips
 _WORTH_CROPPING = 0.25  # of the voxels
@@ -73,12 +73,13 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, c
     """Fill every setting that is still None.
 
     Planes: one, across the coarse axis, where the median spacing is anisotropic by more than 1.5; else all three,
-    without those whose slices are narrow strips. Spacing: the median; finer, by a factor of at most 2, where slices are
-    smaller than the network needs. Normalisation: CT by the labels' intensities over all cases, others each scan by
-    itself, clipped unless that takes half of a label. Slice size: the median slice, at most 256 pixels; larger slices
-    are cropped at random, and up to a twentieth of a side is left out where that spares a frame of padding. First size:
-    64 pixels, where that is by far smaller. Width: 24 channels. Depth and batch: from the slice size. Empty borders are
-    left out, and do not count for any of this, if half of the cases lose a quarter of their voxels with them.
+    without those whose slices are narrow strips. Spacing: the median; finer, by a factor of at most 2, where slices
+    are smaller than the network needs. Normalisation: CT by the labels' intensities over all cases, others each
+    scan by itself, clipped unless that takes half of a label. Slice size: the median slice, at most 256 pixels;
+    larger slices are cropped at random, and up to a twentieth of a side is left out where that spares a frame of
+    padding. First size: 64 pixels, where that is by far smaller. Width: 24 channels, twice as many in each level,
+    up to 320. Depth and batch: from the slice size. Empty borders are left out, and do not count for any of this,
+    if half of the cases lose a quarter of their voxels with them.
 
     Parameters
     ----------
@@ -112,7 +113,11 @@ def make_plan(config: Config, dataset: Dataset, facts: Sequence[CaseFacts], *, c
     return replaced(
         config.model_copy(update={"cleanup": cleanup}),
         preparation={"planes": planes, "spacing_mm": spacing, "normalisation": normalisation, "crop": crop},
-        network={"levels": sizes.levels, "width": config.network.width or USUAL_WIDTH},
+        network={
+            "levels": sizes.levels,
+            "width": config.network.width or USUAL_WIDTH,
+            "max_width": config.network.max_width or USUAL_MAX_WIDTH,
+        },
         training={
             "slice_size": sizes.slice_size,
             "first_size": sizes.first_size,

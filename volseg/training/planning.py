@@ -13,7 +13,7 @@ from volseg.errors import UsageError
 from volseg.network.devices import choose_device
 from volseg.training.facts import CaseFacts, find_facts
 from volseg.training.kept_scans import KeptScans
-from volseg.training.plan import USUAL_WIDTH, Fold, choose_cases, replaced, write_plan
+from volseg.training.plan import USUAL_MAX_WIDTH, USUAL_WIDTH, Fold, choose_cases, replaced, write_plan
 from volseg.training.time_fit import plan_to_fit, possible_plans
 
 
@@ -89,11 +89,13 @@ def _possible(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts]) ->
     """Yield the plans that may have been made, also by versions in which networks had one width."""
     yield from possible_plans(settings, dataset, facts)
     if settings.network.width is None:
-        yield from possible_plans(replaced(settings, network={"width": USUAL_WIDTH}), dataset, facts)
+        usual = {"width": USUAL_WIDTH, "max_width": settings.network.max_width or USUAL_MAX_WIDTH}
+        yield from possible_plans(replaced(settings, network=usual), dataset, facts)
 
 
 def _is_open(config: Config) -> bool:
     """Whether anything is left to plan from the scans."""
     preparation, network, training = config.preparation, config.network, config.training
-    planned = (preparation.planes, preparation.spacing_mm, preparation.normalisation, network.levels, network.width)
-    return None in (*planned, training.slice_size, training.batch_size)
+    of_scans = (preparation.planes, preparation.spacing_mm, preparation.normalisation)
+    of_network = (network.levels, network.width, network.max_width)
+    return None in (*of_scans, *of_network, training.slice_size, training.batch_size)

@@ -33,7 +33,7 @@ from volseg.training.schedule import plan_budget
 _LOG = logging.getLogger(__name__)
 
 _ENOUGH = 5_000  # steps for each plane
-_NARROW = 16  # channels of a network that makes more steps
+_NARROW, _MAX_NARROW = 16, 64  # channels of a network that makes more steps, in its first level and in any
 _FEWEST_SLICES = 4  # of a batch that was made smaller
 _FACTORS = (1.5, 2.0, 3.0)  # of the spacing within slices
 _SHORTEST_SIDE = 64  # pixels that a coarser slice still has
@@ -117,7 +117,8 @@ def possible_plans(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts
     if settings.training.epochs or not facts:
         return
     if settings.network.width is None:
-        settings = replaced(settings, network={"width": _NARROW})
+        narrow = {"width": _NARROW, "max_width": settings.network.max_width or _MAX_NARROW}
+        settings = replaced(settings, network=narrow)
         planned = make_plan(settings, dataset, facts)
         yield planned
     if settings.training.batch_size is None:
@@ -174,19 +175,19 @@ class _Forecast:
 
     def __init__(self, dataset: Dataset, facts: Sequence[CaseFacts], *, held_out: int, device: torch.device) -> None:
         self.dataset, self.facts, self.held_out, self.device = dataset, facts, held_out, device
-        self._rates: dict[int | None, tuple[float, float]] = {}
+        self._rates: dict[tuple[int | None, int | None], tuple[float, float]] = {}
 
     def _rate(self, plan: Config) -> tuple[float, float]:
         """Return the seconds of a pixel in a step and in prediction; they are measured once for each width."""
-        width, planes = plan.network.width, plan.preparation.planes or ()
-        if width not in self._rates:
+        widths, planes = (plan.network.width, plan.network.max_width), plan.preparation.planes or ()
+        if widths not in self._rates:
             channels, labels = len(self.dataset.channel_names), len(self.dataset.labels)
             draws = random_draws(plan, channels=channels, labels=labels)
             pace = measure_pace(plan, draws, channels=channels, labels=labels, device=self.device)
             last = plan_stages(plan, planes)[-1]
             of_step = pace.step_seconds[-1] / (last.batch_size * mean_pixels(last.size, planes))
-            self._rates[width] = of_step, pace.pixel_seconds
-        return self._rates[width]
+            self._rates[widths] = of_step, pace.pixel_seconds
+        return self._rates[widths]
 
     def steps(self, plan: Config) -> float:
         """Return the steps of each plane in the time of a plan."""
