@@ -113,7 +113,7 @@ def test_a_known_warning_is_not_repeated_for_each_fold(
 def test_folds_side_by_side_share_devices_and_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     let_children_run(FINISHES + "time.sleep(0.2)\n", monkeypatch)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("volseg.training.folds._count_cores", lambda: 8)
+    monkeypatch.setattr("volseg.training.folds.count_cores", lambda: 8)
     trainer = FoldTrainer(["data"], tmp_path, ["one", "two"])
     list(trainer.train([0, 1, 2, 3]))
     used = [json.loads((trainer.run_folder(fold) / "options.json").read_text())[7] for fold in range(4)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,6 +17,7 @@ from volseg.core.labelmap import Label, LabelMap, label_boxes
 from volseg.core.mesh import Mesh
 from volseg.core.noise import check_no_noise, check_no_noise_inside
 from volseg.core.volume import Volume
+from volseg.cores import count_cores
 from volseg.errors import GeometryError, InputError, UsageError
 from volseg.surface.between_slices import thick_axis
 from volseg.surface.intersections import count_self_intersections, without_crossings
@@ -29,6 +32,7 @@ from volseg.surface.solid import largest_shell, solid_field, solid_of
 from volseg.surface.thick import ThickSlices, warn_of_pieces
 
 _LOG = logging.getLogger(__name__)
+_MOST_THREADS = 4  # as each needs the memory for a label
 _NOTABLY_MORE = 1.1
 _NOTABLE_VOLUME = 0.02
 _CROSSED = "%s: %d pairs of triangles intersect, which a printing program has to repair; smooth or simplify less"
@@ -195,7 +199,14 @@ def extract_surface(crop: LabelCrop, settings: SurfaceSettings) -> tuple[Mesh, i
 
 
 def _extract_each(crops: Iterator[LabelCrop], settings: SurfaceSettings) -> list[Mesh]:
-    found = [extract_surface(crop, settings) for crop in crops]
+    running, found = deque[Future[tuple[Mesh, int]]](), []
+    count = min(count_cores(), _MOST_THREADS)
+    with ThreadPoolExecutor(count) as pool:
+        for crop in crops:
+            if len(running) > count:  # so that only a few masks are in memory
+                found.append(running.popleft().result())
+            running.append(pool.submit(extract_surface, crop, settings))
+        found += [future.result() for future in running]
     _warn_of_more(found, settings)
     return [mesh for mesh, _ in found]
 

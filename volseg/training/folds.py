@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from volseg.child_python import child_python
+from volseg.cores import count_cores
 from volseg.errors import InputError
 from volseg.training.journal import read_events
 from volseg.training.run_folder import is_busy
@@ -165,7 +166,7 @@ class FoldTrainer:
         environment["PYTHONIOENCODING"] = "utf-8"
         if len(self.devices) > 1:
             # Folds side by side must not fight for the cores.
-            environment.setdefault("OMP_NUM_THREADS", str(max(1, _count_cores() // len(self.devices))))
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() // len(self.devices))))
         return command, environment
 
     def _call(self, command: list[str], environment: dict[str, str]) -> tuple[int, str]:
@@ -221,8 +222,3 @@ def _last_steps(log: Path) -> Event | None:
 
 def _lines(said: str, kind: str) -> list[str]:
     return [line.removeprefix(kind) for line in said.splitlines() if line.startswith(kind)]
-
-
-def _count_cores() -> int:
-    """Count the cores that this process may use: a cluster lends only some of a machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
+from volseg.cores import count_cores
 from volseg.errors import InputError, MissingPackageError, at, reason
 from volseg.files.streams import most_unpacked
 from volseg.io.dicom.advice import undecodable
@@ -55,7 +55,7 @@ def read_values(frames: Sequence[FrameHeader]) -> NDArray[Any]:
         array: NDArray[Any] = np.empty(shape, dtype, order="F")
     except MemoryError as error:
         raise InputError(f"{frames[0].file.folder}: {shape} values do not fit into memory") from error
-    count = min(max(len(frames) // _SLICES_PER_PROCESS, 1), os.cpu_count() or 1, _MOST_PROCESSES)
+    count = min(max(len(frames) // _SLICES_PER_PROCESS, 1), count_cores(), _MOST_PROCESSES)
     for_others = []
     for chunk in _chunks(frames, size=-(-len(frames) // count)):
         if not sys.executable or not UID(frames[chunk[0]].transfer_syntax).is_encapsulated:
