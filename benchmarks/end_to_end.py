@@ -1,11 +1,12 @@
 """From a CT file to labels and STL files, stage by stage: volseg, a plain chain, MONAI's and nnU-Net's predictors.
 
-    python benchmarks/end_to_end.py CT LABELS [--slices N] [--side N] [--threads N] [--nnunet PYTHON] [--systems NAMES]
+    python benchmarks/end_to_end.py [--ct CT LABELS] [--slices N] [--side N] [--threads N] [--nnunet PYTHON]
+        [--systems NAMES]
 
-The scan and its label map are brought to SIDE x SIDE x 300 voxels, of which the SLICES in the middle are used. Each
-system runs in a process of its own, one after the other. Networks have random weights and a class for each label of
-LABELS: time and memory do not depend on the weights. As the labels that they predict are noise, surfaces are those
-of LABELS. Peers:
+CT and LABELS, by default a phantom, are brought to SIDE x SIDE x 300 voxels, of which the SLICES in the middle are
+used. Each system runs in a process of its own, one after the other. Networks have random weights and a class for
+each label of LABELS: time and memory do not depend on the weights. As the labels that they predict are noise,
+surfaces are those of LABELS. Peers:
 
 - plain: nibabel, the network of volseg as PyTorch runs it, softmax and argmax slice by slice, scikit-image's marching
   cubes on the mask of the whole scan for each label, as in most scripts;
@@ -22,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -35,6 +35,7 @@ import nibabel
 import numpy as np
 import pyvista
 import torch
+from cpu_clock import peak_mib
 from monai.inferers import SliceInferer
 from skimage.measure import marching_cubes
 from surface_speed import repeated
@@ -49,6 +50,7 @@ from volseg.core.planes import Plane
 from volseg.io.mesh import write_meshes
 from volseg.network.devices import autocast, has_fast_bf16
 from volseg.network.file import Model, make_generator
+from volseg.phantoms import make_ct_phantom
 from volseg.prediction.cleanup import clean_labels
 from volseg.prediction.inference import predict_scan
 from volseg.prediction.networks import ReadyModel
@@ -74,7 +76,7 @@ class Stages:
         cpu, clock = time.process_time(), time.perf_counter()
         yield
         took = time.process_time() - cpu, time.perf_counter() - clock
-        self.rows.append((name, *took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+        self.rows.append((name, *took, peak_mib()))
 
 
 class Split(ReadyModel):
@@ -203,8 +205,12 @@ def floor(preset: str, labels: int, side: int, slices: int) -> tuple[float, floa
 def write_subject(options: argparse.Namespace, folder: Path) -> int:
     """Write the scan and its labels in their new size; return the number of labels."""
     shape = (options.side, options.side, WHOLE)
-    labels = repeated(volseg.read_labels(options.labels), shape)
-    scan = volseg.read(options.ct)
+    if options.ct:
+        scan, labels = volseg.read(options.ct[0]), volseg.read_labels(options.ct[1])
+    else:
+        phantom = make_ct_phantom(seed=0)
+        scan, labels = phantom.volume, phantom.labels
+    labels = repeated(labels, shape)
     zoomed = torch.nn.functional.interpolate(
         torch.from_numpy(scan.array.astype(np.float32))[None, None], shape, mode="trilinear"
     )[0, 0].numpy()
@@ -227,7 +233,8 @@ def run_alone(options: argparse.Namespace, system: str, folder: Path, labels: in
     if system.startswith("nnunet"):
         mirror = system.endswith("mirrored")
         return run_nnunet(options.nnunet.absolute(), folder, labels, options.threads, mirror=mirror)
-    command = [sys.executable, __file__, str(folder), str(labels), "--threads", str(options.threads), "--child", system]
+    command = [sys.executable, __file__, "--threads", str(options.threads)]
+    command += ["--child", system, str(folder), str(labels)]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(HERE.parent)}, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
@@ -244,18 +251,18 @@ CHILDREN: dict[str, Callable[[Path, int], list]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("ct", type=Path)
-    parser.add_argument("labels")
+    parser.add_argument("--ct", type=Path, nargs=2, metavar=("CT", "LABELS"), help="by default a phantom")
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--nnunet", type=Path, help="Python of an environment with nnU-Net v2")
     parser.add_argument("--systems", default="volseg,volseg-pix2pix,plain,monai,nnunet,nnunet-mirrored")
-    parser.add_argument("--child", choices=CHILDREN, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)  # system, folder, labels
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.child:
-        print(json.dumps(CHILDREN[options.child](options.ct, int(options.labels))))
+        system, name, count = options.child
+        print(json.dumps(CHILDREN[system](Path(name), int(count))))
         return
     print(f"{options.side} x {options.side} x {options.slices}, threads: {options.threads}\n")
     print("| system | stage | CPU s | s | peak MiB |\n|---|---|---|---|---|")

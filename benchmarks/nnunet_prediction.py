@@ -9,13 +9,13 @@ was measured, CPU seconds, seconds on the clock, peak MiB.
 """
 
 import json
-import resource
 import sys
 import time
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+from cpu_clock import peak_mib
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import nn
@@ -56,8 +56,7 @@ def main(path: str, labels: int, threads: int, mirror: bool) -> None:
     logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(scan)[None])
     logits.argmax(0)
     took = time.process_time() - cpu, time.perf_counter() - clock
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps([["networks and labels", *took, peak]]))
+    print(json.dumps([["networks and labels", *took, peak_mib()]]))
 
 
 if __name__ == "__main__":
