@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from volseg.config import Block, NetworkConfig, load_config
 from volseg.network.base import Generator
-from volseg.network.generator import NETWORKS, build_generator
+from volseg.network.generator import NETWORKS, build_generator, fold_norms
 
 PUBLISHED = load_config(preset="pix2pix-paper").network
 
@@ -66,6 +66,24 @@ def test_a_slice_is_answered_alike_in_any_company(block: str, decoder: str, norm
         assert torch.allclose(network(loud)[:1], together[:1], atol=1e-5)
         for n in range(6):
             assert torch.allclose(network(slices[n : n + 1]), together[n : n + 1], atol=1e-5)
+
+
+@pytest.mark.parametrize("block", NETWORKS)
+@pytest.mark.parametrize("decoder", ["transpose", "upsample"])
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_folded_copy_answers_alike_and_leaves_its_input(block: str, decoder: str, norm: str) -> None:
+    network = generator(block=block, decoder=decoder, norm=norm, dropout=0.5, levels=3)
+    for _ in range(3):
+        network.train()(torch.randn(5, 2, 24, 24) * 3 + 1)
+    network.eval()
+    slices = torch.randn(3, 2, 24, 20)
+    before = slices.clone()
+    with torch.inference_mode():
+        expected = network(slices)
+        folded = fold_norms(network)
+        assert torch.allclose(folded(slices), expected, atol=1e-5)
+        assert torch.equal(slices, before)
+        assert torch.allclose(network(slices), expected, atol=0)
 
 
 @pytest.mark.parametrize("block", NETWORKS)

@@ -34,13 +34,17 @@ def build_generator(in_channels: int, classes: int, config: NetworkConfig) -> Ge
 def fold_norms(network: nn.Module) -> nn.Module:
     """Return a copy for use at test time, with batch norms folded into the convolutions before them.
 
-    Its answers are the same up to rounding. It is faster, on a CPU much faster.
+    Activations are computed in place. Its answers are the same up to rounding. It is faster, on a CPU much faster.
 
     Parameters
     ----------
     network : Generator
     """
     copy = deepcopy(network).eval()
+    for module in copy.modules():
+        if isinstance(module, nn.LeakyReLU | nn.ReLU):
+            # What else sees a changed value is pix2pix's skips, and these meet a ReLU, which gives the same of both.
+            module.inplace = True
     for module in [module for module in copy.modules() if isinstance(module, nn.Sequential)]:
         for number, (first, second) in enumerate(pairwise(list(module))):
             if isinstance(second, nn.BatchNorm2d) and isinstance(first, nn.Conv2d | nn.ConvTranspose2d):
