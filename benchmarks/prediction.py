@@ -25,6 +25,7 @@ HERE = Path(__file__).resolve().parent.parent
 SUBJECTS = {
     "labels": "41 classes, one network, native spacing",
     "float32": "the same without bfloat16",
+    "narrow": "the same with at most 64 channels, as where time was short",
     "probabilities": "the same with `--probabilities`",
     "coarse": "the same network, taught at twice the spacing",
     "folds": "three networks",
@@ -50,7 +51,8 @@ preparation = {
     "normalisation": [{"kind": "zscore"}],
     "neighbours": 1,
 }
-network = {"levels": 5, "width": 24, "max_width": 320, "norm": "batch"}
+narrow = subject == "narrow"
+network = {"levels": 5, "width": 16 if narrow else 24, "max_width": 64 if narrow else 320, "norm": "batch"}
 config = parse_config({"preparation": preparation, "network": network})
 networks = {}
 for plane in planes:
