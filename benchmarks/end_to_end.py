@@ -113,8 +113,7 @@ def make_model(kind: str, labels: int) -> Model:
 
 def run_volseg(kind: str, folder: Path, labels: int) -> list[tuple[str, float, float, float]]:
     stages, model = Stages(), make_model(kind, labels)
-    with stages.stage("start: Python, torch, model"):
-        ready = Split(model, "cpu")
+    ready = Split(model, "cpu")
     with stages.stage("read"):
         scan = volseg.read(folder / "ct.nii.gz")
     with stages.stage("prepare, labels, doubt"):
@@ -265,6 +264,7 @@ def main() -> None:
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)  # system, folder, labels
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    os.sched_setaffinity(0, range(options.threads))  # children have it too
     if options.child:
         system, name, count = options.child
         print(json.dumps(CHILDREN[system](Path(name), int(count))))

@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent.parent
 SUBJECTS = {
     "labels": "41 classes, one network, native spacing",
     "float32": "the same without bfloat16",
-    "narrow": "the same with at most 64 channels, as where time was short",
+    "narrow": "41 classes, a network of 16 to 64 channels, native spacing",
     "probabilities": "the same with `--probabilities`",
     "coarse": "the same network, taught at twice the spacing",
     "folds": "three networks",

@@ -5,8 +5,9 @@
 LABELS is a label map file; without it, the organs of a phantom. With --shape its voxels are repeated to that many.
 scikit-image gets each label's mask of the whole scan, as its examples do, and also the crop that volseg makes; neither
 is smoothed. The script prints medians and ratios, of time on the clock and of CPU time, which says more where other
-programs run. VTK runs on one core; with VTK_SMP_BACKEND_IN_USE=STDThread in the environment it runs on all, as in
-volseg's commands. --only takes the methods whose names hold one of the texts.
+programs run: volseg takes up to four cores, a label on each, and scikit-image one. VTK runs on one core; with
+VTK_SMP_BACKEND_IN_USE=STDThread in the environment it runs on all, as in volseg's commands. --only takes the methods
+whose names hold one of the texts.
 """
 
 from __future__ import annotations

@@ -105,20 +105,28 @@ def test_every_label_is_found_whatever_its_value(values: tuple[int, ...]) -> Non
     assert [mesh.bounds[0, 0] for mesh in meshes] == [-0.5, 1.5, 3.5]
 
 
-@pytest.mark.parametrize("spacing", [(1, 1, 1), (1, 1, 4)])
+@pytest.mark.parametrize(
+    ("spacing", "settings"),
+    [
+        ((1, 1, 1), SurfaceSettings()),
+        ((1, 1, 4), SurfaceSettings()),
+        ((1, 1, 1), SurfaceSettings(simplify=0.3)),
+        ((1, 1, 1), SurfaceSettings(simplify=0.3, print_ready=True, report=True)),
+    ],
+)
 def test_surfaces_are_the_same_on_any_number_of_cores(
-    spacing: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+    spacing: tuple[float, ...], settings: SurfaceSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grid = Grid.from_spacing((40, 40, 12), spacing)
+    grid = Grid.from_spacing((60, 60, 20), spacing)
     array = np.zeros(grid.shape, dtype=np.uint8)
     for value in range(1, 10):
         across, along = divmod(value - 1, 3)
-        array[across * 13 + 1 : across * 13 + 6 + value // 2, along * 13 + 1 : along * 13 + 9, 2:10] = value
+        array[across * 20 + 1 : across * 20 + 10 + value, along * 20 + 1 : along * 20 + 15, 2:18] = value
     labels = LabelMap(array, grid, tuple(Label(value, f"part {value}", (9, 9, 9)) for value in range(1, 10)))
     found = []
-    for cores in (1, 3):
+    for cores in (1, 4):
         monkeypatch.setattr("volseg.surface.extract.count_cores", lambda cores=cores: cores)
-        found.append(extract_surfaces(labels))
+        found.append(extract_surfaces(labels, settings))
     for alone, together in zip(*found, strict=True):
         assert alone.name == together.name
         assert np.array_equal(alone.faces, together.faces)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import numpy as np
 import pytest
 import trimesh
@@ -27,6 +30,17 @@ def test_fraction_of_triangles_for_the_same_shape(sphere: Mesh, keep: float) -> 
     assert simpler.is_closed
     assert simpler.volume_mm3 == pytest.approx(sphere.volume_mm3, rel=0.01)
     assert (simpler.name, simpler.colour) == (sphere.name, sphere.colour)
+
+
+def test_meshes_are_simplified_alike_in_threads_of_their_own(sphere: Mesh) -> None:
+    meshes = [sphere.with_vertices(sphere.vertices * (1, 1, 1 + 0.1 * number)) for number in range(8)]
+    simplify = partial(simplify_mesh, keep=0.3)
+    expected = [simplify(mesh) for mesh in meshes]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(simplify, 10 * meshes))
+    for one, other in zip(10 * expected, found, strict=True):
+        assert np.array_equal(one.vertices, other.vertices)
+        assert np.array_equal(one.faces, other.faces)
 
 
 def test_keeping_all_changes_nothing(sphere: Mesh) -> None:

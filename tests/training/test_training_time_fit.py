@@ -151,12 +151,13 @@ def test_a_plan_that_is_there_is_not_fitted_again(
     monkeypatch.setattr(time_fit, "_ENOUGH", 0)  # the machine has become quick
     list(planning.iterate_planning(read_dataset(dataset_folder), tmp_path, config=settings, device="cpu"))
     assert (tmp_path / "plan.yaml").read_bytes() == before
-    # Older versions did not make networks narrower.
-    wide = before.replace(b"width: 16, max_width: 64", b"width: 24, max_width: 320")
-    assert wide != before
-    (tmp_path / "plan.yaml").write_bytes(wide)
-    list(planning.iterate_planning(read_dataset(dataset_folder), tmp_path, config=settings, device="cpu"))
-    assert (tmp_path / "plan.yaml").read_bytes() == wide
+    # Older versions did not make networks narrower, or not their deep levels.
+    for widths in (b"width: 24, max_width: 320", b"width: 16, max_width: 320"):
+        older = before.replace(b"width: 16, max_width: 64", widths)
+        assert older != before
+        (tmp_path / "plan.yaml").write_bytes(older)
+        list(planning.iterate_planning(read_dataset(dataset_folder), tmp_path, config=settings, device="cpu"))
+        assert (tmp_path / "plan.yaml").read_bytes() == older
     longer = load_config(overrides=("training.minutes=90",))
     with pytest.raises(UsageError, match="is another plan"):
         list(planning.iterate_planning(read_dataset(dataset_folder), tmp_path, config=longer, device="cpu"))

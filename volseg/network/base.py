@@ -23,7 +23,8 @@ class Generator(nn.Module, ABC):
     classes : int
         Classes with background.
     config : NetworkConfig
-        With `levels` and `width` set.
+        With `levels` and `width` set; without `max_width`, levels have twice as many channels as the one before without
+        a limit.
 
     Notes
     -----

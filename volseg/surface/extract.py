@@ -203,9 +203,9 @@ def _extract_each(crops: Iterator[LabelCrop], settings: SurfaceSettings) -> list
     count = min(count_cores(), _MOST_THREADS)
     with ThreadPoolExecutor(count) as pool:
         for crop in crops:
+            running.append(pool.submit(extract_surface, crop, settings))
             if len(running) > count:  # so that only a few masks are in memory
                 found.append(running.popleft().result())
-            running.append(pool.submit(extract_surface, crop, settings))
         found += [future.result() for future in running]
     _warn_of_more(found, settings)
     return [mesh for mesh, _ in found]

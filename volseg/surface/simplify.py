@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import sqrt
+from threading import Lock
 
 import fast_simplification
 import numpy as np
@@ -13,6 +14,7 @@ from volseg.surface.distance import lie_within
 from volseg.surface.intersections import count_self_intersections
 
 _VOLUME_TOLERANCE = 0.05
+_ONE_AT_A_TIME = Lock()  # fast_simplification keeps its mesh in global variables
 _REFINEMENTS = 3  # attempts between the last fraction of triangles that failed and the first that did not
 
 
@@ -72,7 +74,8 @@ def simplify_mesh(
 
 def _attempt(mesh: Mesh, fraction: float, reference: Mesh, max_error_mm: float | None) -> Mesh | None:
     """Keep this fraction of the triangles; return None if the shape suffers."""
-    points, faces = fast_simplification.simplify(mesh.vertices, mesh.faces.astype(np.int32), 1 - fraction)
+    with _ONE_AT_A_TIME:
+        points, faces = fast_simplification.simplify(mesh.vertices, mesh.faces.astype(np.int32), 1 - fraction)
     simpler = replace(mesh, vertices=points, faces=faces, point_data={})
     return simpler if _is_alike(simpler, mesh) and _is_near(simpler, reference, max_error_mm) else None
 

@@ -86,11 +86,12 @@ def plan_checked(
 
 
 def _possible(settings: Config, dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Config]:
-    """Yield the plans that may have been made, also by versions in which networks had one width."""
+    """Yield the plans that may have been made, also by versions in which networks had one width, or one largest."""
     yield from possible_plans(settings, dataset, facts)
     if settings.network.width is None:
-        usual = {"width": USUAL_WIDTH, "max_width": settings.network.max_width or USUAL_MAX_WIDTH}
-        yield from possible_plans(replaced(settings, network=usual), dataset, facts)
+        for width in (USUAL_WIDTH, None):
+            usual = {"width": width, "max_width": settings.network.max_width or USUAL_MAX_WIDTH}
+            yield from possible_plans(replaced(settings, network=usual), dataset, facts)
 
 
 def _is_open(config: Config) -> bool:

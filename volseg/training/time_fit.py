@@ -178,7 +178,7 @@ class _Forecast:
         self._rates: dict[tuple[int | None, int | None], tuple[float, float]] = {}
 
     def _rate(self, plan: Config) -> tuple[float, float]:
-        """Return the seconds of a pixel in a step and in prediction; they are measured once for each width."""
+        """Return the seconds of a pixel in a step and in prediction; they are measured once for each pair of widths."""
         widths, planes = (plan.network.width, plan.network.max_width), plan.preparation.planes or ()
         if widths not in self._rates:
             channels, labels = len(self.dataset.channel_names), len(self.dataset.labels)
