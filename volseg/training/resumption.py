@@ -17,7 +17,7 @@ from volseg.training.plan import make_plan
 FREE = ("epochs", "minutes", "validations", "validation_cases")
 _PLANNED = {
     "preparation": ("planes", "spacing_mm", "normalisation", "crop"),
-    "network": ("levels", "width"),
+    "network": ("levels", "width", "max_width"),
     "training": ("slice_size", "first_size", "batch_size"),
 }
 _MISSING = object()
