@@ -64,8 +64,9 @@ NETWORKS = {
     "narrow": {"levels": 5, "width": 16, "max_width": 64},
     "pix2pix": {"levels": 8},
 }
-WINDOW = "{kind: window, low: -200, high: 300, mean: 50, std: 100}"
 LOW, HIGH, MEAN, STD = -200, 300, 50, 100
+WINDOW = f"{{kind: window, low: {LOW}, high: {HIGH}, mean: {MEAN}, std: {STD}}}"
+Rows = list[tuple[str, float, float, float]]  # a stage, its CPU seconds, seconds on the clock, peak MiB
 WHOLE, SPACING = 300, (0.75, 0.75, 1.0)  # slices of the scan, mm
 
 
@@ -73,7 +74,7 @@ class Stages:
     """What the stages of a run took, in their order."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[str, float, float, float]] = []
+        self.rows: Rows = []
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -111,17 +112,16 @@ def make_model(kind: str, labels: int) -> Model:
     return Model(config, named, ("CT",), {"axial.0": network})
 
 
-def run_volseg(kind: str, folder: Path, labels: int) -> list[tuple[str, float, float, float]]:
+def run_volseg(kind: str, folder: Path, labels: int) -> Rows:
     stages, model = Stages(), make_model(kind, labels)
     ready = Split(model, "cpu")
     with stages.stage("read"):
         scan = volseg.read(folder / "ct.nii.gz")
     with stages.stage("prepare, labels, doubt"):
-        predicted = predict_scan(ready, scan).labels
+        predict_scan(ready, scan)
     name, cpu, clock, peak = stages.rows.pop()
     stages.rows += [("networks", ready.cpu, ready.clock, peak), (name, cpu - ready.cpu, clock - ready.clock, peak)]
     truth = volseg.read_labels(folder / "labels.nii.gz")
-    del predicted
     with stages.stage("clean-up, the largest component of each label"):
         cleaned = clean_labels(truth, volseg.config.CleanupConfig(largest_component=True))
     with stages.stage("write labels"):
@@ -144,7 +144,7 @@ def normalised(array: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def run_plain(folder: Path, labels: int) -> list[tuple[str, float, float, float]]:
+def run_plain(folder: Path, labels: int) -> Rows:
     stages, network = Stages(), make_model("default", labels).networks["axial.0"]
     with stages.stage("read"):
         image = nibabel.load(folder / "ct.nii.gz")
@@ -168,7 +168,7 @@ def run_plain(folder: Path, labels: int) -> list[tuple[str, float, float, float]
 
 
 @torch.inference_mode()
-def run_monai(folder: Path, labels: int) -> list[tuple[str, float, float, float]]:
+def run_monai(folder: Path, labels: int) -> Rows:
     stages, network = Stages(), make_model("default", labels).networks["axial.0"]
     array = normalised(nibabel.load(folder / "ct.nii.gz").get_fdata()).astype(np.float32)
     volume = np.stack([three_slices(array, number) for number in range(array.shape[2])], axis=-1)[None]
@@ -178,7 +178,7 @@ def run_monai(folder: Path, labels: int) -> list[tuple[str, float, float, float]
     return stages.rows
 
 
-def run_nnunet(python: Path, folder: Path, labels: int, threads: int, *, mirror: bool) -> list:
+def run_nnunet(python: Path, folder: Path, labels: int, threads: int, *, mirror: bool) -> Rows:
     script = HERE / "nnunet_prediction.py"
     places = {f"nnUNet_{part}": str(folder) for part in ("raw", "preprocessed", "results")}
     command = [python, script, folder / "slices.npy", labels, threads, int(mirror)]
@@ -231,7 +231,7 @@ def write_subject(options: argparse.Namespace, folder: Path) -> int:
     return len(named)
 
 
-def run_alone(options: argparse.Namespace, system: str, folder: Path, labels: int) -> list:
+def run_alone(options: argparse.Namespace, system: str, folder: Path, labels: int) -> Rows:
     """Run a system in a process of its own."""
     if system.startswith("nnunet"):
         mirror = system.endswith("mirrored")
@@ -244,7 +244,7 @@ def run_alone(options: argparse.Namespace, system: str, folder: Path, labels: in
     return json.loads(done.stdout.splitlines()[-1])
 
 
-CHILDREN: dict[str, Callable[[Path, int], list]] = {
+CHILDREN: dict[str, Callable[[Path, int], Rows]] = {
     "volseg": lambda folder, labels: run_volseg("default", folder, labels),
     "volseg-narrow": lambda folder, labels: run_volseg("narrow", folder, labels),
     "volseg-pix2pix": lambda folder, labels: run_volseg("pix2pix", folder, labels),
@@ -264,7 +264,7 @@ def main() -> None:
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)  # system, folder, labels
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    os.sched_setaffinity(0, range(options.threads))  # children have it too
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])  # children have it too
     if options.child:
         system, name, count = options.child
         print(json.dumps(CHILDREN[system](Path(name), int(count))))

@@ -56,7 +56,6 @@ KINDS = (
 )
 
 
-# It takes the part of `kept_dice` that needs no files.
 def kept_discs(kind: Kind, preparation: PreparationConfig) -> float:
     """Return the Dice of a disc with itself, brought to the spacing of a plan and back; the mean over its planes."""
     found = []
@@ -70,6 +69,7 @@ def kept_discs(kind: Kind, preparation: PreparationConfig) -> float:
         for axis in axes:
             finer = (preparation.spacing_mm or kind.spacing)[axis] / kind.spacing[axis]
             size.append(max(1, round(kind.shape[axis] / finer)))
+        # The part of `kept_dice` that needs no files.
         found.append(time_fit._survival(disc[None].astype(np.uint8), (size[0], size[1]))[1])
     return float(np.mean(found))
 

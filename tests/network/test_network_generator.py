@@ -24,6 +24,14 @@ def generator(**network: object) -> Generator:
     return build_generator(2, 3, NetworkConfig.model_validate({"width": 4, "levels": 2, **network}))
 
 
+def used_generator(block: str, decoder: str, norm: str) -> Generator:
+    """Return a generator whose running statistics are not 0 and 1."""
+    network = generator(block=block, decoder=decoder, norm=norm, dropout=0.5, levels=3)
+    for _ in range(3):
+        network.train()(torch.randn(5, 2, 24, 24) * 3 + 1)
+    return network.eval()
+
+
 def published_at_256() -> Generator:
     with torch.device("meta"):  # shapes only
         return build_generator(
@@ -55,10 +63,7 @@ def test_logits_have_the_size_of_the_slice(
 @pytest.mark.parametrize("decoder", ["transpose", "upsample"])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_a_slice_is_answered_alike_in_any_company(block: str, decoder: str, norm: str) -> None:
-    network = generator(block=block, decoder=decoder, norm=norm, dropout=0.5, levels=3)
-    for _ in range(3):
-        network.train()(torch.randn(5, 2, 24, 24) * 3 + 1)  # running statistics that are not 0 and 1
-    network.eval()
+    network = used_generator(block, decoder, norm)
     slices = torch.randn(6, 2, 24, 20)
     with torch.inference_mode():
         together = network(slices)
@@ -72,10 +77,7 @@ def test_a_slice_is_answered_alike_in_any_company(block: str, decoder: str, norm
 @pytest.mark.parametrize("decoder", ["transpose", "upsample"])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_a_folded_copy_answers_alike_and_leaves_its_input(block: str, decoder: str, norm: str) -> None:
-    network = generator(block=block, decoder=decoder, norm=norm, dropout=0.5, levels=3)
-    for _ in range(3):
-        network.train()(torch.randn(5, 2, 24, 24) * 3 + 1)
-    network.eval()
+    network = used_generator(block, decoder, norm)
     slices = torch.randn(3, 2, 24, 16)
     before = slices.clone()
     with torch.inference_mode():
